@@ -1,0 +1,78 @@
+"""The proof that every example was counted once. Pure integers.
+
+Of every chunk the ranks sum how many examples went through the compiled step, and the sum of the hashes of their ids.
+The plan says what both have to be. What each rank should expect is computed in shares too, so that no rank hashes
+all ids by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from harness.plan import Chunk, Plan
+
+__all__ = ["Certificate"]
+
+COUNT, HASH, EXPECTED = 0, 1, 2
+SHOWN = 5  # chunks named in a message
+
+
+class Certificate:
+    """Counts and id hashes by chunk, int64 [3, chunks]: counted, hashed, expected hash; hashes are mod 2^64."""
+
+    def __init__(self, plan: Plan, table: np.ndarray | None = None) -> None:
+        self._plan = plan
+        self.table = np.zeros([3, len(plan)], np.int64) if table is None else table.reshape(3, len(plan))
+
+    def of(self, table: np.ndarray) -> Certificate:
+        """Return the certificate of the same plan with another table."""
+        return Certificate(self._plan, table)
+
+    def add(self, seen: np.ndarray) -> None:
+        """Add what a chunk's batches counted: int64 [batches, 3] of chunk, count, id hash."""
+        np.add.at(self.table[COUNT], seen[:, 0], seen[:, 1])
+        np.add.at(self.table[HASH], seen[:, 0], seen[:, 2])
+
+    def expect(self, chunks: Iterable[Chunk]) -> None:
+        """Add the hashes that the plan asks for."""
+        for chunk in chunks:
+            self.table[EXPECTED, chunk.index] += self._plan.id_hash(chunk)
+
+    @property
+    def examples(self) -> int:
+        """How many examples were counted."""
+        return int(self.table[COUNT].sum())
+
+    @property
+    def id_hash(self) -> str:
+        """The sum of all id hashes, in hexadecimal."""
+        return f"{int(self.table[HASH].sum(dtype=np.int64)) & (2**64 - 1):016x}"
+
+    def problems(self) -> list[str]:
+        """Say which chunks do not match the plan; empty where all do."""
+        wanted = np.diff(self._plan.bounds)
+        counted = self.table[COUNT]
+        lines = []
+        wrong = np.flatnonzero((counted != wanted) | (self.table[HASH] != self.table[EXPECTED]))
+        for index in wrong[:SHOWN].tolist():
+            chunk = self._plan[index]
+            have, want = int(counted[index]), int(wanted[index])
+            if have == 0:
+                what = "is missing"
+            elif have < want:
+                what = f"is incomplete: {have} of {want} examples were counted"
+            elif have > want:
+                what = f"was counted more than once: {have} examples for {want}"
+            else:
+                what = f"has {want} examples, but not the planned ones: their id hash differs"
+            lines.append(f"chunk {index} ({self._plan.describe(chunk)}) {what}")
+        if len(wrong) > SHOWN:
+            lines.append(f"and {len(wrong) - SHOWN} more chunks")
+        if lines:
+            lines.insert(
+                0,
+                f"plan covers {self._plan.examples} examples in {len(self._plan)} chunks, ranks counted {self.examples}",
+            )
+        return lines

@@ -1,0 +1,119 @@
+"""How ranks talk: the Comm contract, the Comm of a single process, and what the environment says of the world.
+
+Nothing here is called while examples are evaluated: a run makes a fixed number of calls before and after its loop.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Comm", "SingleComm", "World"]
+
+# What launchers tell a process of its place: the first that is set counts.
+RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
+SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "PMI_SIZE")
+LOCAL_RANK_VARIABLES = ("HOROVOD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID")
+LOCAL_SIZE_VARIABLES = ("HOROVOD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+
+
+@dataclass(frozen=True)
+class World:
+    """What the launcher's environment says, before anything is initialised."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> World:
+        """Read the launcher's variables; a process that no launcher started is alone.
+
+        >>> World.from_environment({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"})
+        World(rank=1, size=2, local_rank=0, local_size=2)
+        >>> World.from_environment({})
+        World(rank=0, size=1, local_rank=0, local_size=1)
+        """
+
+        def first(names: tuple[str, ...]) -> int | None:
+            return next((int(environ[name]) for name in names if environ.get(name, "").isdigit()), None)
+
+        rank, size = first(RANK_VARIABLES), first(SIZE_VARIABLES)
+        if rank is None or size is None:
+            return cls(0, 1, 0, 1)
+        return cls(rank, size, first(LOCAL_RANK_VARIABLES) or 0, first(LOCAL_SIZE_VARIABLES) or size)
+
+
+class Comm(ABC):
+    """What the harness needs of a message layer. Every method but `abort` is a collective: all ranks call it."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    name: str
+
+    @property
+    def host(self) -> str:
+        """Name of the machine."""
+        return socket.gethostname()
+
+    @abstractmethod
+    def sum(self, vector: np.ndarray) -> np.ndarray:
+        """Add int64 vectors of one length over all ranks, exactly (mod 2^64)."""
+
+    @abstractmethod
+    def broadcast(self, data: bytes) -> bytes:
+        """Return what rank 0 passed."""
+
+    @abstractmethod
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return what every rank passed, by rank, on every rank."""
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.gather(b"")
+
+    @abstractmethod
+    def abort(self, code: int) -> None:
+        """End all ranks at once, this one with `code`. Does not return."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the world; nothing can be called afterwards."""
+
+
+class SingleComm(Comm):
+    """A world of one process."""
+
+    rank = local_rank = 0
+    size = local_size = 1
+    name = "single"
+
+    def sum(self, vector: np.ndarray) -> np.ndarray:
+        """Return a copy."""
+        return np.array(vector, np.int64)
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Return the data."""
+        return data
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the data."""
+        return [data]
+
+    def abort(self, code: int) -> None:
+        """End the process, without the clean-up that a stuck thread could block."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def close(self) -> None:
+        """Do nothing."""

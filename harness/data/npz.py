@@ -1,0 +1,95 @@
+"""NumPy archives: every array of an .npz file holds one value per example, along its first dimension."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.data import ID, Feature, Records, Source
+from harness.errors import DataError
+from harness.plan import File
+
+__all__ = ["NpzSource"]
+
+
+class NpzSource(Source):
+    """Examples in .npz files, in memory.
+
+    Args:
+      files: with their example counts.
+      arrays: [examples, ...] by name, all files one after the other.
+    """
+
+    def __init__(self, files: tuple[File, ...], arrays: Mapping[str, np.ndarray]) -> None:
+        self.files = files
+        examples = sum(file.examples for file in files)
+        self._arrays = {**arrays, ID: np.arange(examples, dtype=np.int64)}
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> NpzSource:
+        """Load files.
+
+        Raises: DataError: a file is no archive, or its arrays do not go together.
+        """
+        loaded = [_load(path) for path in paths]
+        first = loaded[0]
+        for path, arrays in zip(paths, loaded, strict=True):
+            if {n: (a.dtype, a.shape[1:]) for n, a in arrays.items()} != {
+                n: (a.dtype, a.shape[1:]) for n, a in first.items()
+            }:
+                raise DataError(
+                    f"{path}: expected the arrays of {paths[0]} ({_show(first)}), found {_show(arrays)}; "
+                    "files of one job must agree in names, dtypes and shapes"
+                )
+        files = tuple(
+            File(path, os.path.getsize(path), len(next(iter(arrays.values()))))
+            for path, arrays in zip(paths, loaded, strict=True)
+        )
+        joined = first if len(loaded) == 1 else {n: np.concatenate([arrays[n] for arrays in loaded]) for n in first}
+        return cls(files, joined)
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """All examples, and their ids under `ID`."""
+        return self._arrays
+
+    def features(self) -> dict[str, Feature]:
+        """Return dtype and shape of every array."""
+        return {
+            name: Feature("string" if array.dtype.kind in "SU" else array.dtype.name, array.shape[1:])
+            for name, array in self._arrays.items()
+            if name != ID
+        }
+
+    def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
+        """Yield views of the arrays."""
+        for first in range(start, stop, size):
+            cut = {name: array[first : min(first + size, stop)] for name, array in self._arrays.items()}
+            yield Records(cut.pop(ID), cut)
+
+    def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
+        """Return the wanted arrays; there is nothing to parse."""
+        return {name: raw[name] for name in wanted}
+
+
+def _load(path: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as exc:
+        raise DataError(f"{path}: not a readable .npz file (numpy.savez writes them): {exc}") from exc
+    scalars = [name for name, array in arrays.items() if not array.ndim]
+    if not arrays or scalars:
+        raise DataError(f"{path}: expected arrays with one value per example, found {_show(arrays) or 'none'}")
+    lengths = {len(array) for array in arrays.values()}
+    if len(lengths) > 1:
+        raise DataError(f"{path}: expected arrays of one length, found {_show(arrays)}")
+    return arrays
+
+
+def _show(arrays: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name}: {array.dtype} {list(array.shape)}" for name, array in arrays.items())

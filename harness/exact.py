@@ -1,0 +1,98 @@
+"""Exact sums of float64 numbers as int64 limbs. Pure NumPy; knows nothing of metrics, ranks or TensorFlow.
+
+A number is rounded once to a grid of 2^-128 (ties to even) and written in base 2^32:
+
+    x = sum_k limb[k] * 2^(32 k - 128),   k = 0 .. 8
+
+The limbs of many numbers add up in int64 in any order and grouping, so their sum has the same bits however the
+work was shared out. Nine limbs hold a sum of 2^63 numbers below 2^128. A cell is the nine limbs and one count more:
+how many numbers were refused, because they were NaN, infinite, or not below 2^128.
+
+Headroom: a limb of one number is at most 2^32 in absolute value, so 2^30 numbers can be added before a carry is
+due; `carry` brings every limb but the last back into [0, 2^32).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+__all__ = [
+    "CELL", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "carry", "refused", "to_cells", "to_float",
+    "to_fraction",
+]  # fmt: skip
+
+LIMB_BITS = 32
+LIMBS = 9
+GRID_BITS = 128
+CELL = LIMBS + 1  # the limbs, then the count of refused numbers
+HEADROOM = 1 << 30  # numbers that can be added to a cell before it is carried
+
+# Multiplying by SCALES[k] moves limb k to the units place; the powers of two make it exact.
+SCALES = np.array([2.0 ** (GRID_BITS - LIMB_BITS * k) for k in range(LIMBS + 1)])
+
+
+def to_cells(values: np.ndarray) -> np.ndarray:
+    """Write float64 numbers as cells.
+
+    Args:
+      values: float64 [...].
+    Returns: int64 [..., CELL].
+
+    >>> to_cells(np.array([1.0]))[0].tolist()
+    [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    >>> to_cells(np.array([np.nan, -2.0]))[:, [4, 9]].tolist()
+    [[0, 1], [-2, 0]]
+    """
+    values = np.asarray(values, np.float64)
+    good = np.abs(values) < 2.0**GRID_BITS  # False for NaN as well
+    scaled = np.where(good, values, 0.0)[..., None] * SCALES
+    whole = np.trunc(scaled)
+    whole[..., 0] = np.rint(scaled[..., 0])
+    # Exact: what is left is the part of a 53-bit mantissa that lies below the next limb.
+    limbs = whole[..., :-1] - whole[..., 1:] * 2.0**LIMB_BITS
+    return np.concatenate([limbs.astype(np.int64), ~good[..., None]], axis=-1).astype(np.int64)
+
+
+def carry(cells: np.ndarray) -> np.ndarray:
+    """Bring every limb but the last into [0, 2^32); the value stays the same.
+
+    Args:
+      cells: int64 [..., CELL].
+    Returns: int64 [..., CELL].
+
+    >>> carry(to_cells(np.array([-1.0])))[0].tolist()
+    [0, 0, 0, 0, 4294967295, 4294967295, 4294967295, 4294967295, -1, 0]
+    """
+    out = np.array(cells, np.int64)
+    for k in range(LIMBS - 1):
+        over = out[..., k] >> LIMB_BITS
+        out[..., k] -= over << LIMB_BITS
+        out[..., k + 1] += over
+    return out
+
+
+def to_fraction(cell: np.ndarray) -> Fraction:
+    """Return the exact value of one cell, int64 [CELL].
+
+    >>> to_fraction(to_cells(np.array([0.1, 0.2])).sum(axis=0)) == Fraction(0.1) + Fraction(0.2)
+    True
+    """
+    total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
+    return Fraction(total, 1 << GRID_BITS)
+
+
+def to_float(cell: np.ndarray) -> float:
+    """Return the value of one cell as the nearest float64 (ties to even), infinite past its range.
+
+    >>> to_float(to_cells(np.array([1e16, 1.0, -1e16])).sum(axis=0))
+    1.0
+    """
+    total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
+    return total / (1 << GRID_BITS)  # integer division in Python is correctly rounded
+
+
+def refused(cells: np.ndarray) -> np.ndarray:
+    """Return how many numbers each cell refused, int64 [...]."""
+    return cells[..., LIMBS]

@@ -1,0 +1,69 @@
+"""What a failing rank says, to whom, and how the others are ended: at once, never at the end of the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.comm import Comm
+from harness.errors import DataError, HarnessError, ModelError
+from harness.job import Job
+from harness.plan import Chunk, Plan
+from harness.runfolder import RunFolder, write_status
+
+__all__ = ["end_all", "report_failure", "tell_launcher", "translate"]
+
+READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
+
+
+def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int = 1) -> None:
+    """Say what failed: on stderr, in the run folder, and to the launcher."""
+    print(f"harness: error: rank {comm.rank} on {comm.host}: {message}", file=sys.stderr, flush=True)
+    if folder.record_failure(message, rank=comm.rank, host=comm.host):
+        with contextlib.suppress(HarnessError):
+            folder.set_status("failed", exit_code, rank=comm.rank)
+    tell_launcher(exit_code)
+
+
+def tell_launcher(exit_code: int) -> None:
+    """Leave the exit code where `harness launch` looks for it: launchers of ranks lose it."""
+    path = os.environ.get("HARNESS_STATUS")
+    if path:
+        with contextlib.suppress(HarnessError):
+            write_status(Path(path), "ended", exit_code)
+
+
+def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job) -> HarnessError:
+    """Turn what TensorFlow raised in the loop into an error of the harness that names the place."""
+    import tensorflow as tf
+
+    if isinstance(exc, HarnessError):
+        return exc
+    if isinstance(feed.error, HarnessError):
+        return feed.error
+    where = f"chunk {at.index} ({plan.describe(at)})" if at else "building the step"
+    if isinstance(exc, tf.errors.ResourceExhaustedError):
+        return HarnessError(
+            f"{where}: the device is out of memory with batch_size {job.batch_size}; "
+            f"try --set batch_size={max(job.batch_size // 2, 1)}"
+        )
+    if feed.error is not None:
+        return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
+    if isinstance(exc, tf.errors.OpError):
+        # The pipeline reads ahead: what does not parse may lie a few chunks further on.
+        start = at.start if at else 0
+        found = feed.explain(start, min(start + READ_AHEAD * job.batch_size + plan.chunk_size, plan.examples))
+        return DataError(found) if found else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
+    if at is None:
+        return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")
+    return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
+
+
+def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
+    """Say what failed and end every rank; returns only where this rank is alone."""
+    report_failure(comm, folder, str(exc), exc.exit_code)
+    if comm.size > 1:
+        comm.abort(exc.exit_code)

@@ -1,0 +1,85 @@
+"""The Comm over Horovod, on MPI or Gloo. The only file that imports horovod or mpi4py."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+
+from harness.comm import Comm
+from harness.errors import CommError
+
+__all__ = ["HorovodComm"]
+
+
+class HorovodComm(Comm):
+    """All ranks that the launcher started.
+
+    Raises: CommError: Horovod cannot be loaded or initialised.
+    """
+
+    def __init__(self) -> None:
+        # A rank that finishes early waits for the others; Horovod must not take that for a stall.
+        os.environ.setdefault("HOROVOD_STALL_CHECK_DISABLE", "1")
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as exc:
+            raise CommError(
+                f"this process is one of several ranks, but Horovod cannot be loaded: {exc}; "
+                "'harness doctor' says what is missing, launch/install builds it"
+            ) from exc
+        try:
+            hvd.init()
+        except Exception as exc:
+            raise CommError(f"Horovod cannot be initialised: {exc}") from exc
+        self._hvd = hvd
+        self.rank, self.size = hvd.rank(), hvd.size()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.name = "mpi" if hvd.mpi_enabled() else "gloo"
+
+    def sum(self, vector: np.ndarray) -> np.ndarray:
+        """Add over all ranks in one allreduce."""
+        try:
+            total: np.ndarray = self._hvd.allreduce(
+                np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum"
+            ).numpy()
+        except Exception as exc:
+            raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        return total
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Send rank 0's bytes to all."""
+        return self.gather(data if self.rank == 0 else b"")[0]
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Gather bytes of any length: the lengths first, then all bytes in one go."""
+        hvd = self._hvd
+        try:
+            sizes = hvd.allgather(np.array([len(data)], np.int64), name="gather.sizes").numpy()
+            joined = hvd.allgather(np.frombuffer(data, np.uint8), name="gather.bytes").numpy() if sizes.any() else b""
+        except Exception as exc:
+            raise CommError(f"gathering from all ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        ends = np.cumsum(sizes)
+        return [bytes(joined[end - size : end]) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
+    def abort(self, code: int) -> None:
+        """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.name == "mpi":
+            import mpi4py
+
+            mpi4py.rc.initialize = mpi4py.rc.finalize = False
+            from mpi4py import MPI
+
+            MPI.COMM_WORLD.Abort(code)
+        os._exit(code)
+
+    def close(self) -> None:
+        """Shut Horovod down."""
+        self._hvd.shutdown()
+
+
+def _short(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:200]

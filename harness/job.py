@@ -1,0 +1,236 @@
+"""The job: what to evaluate. Loads, validates the form of, resolves and digests a job; opens no data and no model.
+
+A job is a YAML file or the same thing in Python. Whether its metrics exist is said by the registry of metrics, whether
+its files exist by the data; this module knows keys and types only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from harness.errors import JobError, nearest
+
+__all__ = ["DataSpec", "FeatureSpec", "Job", "MetricSpec", "ModelSpec"]
+
+EXTENSIONS = {".npz": "npz", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord"}
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelSpec(_Spec):
+    """Which model, and how to run it."""
+
+    path: str
+    signature: str = "serving_default"
+    jit_compile: bool = False
+
+
+class FeatureSpec(_Spec):
+    """Dtype and shape of one feature, where they cannot be told from the first record and the model."""
+
+    dtype: Literal["float32", "int64", "string"]
+    shape: tuple[int, ...] = ()
+
+
+class DataSpec(_Spec):
+    """Which examples, and what of them is input, label and weight."""
+
+    files: tuple[str, ...]
+    format: Literal["tfrecord", "npz"]
+    inputs: dict[str, str] | None = None
+    label: str | None = None
+    weight: str | None = None
+    classes: tuple[str, ...] | str | None = None
+    features: dict[str, FeatureSpec] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_format(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            return raw
+        raw = dict(raw)
+        if isinstance(raw.get("files"), str):
+            raw["files"] = [raw["files"]]
+        if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
+            suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
+            if suffix not in EXTENSIONS:
+                raise ValueError(f"data.format is missing and cannot be told from {raw['files'][0]!r}")
+            raw["format"] = EXTENSIONS[suffix]
+        return raw
+
+    @field_validator("files")
+    @classmethod
+    def _some_files(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        if not files:
+            raise ValueError("expected at least one file or glob, found an empty list")
+        return files
+
+
+class MetricSpec(_Spec):
+    """One metric of the job: its name in the registry, and its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            return {"name": raw}
+        if isinstance(raw, Mapping) and len(raw) == 1 and "name" not in raw:
+            ((name, options),) = raw.items()
+            if not isinstance(options, Mapping | None):
+                raise ValueError(f"the options of {name} must be keys and values, found {options!r}")
+            return {"name": name, "options": dict(options or {})}
+        if isinstance(raw, Mapping) and set(raw) <= {"name", "options"}:
+            return raw
+        raise ValueError(f"a metric is a name, or one name with its options, found {raw!r}")
+
+
+class Job(_Spec):
+    """What to evaluate: model, data, metrics."""
+
+    model: ModelSpec
+    data: DataSpec
+    metrics: tuple[MetricSpec, ...]
+    batch_size: int = Field(64, ge=1, le=1 << 20)
+    chunk_size: int | None = Field(None, ge=1)
+    seed: int = 0
+    output: str | None = None
+
+    _folder: Path = PrivateAttr(default=Path("."))
+    _name: str = PrivateAttr(default="job")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and isinstance(raw.get("model"), str):
+            return {**raw, "model": {"path": raw["model"]}}
+        return raw
+
+    @field_validator("metrics")
+    @classmethod
+    def _some_metrics(cls, metrics: tuple[MetricSpec, ...]) -> tuple[MetricSpec, ...]:
+        if not metrics:
+            raise ValueError("expected at least one metric, found an empty list")
+        return metrics
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Job:
+        """Read a job file, with `key.path=value` overrides applied before it is validated.
+
+        Raises: JobError: the file, a key or a value is wrong.
+        """
+        path = Path(path)
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except FileNotFoundError:
+            raise JobError(f"{path}: no such job file") from None
+        except OSError as exc:
+            raise JobError(f"{path}: cannot be read: {exc.strerror}") from exc
+        except (yaml.YAMLError, UnicodeDecodeError) as exc:
+            raise JobError(f"{path}: not YAML: {' '.join(str(exc).split())}") from exc
+        return cls.from_dict(raw, folder=path.parent, name=path.stem, where=str(path), overrides=overrides)
+
+    @classmethod
+    def from_dict(
+        cls,
+        raw: Any,
+        *,
+        folder: str | Path = ".",
+        name: str = "job",
+        where: str = "job",
+        overrides: Iterable[str] = (),
+    ) -> Job:
+        """Validate a job given as nested dictionaries; relative paths are taken from `folder`."""
+        if not isinstance(raw, Mapping):
+            raise JobError(f"{where}: expected keys and values, found {type(raw).__name__}")
+        merged = json.loads(json.dumps(raw, default=str))
+        for override in overrides:
+            _override(merged, override)
+        try:
+            job = cls.model_validate(merged)
+        except ValidationError as exc:
+            raise JobError("\n".join(f"{where}: {line}" for line in _explain(exc))) from None
+        job._folder = Path(folder)
+        job._name = name
+        return job
+
+    @property
+    def name(self) -> str:
+        """The job file's name without its ending."""
+        return self._name
+
+    def resolve(self, path: str) -> str:
+        """Return a path of the job as one that can be opened: relative ones lie beside the job file."""
+        return path if "://" in path else str(self._folder / path)
+
+    @property
+    def output_folder(self) -> Path:
+        """The run folder that the job names; runs/NAME beside the job file where it names none."""
+        return Path(self.resolve(self.output or f"runs/{self._name}"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the keys that can change a value, in hexadecimal."""
+        keys = self.model_dump(mode="json", exclude={"output": True, "model": {"path"}, "data": {"files"}})
+        return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Apply one key.path=value to nested dictionaries and lists; the value is YAML."""
+    path, sign, text = override.partition("=")
+    if not sign or not path:
+        raise JobError(f"--set {override}: expected key.path=value")
+    *parents, last = path.split(".")
+    at: Any = raw
+    try:
+        for key in parents:
+            if isinstance(at, list):
+                at = at[int(key)]
+            else:
+                if isinstance(at.get(key), str) and key == "model":
+                    at[key] = {"path": at[key]}
+                at = at.setdefault(key, {})
+                if at is None:
+                    raise TypeError
+        value = yaml.safe_load(text)
+        if isinstance(at, list):
+            at[int(last)] = value
+        else:
+            at[last] = value
+    except (TypeError, ValueError, IndexError, AttributeError, yaml.YAMLError) as exc:
+        raise JobError(f"--set {override}: the job has nothing at {path} that could be set") from exc
+
+
+def _explain(exc: ValidationError) -> Iterable[str]:
+    """Turn pydantic's errors into one line each, in the words of the job."""
+    for error in exc.errors():
+        where = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            owner = _spec_at(error["loc"][:-1])
+            yield f"unknown key '{where}': {nearest(str(error['loc'][-1]), owner.model_fields)}"
+        elif error["type"] == "missing":
+            yield f"'{where}' is missing"
+        else:
+            message = error["msg"].removeprefix("Value error, ")
+            found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
+            yield f"{where}: {message}{found}" if where else f"{message}{found}"
+
+
+def _spec_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the part of the job that a key belongs to."""
+    specs = {"model": ModelSpec, "data": DataSpec, "metrics": MetricSpec, "features": FeatureSpec}
+    found: type[BaseModel] = Job
+    for part in location:
+        found = specs.get(str(part), found)
+    return found

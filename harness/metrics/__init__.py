@@ -1,0 +1,87 @@
+"""The registry of metrics: which there are, and how a job's entry becomes one. Imports a family when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import JobError, nearest
+from harness.job import MetricSpec
+from harness.metrics.contract import Metric
+
+__all__ = ["METRICS", "load", "make"]
+
+METRICS = {
+    "accuracy": "classification:Accuracy",
+    "top_k": "classification:TopK",
+    "cross_entropy": "classification:CrossEntropy",
+    "precision": "classification:Precision",
+    "recall": "classification:Recall",
+    "f_beta": "classification:FBeta",
+    "confusion_matrix": "classification:ConfusionMatrix",
+    "mean_absolute_error": "regression:MeanAbsoluteError",
+    "mean_squared_error": "regression:MeanSquaredError",
+    "root_mean_squared_error": "regression:RootMeanSquaredError",
+    "r2": "regression:R2",
+    "mean": "regression:Mean",
+}
+
+
+def load(name: str) -> type[Metric]:
+    """Return the class of a metric.
+
+    Raises: JobError: there is no metric of that name.
+    """
+    if name not in METRICS:
+        raise JobError(f"unknown metric '{name}': {nearest(name, METRICS)}")
+    module, _, attribute = METRICS[name].partition(":")
+    found: type[Metric] = getattr(importlib.import_module(f"harness.metrics.{module}"), attribute)
+    return found
+
+
+def make(specs: Sequence[MetricSpec]) -> dict[str, Metric]:
+    """Build the metrics of a job, by the key under which each is reported.
+
+    The key is the option `name` where it is given, else the metric's name, with its options where a job has several.
+
+    >>> list(make([MetricSpec(name="top_k", options={"k": 1}), MetricSpec(name="top_k", options={"k": 3})]))
+    ['top_k(k=1)', 'top_k(k=3)']
+
+    Raises: JobError: an unknown metric or option, a wrong value, or two metrics that are the same.
+    """
+    names = [spec.name for spec in specs]
+    metrics: dict[str, Metric] = {}
+    for spec in specs:
+        metric = _build(spec)
+        key = metric.name or (spec.name if names.count(spec.name) == 1 else _key(spec.name, spec.options))
+        if key in metrics:
+            raise JobError(
+                f"two metrics are reported as '{key}': give one another name, {{{spec.name}: {{name: ...}}}}"
+            )
+        metrics[key] = metric
+    return metrics
+
+
+def _key(name: str, options: dict[str, Any]) -> str:
+    text = ",".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return f"{name}({text})" if text else name
+
+
+def _build(spec: MetricSpec) -> Metric:
+    kind = load(spec.name)
+    try:
+        return kind(**spec.options)
+    except ValidationError as exc:
+        lines = []
+        for error in exc.errors():
+            option = ".".join(str(part) for part in error["loc"])
+            if error["type"] == "extra_forbidden":
+                lines.append(f"metric {spec.name}: unknown option '{option}': {nearest(option, kind.model_fields)}")
+            else:
+                found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
+                message = error["msg"].removeprefix("Value error, ")
+                lines.append(f"metric {spec.name}: {option or 'options'}: {message}{found}")
+        raise JobError("\n".join(lines)) from None

@@ -1,0 +1,176 @@
+"""What a metric is: two pure functions, `terms` and `value`. Knows nothing of ranks, files or the compiled step.
+
+A metric author writes
+
+    terms(labels, predictions) -> what each position adds    TensorFlow ops, no reduction over the batch
+    value(totals)              -> what is reported           NumPy and Python, once, after the sum
+
+A position is one thing scored: the example itself, or one pixel, token or output of it. The engine flattens positions
+before `terms` sees them, takes out those that are masked, ignored or invalid, applies weights, and sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Binding", "Count", "Inputs", "Metric", "Number", "Table", "Term", "Totals", "Undefined", "ratio"]
+
+
+class Inputs(Enum):
+    """What a metric reads, and so what makes a position invalid."""
+
+    CLASSES = "labels int32 [N] in [0, C), predictions [N, C]"
+    NUMBERS = "labels float64 [N], predictions float64 [N]"
+    OUTPUT = "no labels, predictions float64 [N]"
+
+
+class Undefined(Exception):
+    """Raised by `value` where the mathematics has no answer: the value is null, with this reason."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number per position and column; `values` is float [N] or [N, K]. Summed exactly.
+
+    `low` is what rounding took from `values`, where the two are an error-free pair: both are added to the same sum.
+    """
+
+    values: Any
+    low: Any = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """A bucket per position; `index` is integer [N] in [0, size), or negative for none."""
+
+    index: Any
+    size: int
+
+
+Term = Number | Count
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Which output, label and weight a metric reads, by name; metrics with the same binding share their positions."""
+
+    inputs: Inputs
+    output: str
+    label: str | None = None
+    weight: str | None = None
+    ignore_label: int | None = None
+    from_logits: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A value that is a table: `columns` name the fields, `rows` hold them. Written as a CSV file too."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+class Totals(Mapping[str, Any]):
+    """The summed terms of one metric, and what all metrics share.
+
+    `totals[name]` is a float64 (scalar or array) for a `Number`, int64 [size] for a `Count` (float64 where examples are
+    weighted), correctly rounded from the exact sum. `exact(name)` gives fractions for what must not cancel.
+
+    Args:
+      sums: exact sums by name: arrays (dtype object) of Fraction, or int64 counts.
+      positions: how many positions were summed.
+      weight: their total weight; equal to `positions` where nothing is weighted.
+      classes: names of the classes, where the job gives them.
+    """
+
+    def __init__(
+        self,
+        sums: Mapping[str, np.ndarray],
+        *,
+        positions: int,
+        weight: Fraction,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        self._sums = dict(sums)
+        self.positions = positions
+        self.exact_weight = weight
+        self.classes = classes
+
+    def __getitem__(self, name: str) -> Any:
+        sums = self._sums[name]
+        if sums.dtype != object:
+            return sums
+        rounded = np.array([float(x) for x in sums.ravel()]).reshape(sums.shape)
+        return rounded if sums.shape else float(rounded)
+
+    def __iter__(self) -> Any:
+        return iter(self._sums)
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    @property
+    def weight(self) -> float:
+        """Total weight of the positions that were summed."""
+        return float(self.exact_weight)
+
+    def exact(self, name: str) -> Any:
+        """Return a total as Fraction (or an object array of them), not rounded."""
+        sums = self._sums[name]
+        if sums.dtype != object:
+            sums = np.array([Fraction(int(x)) for x in sums.ravel()], dtype=object).reshape(sums.shape)
+        return sums if sums.shape else sums.item()
+
+    def mean(self, name: str) -> float:
+        """Return a total over the total weight, rounded once."""
+        return ratio(self.exact(name), self.exact_weight, "the total weight is zero")
+
+
+def ratio(above: Any, below: Any, reason: str) -> float:
+    """Divide two exact totals, rounding once.
+
+    Raises: Undefined: the divisor is zero; `reason` says what that means.
+    """
+    if not below:
+        raise Undefined(reason)
+    return float(Fraction(above) / Fraction(below))
+
+
+class Metric(BaseModel):
+    """Base of all metrics. The fields of a subclass are its options; those below bind it to the data.
+
+    A subclass sets `inputs`, and writes `terms` and `value`. `terms` is traced once into the compiled step.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    inputs: ClassVar[Inputs]
+    summary: ClassVar[str]  # one line: the definition
+    source: ClassVar[str] = ""  # where the definition comes from
+
+    name: str | None = None
+    output: str | None = None
+    label: str | None = None
+    weight: str | None = None
+
+    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
+        """Return what the metric reads: its own names where it has them, else those of the job."""
+        return Binding(self.inputs, self.output or output, self.label or label, self.weight or weight)
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return what each position adds, by name."""
+        raise NotImplementedError
+
+    def value(self, totals: Totals) -> Any:
+        """Return what is reported: a number, a mapping from class to number, or a Table.
+
+        Raises: Undefined: the value has no meaning for these totals.
+        """
+        raise NotImplementedError

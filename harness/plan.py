@@ -1,0 +1,147 @@
+"""The plan: which examples there are, cut into chunks. Pure integers; knows nothing of ranks, files' contents or TensorFlow.
+
+Example ids run from 0 over the files in their order. A run of files that can be cut is cut into chunks of
+`chunk_size` examples, across file borders; a file that cannot be cut is a chunk of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+__all__ = ["Chunk", "File", "Plan", "default_chunk_size", "hash_ids"]
+
+HASH_BLOCK = 1 << 20  # ids hashed at a time: 8 MiB of temporaries
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the data: its path, size in bytes, number of examples, and whether it can be read from anywhere."""
+
+    path: str
+    size_bytes: int
+    examples: int
+    divisible: bool = True
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A fixed run of examples, ids [start, stop)."""
+
+    index: int
+    start: int
+    stop: int
+
+    def batches(self, batch_size: int) -> int:
+        """Return how many batches the chunk has."""
+        return -(-(self.stop - self.start) // batch_size)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The list of chunks of a job. Depends on the job and the data alone."""
+
+    files: tuple[File, ...]
+    batch_size: int
+    chunk_size: int
+
+    @cached_property
+    def file_starts(self) -> np.ndarray:
+        """Id of the first example of each file, and the number of examples: int64 [files + 1]."""
+        return np.concatenate([[0], np.cumsum([file.examples for file in self.files], dtype=np.int64)]).astype(np.int64)
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return int(self.file_starts[-1])
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """Id of the first example of each chunk, and the number of examples: int64 [chunks + 1]."""
+        pieces: list[np.ndarray] = []
+        start = 0  # of the run of divisible files under way
+        for file, first, last in zip(self.files, self.file_starts[:-1], self.file_starts[1:], strict=True):
+            if file.divisible:
+                continue
+            pieces.append(np.arange(start, first, self.chunk_size, dtype=np.int64))
+            if file.examples:
+                pieces.append(np.array([first], np.int64))
+            start = int(last)
+        pieces.append(np.arange(start, self.examples, self.chunk_size, dtype=np.int64))
+        pieces.append(np.array([self.examples], np.int64))
+        return np.concatenate(pieces)
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, index: int) -> Chunk:
+        if not 0 <= index < len(self):
+            raise IndexError(f"chunk {index} of a plan of {len(self)}")
+        return Chunk(index, int(self.bounds[index]), int(self.bounds[index + 1]))
+
+    def locate(self, example: int) -> tuple[int, int]:
+        """Return the number of the file that holds an example, and its record number in that file.
+
+        >>> Plan((File("a", 0, 3), File("b", 0, 0), File("c", 0, 2)), 2, 2).locate(3)
+        (2, 0)
+        """
+        file = int(np.searchsorted(self.file_starts, example, side="right")) - 1
+        return file, example - int(self.file_starts[file])
+
+    def describe(self, chunk: Chunk) -> str:
+        """Say where a chunk lies: file and records.
+
+        >>> plan = Plan((File("a", 0, 3), File("b", 0, 4)), 2, 5)
+        >>> plan.describe(plan[0])
+        'a, records 0..3; b, records 0..2'
+        """
+        first, _ = self.locate(chunk.start)
+        last, _ = self.locate(chunk.stop - 1)
+        spans = []
+        for number in range(first, last + 1):
+            base = int(self.file_starts[number])
+            start, stop = max(chunk.start, base), min(chunk.stop, int(self.file_starts[number + 1]))
+            if start < stop:
+                spans.append(f"{self.files[number].path}, records {start - base}..{stop - base}")
+        if len(spans) > 3:
+            spans[1:-1] = [f"{len(spans) - 2} files between"]
+        return "; ".join(spans)
+
+    def id_hash(self, chunk: Chunk) -> int:
+        """Return the sum of the hashes of a chunk's example ids, mod 2^64, as a signed 64-bit integer."""
+        total = np.uint64(0)
+        for start in range(chunk.start, chunk.stop, HASH_BLOCK):
+            ids = np.arange(start, min(start + HASH_BLOCK, chunk.stop), dtype=np.int64)
+            total = np.add(total, hash_ids(ids).sum(dtype=np.uint64), dtype=np.uint64)
+        return int(total.astype(np.int64))
+
+
+def hash_ids(ids: np.ndarray) -> np.ndarray:
+    """Hash example ids with SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+
+    Args:
+      ids: int64 [...].
+    Returns: uint64 [...].
+
+    >>> [hex(h) for h in hash_ids(np.array([0, 1]))]
+    ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f4']
+    """
+    z = ids.astype(np.uint64) + np.uint64(1)
+    z = z * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def default_chunk_size(examples: int, batch_size: int) -> int:
+    """Choose a chunk size from the data alone: about 256 chunks, of 1 to 64 whole batches.
+
+    Many chunks balance the load; whole batches waste no padding; 64 batches bound what a crash can lose.
+
+    >>> default_chunk_size(597, 64), default_chunk_size(60_000, 256), default_chunk_size(10**9, 64)
+    (64, 256, 4096)
+    """
+    batches = -(-examples // batch_size)
+    return batch_size * min(max(batches // 256, 1), 64)

@@ -1,0 +1,114 @@
+"""Open what a job names: data, plan, model, bindings. Loads TensorFlow when the model is looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import data as data_
+from harness.errors import JobError
+from harness.job import Job
+from harness.match import Matched, match
+from harness.metrics.contract import Binding, Inputs, Metric
+from harness.plan import Plan, default_chunk_size
+
+__all__ = ["Opened", "bind", "class_list", "open_data", "predictor", "prepare_model"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What can be said of a job without loading the model: rank 0 finds out and tells the others."""
+
+    source: data_.Source
+    plan: Plan
+    model_path: str
+    digests: dict[str, str]
+
+
+def open_data(job: Job) -> Opened:
+    """Find model and data, and cut the plan.
+
+    Raises: JobError, DataError, ModelError: see there.
+    """
+    from harness import tf_model
+
+    class_list(job)
+    model_path = tf_model.resolve(job.resolve(job.model.path))
+    paths = data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
+    source = data_.open_source(job.data.format, paths)
+    examples = sum(file.examples for file in source.files)
+    if not examples:
+        raise JobError(
+            f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}"
+        )
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
+    digests = {"job": job.digest, "data": data_.digest(source.files), "model": tf_model.digest(model_path)}
+    return Opened(source, plan, model_path, digests)
+
+
+def prepare_model(
+    job: Job, metrics: Mapping[str, Metric], opened: Opened
+) -> tuple[Any, Mapping[str, Binding], Matched]:
+    """Load the model, bind the metrics, match the data."""
+    from harness import tf_model
+
+    model = tf_model.load(opened.model_path, job.model)
+    bindings = bind(job, metrics, list(model.outputs))
+    extra = [name for b in bindings.values() for name in (b.label, b.weight) if name is not None]
+    needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
+    matched = match(
+        job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord"
+    )
+    return model, bindings, matched
+
+
+def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """Return the function from features to outputs that the compiled step calls."""
+    import tensorflow as tf
+
+    def predict(features: Mapping[str, Any]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = model.predict(
+            {name: tf.cast(features[feature], model.inputs[name].dtype)
+             if model.inputs[name].dtype != tf.string else features[feature]
+             for name, feature in matched.inputs.items()}
+        )  # fmt: skip
+        return found
+
+    return predict
+
+
+def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[str, Binding]:
+    """Say which output, label and weight each metric reads.
+
+    Raises: JobError: a name is missing or unknown.
+    """
+    bindings = {}
+    for key, metric in metrics.items():
+        if metric.output is None and len(outputs) > 1:
+            raise JobError(
+                f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}"
+            )
+        found = metric.binding(outputs[0], job.data.label, job.data.weight)
+        if found.output not in outputs:
+            raise JobError(
+                f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}"
+            )
+        if found.inputs is Inputs.OUTPUT:
+            found = Binding(found.inputs, found.output, None, found.weight)
+        elif found.label is None:
+            raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
+        bindings[key] = found
+    return bindings
+
+
+def class_list(job: Job) -> tuple[str, ...] | None:
+    """Return the names of the classes: a list in the job, or the lines of a file."""
+    classes = job.data.classes
+    if not isinstance(classes, str):
+        return classes
+    try:
+        return tuple(Path(job.resolve(classes)).read_text().splitlines())
+    except OSError as exc:
+        raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc

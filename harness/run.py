@@ -1,0 +1,316 @@
+"""One run, from job to results, as every rank goes through it: puts the parts together. Imported late: loads TensorFlow.
+
+open -> agree -> build -> evaluate -> one sum -> certify -> write
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import results, tf_setup
+from harness.agree import check_shared, connect, together
+from harness.certificate import Certificate
+from harness.comm import Comm, World
+from harness.errors import HarnessError, InvalidRun, OtherRankFailed
+from harness.evaluate import Evaluation, evaluate
+from harness.failure import end_all, report_failure, translate
+from harness.heartbeat import Heartbeat
+from harness.job import Job
+from harness.metrics import make
+from harness.metrics.contract import Binding, Metric
+from harness.plan import Chunk
+from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
+from harness.progress import Progress
+from harness.report import show
+from harness.runfolder import RunFolder, write_atomically
+from harness.schedule import static_share
+from harness.state import results as values_of
+
+__all__ = ["Options", "run"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a job."""
+
+    output: Path | None = None
+    stall_timeout_s: float = 600.0
+
+
+@dataclass
+class Timer:
+    """Seconds by phase."""
+
+    begun: float = field(default_factory=time.monotonic)
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - start, 6)
+
+
+@dataclass
+class Context:
+    """What one rank holds during a run."""
+
+    job: Job
+    metrics: Mapping[str, Metric]
+    folder: RunFolder
+    comm: Comm
+    timer: Timer
+    threads: int
+    devices: list[str]
+    heartbeat: Heartbeat
+    opened: Opened
+
+
+@dataclass
+class Built:
+    """The compiled step of a rank, and what it was made of."""
+
+    step: Any
+    feed: Any
+    bindings: Mapping[str, Binding]
+    canary: int
+
+
+def run(job: Job, options: Options, world: World) -> int:
+    """Evaluate a job as one of the ranks of the world; return the exit code.
+
+    Raises: HarnessError: what went wrong. A failure while ranks work ends all of them at once.
+    """
+    timer = Timer()
+    metrics = make(job.metrics)
+    folder = RunFolder((options.output or job.output_folder).absolute())
+    with timer.phase("import"):
+        tf_setup.import_tensorflow()
+    threads = tf_setup.threads_per_rank(world)
+    devices = tf_setup.set_up(world.local_rank, threads, job.seed)
+    with timer.phase("connect"):
+        comm = connect(world)
+    with timer.phase("open"):
+        opened, done = _open(job, folder, comm)
+    if done:
+        if comm.rank == 0:
+            show(folder)
+            print(
+                "this run is done already, nothing was evaluated; to do it again choose another folder with -o, or remove this one"
+            )
+        comm.close()
+        return 0
+    together(comm, lambda: check_shared(folder, comm))
+    heartbeat = _heartbeat(folder, comm, options, opened.plan.examples)
+    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, opened)
+    try:
+        _work(context)
+    except OtherRankFailed:
+        raise
+    except HarnessError as exc:
+        end_all(comm, folder, exc)
+        raise
+    except Exception as exc:
+        traceback.print_exc()
+        bug = HarnessError(f"{type(exc).__name__}: {exc}; this is a bug of the harness, the lines above say where")
+        end_all(comm, folder, bug)
+        raise bug from exc
+    finally:
+        heartbeat.stop()
+    comm.close()
+    return 0
+
+
+def _open(job: Job, folder: RunFolder, comm: Comm) -> tuple[Opened, bool]:
+    """Open the data and claim the run folder on rank 0, tell the others; also whether the run is done already."""
+
+    def work() -> tuple[Opened, bool] | None:
+        if comm.rank:
+            return None
+        opened = open_data(job)
+        done = folder.claim(opened.digests)
+        if not done:
+            folder.set_status("running", None, pid=os.getpid(), ranks=comm.size)
+        return opened, done
+
+    # Ranks of one job trust each other: what travels here never comes from outside.
+    found: tuple[Opened, bool] = pickle.loads(comm.broadcast(pickle.dumps(together(comm, work))))
+    return found
+
+
+def _work(context: Context) -> None:
+    """Build, evaluate, sum, and on rank 0 write."""
+    comm, timer, plan = context.comm, context.timer, context.opened.plan
+    chunks = static_share(plan, comm.rank, comm.size)
+    with timer.phase("build"):
+        built = together(comm, lambda: _build(context, chunks))
+    evaluation = Evaluation.empty(built.step.layout, Certificate(plan))
+    with timer.phase("evaluate"):
+        _evaluate(context, built, chunks, evaluation)
+    with timer.phase("certify"):
+        evaluation.certificate.expect(chunks)
+    context.heartbeat.move("waiting", "")
+    with timer.phase("wait"):
+        comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
+    with timer.phase("reduce"):
+        certificate, state, canaries = _reduce(comm, evaluation, built.canary)
+    ranks = [json.loads(line) for line in comm.gather(json.dumps(_account(context, built, evaluation)).encode())]
+    if comm.rank == 0:
+        context.heartbeat.move("writing")
+        _write(context, built, certificate, state, canaries, ranks)
+    context.heartbeat.move("done")
+    # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
+    comm.barrier()
+
+
+def _build(context: Context, chunks: list[Chunk]) -> Built:
+    """Load the model, bind the metrics, compile the step."""
+    from harness.tf_feed import Feed
+    from harness.tf_step import Step, canary
+    from harness.tf_terms import BatchSums
+
+    job, opened, heartbeat = context.job, context.opened, context.heartbeat
+    model, bindings, matched = prepare_model(job, context.metrics, opened)
+    heartbeat.move()
+    predict = predictor(model, matched)
+    feed = Feed(opened.source, matched.wanted, job.batch_size, context.threads)
+    try:
+        step = Step(predict, BatchSums(context.metrics, bindings), feed.dataset(chunks), job.batch_size)
+        heartbeat.move()
+        mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+    except Exception as exc:
+        raise translate(exc, feed, opened.plan, None, job) from exc
+    return Built(step, feed, bindings, mark)
+
+
+def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: Evaluation) -> None:
+    """Run the loop, showing progress."""
+    heartbeat, plan = context.heartbeat, context.opened.plan
+    at: Chunk | None = None
+
+    def progress(chunk: Chunk) -> None:
+        nonlocal at
+        at = chunk
+        heartbeat.beat.examples, heartbeat.beat.chunks = evaluation.examples, evaluation.chunks
+        heartbeat.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
+
+    try:
+        evaluate(chunks, built.step, evaluation, progress)
+    except Exception as exc:
+        raise translate(exc, built.feed, plan, at, context.job) from exc
+    heartbeat.beat.examples, heartbeat.beat.chunks = evaluation.examples, evaluation.chunks
+
+
+def _reduce(comm: Comm, evaluation: Evaluation, canary: int) -> tuple[Certificate, np.ndarray, list[int]]:
+    """Add up certificate, state and canaries over all ranks, in one sum."""
+    canaries = np.zeros(comm.size, np.int64)
+    canaries[comm.rank] = canary
+    table = evaluation.certificate.table
+    total = comm.sum(np.concatenate([table.ravel(), evaluation.state, canaries]))
+    certified, state, marks = np.split(total, [table.size, table.size + evaluation.state.size])
+    return evaluation.certificate.of(certified), state, marks.tolist()
+
+
+def _account(context: Context, built: Built, evaluation: Evaluation) -> dict[str, Any]:
+    """Say what this rank did, for run.json."""
+    return {
+        "rank": context.comm.rank, "host": context.comm.host, "pid": os.getpid(), "devices": context.devices,
+        "threads": context.threads, "examples": evaluation.examples, "records_read": built.feed.records_read,
+        "batches": evaluation.batches, "chunks": evaluation.chunks, "seconds": context.timer.phases,
+    }  # fmt: skip
+
+
+def _write(
+    context: Context,
+    built: Built,
+    certificate: Certificate,
+    state: np.ndarray,
+    canaries: list[int],
+    ranks: list[dict[str, Any]],
+) -> None:
+    """On rank 0: certify, compute the values, write the files, print the table.
+
+    Raises: InvalidRun: what the ranks counted is not what the plan holds; no result is written.
+    """
+    folder, opened, plan = context.folder, context.opened, context.opened.plan
+    problems = certificate.problems()
+    alike = len(set(canaries)) == 1
+    document = {
+        "attempts": [_attempt(context, certificate.examples, ranks, alike)],
+        "environment": tf_setup.environment(),
+        "model": {"path": opened.model_path},
+        "files": [{"path": f.path, "bytes": f.size_bytes, "examples": f.examples} for f in plan.files],
+        "plan": {
+            "examples": plan.examples, "chunks": len(plan), "chunk_size": plan.chunk_size, "batch_size": plan.batch_size,
+        },
+        "certificate": {"valid": not problems, "problems": problems},
+    }  # fmt: skip
+    write_atomically(folder.run_json, json.dumps(document, indent=1) + "\n")
+    if problems:
+        raise InvalidRun(
+            "\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"])
+        )
+    values = values_of(built.step.layout, state, context.metrics, built.bindings, class_list(context.job))
+    results.write(
+        folder,
+        values,
+        {
+            "certificate": {"examples": plan.examples, "chunks": len(plan), "id_hash": certificate.id_hash},
+            "digests": opened.digests,
+            "metrics": results.to_json(values),
+        },
+    )
+    folder.set_status("done", 0)
+    show(folder)
+    if not alike:
+        print(
+            "warning: the machines gave different bits for one and the same batch; another split of the work over them "
+            "may change the last digits",
+            file=sys.stderr,
+        )
+
+
+def _attempt(context: Context, examples: int, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:
+    elapsed_s = time.monotonic() - context.timer.begun
+    evaluating_s = max(max(rank["seconds"]["evaluate"] for rank in ranks), 1e-9)
+    return {
+        "started": datetime.fromtimestamp(time.time() - elapsed_s, UTC).isoformat(timespec="seconds"),
+        "command": sys.argv, "comm": context.comm.name, "schedule": "static", "ranks": ranks,
+        "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
+        "canary": "alike" if alike else "differs",
+    }  # fmt: skip
+
+
+def _heartbeat(folder: RunFolder, comm: Comm, options: Options, total: int) -> Heartbeat:
+    """Start this rank's heartbeat; on rank 0 it shows the progress of all."""
+
+    def on_stall(message: str) -> None:
+        report_failure(comm, folder, message)
+        comm.abort(1)
+
+    heartbeat = Heartbeat(
+        folder,
+        comm.rank,
+        comm.size,
+        stall_timeout_s=options.stall_timeout_s,
+        on_stall=on_stall,
+        on_beats=Progress(total).show,
+    )
+    heartbeat.start()
+    return heartbeat

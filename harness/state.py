@@ -1,0 +1,154 @@
+"""Layout and decoding of the state: which columns of the int64 vector belong to which metric. Knows no graph, no ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from harness.exact import CELL, carry, refused, to_fraction
+from harness.metrics.contract import Binding, Metric, Totals, Undefined
+
+__all__ = ["Counted", "Layout", "Result", "Status", "Summed", "results"]
+
+
+class Status(IntEnum):
+    """Why a position counts or does not; each binding counts its positions by it."""
+
+    VALID = 0
+    OUTPUT = 1
+    LABEL = 2
+    WEIGHT = 3
+
+
+REASONS = {
+    Status.OUTPUT: "{n} predictions are NaN or infinite",
+    Status.LABEL: "{n} labels are NaN or out of range",
+    Status.WEIGHT: "{n} weights are NaN or infinite",
+}
+
+
+@dataclass(frozen=True)
+class Summed:
+    """Columns of exact cells: `shape` numbers of one total."""
+
+    key: tuple[Any, str]  # metric key, or Binding; and the name of the total
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many int64 it takes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * CELL
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Columns of plain counts: the buckets of one total."""
+
+    key: tuple[Any, str]
+    size: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The state: all cells, then all counts."""
+
+    summed: tuple[Summed, ...]
+    counted: tuple[Counted, ...]
+
+    @property
+    def cells(self) -> int:
+        """How many int64 the cells take, at the start of the state."""
+        return sum(part.size for part in self.summed)
+
+    @property
+    def size(self) -> int:
+        """Length of the state vector."""
+        return self.cells + sum(part.size for part in self.counted)
+
+    @cached_property
+    def _slots(self) -> dict[tuple[Any, str], tuple[int, Summed | Counted]]:
+        slots = {}
+        at = 0
+        for part in (*self.summed, *self.counted):
+            slots[part.key] = (at, part)
+            at += part.size
+        return slots
+
+    def carry(self, state: np.ndarray) -> np.ndarray:
+        """Return the state with its cells carried; see `exact.carry`."""
+        out = state.copy()
+        out[: self.cells] = carry(state[: self.cells].reshape(-1, CELL)).ravel()
+        return out
+
+    def totals(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
+        """Decode the totals of a metric (or a binding): arrays of Fraction, or of int64."""
+        decoded: dict[str, np.ndarray] = {}
+        for (who, name), (at, part) in self._slots.items():
+            if who != owner:
+                continue
+            raw = state[at : at + part.size]
+            if isinstance(part, Summed):
+                values = np.empty(part.shape, dtype=object)
+                values.ravel()[...] = [to_fraction(cell) for cell in raw.reshape(-1, CELL)] if part.shape else None
+                decoded[name] = values if part.shape else np.array(to_fraction(raw), dtype=object)
+            else:
+                decoded[name] = raw
+        return decoded
+
+    def refused(self, state: np.ndarray, owner: Any) -> int:
+        """Return how many terms of a metric were NaN, infinite or too large to be summed."""
+        return sum(
+            int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
+            for (who, _), (at, part) in self._slots.items()
+            if who == owner and isinstance(part, Summed)
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is reported of one metric: its value, or null and why; how many examples, and positions of them, went into it."""
+
+    value: Any
+    reason: str | None
+    examples: int
+    positions: int
+
+
+def results(
+    layout: Layout,
+    state: np.ndarray,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    classes: tuple[str, ...] | None,
+) -> dict[str, Result]:
+    """Compute the value of every metric from the summed state, int64 [layout.size]."""
+    return {key: _result(layout, state, key, metric, bindings[key], classes) for key, metric in metrics.items()}
+
+
+def _result(
+    layout: Layout, state: np.ndarray, key: str, metric: Metric, binding: Binding, classes: tuple[str, ...] | None
+) -> Result:
+    shared = layout.totals(state, binding)
+    status = shared["status"]
+    positions = int(status[Status.VALID])
+    examples = int(shared["examples"][0]) if "examples" in shared else positions
+    reasons = [text.format(n=int(status[why])) for why, text in REASONS.items() if status[why]]
+    bad = layout.refused(state, key)
+    if bad and not reasons:
+        reasons.append(f"{bad} terms are NaN, infinite or not below 2^128")
+    if not reasons and not positions:
+        reasons.append("there is nothing to score: every position is ignored")
+    if reasons:
+        return Result(None, "; ".join(reasons), examples, positions)
+    weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
+    totals = Totals(layout.totals(state, key), positions=positions, weight=weight, classes=classes)
+    try:
+        return Result(metric.value(totals), None, examples, positions)
+    except Undefined as exc:
+        return Result(None, str(exc), examples, positions)

@@ -1,0 +1,53 @@
+"""The arithmetic of exact.py in the TensorFlow graph: numbers to limbs, and error-free products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from harness.exact import GRID_BITS, LIMB_BITS, SCALES
+
+__all__ = ["to_cells", "two_product"]
+
+
+def to_cells(values: Any) -> Any:
+    """Write float64 numbers as cells; see `exact.to_cells`.
+
+    The cells stay float64: every entry is an integer of at most 2^32, so that sums of them over a batch, and products
+    with small integer weights, are exact below 2^53.
+
+    Args:
+      values: float64 [...].
+    Returns: float64 [..., CELL].
+    """
+    good = tf.abs(values) < tf.constant(2.0**GRID_BITS, tf.float64)  # False for NaN as well
+    scaled = tf.where(good, values, tf.zeros_like(values))[..., None] * tf.constant(SCALES)
+    whole = tf.where(scaled < 0, tf.math.ceil(scaled), tf.math.floor(scaled))
+    whole = tf.concat([tf.round(scaled[..., :1]), whole[..., 1:]], axis=-1)
+    limbs = whole[..., :-1] - whole[..., 1:] * tf.constant(2.0**LIMB_BITS, tf.float64)
+    return tf.concat([limbs, tf.cast(~good, tf.float64)[..., None]], axis=-1)
+
+
+def two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """Multiply without error: a * b = product + low, exactly, while nothing over- or underflows.
+
+    T. J. Dekker, A floating-point technique for extending the available precision, 1971. Factors of 2^512 or more give
+    a product that no cell takes, so their low part does not matter.
+
+    Args:
+      a, b: float64, shapes that broadcast.
+    Returns: product and low, float64.
+    """
+    product = a * b
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    low = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return product, tf.where(tf.math.is_finite(product) & tf.math.is_finite(low), low, tf.zeros_like(low))
+
+
+def _split(x: Any) -> tuple[Any, Any]:
+    """Split float64 into two halves of 26 bits."""
+    scaled = x * tf.constant(2.0**27 + 1, tf.float64)
+    high = scaled - (scaled - x)
+    return high, x - high

@@ -1,0 +1,86 @@
+"""TensorFlow as a rank needs it: quiet, deterministic, on its own device and its share of the cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import harness
+from harness.comm import World
+
+__all__ = ["environment", "import_tensorflow", "set_up", "threads_per_rank"]
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow, holding back what its libraries write before their logging can be set."""
+    with _quiet_stderr():
+        import tensorflow  # noqa: F401
+
+
+def threads_per_rank(world: World) -> int:
+    """Share this machine's cores among its ranks."""
+    given = os.environ.get("HARNESS_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return max(1, len(os.sched_getaffinity(0)) // world.local_size)
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what TensorFlow's libraries write before their logging can be set; show it where the import fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ["TF_CPP_MIN_LOG_LEVEL"] < "2":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def environment() -> dict[str, Any]:
+    """Return versions and the machine, for run.json."""
+    import keras
+    import tensorflow as tf
+
+    return {
+        "harness": harness.__version__, "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__,
+        "python": platform.python_version(), "platform": platform.platform(), "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+    }  # fmt: skip
+
+
+def set_up(local_rank: int, threads: int, seed: int) -> list[str]:
+    """Choose this rank's device, threads and determinism, before TensorFlow does anything.
+
+    Returns: the names of the devices this rank computes on.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        # A scheduler that shows each rank one GPU leaves only one to choose.
+        mine = gpus[local_rank % len(gpus)]
+        tf.config.set_visible_devices(mine, "GPU")
+        tf.config.experimental.set_memory_growth(mine, True)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    tf.random.set_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    visible = tf.config.get_visible_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(d).get("device_name", d.name)) for d in visible] or ["CPU"]

@@ -1,0 +1,38 @@
+"""Package metadata. Versions are pinned in versions.txt and nowhere else."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+PINS = {
+    line.split("==")[0].lower(): line
+    for line in (HERE / "versions.txt").read_text().split("\n")
+    if "==" in line and not line.startswith("#")
+}
+
+
+def pinned(*names):
+    """Return the pinned requirement of each package."""
+    return [PINS[name.lower()] for name in names]
+
+
+setup(
+    name="harness",
+    version="0.1.0",
+    description="Exact distributed evaluation of TensorFlow models over Horovod and MPI",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["harness", "harness.*", "launch", "launch.*"]),
+    package_data={"launch": ["install"]},
+    install_requires=pinned(
+        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"
+    ),
+    extras_require={
+        "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
+        "demo": pinned("scikit-learn"),
+        "dev": pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
+    },
+    entry_points={"console_scripts": ["harness=harness.cli:main"]},
+)
