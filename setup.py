@@ -26,9 +26,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["harness", "harness.*", "launch", "launch.*"]),
     package_data={"launch": ["install"]},
-    install_requires=pinned(
-        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"
-    ),
+    install_requires=pinned("tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
         "demo": pinned("scikit-learn"),

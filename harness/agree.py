@@ -38,12 +38,10 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
         done = work()
     except HarnessError as exc:
         error = exc
-    said = [
-        pickle.loads(raw) for raw in comm.gather(pickle.dumps(None if error is None else (str(error), error.exit_code)))
-    ]
+    said = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(None if error is None else (str(error), error.exit_code)))]
     failed = {rank: found for rank, found in enumerate(said) if found is not None}
     if not failed:
-        return done  # type: ignore[no-any-return]
+        return done
     first = min(failed)
     if error is not None and comm.rank == first:
         raise error

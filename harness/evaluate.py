@@ -57,9 +57,7 @@ class Evaluation:
             self.examples += int(sums.seen[:, 1].sum())
 
 
-def evaluate(
-    chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, progress: Callable[[Chunk], None]
-) -> Evaluation:
+def evaluate(chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, progress: Callable[[Chunk], None]) -> Evaluation:
     """Evaluate chunks in the order in which the pipeline delivers them.
 
     Args:

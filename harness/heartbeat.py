@@ -133,9 +133,7 @@ class Heartbeat:
 
     def _others(self) -> list[Beat]:
         watched = range(self._size) if self.beat.rank == 0 else [0] if self.beat.rank == 1 else []
-        return [
-            self.beat if rank == self.beat.rank else read_beat(self._folder.heartbeat(rank), rank) for rank in watched
-        ]
+        return [self.beat if rank == self.beat.rank else read_beat(self._folder.heartbeat(rank), rank) for rank in watched]
 
     def _judge(self) -> None:
         beats = self._others()

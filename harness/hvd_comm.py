@@ -41,9 +41,7 @@ class HorovodComm(Comm):
     def sum(self, vector: np.ndarray) -> np.ndarray:
         """Add over all ranks in one allreduce."""
         try:
-            total: np.ndarray = self._hvd.allreduce(
-                np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum"
-            ).numpy()
+            total: np.ndarray = self._hvd.allreduce(np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum").numpy()
         except Exception as exc:
             raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
         return total

@@ -229,7 +229,7 @@ def _explain(exc: ValidationError) -> Iterable[str]:
 
 def _spec_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the part of the job that a key belongs to."""
-    specs = {"model": ModelSpec, "data": DataSpec, "metrics": MetricSpec, "features": FeatureSpec}
+    specs: dict[str, type[BaseModel]] = {"model": ModelSpec, "data": DataSpec, "metrics": MetricSpec, "features": FeatureSpec}
     found: type[BaseModel] = Job
     for part in location:
         found = specs.get(str(part), found)

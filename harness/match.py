@@ -61,9 +61,7 @@ def match(
         if feature == SERIALIZED and parsed:
             wanted[feature] = Feature("string", ())
         else:
-            wanted[feature] = _fit(
-                name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed
-            )
+            wanted[feature] = _fit(name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed)
     for feature in extra:
         have = _have(feature, known, "label or weight")
         if parsed and have.shape == (1,):
@@ -82,9 +80,7 @@ def _have(name: str, known: Mapping[str, Feature], what: str) -> Feature:
     return known[name]
 
 
-def _guess(
-    model_inputs: Mapping[str, Feature], known: Mapping[str, Feature], taken: set[str], *, parsed: bool
-) -> dict[str, str]:
+def _guess(model_inputs: Mapping[str, Feature], known: Mapping[str, Feature], taken: set[str], *, parsed: bool) -> dict[str, str]:
     """Bind inputs without a word from the job: serialized records, equal names, or the only one left."""
     only = next(iter(model_inputs))
     if parsed and len(model_inputs) == 1 and model_inputs[only] == Feature("string", ()):
@@ -112,9 +108,7 @@ def _fit(name: str, wants: Feature, feature: str, has: Feature, *, parsed: bool)
     if wants.dtype != "string" and not np.can_cast(_dtype(has.dtype), _dtype(wants.dtype), casting="same_kind"):
         raise ModelError(f"data.inputs: {both}: a {has.dtype} is not turned into {wants.dtype}; convert the data")
     if not parsed:
-        if len(wants.shape) != len(has.shape) or any(
-            w not in (None, h) for w, h in zip(wants.shape, has.shape, strict=True)
-        ):
+        if len(wants.shape) != len(has.shape) or any(w not in (None, h) for w, h in zip(wants.shape, has.shape, strict=True)):
             raise ModelError(f"data.inputs: {both}: the shapes differ")
         return has
     count = int(np.prod([d or 1 for d in has.shape], dtype=np.int64))

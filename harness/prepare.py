@@ -40,17 +40,13 @@ def open_data(job: Job) -> Opened:
     source = data_.open_source(job.data.format, paths)
     examples = sum(file.examples for file in source.files)
     if not examples:
-        raise JobError(
-            f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}"
-        )
+        raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
     plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
     digests = {"job": job.digest, "data": data_.digest(source.files), "model": tf_model.digest(model_path)}
     return Opened(source, plan, model_path, digests)
 
 
-def prepare_model(
-    job: Job, metrics: Mapping[str, Metric], opened: Opened
-) -> tuple[Any, Mapping[str, Binding], Matched]:
+def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tuple[Any, Mapping[str, Binding], Matched]:
     """Load the model, bind the metrics, match the data."""
     from harness import tf_model
 
@@ -58,9 +54,7 @@ def prepare_model(
     bindings = bind(job, metrics, list(model.outputs))
     extra = [name for b in bindings.values() for name in (b.label, b.weight) if name is not None]
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    matched = match(
-        job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord"
-    )
+    matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
     return model, bindings, matched
 
 
@@ -87,14 +81,10 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
     bindings = {}
     for key, metric in metrics.items():
         if metric.output is None and len(outputs) > 1:
-            raise JobError(
-                f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}"
-            )
+            raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
         found = metric.binding(outputs[0], job.data.label, job.data.weight)
         if found.output not in outputs:
-            raise JobError(
-                f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}"
-            )
+            raise JobError(f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}")
         if found.inputs is Inputs.OUTPUT:
             found = Binding(found.inputs, found.output, None, found.weight)
         elif found.label is None:

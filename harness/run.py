@@ -263,9 +263,7 @@ def _write(
     }  # fmt: skip
     write_atomically(folder.run_json, json.dumps(document, indent=1) + "\n")
     if problems:
-        raise InvalidRun(
-            "\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"])
-        )
+        raise InvalidRun("\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"]))
     values = values_of(built.step.layout, state, context.metrics, built.bindings, class_list(context.job))
     results.write(
         folder,

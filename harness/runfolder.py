@@ -31,9 +31,7 @@ def write_atomically(path: Path, text: str) -> None:
             os.close(folder)
     except OSError as exc:
         temporary.unlink(missing_ok=True)
-        raise RunFolderError(
-            f"{path}: cannot be written: {exc.strerror}; make room or choose another folder with -o"
-        ) from exc
+        raise RunFolderError(f"{path}: cannot be written: {exc.strerror}; make room or choose another folder with -o") from exc
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,7 @@ class RunFolder:
             if not known and any(not entry.name.startswith((".", "slurm-")) for entry in self.path.iterdir()):
                 raise RunFolderError(f"{self.path}: not a run folder, and not empty; choose another with -o")
         except OSError as exc:
-            raise RunFolderError(
-                f"{self.path}: cannot be used as run folder: {exc.strerror}; choose another with -o"
-            ) from exc
+            raise RunFolderError(f"{self.path}: cannot be used as run folder: {exc.strerror}; choose another with -o") from exc
         if known:
             held = read_json(self.job_json) or {}
             other = [name for name, value in digests.items() if held.get(name) != value]
@@ -128,9 +124,7 @@ class RunFolder:
         """Write what failed, unless another rank was first; return whether this rank was."""
         temporary = self.path / f".failure.{os.uname().nodename}.{os.getpid()}"
         try:
-            temporary.write_text(
-                json.dumps({"message": text, "time": time.time(), **more}, indent=1, sort_keys=True) + "\n"
-            )
+            temporary.write_text(json.dumps({"message": text, "time": time.time(), **more}, indent=1, sort_keys=True) + "\n")
             os.link(temporary, self.failure_json)
         except OSError:
             return False  # another rank was first, or the folder is what failed: the message is on stderr anyway
@@ -149,6 +143,4 @@ def read_json(path: Path) -> Any:
 
 def write_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:
     """Write a status file."""
-    write_atomically(
-        path, json.dumps({"state": state, "exit_code": exit_code, **more}, indent=1, sort_keys=True) + "\n"
-    )
+    write_atomically(path, json.dumps({"state": state, "exit_code": exit_code, **more}, indent=1, sort_keys=True) + "\n")

@@ -73,9 +73,10 @@ class Layout:
 
     @cached_property
     def _slots(self) -> dict[tuple[Any, str], tuple[int, Summed | Counted]]:
-        slots = {}
+        slots: dict[tuple[Any, str], tuple[int, Summed | Counted]] = {}
         at = 0
-        for part in (*self.summed, *self.counted):
+        parts: list[Summed | Counted] = [*self.summed, *self.counted]
+        for part in parts:
             slots[part.key] = (at, part)
             at += part.size
         return slots

@@ -86,8 +86,7 @@ class Feed:
             "chunk": tf.TensorSpec([None], tf.int64),
             "last": tf.TensorSpec([None], tf.bool),
             "raw": {
-                name: tf.TensorSpec([None, size, *array.shape[1:]], tf.as_dtype(array.dtype))
-                for name, array in first.raw.items()
+                name: tf.TensorSpec([None, size, *array.shape[1:]], tf.as_dtype(array.dtype)) for name, array in first.raw.items()
             },
         }
 
@@ -120,10 +119,7 @@ class Feed:
             "count": np.array(counts, np.int32),
             "chunk": np.full(len(held), chunk.index, np.int64),
             "last": np.arange(len(held)) == (len(held) - 1 if final else -1),
-            "raw": {
-                name: np.stack([_pad_host(records.raw[name], self._batch_size) for records in held])
-                for name in held[0].raw
-            },
+            "raw": {name: np.stack([_pad_host(records.raw[name], self._batch_size) for records in held]) for name in held[0].raw},
         }
 
     def _guarded(self, generate: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:

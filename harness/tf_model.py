@@ -101,9 +101,7 @@ def load(path: str, spec: ModelSpec) -> Model:
 def _saved_model(path: str, signature: str) -> Model:
     loaded = tf.saved_model.load(path)
     if signature not in loaded.signatures:
-        raise ModelError(
-            f"{path}: no signature '{signature}': {nearest(signature, loaded.signatures) or 'it has none'}"
-        )
+        raise ModelError(f"{path}: no signature '{signature}': {nearest(signature, loaded.signatures) or 'it has none'}")
     function = loaded.signatures[signature]
     inputs = function.structured_input_signature[1]
     outputs = function.structured_outputs

@@ -73,7 +73,7 @@ class Step:
             def nothing() -> tuple[Any, ...]:
                 return tf.constant(False), state, number, seen
 
-            return tf.cond(batch.has_value(), evaluate, nothing)  # type: ignore[no-any-return]
+            return tf.cond(batch.has_value(), evaluate, nothing)
 
         size = self._size(iterator)
         with tf.device("/CPU:0"):
@@ -138,9 +138,7 @@ def canary(
     records = next(iter(source.read(0, size, size)))
     features = source.parse({name: tf.constant(array) for name, array in records.raw.items()}, wanted)
     rows = max(size, 2)
-    outputs = tf.function(predict, autograph=False)(
-        {name: _grow(tensor, size, rows) for name, tensor in features.items()}
-    )
+    outputs = tf.function(predict, autograph=False)({name: _grow(tensor, size, rows) for name, tensor in features.items()})
     total = hashlib.sha256()
     for name in sorted(outputs):
         total.update(outputs[name].numpy().tobytes())

@@ -259,9 +259,7 @@ def _weights(binding: Binding, weights: Any, shape: Any) -> tuple[Any, Any]:
     elif weights.shape.num_elements() == shape.num_elements():
         weights = tf.reshape(weights, shape)
     else:
-        raise ShapeError(
-            f"expected one weight per example or per position {shape}, found '{binding.weight}' {_show(weights)}"
-        )
+        raise ShapeError(f"expected one weight per example or per position {shape}, found '{binding.weight}' {_show(weights)}")
     good = tf.math.is_finite(weights)
     return tf.where(good, weights, tf.zeros_like(weights)), good
 

@@ -63,9 +63,7 @@ def environment(base: Mapping[str, str], ranks: int, cores: int, status: str | N
     return {**wanted, **base} if not status else {**wanted, **base, "HARNESS_STATUS": status}
 
 
-def command_line(
-    command: Sequence[str], *, ranks: int, comm: str, horovodrun: str, harness: Sequence[str]
-) -> list[str]:
+def command_line(command: Sequence[str], *, ranks: int, comm: str, horovodrun: str, harness: Sequence[str]) -> list[str]:
     """Return the argv that starts a harness command on several ranks.
 
     >>> command_line(["evaluate", "job.yaml"], ranks=2, comm="mpi", horovodrun="horovodrun", harness=["harness"])
@@ -87,9 +85,7 @@ def launch(command: list[str], *, ranks: str, comm: str | None, dry_run: bool) -
     here = Path(sys.executable).parent
     horovodrun = shutil.which("horovodrun", path=f"{here}:{os.environ.get('PATH', '')}")
     if horovodrun is None:
-        raise UsageError(
-            "horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing"
-        )
+        raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
     chosen = comm or ("mpi" if built_with("mpi") else "gloo")
     argv = command_line(command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()])
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
@@ -112,9 +108,7 @@ def _check_job(command: Sequence[str]) -> None:
 
     words = list(command[1:])
     overrides = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--set"]
-    jobs = [
-        word for i, word in enumerate(words) if not word.startswith("-") and (not i or not words[i - 1].startswith("-"))
-    ]
+    jobs = [word for i, word in enumerate(words) if not word.startswith("-") and (not i or not words[i - 1].startswith("-"))]
     if jobs:
         Job.load(jobs[0], overrides)
 
@@ -199,9 +193,7 @@ def count_gpus() -> int:
 def physical_cores(allowed: int) -> int:
     """Count physical cores, at most as many as this process may use."""
     try:
-        siblings = {
-            Path(p).read_text() for p in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")
-        }
+        siblings = {Path(p).read_text() for p in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")}
     except OSError:
         siblings = set()
     return min(len(siblings) or allowed, allowed)

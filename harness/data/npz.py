@@ -38,9 +38,7 @@ class NpzSource(Source):
         loaded = [_load(path) for path in paths]
         first = loaded[0]
         for path, arrays in zip(paths, loaded, strict=True):
-            if {n: (a.dtype, a.shape[1:]) for n, a in arrays.items()} != {
-                n: (a.dtype, a.shape[1:]) for n, a in first.items()
-            }:
+            if {n: (a.dtype, a.shape[1:]) for n, a in arrays.items()} != {n: (a.dtype, a.shape[1:]) for n, a in first.items()}:
                 raise DataError(
                     f"{path}: expected the arrays of {paths[0]} ({_show(first)}), found {_show(arrays)}; "
                     "files of one job must agree in names, dtypes and shapes"

@@ -50,7 +50,8 @@ class TFRecordSource(Source):
 
         Raises: DataError: a file is cut off, or is no TFRecord file.
         """
-        files, indices = [], []
+        files: list[File] = []
+        indices: list[np.ndarray | None] = []
         for path in paths:
             size = os.path.getsize(path)
             if _is_gzip(path):
@@ -146,9 +147,7 @@ class TFRecordSource(Source):
                 continue
             found.append(data)
             if len(found) == size or record == stop - 1:
-                yield Records(
-                    np.arange(first, record + 1, dtype=np.int64) + self._starts[number], {SERIALIZED: _strings(found)}
-                )
+                yield Records(np.arange(first, record + 1, dtype=np.int64) + self._starts[number], {SERIALIZED: _strings(found)})
                 first, found = record + 1, []
         if found:
             yield Records(np.arange(first, first + len(found)) + self._starts[number], {SERIALIZED: _strings(found)})
@@ -172,9 +171,7 @@ def build_index(path: str) -> np.ndarray:
                 length, crc = HEADER_STRUCT.unpack_from(view, at)
                 if crc != _masked_crc(view[at : at + 8]):
                     hint = "is it a TFRecord file?" if at == 0 else "copy or write the file again"
-                    raise DataError(
-                        f"{path}, record {len(offsets) - 1} at byte {at}: the CRC of its length is wrong; {hint}"
-                    )
+                    raise DataError(f"{path}, record {len(offsets) - 1} at byte {at}: the CRC of its length is wrong; {hint}")
                 at += HEADER + length + FOOTER
             if at > size:
                 raise _cut_off(path, len(offsets) - 1, offsets[-1], at - offsets[-1], size - offsets[-1])
@@ -220,7 +217,8 @@ def _read_index(path: str, size: int) -> np.ndarray | None:
 
 def _records(block: bytes, path: str, first: int, offset: int) -> tuple[list[bytes], list[int]]:
     """Cut a block of whole records; check their CRCs. Returns the data and the byte offset of each."""
-    found, places = [], []
+    found: list[bytes] = []
+    places: list[int] = []
     at, end = 0, len(block)
     while at < end:
         record = first + len(found)
@@ -263,23 +261,17 @@ def _scan_gzip(path: str) -> Iterator[bytes]:
                 if len(body) < length + FOOTER:
                     raise _cut_off(path, record, at, length + FOOTER, len(body), "of the unpacked stream")
                 if FOOTER_STRUCT.unpack_from(body, length)[0] != _masked_crc(body[:length]):
-                    raise DataError(
-                        f"{path}, record {record} at byte {at} of the unpacked stream: the CRC of its data is wrong"
-                    )
+                    raise DataError(f"{path}, record {record} at byte {at} of the unpacked stream: the CRC of its data is wrong")
                 yield body[:length]
                 record += 1
                 at += HEADER + length + FOOTER
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise DataError(
-            f"{path}, record {record} at byte {at} of the unpacked stream: the GZIP stream is broken: {exc}"
-        ) from exc
+        raise DataError(f"{path}, record {record} at byte {at} of the unpacked stream: the GZIP stream is broken: {exc}") from exc
 
 
 def _cut_off(path: str, record: int, at: int, expected: int, found: int, stream: str = "") -> DataError:
     where = f"{path}, record {record} at byte {at}{' ' + stream if stream else ''}"
-    return DataError(
-        f"{where}: the file is cut off: expected {expected} bytes more, found {found}; copy or write it again"
-    )
+    return DataError(f"{where}: the file is cut off: expected {expected} bytes more, found {found}; copy or write it again")
 
 
 def _masked_crc(data: bytes) -> int:

@@ -58,9 +58,7 @@ def make(specs: Sequence[MetricSpec]) -> dict[str, Metric]:
         metric = _build(spec)
         key = metric.name or (spec.name if names.count(spec.name) == 1 else _key(spec.name, spec.options))
         if key in metrics:
-            raise JobError(
-                f"two metrics are reported as '{key}': give one another name, {{{spec.name}: {{name: ...}}}}"
-            )
+            raise JobError(f"two metrics are reported as '{key}': give one another name, {{{spec.name}: {{name: ...}}}}")
         metrics[key] = metric
     return metrics
 

@@ -52,9 +52,7 @@ class ClassMetric(Metric):
         if self.threshold is None:
             return tf.argmax(predictions, axis=-1, output_type=tf.int32)
         if predictions.shape[-1] != 2:
-            raise ShapeError(
-                f"threshold needs an output of one score or two classes, found {predictions.shape[-1]} classes"
-            )
+            raise ShapeError(f"threshold needs an output of one score or two classes, found {predictions.shape[-1]} classes")
         return tf.cast(predictions[:, 1] > tf.cast(self.threshold, predictions.dtype), tf.int32)
 
 
