@@ -112,7 +112,8 @@ def run(job: Job, options: Options, world: World) -> int:
         if comm.rank == 0:
             show(folder)
             print(
-                "this run is done already, nothing was evaluated; to do it again choose another folder with -o, or remove this one"
+                "this run is done already, nothing was evaluated; "
+                "to do it again choose another folder with -o, or remove this one"
             )
         comm.close()
         return 0

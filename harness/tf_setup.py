@@ -61,7 +61,8 @@ def environment() -> dict[str, Any]:
 
     return {
         "harness": harness.__version__, "tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__,
-        "python": platform.python_version(), "platform": platform.platform(), "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "python": platform.python_version(), "platform": platform.platform(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
     }  # fmt: skip
 
 
