@@ -20,15 +20,32 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Binding", "Count", "Inputs", "Metric", "Number", "Table", "Term", "Totals", "Undefined", "ratio"]
+__all__ = [
+    "Binding",
+    "Count",
+    "HostMetric",
+    "Inputs",
+    "Metric",
+    "Number",
+    "RowMetric",
+    "Rows",
+    "Table",
+    "Term",
+    "Totals",
+    "Undefined",
+    "ratio",
+]
 
 
 class Inputs(Enum):
     """What a metric reads, and so what makes a position invalid."""
 
     CLASSES = "labels int32 [N] in [0, C), predictions [N, C]"
+    BINARY = "labels int32 [N], 1 where positive else 0; predictions float64 [N], the score of the positive class"
+    MULTILABEL = "labels int32 [N, L], each 0 or 1; predictions [N, L]"
     NUMBERS = "labels float64 [N], predictions float64 [N]"
-    OUTPUT = "no labels, predictions float64 [N]"
+    OUTPUT = "no labels, predictions float64 [N]; NaN and infinite ones are invalid"
+    RAW = "labels and predictions as they are, [B, ...], of any dtype; one position an example, all valid"
 
 
 class Undefined(Exception):
@@ -54,7 +71,22 @@ class Count:
     size: int
 
 
-Term = Number | Count
+@dataclass(frozen=True)
+class Rows:
+    """Rows kept by the rank that saw them, for what is no sum of fixed size; see `RowMetric`.
+
+    `key` is float64 [N], what rows are sorted by, ascending; `values` are numbers by name, float64 or int64 [N];
+    `group` is int64 [N]: rows of one group stay together (None: one group). Where `per_row` is given, int64 [N], each
+    row belongs to that position (a position may have no row, or several), else row i belongs to position i.
+    """
+
+    key: Any
+    values: Mapping[str, Any]
+    group: Any = None
+    per_row: Any = None
+
+
+Term = Number | Count | Rows
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,8 @@ class Binding:
     weight: str | None = None
     ignore_label: int | None = None
     from_logits: bool = False
+    positive: int = 1  # the positive class, of BINARY inputs
+    also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
 
 
 @dataclass(frozen=True)
@@ -152,6 +186,10 @@ class Metric(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     inputs: ClassVar[Inputs]
+    takes_weights: ClassVar[bool] = True
+    takes_slices: ClassVar[bool] = True
+    takes_replicates: ClassVar[bool] = True
+    features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
@@ -173,4 +211,44 @@ class Metric(BaseModel):
 
         Raises: Undefined: the value has no meaning for these totals.
         """
+        raise NotImplementedError
+
+
+class HostMetric(Metric):
+    """Base of metrics whose terms come from a library that runs on the host: strings, boxes, alignments.
+
+    Only real examples are passed, never padding. A subclass names its `columns` and writes `host_terms`; the sums
+    are then totals like any other.
+    """
+
+    inputs: ClassVar[Inputs] = Inputs.RAW
+
+    def columns(self) -> tuple[str, ...]:
+        """Name the numbers that each example adds."""
+        raise NotImplementedError
+
+    def host_terms(self, labels: np.ndarray, predictions: np.ndarray, **features: np.ndarray) -> np.ndarray:
+        """Return what each example adds, float64 [n, columns].
+
+        Args:
+          labels, predictions: [n, ...]; strings are bytes in an object array.
+          features: those named by the options in `features`, [n, ...].
+        """
+        raise NotImplementedError
+
+
+class RowMetric(Metric):
+    """Base of metrics that are no sum of fixed size: exact AUC, quantiles, rankings within a group.
+
+    `terms` returns one `Rows`. At the end the rows of all ranks are sorted by (group, key) and cut into parts, one a
+    rank, such that equal keys (or, with groups, whole groups) stay together; `fold` reduces each part to exact numbers
+    that add up over the parts, and `value` sees their totals.
+    """
+
+    def cumulate(self, part: Any) -> dict[str, np.ndarray]:
+        """Return int64 columns [n] whose totals over all earlier parts `fold` needs; empty for most grouped metrics."""
+        return {}
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Reduce one sorted part to exact numbers (int or Fraction) by name; see `rows.Part`."""
         raise NotImplementedError
