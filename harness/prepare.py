@@ -52,7 +52,7 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tu
 
     model = tf_model.load(opened.model_path, job.model)
     bindings = bind(job, metrics, list(model.outputs))
-    extra = [name for b in bindings.values() for name in (b.label, b.weight) if name is not None]
+    extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
     matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
     return model, bindings, matched
@@ -85,9 +85,10 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
         found = metric.binding(outputs[0], job.data.label, job.data.weight)
         if found.output not in outputs:
             raise JobError(f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}")
-        if found.inputs is Inputs.OUTPUT:
-            found = Binding(found.inputs, found.output, None, found.weight)
-        elif found.label is None:
+        for option, output in found.outputs:
+            if output not in outputs:
+                raise JobError(f"metric {key}: {option}: the model has no output '{output}': it has {', '.join(sorted(outputs))}")
+        if found.label is None and found.inputs not in (Inputs.OUTPUT, Inputs.RAW):
             raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
         bindings[key] = found
     return bindings

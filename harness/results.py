@@ -27,6 +27,8 @@ def _entry(result: Result) -> dict[str, Any]:
     entry: dict[str, Any] = {"value": value, "examples": result.examples}
     if result.positions != result.examples:
         entry["positions"] = result.positions
+    if result.standard_error is not None:
+        entry["standard_error"] = result.standard_error
     if result.reason:
         entry["reason"] = result.reason
     return entry

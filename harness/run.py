@@ -184,7 +184,7 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     """Load the model, bind the metrics, compile the step."""
     from harness.tf_feed import Feed
     from harness.tf_step import Step, canary
-    from harness.tf_terms import BatchSums
+    from harness.tf_terms import Terms
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
     model, bindings, matched = prepare_model(job, context.metrics, opened)
@@ -192,7 +192,7 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, context.threads)
     try:
-        step = Step(predict, BatchSums(context.metrics, bindings), feed.dataset(chunks), job.batch_size)
+        step = Step(predict, Terms(context.metrics, bindings), feed.dataset(chunks), job.batch_size)
         heartbeat.move()
         mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:

@@ -14,7 +14,7 @@ import numpy as np
 from harness.exact import CELL, carry, refused, to_fraction
 from harness.metrics.contract import Binding, Metric, Totals, Undefined
 
-__all__ = ["Counted", "Layout", "Result", "Status", "Summed", "results"]
+__all__ = ["Counted", "Layout", "Result", "RowLayout", "Status", "Summed", "results"]
 
 
 class Status(IntEnum):
@@ -52,6 +52,15 @@ class Counted:
 
     key: tuple[Any, str]
     size: int
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Columns of a row metric's rows, int64 [n, columns]: key, group, weight, values; floats by their bits."""
+
+    grouped: bool
+    weighted: bool
+    values: tuple[tuple[str, str], ...]  # name, dtype
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Result:
     reason: str | None
     examples: int
     positions: int
+    standard_error: float | None = None
 
 
 def results(
@@ -148,8 +158,11 @@ def _result(
     if reasons:
         return Result(None, "; ".join(reasons), examples, positions)
     weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
-    totals = Totals(layout.totals(state, key), positions=positions, weight=weight, classes=classes)
+    squares = shared["weight^2"].item() if "weight^2" in shared else None
+    totals = Totals(
+        layout.totals(state, key), positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares
+    )
     try:
-        return Result(metric.value(totals), None, examples, positions)
+        return Result(metric.value(totals), None, examples, positions, metric.standard_error(totals))
     except Undefined as exc:
         return Result(None, str(exc), examples, positions)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from harness.data import Feature, Source
 from harness.state import Layout
 from harness.tf_feed import pad
-from harness.tf_terms import BatchSums
+from harness.tf_terms import Terms
 
 __all__ = ["ChunkSums", "Step", "canary"]
 
@@ -33,16 +33,17 @@ class Step:
 
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
-      sums: forms the sums of a batch.
+      terms: forms the terms of a batch.
       dataset: of batches, see `Feed.dataset`; its spec fixes all shapes.
       batch_size: examples a batch.
     """
 
     def __init__(
-        self, predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], sums: BatchSums, dataset: Any, batch_size: int
+        self, predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], terms: Terms, dataset: Any, batch_size: int
     ) -> None:
         self._predict = predict
-        self._sums = sums
+        self._terms = terms
+        self._layout: Layout | None = None
         self._batch_size = batch_size
         self._iterator = iter(dataset)
         self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator)
@@ -50,8 +51,8 @@ class Step:
     @property
     def layout(self) -> Layout:
         """The layout of the state."""
-        assert self._sums.layout is not None  # traced in __init__
-        return self._sums.layout
+        assert self._layout is not None  # traced in __init__
+        return self._layout
 
     def run(self) -> ChunkSums:
         """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more."""
@@ -96,10 +97,12 @@ class Step:
         padded = -(-rows // ROW) * ROW
         outputs = {name: _grow(_known(tensor, rows), rows, padded) for name, tensor in outputs.items()}
         mask = tf.range(padded) < count
-        sums = self._sums({name: _grow(tensor, size, padded) for name, tensor in features.items()}, outputs, mask)
+        terms = self._terms({name: _grow(tensor, size, padded) for name, tensor in features.items()}, outputs, mask)
+        self._layout = terms.layout
         with tf.device("/CPU:0"):
             hashes = tf.where(tf.range(size) < count, _hash(batch["ids"]), tf.zeros([size], tf.int64))
             line = tf.stack([batch["chunk"], tf.cast(count, tf.int64), tf.reduce_sum(hashes)])
+            sums = terms.sums()
         return sums, line
 
 

@@ -1,40 +1,83 @@
-"""One batch: labels and outputs -> positions -> terms -> sums, all in the graph.
+"""One batch: labels and outputs -> terms, and their sums over the batch, all in the graph.
 
-The sums of a batch are one int64 vector, laid out by `Sums`: exact cells first, then counts. What a metric's `terms`
-returns is concatenated with that of all others, so that a batch costs a handful of operations however many metrics
-there are. The state lives on the CPU: TensorFlow's GPU build has no int64 kernels for it.
+What the metrics' `terms` return is laid side by side, so that a batch costs a handful of operations however many
+metrics there are: exact numbers as columns of limbs, counts as one histogram. The state lives on the CPU: TensorFlow's
+GPU build has no int64 kernels for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, Count, Inputs, Metric, Number
-from harness.state import Counted, Layout, Status, Summed
+from harness.metrics.contract import Binding, Count, HostMetric, Metric, Number, Rows
+from harness.state import Counted, Layout, RowLayout, Status, Summed
 from harness.tf_exact import to_cells, two_product
+from harness.tf_positions import Positions, positions_of
 
-__all__ = ["BatchSums"]
-
-
-@dataclass(frozen=True)
-class _Positions:
-    """What is scored: `shape` examples x positions, flattened to N; invalid ones hold harmless values."""
-
-    labels: Any  # [N] or None
-    predictions: Any  # [N] or [N, C]
-    weights: Any  # float64 [N] or None
-    valid: Any  # bool [N]
-    status: Any  # int32 [N]: a Status, or -1 for masked and ignored
-    per_example: int
+__all__ = ["BatchTerms", "Terms", "host_failures"]
 
 
-class BatchSums:
-    """Forms the sums of one batch for a set of metrics. Tracing it fixes the layout of the state.
+@dataclass
+class BatchTerms:
+    """What one batch adds, before it is summed.
+
+    Attributes:
+      numbers: column, and its parts float64 [B, k]: a value, then what rounding took from it.
+      counts: column, bucket of each position int32 [B * M] (negative for none), M.
+      weighted: column, bucket int32 [B * M], the weight as cells float64 [B * M, CELL], M.
+      rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
+    """
+
+    numbers: list[tuple[Summed, list[Any]]] = field(default_factory=list)
+    counts: list[tuple[Counted, Any, int]] = field(default_factory=list)
+    weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
+    rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the state that these terms add up to."""
+        summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
+        return Layout(tuple(summed), tuple(column for column, *_ in self.counts))
+
+    def cells(self) -> Any:
+        """Return the numbers of each example as cells, float64 [B, K, CELL]; None without numbers."""
+        if not self.numbers:
+            return None
+        # The parts of an error-free pair go into the same cells. Columns with more parts come last, so that each
+        # further level covers a run of columns at the end.
+        cells = to_cells(tf.concat([parts[0] for _, parts in self.numbers], axis=1))
+        for level in range(1, len(self.numbers[-1][1])):
+            more = to_cells(tf.concat([parts[level] for _, parts in self.numbers if len(parts) > level], axis=1))
+            cells += tf.pad(more, [[0, 0], [cells.shape[1] - more.shape[1], 0], [0, 0]])
+        return cells
+
+    def sums(self) -> Any:
+        """Return the sums of the batch, int64 [layout.size]."""
+        parts = []
+        cells = self.cells()
+        if cells is not None:
+            parts.append(tf.reshape(tf.cast(tf.reduce_sum(cells, axis=0), tf.int64), [-1]))
+        for column, index, weight, _ in self.weighted:
+            binned = tf.math.unsorted_segment_sum(tf.cast(weight, tf.int64), index, column.shape[0])
+            parts.append(tf.reshape(binned, [-1]))
+        offsets = np.cumsum([0] + [column.size for column, *_ in self.counts])
+        indices = [
+            tf.where((index >= 0) & (index < column.size), index + int(offset), -1)
+            for (column, index, _), offset in zip(self.counts, offsets[:-1], strict=True)
+        ]
+        index = tf.concat(indices, axis=0)
+        parts.append(tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, int(offsets[-1])))
+        return tf.concat(parts, axis=0)
+
+
+class Terms:
+    """Forms the terms of a batch for a set of metrics.
 
     Args:
       metrics: by key.
@@ -44,227 +87,148 @@ class BatchSums:
     def __init__(self, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> None:
         self._metrics = metrics
         self._bindings = bindings
-        self.layout: Layout | None = None
 
-    def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> Any:
-        """Return the sums of a batch, int64 [layout.size].
+    def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> BatchTerms:
+        """Return the terms of a batch.
 
         Args:
-          features: labels and weights by feature name, [B, ...].
+          features: labels, weights and what else metrics read, by feature name, [B, ...].
           outputs: by output name, [B, ...].
           mask: bool [B], False where an example is padding.
         Raises: ShapeError: a tensor does not fit its metric.
         """
-        cells = _Cells()
-        counts = _Counts()
-        groups: dict[Binding, _Positions] = {}
+        found = BatchTerms()
+        groups: dict[Binding, Positions] = {}
         with tf.device("/CPU:0"):
             for binding in dict.fromkeys(self._bindings.values()):
-                positions = groups[binding] = _positions(binding, features, outputs, mask)
-                counts.add((binding, "status"), positions.status, len(Status))
-                if positions.per_example > 1:
-                    scored = tf.reduce_any(tf.reshape(positions.valid, [-1, positions.per_example]), axis=1)
-                    counts.add((binding, "examples"), tf.where(scored, 0, -1), 1)
-                if binding.weight is not None:
-                    cells.add((binding, "weight"), tf.ones_like(positions.weights), None, positions)
+                groups[binding] = _shared(found, binding, positions_of(binding, features, outputs, mask))
             for key, metric in self._metrics.items():
-                positions = groups[self._bindings[key]]
+                positions, binding = groups[self._bindings[key]], self._bindings[key]
+                also = {option: features[feature] for option, feature in binding.also}
+                also |= {name: outputs[output] for name, output in binding.outputs}
                 try:
-                    terms = metric.terms(positions.labels, positions.predictions)
+                    if isinstance(metric, HostMetric):
+                        terms: Mapping[str, Any] = _host_terms(metric, positions, mask, also)
+                    else:
+                        terms = metric.terms(positions.labels, positions.predictions, **also)
                 except ShapeError as exc:
                     raise ShapeError(f"metric {key}: {exc}") from None
                 for name, term in terms.items():
-                    if isinstance(term, Number):
-                        cells.add((key, name), term.values, term.low, positions)
-                    elif positions.weights is None:
-                        counts.add((key, name), tf.where(positions.valid, tf.cast(term.index, tf.int32), -1), term.size)
-                    else:
-                        cells.count((key, name), term, positions)
-            self.layout = Layout(tuple(cells.columns), tuple(counts.columns))
-            return tf.concat([*cells.sums(), counts.sums()], axis=0)
+                    _add(found, key, name, term, positions)
+        found.numbers.sort(key=lambda entry: len(entry[1]))
+        return found
 
 
-class _Cells:
-    """Exact sums: per-position numbers, side by side, then weighted counts."""
+def _shared(found: BatchTerms, binding: Binding, positions: Positions) -> Positions:
+    """Add what all metrics of one binding share: how many positions are valid or not, and their weight."""
+    found.counts.append((Counted((binding, "status"), len(Status)), positions.status, positions.per_example))
+    if positions.per_example > 1:
+        scored = tf.reduce_any(tf.reshape(positions.valid, [-1, positions.per_example]), axis=1)
+        found.counts.append((Counted((binding, "examples"), 1), tf.where(scored, 0, -1), 1))
+    if binding.weight is not None:
+        _add_number(found, (binding, "weight"), Number(tf.ones_like(positions.weights)), positions)
+    if binding.weight is not None or positions.per_example > 1:
+        weight = _example_weight(positions)
+        found.numbers.append((Summed((binding, "weight^2"), ()), [(weight * weight)[:, None]]))
+    return positions
 
-    def __init__(self) -> None:
-        self.numbers: list[Summed] = []
-        self.weighted: list[Summed] = []
-        self._columns: list[Any] = []
-        self._rows: list[Any] = []
-        self._binned: list[Any] = []
 
-    @property
-    def columns(self) -> list[Summed]:
-        return self.numbers + self.weighted
-
-    def add(self, key: tuple[Any, str], values: Any, low: Any, positions: _Positions) -> None:
-        values = tf.cast(values, tf.float64)
-        shape = tuple(values.shape[1:])
-        self.numbers.append(Summed(key, shape))
-        parts = [values] if low is None else [values, tf.cast(low, tf.float64)]
-        keep = positions.valid
-        if shape:
-            parts = [tf.reshape(part, [-1, values.shape.num_elements() // values.shape[0]]) for part in parts]
-        else:
-            parts = [part[:, None] for part in parts]
-        if positions.weights is not None:
-            parts = [half for part in parts for half in two_product(part, positions.weights[:, None])]
-        # where, not multiply: a masked NaN times 0 is NaN
-        parts = [_per_example(tf.where(keep[:, None], part, tf.zeros_like(part)), positions) for part in parts]
-        self._columns.append(parts)
-
-    def count(self, key: tuple[Any, str], term: Count, positions: _Positions) -> None:
-        self.weighted.append(Summed(key, (term.size,)))
+def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions) -> None:
+    if isinstance(term, Number):
+        _add_number(found, (key, name), term, positions)
+        if term.spread:
+            _add_spread(found, key, name, term, positions)
+    elif isinstance(term, Count):
         index = tf.where(positions.valid, tf.cast(term.index, tf.int32), -1)
-        cells = tf.cast(to_cells(positions.weights), tf.int64)
-        self._binned.append(tf.reshape(tf.math.unsorted_segment_sum(cells, index, term.size), [-1]))
-
-    def sums(self) -> list[Any]:
-        if not self._columns:
-            return self._binned
-        # The low parts of error-free pairs go to the same cells as the high ones: extra rows of the same columns.
-        depth = max(len(parts) for parts in self._columns)
-        first = tf.concat([parts[0] for parts in self._columns], axis=1)
-        total = tf.reduce_sum(to_cells(first), axis=0)
-        for level in range(1, depth):
-            rest = [parts[level] if level < len(parts) else tf.zeros_like(parts[0]) for parts in self._columns]
-            total += tf.reduce_sum(to_cells(tf.concat(rest, axis=1)), axis=0)
-        return [tf.reshape(tf.cast(total, tf.int64), [-1]), *self._binned]
+        if positions.weights is None:
+            found.counts.append((Counted((key, name), term.size), index, positions.per_example))
+        else:
+            cells = to_cells(positions.weights)
+            found.weighted.append((Summed((key, name), (term.size,)), index, cells, positions.per_example))
+    elif isinstance(term, Rows):
+        found.rows[key] = _rows(term, positions)
+    else:
+        raise ShapeError(f"metric {key}: terms returned a {type(term).__name__}, expected Number, Count or Rows")
 
 
-class _Counts:
-    """Histograms, side by side in one segment sum."""
-
-    def __init__(self) -> None:
-        self.columns: list[Counted] = []
-        self._indices: list[Any] = []
-        self._size = 0
-
-    def add(self, key: tuple[Any, str], index: Any, size: int) -> None:
-        self.columns.append(Counted(key, size))
-        inside = (index >= 0) & (index < size)
-        self._indices.append(tf.where(inside, index + self._size, -1))
-        self._size += size
-
-    def sums(self) -> Any:
-        index = tf.concat([tf.reshape(part, [-1]) for part in self._indices], axis=0)
-        return tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, self._size)
+def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions: Positions) -> None:
+    values = tf.cast(term.values, tf.float64)
+    parts = [values] if term.low is None else [values, tf.cast(term.low, tf.float64)]
+    width = values.shape[1:].num_elements() if len(values.shape) > 1 else 1
+    parts = [tf.reshape(part, [-1, width]) for part in parts]
+    if positions.weights is not None:
+        parts = [half for part in parts for half in two_product(part, positions.weights[:, None])]
+    # where, not multiply: a masked NaN times 0 is NaN
+    keep = positions.valid[:, None]
+    parts = [_per_example(tf.where(keep, part, tf.zeros_like(part)), positions) for part in parts]
+    found.numbers.append((Summed(key, tuple(values.shape[1:])), parts))
 
 
-def _per_example(values: Any, positions: _Positions) -> Any:
+def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions: Positions) -> None:
+    """Add what a standard error needs: per example a, the weighted value, and b, the weight: a^2 and a b."""
+    value = tf.cast(term.values, tf.float64)
+    weighted = value if positions.weights is None else value * positions.weights
+    a = _per_example(tf.where(positions.valid, weighted, tf.zeros_like(value))[:, None], positions)
+    found.numbers.append((Summed((key, f"{name}^2"), ()), [a * a]))
+    if positions.weights is not None or positions.per_example > 1:
+        found.numbers.append((Summed((key, f"{name}*weight"), ()), [a * _example_weight(positions)[:, None]]))
+
+
+def _example_weight(positions: Positions) -> Any:
+    """Return the weight of each example's valid positions, float64 [B]."""
+    weights = tf.ones_like(positions.valid, tf.float64) if positions.weights is None else positions.weights
+    return _per_example(tf.where(positions.valid, weights, tf.zeros_like(weights))[:, None], positions)[:, 0]
+
+
+def _per_example(values: Any, positions: Positions) -> Any:
     """Sum the positions of an example in their fixed order: what one example adds is one number."""
     if positions.per_example == 1:
         return values
     return tf.reduce_sum(tf.reshape(values, [-1, positions.per_example, values.shape[-1]]), axis=1)
 
 
-def _positions(binding: Binding, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> _Positions:
-    """Flatten what a binding reads to positions, and find out which of them are valid."""
-    predictions = outputs[binding.output]
-    labels = None if binding.label is None else features[binding.label]
-    if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
-        raise ShapeError(f"output '{binding.output}' is {predictions.dtype.name}, metrics need numbers")
-    if binding.inputs is Inputs.CLASSES:
-        labels, predictions = _classes(binding, labels, predictions)
-        good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
-        predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
-        whole = tf.cast(labels, tf.int32)
-        good_label = (tf.cast(whole, labels.dtype) == labels) & (labels >= 0) & (labels < predictions.shape[-1])
-        ignored = False if binding.ignore_label is None else labels == tf.cast(binding.ignore_label, labels.dtype)
-        labels = tf.where(good_label, whole, 0)
-    else:
-        predictions = tf.cast(predictions, tf.float64)
-        good_output = tf.math.is_finite(predictions)
-        predictions = tf.where(good_output, predictions, tf.zeros_like(predictions))
-        good_label, ignored = tf.ones_like(good_output), False
-        if binding.inputs is Inputs.NUMBERS:
-            labels = tf.cast(_same_shape(binding, labels, predictions), tf.float64)
-            good_label = tf.math.is_finite(labels)
-            labels = tf.where(good_label, labels, tf.zeros_like(labels))
-    shape = good_output.shape
-    per_example = shape.num_elements() // shape[0]
-    counted = tf.broadcast_to(tf.reshape(mask, [-1] + [1] * (len(shape) - 1)), shape) & ~tf.cast(ignored, tf.bool)
-    weights = good_weight = None
-    if binding.weight is not None:
-        weights, good_weight = _weights(binding, features[binding.weight], shape)
-    status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
-    status = tf.where(good_label, status, int(Status.LABEL))
-    if good_weight is not None:
-        status = tf.where(good_weight, status, int(Status.WEIGHT))
-    status = tf.reshape(tf.where(counted, status, -1), [-1])
-    flat = [-1, predictions.shape[-1]] if binding.inputs is Inputs.CLASSES else [-1]
-    return _Positions(
-        None if labels is None else tf.reshape(labels, [-1]),
-        tf.reshape(predictions, flat),
-        None if weights is None else tf.reshape(weights, [-1]),
-        status == int(Status.VALID),
-        status,
-        per_example,
+def _rows(term: Rows, positions: Positions) -> tuple[RowLayout, Any, Any]:
+    """Pack rows into int64 columns, floats by their bits; keep those of valid positions."""
+    owner = tf.range(tf.shape(positions.valid)[0]) if term.per_row is None else tf.cast(term.per_row, tf.int32)
+    keep = tf.gather(positions.valid, owner)
+    layout = RowLayout(
+        grouped=term.group is not None,
+        weighted=positions.weights is not None,
+        values=tuple((name, "float64" if column.dtype.is_floating else "int64") for name, column in term.values.items()),
     )
+    columns = [_bits(tf.cast(term.key, tf.float64))]
+    if term.group is not None:
+        columns.append(tf.cast(term.group, tf.int64))
+    if positions.weights is not None:
+        columns.append(_bits(tf.gather(positions.weights, owner)))
+    columns += [_bits(tf.cast(c, tf.float64)) if c.dtype.is_floating else tf.cast(c, tf.int64) for c in term.values.values()]
+    packed = tf.boolean_mask(tf.stack(columns, axis=1), keep)
+    return layout, packed, tf.boolean_mask(owner // positions.per_example, keep)
 
 
-def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]:
-    """Return labels [B, ...] and scores [B, ..., C >= 2], whichever way the two were given."""
-    if not predictions.dtype.is_floating:
-        predictions = tf.cast(predictions, tf.float32)
-    if not (labels.dtype.is_floating or labels.dtype.is_integer or labels.dtype.is_bool):
-        raise ShapeError(f"label '{binding.label}' is {labels.dtype.name}, class labels are integers")
-    if labels.dtype.is_bool:
-        labels = tf.cast(labels, tf.int32)
-    rank = len(predictions.shape)
-    one_hot = labels.shape == predictions.shape and rank > 1 and predictions.shape[-1] > 1
-    if len(labels.shape) == rank and rank > 1 and labels.shape[-1] == 1:
-        labels = tf.squeeze(labels, -1)
-    if rank > 1 and predictions.shape[-1] == 1:
-        predictions = tf.squeeze(predictions, -1)
-    if labels.shape == predictions.shape and not one_hot:
-        # One score per position: the score of class 1 of two.
-        other = tf.zeros_like(predictions) if binding.from_logits else 1 - predictions
-        predictions = tf.stack([other, predictions], axis=-1)
-    elif one_hot and len(predictions.shape) == 2:
-        certain = (tf.reduce_sum(labels, axis=-1) == 1) & (tf.reduce_max(labels, axis=-1) == 1)
-        labels = tf.where(certain, tf.argmax(labels, axis=-1, output_type=tf.int32), -1)
-    if None in predictions.shape.as_list() or labels.shape != predictions.shape[:-1] or len(predictions.shape) < 2:
-        raise ShapeError(
-            f"expected class labels [B, ...] and scores [B, ..., C] of known size, found label '{binding.label}' "
-            f"{_show(labels)} and output '{binding.output}' {_show(predictions)}; bind another with output: or label:"
-        )
-    return labels, predictions
+def _bits(column: Any) -> Any:
+    return tf.bitcast(column, tf.int64)
 
 
-def _same_shape(binding: Binding, labels: Any, predictions: Any) -> Any:
-    """Return labels in the shape of the predictions; a last dimension of 1 may be there or not."""
-    if labels.dtype == tf.string:
-        raise ShapeError(f"label '{binding.label}' is a string, this metric needs numbers")
-    if labels.shape != predictions.shape and labels.shape.num_elements() == predictions.shape.num_elements():
-        squeezed = [d for d in labels.shape.as_list() if d != 1], [d for d in predictions.shape.as_list() if d != 1]
-        if squeezed[0] == squeezed[1]:
-            return tf.reshape(labels, predictions.shape)
-    if labels.shape != predictions.shape:
-        raise ShapeError(
-            f"expected label and output of one shape, found label '{binding.label}' {_show(labels)} and output "
-            f"'{binding.output}' {_show(predictions)}; bind another with output: or label:"
-        )
-    return labels
+def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mapping[str, Any]) -> Mapping[str, Number]:
+    """Call a host-side library on the real examples of a batch; padding gets zeros."""
+    names = list(also)
+
+    def call(real: np.ndarray, labels: np.ndarray, predictions: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        features = {name: array[real] for name, array in zip(names, more, strict=True)}
+        found = np.zeros([len(real), len(metric.columns())])
+        try:
+            found[real] = metric.host_terms(labels[real], predictions[real], **features)
+        except Exception as exc:
+            host_failures.append(exc)
+            raise
+        return found
+
+    labels = tf.zeros_like(mask) if positions.labels is None else positions.labels
+    found = tf.numpy_function(call, [mask, labels, positions.predictions, *also.values()], tf.float64, stateful=False)
+    found = tf.ensure_shape(found, [mask.shape[0], len(metric.columns())])
+    return {name: Number(found[:, number]) for number, name in enumerate(metric.columns())}
 
 
-def _weights(binding: Binding, weights: Any, shape: Any) -> tuple[Any, Any]:
-    """Return weights float64 broadcast to the positions, and which are finite."""
-    if weights.dtype == tf.string:
-        raise ShapeError(f"weight '{binding.weight}' is a string, expected numbers")
-    weights = tf.cast(weights, tf.float64)
-    if weights.shape.num_elements() == shape[0]:
-        weights = tf.broadcast_to(tf.reshape(weights, [shape[0]] + [1] * (len(shape) - 1)), shape)
-    elif weights.shape.num_elements() == shape.num_elements():
-        weights = tf.reshape(weights, shape)
-    else:
-        raise ShapeError(f"expected one weight per example or per position {shape}, found '{binding.weight}' {_show(weights)}")
-    good = tf.math.is_finite(weights)
-    return tf.where(good, weights, tf.zeros_like(weights)), good
-
-
-def _show(tensor: Any) -> str:
-    """Write dtype and shape, the batch dimension as B."""
-    inner = ", ".join("?" if d is None else str(d) for d in tensor.shape[1:])
-    return f"{tensor.dtype.name} [B{', ' + inner if inner else ''}]"
+# What host terms raised: TensorFlow turns it into a text of its own. Read by whoever translates its errors.
+host_failures: list[BaseException] = []

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
 
 __all__ = [
     "Accuracy", "ClassMetric", "ConfusionMatrix", "CrossEntropy", "FBeta", "Precision", "Recall", "TopK", "class_names",
@@ -30,17 +30,6 @@ class ClassMetric(Metric):
     ignore_label: int | None = None
     from_logits: bool = False
     threshold: float | None = None
-
-    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
-        """Return what the metric reads; see `Metric.binding`."""
-        return Binding(
-            self.inputs,
-            self.output or output,
-            self.label or label,
-            self.weight or weight,
-            self.ignore_label,
-            self.from_logits,
-        )
 
     def predicted(self, predictions: Any) -> Any:
         """Return the predicted class, int32 [N], from scores [N, C].
@@ -78,6 +67,10 @@ class Accuracy(ClassMetric):
         """Return the share of correct positions."""
         return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
 
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of a proportion."""
+        return totals.share_error(self.value(totals))
+
 
 class TopK(ClassMetric):
     """Share of positions whose label is among the k highest scores; of equal scores the lower class ranks first."""
@@ -101,6 +94,10 @@ class TopK(ClassMetric):
     def value(self, totals: Totals) -> float:
         """Return the share of positions within the first k."""
         return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of a proportion."""
+        return totals.share_error(self.value(totals))
 
 
 class CrossEntropy(ClassMetric):
@@ -132,11 +129,15 @@ class CrossEntropy(ClassMetric):
             if self.epsilon:
                 own = tf.clip_by_value(own, self.epsilon, 1.0 - self.epsilon)
             loss = -tf.math.log(own)
-        return {"loss": Number(loss)}
+        return {"loss": Number(loss, spread=True)}
 
     def value(self, totals: Totals) -> float:
         """Return the mean loss."""
         return totals.mean("loss")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean."""
+        return totals.mean_error("loss")
 
 
 class _PerClass(ClassMetric):

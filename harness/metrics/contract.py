@@ -11,6 +11,7 @@ before `terms` sees them, takes out those that are masked, ignored or invalid, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -57,10 +58,12 @@ class Number:
     """A number per position and column; `values` is float [N] or [N, K]. Summed exactly.
 
     `low` is what rounding took from `values`, where the two are an error-free pair: both are added to the same sum.
+    `spread` asks for what the standard error of the mean needs too; `values` is [N] then. See `Totals.mean_error`.
     """
 
     values: Any
     low: Any = None
+    spread: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Binding:
     from_logits: bool = False
     positive: int = 1  # the positive class, of BINARY inputs
     also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
+    outputs: tuple[tuple[str, str], ...] = ()  # further outputs that `terms` reads, likewise
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Totals(Mapping[str, Any]):
     Args:
       sums: exact sums by name: arrays (dtype object) of Fraction, or int64 counts.
       positions: how many positions were summed.
+      examples: how many examples they belong to.
+      weight_squares: sum over examples of the square of their weight.
       weight: their total weight; equal to `positions` where nothing is weighted.
       classes: names of the classes, where the job gives them.
     """
@@ -131,9 +137,13 @@ class Totals(Mapping[str, Any]):
         positions: int,
         weight: Fraction,
         classes: tuple[str, ...] | None = None,
+        examples: int | None = None,
+        weight_squares: Fraction | None = None,
     ) -> None:
         self._sums = dict(sums)
         self.positions = positions
+        self.examples = positions if examples is None else examples
+        self._weight_squares = Fraction(self.examples) if weight_squares is None else weight_squares
         self.exact_weight = weight
         self.classes = classes
 
@@ -166,6 +176,27 @@ class Totals(Mapping[str, Any]):
         """Return a total over the total weight, rounded once."""
         return ratio(self.exact(name), self.exact_weight, "the total weight is zero")
 
+    def mean_error(self, name: str) -> float | None:
+        """Return the standard error of `mean(name)`, None below two examples.
+
+        Of the ratio of sums A / B over examples, by linearisation: sqrt(n / (n - 1) sum of (a - m b)^2) / B, where a is
+        an example's weighted value, b its weight and m the mean (W. G. Cochran, Sampling Techniques, 1977, 6.3). With
+        weights of 1 that is s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact.
+        """
+        if self.examples < 2 or not self.exact_weight:
+            return None
+        mean = self.exact(name) / self.exact_weight
+        mixed = self.exact(f"{name}*weight") if f"{name}*weight" in self else self.exact(name)
+        squares = self.exact(f"{name}^2") - 2 * mean * mixed + mean * mean * self._weight_squares
+        variance = max(squares, Fraction(0)) * self.examples / (self.examples - 1)
+        return math.sqrt(variance) / abs(float(self.exact_weight))
+
+    def share_error(self, share: float) -> float | None:
+        """Return the standard error of a share of unweighted examples, sqrt(p (1 - p) / (n - 1)); None below two."""
+        if self.examples < 2 or self._weight_squares != self.examples:
+            return None
+        return math.sqrt(share * (1 - share) / (self.examples - 1))
+
 
 def ratio(above: Any, below: Any, reason: str) -> float:
     """Divide two exact totals, rounding once.
@@ -190,6 +221,7 @@ class Metric(BaseModel):
     takes_slices: ClassVar[bool] = True
     takes_replicates: ClassVar[bool] = True
     features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
+    extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
@@ -199,12 +231,35 @@ class Metric(BaseModel):
     weight: str | None = None
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
-        """Return what the metric reads: its own names where it has them, else those of the job."""
-        return Binding(self.inputs, self.output or output, self.label or label, self.weight or weight)
+        """Return what the metric reads: its own names where it has them, else those of the job.
 
-    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
-        """Return what each position adds, by name."""
+        Options that change how labels and outputs are read (`ignore_label`, `from_logits`, `positive`) go along.
+        """
+        reading = {key: getattr(self, key) for key in ("ignore_label", "from_logits", "positive") if hasattr(self, key)}
+        also = tuple((option, getattr(self, option)) for option in self.features if getattr(self, option) is not None)
+        outputs = tuple((o, getattr(self, o)) for o in self.extra_outputs if getattr(self, o) is not None)
+        return Binding(
+            self.inputs,
+            self.output or output,
+            None if self.inputs is Inputs.OUTPUT else self.label or label,
+            (self.weight or weight) if self.takes_weights else None,
+            also=also,
+            outputs=outputs,
+            **reading,
+        )
+
+    def terms(self, *args: Any, **also: Any) -> Mapping[str, Term]:
+        """Return what each position adds, by name; a subclass writes `terms(self, labels, predictions)`.
+
+        Args:
+          args: labels and predictions, see `inputs`.
+          also: the features and outputs named by the options in `features` and `extra_outputs`, [B, ...].
+        """
         raise NotImplementedError
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return the standard error of the value, None where it has none but by bootstrap."""
+        return None
 
     def value(self, totals: Totals) -> Any:
         """Return what is reported: a number, a mapping from class to number, or a Table.

@@ -23,11 +23,15 @@ class MeanAbsoluteError(_Numbers):
         """Return the distance."""
         import tensorflow as tf
 
-        return {"error": Number(tf.abs(labels - predictions))}
+        return {"error": Number(tf.abs(labels - predictions), spread=True)}
 
     def value(self, totals: Totals) -> float:
         """Return the mean."""
         return totals.mean("error")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean."""
+        return totals.mean_error("error")
 
 
 class MeanSquaredError(_Numbers):
@@ -40,11 +44,15 @@ class MeanSquaredError(_Numbers):
         """Return the squared distance."""
         import tensorflow as tf
 
-        return {"error": Number(tf.square(labels - predictions))}
+        return {"error": Number(tf.square(labels - predictions), spread=True)}
 
     def value(self, totals: Totals) -> float:
         """Return the mean."""
         return totals.mean("error")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean."""
+        return totals.mean_error("error")
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -56,6 +64,11 @@ class RootMeanSquaredError(MeanSquaredError):
     def value(self, totals: Totals) -> float:
         """Return the square root of the mean."""
         return float(totals.mean("error") ** 0.5)
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean squared error, carried through the square root (delta method)."""
+        root, error = self.value(totals), totals.mean_error("error")
+        return None if error is None or not root else error / (2 * root)
 
 
 class R2(_Numbers):
@@ -93,8 +106,12 @@ class Mean(Metric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the output itself."""
-        return {"output": Number(predictions)}
+        return {"output": Number(predictions, spread=True)}
 
     def value(self, totals: Totals) -> float:
         """Return the mean."""
         return totals.mean("output")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean."""
+        return totals.mean_error("output")

@@ -1,0 +1,205 @@
+"""What a binding reads of a batch, as positions: flattened, checked, harmless where invalid. All in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from harness.errors import ShapeError
+from harness.metrics.contract import Binding, Inputs
+from harness.state import Status
+
+__all__ = ["Positions", "positions_of"]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What is scored: examples x positions, flattened to N; invalid ones hold harmless values.
+
+    Attributes:
+      labels: [N] or [N, L], None without labels.
+      predictions: [N] or [N, C].
+      weights: float64 [N], None where nothing is weighted.
+      valid: bool [N].
+      status: int32 [N], a Status, or -1 for masked and ignored.
+      per_example: positions of one example.
+    """
+
+    labels: Any
+    predictions: Any
+    weights: Any
+    valid: Any
+    status: Any
+    per_example: int
+
+
+def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> Positions:
+    """Flatten what a binding reads to positions, and find out which of them are valid.
+
+    Raises: ShapeError: label, output or weight do not fit each other.
+    """
+    predictions = outputs[binding.output]
+    labels = None if binding.label is None else features[binding.label]
+    if binding.inputs is Inputs.RAW:
+        shape = mask.shape
+        good_output = good_label = tf.ones_like(mask)
+        ignored: Any = False
+    else:
+        if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
+            raise ShapeError(f"output '{binding.output}' is {predictions.dtype.name}, metrics need numbers")
+        labels, predictions, good_label, good_output, ignored = _READERS[binding.inputs](binding, labels, predictions)
+        shape = good_output.shape
+    if not shape.is_fully_defined():
+        raise ShapeError(f"output '{binding.output}' {_show(predictions)}: expected sizes that are known")
+    per_example = shape.num_elements() // shape[0]
+    counted = tf.broadcast_to(tf.reshape(mask, [-1] + [1] * (len(shape) - 1)), shape) & ~tf.cast(ignored, tf.bool)
+    weights = good_weight = None
+    if binding.weight is not None:
+        weights, good_weight = _weights(binding, features[binding.weight], shape)
+    status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
+    status = tf.where(good_label, status, int(Status.LABEL))
+    if good_weight is not None:
+        status = tf.where(good_weight, status, int(Status.WEIGHT))
+    status = tf.reshape(tf.where(counted, status, -1), [-1])
+    inner = {Inputs.CLASSES: 1, Inputs.MULTILABEL: 1}.get(binding.inputs, 0)
+    if binding.inputs is not Inputs.RAW:
+        predictions = tf.reshape(predictions, [-1, *predictions.shape[len(predictions.shape) - inner :]])
+        if labels is not None:
+            kept = 1 if binding.inputs is Inputs.MULTILABEL else 0
+            labels = tf.reshape(labels, [-1, *labels.shape[len(labels.shape) - kept :]])
+    return Positions(
+        labels,
+        predictions,
+        None if weights is None else tf.reshape(weights, [-1]),
+        status == int(Status.VALID),
+        status,
+        per_example,
+    )
+
+
+def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    labels, predictions = _classes(binding, labels, predictions)
+    good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
+    predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
+    whole = tf.cast(labels, tf.int32)
+    good_label = (tf.cast(whole, labels.dtype) == labels) & (labels >= 0) & (labels < predictions.shape[-1])
+    return tf.where(good_label, whole, 0), predictions, good_label, good_output, _ignored(binding, labels)
+
+
+def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    labels, scores, good_label, good_output, ignored = _read_classes(binding, labels, predictions)
+    if binding.positive >= scores.shape[-1]:
+        raise ShapeError(f"positive={binding.positive}, but output '{binding.output}' has {scores.shape[-1]} classes")
+    scores = tf.cast(scores, tf.float64)
+    if binding.from_logits:
+        top = tf.reduce_max(scores, axis=-1, keepdims=True)
+        powers = tf.exp(scores - top)
+        scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
+    return tf.cast(labels == binding.positive, tf.int32), scores[..., binding.positive], good_label, good_output, ignored
+
+
+def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    labels = _same_shape(binding, labels, predictions)
+    if len(predictions.shape) < 2:
+        raise ShapeError(f"expected labels and scores [B, ..., L], found output '{binding.output}' {_show(predictions)}")
+    predictions = tf.cast(predictions, tf.float64)
+    good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
+    predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
+    labels = tf.cast(labels, tf.float64)
+    good_label = tf.reduce_all((labels == 0) | (labels == 1), axis=-1)
+    ignored = False if binding.ignore_label is None else tf.reduce_any(labels == binding.ignore_label, axis=-1)
+    labels = tf.cast(tf.where(good_label[..., None], labels, tf.zeros_like(labels)), tf.int32)
+    return labels, predictions, good_label, good_output, ignored
+
+
+def _read_numbers(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    predictions = tf.cast(predictions, tf.float64)
+    good_output = tf.math.is_finite(predictions)
+    predictions = tf.where(good_output, predictions, tf.zeros_like(predictions))
+    if binding.inputs is Inputs.OUTPUT:
+        return None, predictions, tf.ones_like(good_output), good_output, False
+    labels = tf.cast(_same_shape(binding, labels, predictions), tf.float64)
+    good_label = tf.math.is_finite(labels)
+    return tf.where(good_label, labels, tf.zeros_like(labels)), predictions, good_label, good_output, False
+
+
+_READERS = {
+    Inputs.CLASSES: _read_classes,
+    Inputs.BINARY: _read_binary,
+    Inputs.MULTILABEL: _read_multilabel,
+    Inputs.NUMBERS: _read_numbers,
+    Inputs.OUTPUT: _read_numbers,
+}
+
+
+def _ignored(binding: Binding, labels: Any) -> Any:
+    return False if binding.ignore_label is None else labels == tf.cast(binding.ignore_label, labels.dtype)
+
+
+def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]:
+    """Return labels [B, ...] and scores [B, ..., C >= 2], whichever way the two were given."""
+    if not predictions.dtype.is_floating:
+        predictions = tf.cast(predictions, tf.float32)
+    if not (labels.dtype.is_floating or labels.dtype.is_integer or labels.dtype.is_bool):
+        raise ShapeError(f"label '{binding.label}' is {labels.dtype.name}, class labels are integers")
+    if labels.dtype.is_bool:
+        labels = tf.cast(labels, tf.int32)
+    rank = len(predictions.shape)
+    one_hot = labels.shape == predictions.shape and rank > 1 and predictions.shape[-1] > 1
+    if len(labels.shape) == rank and rank > 1 and labels.shape[-1] == 1:
+        labels = tf.squeeze(labels, -1)
+    if rank > 1 and predictions.shape[-1] == 1:
+        predictions = tf.squeeze(predictions, -1)
+    if labels.shape == predictions.shape and not one_hot:
+        # One score per position: the score of class 1 of two.
+        other = tf.zeros_like(predictions) if binding.from_logits else 1 - predictions
+        predictions = tf.stack([other, predictions], axis=-1)
+    elif one_hot and len(predictions.shape) == 2:
+        certain = (tf.reduce_sum(labels, axis=-1) == 1) & (tf.reduce_max(labels, axis=-1) == 1)
+        labels = tf.where(certain, tf.argmax(labels, axis=-1, output_type=tf.int32), -1)
+    if None in predictions.shape.as_list() or labels.shape != predictions.shape[:-1] or len(predictions.shape) < 2:
+        raise ShapeError(
+            f"expected class labels [B, ...] and scores [B, ..., C] of known size, found label '{binding.label}' "
+            f"{_show(labels)} and output '{binding.output}' {_show(predictions)}; bind another with output: or label:"
+        )
+    return labels, predictions
+
+
+def _same_shape(binding: Binding, labels: Any, predictions: Any) -> Any:
+    """Return labels in the shape of the predictions; a last dimension of 1 may be there or not."""
+    if labels.dtype == tf.string:
+        raise ShapeError(f"label '{binding.label}' is a string, this metric needs numbers")
+    if labels.shape != predictions.shape and labels.shape.num_elements() == predictions.shape.num_elements():
+        squeezed = [d for d in labels.shape.as_list() if d != 1], [d for d in predictions.shape.as_list() if d != 1]
+        if squeezed[0] == squeezed[1]:
+            return tf.reshape(labels, predictions.shape)
+    if labels.shape != predictions.shape:
+        raise ShapeError(
+            f"expected label and output of one shape, found label '{binding.label}' {_show(labels)} and output "
+            f"'{binding.output}' {_show(predictions)}; bind another with output: or label:"
+        )
+    return labels
+
+
+def _weights(binding: Binding, weights: Any, shape: Any) -> tuple[Any, Any]:
+    """Return weights float64 broadcast to the positions, and which are finite."""
+    if weights.dtype == tf.string:
+        raise ShapeError(f"weight '{binding.weight}' is a string, expected numbers")
+    weights = tf.cast(weights, tf.float64)
+    if weights.shape.num_elements() == shape[0]:
+        weights = tf.broadcast_to(tf.reshape(weights, [shape[0]] + [1] * (len(shape) - 1)), shape)
+    elif weights.shape.num_elements() == shape.num_elements():
+        weights = tf.reshape(weights, shape)
+    else:
+        raise ShapeError(f"expected one weight per example or per position {shape}, found '{binding.weight}' {_show(weights)}")
+    good = tf.math.is_finite(weights)
+    return tf.where(good, weights, tf.zeros_like(weights)), good
+
+
+def _show(tensor: Any) -> str:
+    """Write dtype and shape, the batch dimension as B."""
+    inner = ", ".join("?" if d is None else str(d) for d in tensor.shape[1:])
+    return f"{tensor.dtype.name} [B{', ' + inner if inner else ''}]"
