@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ class Sums(Protocol):
 
     state: np.ndarray
     seen: np.ndarray
+    rows: Mapping[str, np.ndarray]
 
 
 class ChunkStep(Protocol):
@@ -41,6 +42,7 @@ class Evaluation:
     chunks: int = 0
     batches: int = 0
     examples: int = 0
+    rows: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, layout: Layout, certificate: Certificate) -> Evaluation:
@@ -52,6 +54,8 @@ class Evaluation:
         with self.lock:
             self.state += self.layout.carry(sums.state)
             self.certificate.add(sums.seen)
+            for key, part in sums.rows.items():
+                self.rows.setdefault(key, []).append(part)
             self.chunks += 1
             self.batches += len(sums.seen)
             self.examples += int(sums.seen[:, 1].sum())

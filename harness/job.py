@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from harness.errors import JobError, nearest
 
-__all__ = ["DataSpec", "FeatureSpec", "Job", "MetricSpec", "ModelSpec"]
+__all__ = ["BootstrapSpec", "DataSpec", "FeatureSpec", "Job", "MetricSpec", "ModelSpec", "SliceFeature", "SlicesSpec"]
 
 EXTENSIONS = {".npz": "npz", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord"}
 
@@ -96,12 +96,59 @@ class MetricSpec(_Spec):
         raise ValueError(f"a metric is a name, or one name with its options, found {raw!r}")
 
 
+class SliceFeature(_Spec):
+    """One feature to cut by: its values, or numeric buckets [-inf, b0), [b0, b1), ... of it."""
+
+    feature: str
+    buckets: tuple[float, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, raw: Any) -> Any:
+        return {"feature": raw} if isinstance(raw, str) else raw
+
+    @field_validator("buckets")
+    @classmethod
+    def _ascending(cls, buckets: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if buckets is not None and (not buckets or list(buckets) != sorted(set(buckets))):
+            raise ValueError(f"expected ascending bounds, found {list(buckets)}")
+        return buckets
+
+
+class SlicesSpec(_Spec):
+    """What to slice by: lists of features, each a cross of them."""
+
+    by: tuple[tuple[SliceFeature, ...], ...]
+    minimum: int = Field(1, ge=1)  # examples below which a slice is not reported
+    maximum: int = Field(1000, ge=1)  # slices in all
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, raw: Any) -> Any:
+        if isinstance(raw, list):
+            raw = {"by": raw}
+        if isinstance(raw, Mapping) and isinstance(raw.get("by"), list):
+            raw = {**raw, "by": [entry if isinstance(entry, list) else [entry] for entry in raw["by"]]}
+        return raw
+
+
+class BootstrapSpec(_Spec):
+    """Confidence intervals from a Poisson bootstrap."""
+
+    replicates: int = Field(200, ge=2, le=10_000)
+    seed: int = 0
+    cluster: str | None = None  # feature whose equal values are drawn together
+    level: float = Field(0.95, gt=0, lt=1)
+
+
 class Job(_Spec):
     """What to evaluate: model, data, metrics."""
 
     model: ModelSpec
     data: DataSpec
     metrics: tuple[MetricSpec, ...]
+    slices: SlicesSpec | None = None
+    bootstrap: BootstrapSpec | None = None
     batch_size: int = Field(64, ge=1, le=1 << 20)
     chunk_size: int | None = Field(None, ge=1)
     seed: int = 0
@@ -229,7 +276,15 @@ def _explain(exc: ValidationError) -> Iterable[str]:
 
 def _spec_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the part of the job that a key belongs to."""
-    specs: dict[str, type[BaseModel]] = {"model": ModelSpec, "data": DataSpec, "metrics": MetricSpec, "features": FeatureSpec}
+    specs: dict[str, type[BaseModel]] = {
+        "model": ModelSpec,
+        "data": DataSpec,
+        "metrics": MetricSpec,
+        "features": FeatureSpec,
+        "slices": SlicesSpec,
+        "by": SliceFeature,
+        "bootstrap": BootstrapSpec,
+    }
     found: type[BaseModel] = Job
     for part in location:
         found = specs.get(str(part), found)

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import Feature, Source
-from harness.state import Layout
+from harness.state import Layout, RowLayout
 from harness.tf_feed import pad
-from harness.tf_terms import Terms
+from harness.tf_grid import TFGrid
+from harness.tf_terms import BatchTerms, Terms
 
 __all__ = ["ChunkSums", "Step", "canary"]
 
@@ -22,10 +23,17 @@ ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give o
 
 @dataclass(frozen=True)
 class ChunkSums:
-    """What one chunk adds: its state, int64 [layout.size], and one line per batch, int64 [batches, 3]: chunk, count, id hash."""
+    """What one chunk adds.
+
+    Attributes:
+      state: int64 [layout.size].
+      seen: one line per batch, int64 [batches, 3]: chunk, count, id hash.
+      rows: by row metric, int64 [n, columns]: example id, bootstrap key, slots, then the columns of its RowLayout.
+    """
 
     state: np.ndarray
     seen: np.ndarray
+    rows: Mapping[str, np.ndarray]
 
 
 class Step:
@@ -36,59 +44,87 @@ class Step:
       terms: forms the terms of a batch.
       dataset: of batches, see `Feed.dataset`; its spec fixes all shapes.
       batch_size: examples a batch.
+      grid: takes the same terms by slice and replicate; None where the job has neither.
     """
 
     def __init__(
-        self, predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], terms: Terms, dataset: Any, batch_size: int
+        self,
+        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        terms: Terms,
+        dataset: Any,
+        batch_size: int,
+        grid: TFGrid | None = None,
     ) -> None:
         self._predict = predict
         self._terms = terms
-        self._layout: Layout | None = None
         self._batch_size = batch_size
+        self.grid = grid
         self._iterator = iter(dataset)
+        self._learn()
+        if grid:
+            grid.allocate()
         self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator)
 
-    @property
-    def layout(self) -> Layout:
-        """The layout of the state."""
-        assert self._layout is not None  # traced in __init__
-        return self._layout
+    def restart(self, dataset: Any) -> None:
+        """Begin again with another dataset of the same spec."""
+        self._iterator = iter(dataset)
 
     def run(self) -> ChunkSums:
-        """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more."""
-        state, seen = self._run(self._iterator)
-        return ChunkSums(state.numpy(), seen.numpy())
+        """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more.
 
-    def _loop(self, iterator: Any) -> tuple[Any, Any]:
+        Raises: JobError: there are more slices than the job allows.
+        """
+        state, seen, *rows = self._run(self._iterator)
+        found = ChunkSums(
+            state.numpy(), seen.numpy(), {key: part.numpy() for key, part in zip(self.row_layouts, rows, strict=True)}
+        )
+        if self.grid:
+            self.grid.settle(int(found.seen[:, 1].sum()))
+        return found
+
+    def _learn(self) -> None:
+        """Trace one batch on its own, to learn the layout of the state and of the rows."""
+
+        def trace(batch: Mapping[str, Any]) -> Any:
+            terms, *_ = self._form(batch)
+            self.layout: Layout = terms.layout
+            self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
+            self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
+            if self.grid:
+                self.grid.plan(terms)
+            return terms.sums()
+
+        tf.function(trace, autograph=False).get_concrete_function(self._iterator.element_spec)
+
+    def _loop(self, iterator: Any) -> tuple[Any, ...]:
         def more(go_on: Any, *_: Any) -> Any:
             return go_on
 
-        def body(_: Any, state: Any, number: Any, seen: Any) -> tuple[Any, ...]:
+        def body(_: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
             batch = iterator.get_next_as_optional()
 
             def evaluate() -> tuple[Any, ...]:
                 found = batch.get_value()
-                sums, line = self._batch(found)
-                return ~found["last"], state + sums, number + 1, seen.write(number, line)
+                sums, line, packed = self._batch(found)
+                kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
+                return ~found["last"], state + sums, number + 1, seen.write(number, line), *kept
 
             def nothing() -> tuple[Any, ...]:
-                return tf.constant(False), state, number, seen
+                return tf.constant(False), state, number, seen, *rows
 
             return tf.cond(batch.has_value(), evaluate, nothing)
 
-        size = self._size(iterator)
         with tf.device("/CPU:0"):
             seen = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[3])
-            start = (tf.constant(True), tf.zeros([size], tf.int64), tf.constant(0), seen)
-        _, state, _, seen = tf.while_loop(more, body, start)
-        return state, seen.stack()
+            specs = len(self.grid.slice_specs) if self.grid else 0
+            widths = [2 + specs + width for width in self._row_widths]
+            rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
+            start = (tf.constant(True), tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
+        _, state, _, seen, *rows = tf.while_loop(more, body, start)
+        return state, seen.stack(), *(array.concat() for array in rows)
 
-    def _size(self, iterator: Any) -> int:
-        """Trace one batch on its own, to learn the size of the state."""
-        tf.function(lambda batch: self._batch(batch)[0], autograph=False).get_concrete_function(iterator.element_spec)
-        return self.layout.size
-
-    def _batch(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _form(self, batch: Mapping[str, Any]) -> tuple[BatchTerms, Mapping[str, Any], Any, Any]:
+        """Predict, and form the terms; also return features, ids and mask, all with a multiple of ROW rows."""
         size, count = self._batch_size, batch["count"]
         features = batch["features"]
         # At one row, matrix products take another path whose bits depend on the number of threads.
@@ -96,14 +132,22 @@ class Step:
         outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in features.items()})
         padded = -(-rows // ROW) * ROW
         outputs = {name: _grow(_known(tensor, rows), rows, padded) for name, tensor in outputs.items()}
+        features = {name: _grow(tensor, size, padded) for name, tensor in features.items()}
         mask = tf.range(padded) < count
-        terms = self._terms({name: _grow(tensor, size, padded) for name, tensor in features.items()}, outputs, mask)
-        self._layout = terms.layout
+        return self._terms(features, outputs, mask), features, _grow(batch["ids"], size, padded), mask
+
+    def _batch(self, batch: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+        """Return a batch's sums, its line for the certificate, and its rows."""
+        terms, features, ids, mask = self._form(batch)
         with tf.device("/CPU:0"):
-            hashes = tf.where(tf.range(size) < count, _hash(batch["ids"]), tf.zeros([size], tf.int64))
-            line = tf.stack([batch["chunk"], tf.cast(count, tf.int64), tf.reduce_sum(hashes)])
-            sums = terms.sums()
-        return sums, line
+            hashes = tf.where(mask, _hash(ids), tf.zeros_like(ids))
+            line = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64), tf.reduce_sum(hashes)])
+            head = tf.stack([ids, ids], axis=1)
+            if self.grid:
+                slots, keys = self.grid.add(terms, features, ids, mask)
+                head = tf.concat([ids[:, None], keys[:, None], tf.cast(slots, tf.int64)], axis=1)
+            packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
+            return terms.sums(), line, packed
 
 
 def _grow(tensor: Any, rows: int, padded: int) -> Any:
