@@ -77,6 +77,14 @@ class Comm(ABC):
     def gather(self, data: bytes) -> list[bytes]:
         """Return what every rank passed, by rank, on every rank."""
 
+    @abstractmethod
+    def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
+        """Send `parts[r]` to rank r; return what every rank sent here, by rank.
+
+        Args:
+          parts: one array a rank, [n, ...], of lengths that may differ; dtype and trailing shape are those of all ranks.
+        """
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.gather(b"")
@@ -108,6 +116,10 @@ class SingleComm(Comm):
     def gather(self, data: bytes) -> list[bytes]:
         """Return the data."""
         return [data]
+
+    def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the parts."""
+        return list(parts)
 
     def abort(self, code: int) -> None:
         """End the process, without the clean-up that a stuck thread could block."""

@@ -61,6 +61,17 @@ class HorovodComm(Comm):
         ends = np.cumsum(sizes)
         return [bytes(joined[end - size : end]) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
+    def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
+        """Send the parts in one alltoall with uneven splits."""
+        splits = np.array([len(part) for part in parts], np.int32)
+        joined = np.concatenate(parts)
+        try:
+            received, sizes = self._hvd.alltoall(joined, splits=splits, name="alltoall")
+            received = received.numpy()
+        except Exception as exc:
+            raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        return np.split(received, np.cumsum(sizes.numpy())[:-1])
+
     def abort(self, code: int) -> None:
         """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""
         sys.stdout.flush()

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -298,12 +298,30 @@ class RowMetric(Metric):
     `terms` returns one `Rows`. At the end the rows of all ranks are sorted by (group, key) and cut into parts, one a
     rank, such that equal keys (or, with groups, whole groups) stay together; `fold` reduces each part to exact numbers
     that add up over the parts, and `value` sees their totals.
+
+    What a subclass may declare:
+      additive: the values of which only sums over equal keys matter, all of them and all integers: such rows may be
+        combined before they travel. None: every row is needed.
+      keep: "largest" or "smallest" where only the row with that key matters; see `rows.thin`.
+      then_by: the value by which rows are sorted a second time; `carry` says what they take along from the first.
     """
 
+    additive: ClassVar[tuple[str, ...] | None] = None
+    keep: ClassVar[Literal["all", "largest", "smallest"]] = "all"
+    then_by: ClassVar[str | None] = None
+
     def cumulate(self, part: Any) -> dict[str, np.ndarray]:
-        """Return int64 columns [n] whose totals over all earlier parts `fold` needs; empty for most grouped metrics."""
+        """Return columns of integers [n] whose totals over all earlier parts `fold` needs; empty for most grouped metrics."""
         return {}
 
+    def carry(self, part: Any) -> np.ndarray:
+        """Return what each row takes to the second sort, int64 [n]: `part.values["carried"]` of `fold`."""
+        raise NotImplementedError
+
     def fold(self, part: Any) -> dict[str, Any]:
-        """Reduce one sorted part to exact numbers (int or Fraction) by name; see `rows.Part`."""
+        """Reduce one sorted part, which may be empty, to exact numbers by name; see `rows.Part`.
+
+        Returns: int, Fraction, or an object array of them, which add up over the parts; or a tuple of them, of which
+          the largest counts. What a part has nothing to say of may be missing.
+        """
         raise NotImplementedError
