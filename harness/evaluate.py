@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.certificate import Certificate
 from harness.plan import Chunk
+from harness.rows import RowTable, thin
 from harness.state import Layout
 
 __all__ = ["ChunkStep", "Evaluation", "evaluate"]
@@ -21,7 +22,7 @@ class Sums(Protocol):
 
     state: np.ndarray
     seen: np.ndarray
-    rows: Mapping[str, np.ndarray]
+    rows: Mapping[str, RowTable]
 
 
 class ChunkStep(Protocol):
@@ -42,12 +43,13 @@ class Evaluation:
     chunks: int = 0
     batches: int = 0
     examples: int = 0
-    rows: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    rows: dict[str, list[RowTable]] = field(default_factory=dict)
+    keep: Mapping[str, str] = field(default_factory=dict)  # which rows of a chunk a row metric needs; see `rows.thin`
 
     @classmethod
-    def empty(cls, layout: Layout, certificate: Certificate) -> Evaluation:
+    def empty(cls, layout: Layout, certificate: Certificate, keep: Mapping[str, str]) -> Evaluation:
         """Start from nothing."""
-        return cls(layout, certificate, np.zeros(layout.size, np.int64), threading.Lock())
+        return cls(layout, certificate, np.zeros(layout.size, np.int64), threading.Lock(), keep=keep)
 
     def add(self, sums: Sums) -> None:
         """Add a chunk; its cells are carried first, so the sum of many cannot overflow."""
@@ -55,7 +57,7 @@ class Evaluation:
             self.state += self.layout.carry(sums.state)
             self.certificate.add(sums.seen)
             for key, part in sums.rows.items():
-                self.rows.setdefault(key, []).append(part)
+                self.rows.setdefault(key, []).append(thin(part, self.keep.get(key, "all")))
             self.chunks += 1
             self.batches += len(sums.seen)
             self.examples += int(sums.seen[:, 1].sum())

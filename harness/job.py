@@ -229,7 +229,7 @@ class Job(_Spec):
     @property
     def digest(self) -> str:
         """SHA-256 of the keys that can change a value, in hexadecimal."""
-        keys = self.model_dump(mode="json", exclude={"output": True, "model": {"path"}, "data": {"files"}})
+        keys = self.model_dump(mode="json", exclude_defaults=True, exclude={"output": True, "model": {"path"}, "data": {"files"}})
         return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 

@@ -53,6 +53,10 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tu
     model = tf_model.load(opened.model_path, job.model)
     bindings = bind(job, metrics, list(model.outputs))
     extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
+    if job.slices:
+        extra += [feature.feature for cross in job.slices.by for feature in cross]
+    if job.bootstrap and job.bootstrap.cluster:
+        extra.append(job.bootstrap.cluster)
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
     matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
     return model, bindings, matched

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from harness.bootstrap import Interval
 from harness.metrics.contract import Table
+from harness.outcome import Intervals, Outcome
 from harness.runfolder import RunFolder, write_atomically
 from harness.state import Result
 
 __all__ = ["long_form", "to_json", "write"]
 
 
-def to_json(results: Mapping[str, Result]) -> dict[str, Any]:
-    """Return what metrics.json holds of the metrics: value, examples, and the reason where the value is null."""
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return what metrics.json holds of an outcome: metrics, slices, intervals."""
+    document: dict[str, Any] = {"metrics": _metrics(outcome.results)}
+    if outcome.intervals:
+        document["intervals"] = _intervals(outcome.intervals)
+    if outcome.slices or outcome.left_out:
+        document["slices"] = []
+        for found in outcome.slices:
+            entry: dict[str, Any] = {
+                "slice": dict(zip(found.key.features, found.key.values, strict=True)),
+                "examples": found.examples,
+                "metrics": _metrics(found.results),
+            }
+            if found.intervals:
+                entry["intervals"] = _intervals(found.intervals)
+            document["slices"].append(entry)
+        document["slices_left_out"] = outcome.left_out
+    return document
+
+
+def _metrics(results: Mapping[str, Result]) -> dict[str, Any]:
     return {key: _entry(result) for key, result in results.items()}
 
 
@@ -34,35 +58,80 @@ def _entry(result: Result) -> dict[str, Any]:
     return entry
 
 
-def long_form(results: Mapping[str, Result]) -> pd.DataFrame:
-    """Return one line per number: metric, class, value, low, high, examples, reason."""
-    lines = []
+def _intervals(intervals: Intervals) -> dict[str, Any]:
+    return {
+        key: _interval(found) if isinstance(found, Interval) else {name: _interval(one) for name, one in found.items()}
+        for key, found in intervals.items()
+    }
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    entry = {key: value for key, value in asdict(found).items() if key not in ("reason", "undefined")}
+    if found.undefined:
+        entry["undefined"] = found.undefined
+    if found.reason:
+        entry["reason"] = found.reason
+    return entry
+
+
+def long_form(outcome: Outcome) -> pd.DataFrame:
+    """Return one line per number: metric, slice features, class, value, low, high, standard error, examples, reason."""
+    features = list(dict.fromkeys(name for found in outcome.slices for name in found.key.features))
+    lines = list(_lines(outcome.results, outcome.intervals, {}))
+    for found in outcome.slices:
+        lines += _lines(found.results, found.intervals, dict(zip(found.key.features, found.key.values, strict=True)))
+    columns = [
+        "metric",
+        *(f"slice:{f}" for f in features),
+        "class",
+        "value",
+        "low",
+        "high",
+        "standard_error",
+        "examples",
+        "reason",
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for key, result in results.items():
         if isinstance(result.value, Table):
             continue  # has a file of its own
         values = result.value if isinstance(result.value, Mapping) else {"": result.value}
         for name, value in values.items():
-            lines.append(
-                {"metric": key, "class": name, "value": value, "low": None, "high": None, "examples": result.examples,
-                 "reason": result.reason}
-            )  # fmt: skip
-    columns = ["metric", "class", "value", "low", "high", "examples", "reason"]
-    return pd.DataFrame(lines, columns=columns)
+            found: Any = intervals.get(key)
+            one = found if isinstance(found, Interval) else (found or {}).get(name)
+            yield {
+                "metric": key,
+                **{f"slice:{feature}": at for feature, at in where.items()},
+                "class": name,
+                "value": value,
+                "low": one.low if one else None,
+                "high": one.high if one else None,
+                "standard_error": one.standard_error if one else result.standard_error,
+                "examples": result.examples,
+                "reason": result.reason,
+            }
 
 
-def write(folder: RunFolder, results: Mapping[str, Result], document: Mapping[str, Any]) -> None:
-    """Write tables and metrics.csv, and metrics.json last: it is what says that the run is done.
+def write(folder: RunFolder, outcome: Outcome, more: Mapping[str, Any]) -> None:
+    """Write tables, replicates and metrics.csv, and metrics.json last: it is what says that the run is done.
 
     Args:
       folder: run folder.
-      results: by metric key.
-      document: all of metrics.json.
+      outcome: what is reported.
+      more: what else metrics.json holds.
     """
-    for key, result in results.items():
+    for key, result in outcome.results.items():
         if isinstance(result.value, Table):
             table = pd.DataFrame(list(result.value.rows), columns=list(result.value.columns))
             write_atomically(folder.table_csv(key), table.to_csv(index=False))
-    write_atomically(folder.metrics_csv, long_form(results).to_csv(index=False))
+    if outcome.replicates:
+        buffer = io.BytesIO()
+        np.savez(buffer, **outcome.replicates)  # type: ignore[arg-type]
+        write_atomically(folder.replicates_npz, buffer.getvalue())
+    write_atomically(folder.metrics_csv, long_form(outcome).to_csv(index=False))
     # allow_nan: a NaN or an infinity in a result would be a bug; better no file than such a file
-    text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False)
+    text = json.dumps({**more, **to_json(outcome)}, sort_keys=True, indent=1, allow_nan=False)
     write_atomically(folder.metrics_json, text + "\n")

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from harness import wide
 from harness.comm import Comm
 from harness.exchange import Route, gather
-from harness.metrics.contract import RowMetric, Totals, Undefined
+from harness.metrics.contract import RowMetric, Totals, Undefined, row_sums
 from harness.rows import Part, RowTable
 
 __all__ = ["Folded", "Multiplicities", "reduce_rows", "row_totals"]
@@ -78,13 +79,7 @@ def reduce_rows(
 
 def row_totals(folded: Folded, *, positions: int, weight: Fraction, classes: tuple[str, ...] | None = None) -> Totals:
     """Return what `value` is given, from one entry of `reduce_rows`: totals[name] is a float, or an array of them."""
-    sums = {}
-    for name, number in folded.items():
-        if isinstance(number, tuple | np.ndarray):
-            sums[name] = np.array([None, *map(Fraction, number)], dtype=object)[1:]
-        else:
-            sums[name] = np.array(Fraction(number), dtype=object)
-    return Totals(sums, positions=positions, weight=weight, classes=classes)
+    return Totals(row_sums(folded), positions=positions, weight=weight, classes=classes)
 
 
 @dataclass(frozen=True)
@@ -172,7 +167,7 @@ def _combine(rows: _Rows, metric: RowMetric) -> _Rows:
         raise ValueError(f"{type(metric).__name__} declares {metric.additive} additive, its rows hold {sorted(rows.values)}")
     rows = replace(rows, ids=None)
     order = np.lexsort((*rows.slices.T, rows.key)) if rows.slices.shape[1] else np.argsort(rows.key)
-    rows = rows.each(lambda column: column[order])
+    rows = rows.each(partial(np.take, indices=order, axis=0))
     del order
     if rows.weighted:
         rows = replace(rows, values={name: column * rows.counts for name, column in rows.values.items()})

@@ -183,7 +183,7 @@ class Part:
         if column.dtype != object and len(self) * int(np.abs(column).max(initial=0)) >= 1 << 63:
             column = column.astype(object)
         sums: Any = np.add.reduceat(column, self.ties) if len(self) else column
-        return sums  # type: ignore[no-any-return]
+        return sums
 
 
 def _starts(differs: np.ndarray, n: int) -> np.ndarray:

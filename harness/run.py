@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness import results, tf_setup
 from harness.agree import check_shared, connect, together
 from harness.certificate import Certificate
@@ -30,14 +28,15 @@ from harness.failure import end_all, report_failure, translate
 from harness.heartbeat import Heartbeat
 from harness.job import Job
 from harness.metrics import make
-from harness.metrics.contract import Binding, Metric
+from harness.metrics.contract import Binding, Metric, RowMetric
+from harness.outcome import outcome
 from harness.plan import Chunk
 from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
 from harness.progress import Progress
+from harness.reduce import Reduced, reduce
 from harness.report import show
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import static_share
-from harness.state import results as values_of
 
 __all__ = ["Options", "run"]
 
@@ -161,7 +160,9 @@ def _work(context: Context) -> None:
     chunks = static_share(plan, comm.rank, comm.size)
     with timer.phase("build"):
         built = together(comm, lambda: _build(context, chunks))
-    evaluation = Evaluation.empty(built.step.layout, Certificate(plan))
+    # A replicate may leave out the one row that a metric would have kept.
+    keep = {} if context.job.bootstrap else {k: m.keep for k, m in context.metrics.items() if isinstance(m, RowMetric)}
+    evaluation = Evaluation.empty(built.step.layout, Certificate(plan), keep)
     with timer.phase("evaluate"):
         _evaluate(context, built, chunks, evaluation)
     with timer.phase("certify"):
@@ -170,11 +171,13 @@ def _work(context: Context) -> None:
     with timer.phase("wait"):
         comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
     with timer.phase("reduce"):
-        certificate, state, canaries = _reduce(comm, evaluation, built.canary)
+        job, step = context.job, built.step
+        grid = step.grid.fetch() if step.grid else None
+        reduced = reduce(comm, evaluation, built.canary, grid, step.row_layouts, context.metrics, job.slices, job.bootstrap)
     ranks = [json.loads(line) for line in comm.gather(json.dumps(_account(context, built, evaluation)).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
-        _write(context, built, certificate, state, canaries, ranks)
+        _write(context, built, reduced, ranks)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
     comm.barrier()
@@ -183,16 +186,20 @@ def _work(context: Context) -> None:
 def _build(context: Context, chunks: list[Chunk]) -> Built:
     """Load the model, bind the metrics, compile the step."""
     from harness.tf_feed import Feed
+    from harness.tf_grid import TFGrid
     from harness.tf_step import Step, canary
     from harness.tf_terms import Terms
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
     model, bindings, matched = prepare_model(job, context.metrics, opened)
     heartbeat.move()
+    grid = None
+    if job.slices or job.bootstrap:
+        grid = TFGrid(job.slices, job.bootstrap, job.batch_size)
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, context.threads)
     try:
-        step = Step(predict, Terms(context.metrics, bindings), feed.dataset(chunks), job.batch_size)
+        step = Step(predict, Terms(context.metrics, bindings), feed.dataset(chunks), job.batch_size, grid)
         heartbeat.move()
         mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:
@@ -218,16 +225,6 @@ def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: E
     heartbeat.beat.examples, heartbeat.beat.chunks = evaluation.examples, evaluation.chunks
 
 
-def _reduce(comm: Comm, evaluation: Evaluation, canary: int) -> tuple[Certificate, np.ndarray, list[int]]:
-    """Add up certificate, state and canaries over all ranks, in one sum."""
-    canaries = np.zeros(comm.size, np.int64)
-    canaries[comm.rank] = canary
-    table = evaluation.certificate.table
-    total = comm.sum(np.concatenate([table.ravel(), evaluation.state, canaries]))
-    certified, state, marks = np.split(total, [table.size, table.size + evaluation.state.size])
-    return evaluation.certificate.of(certified), state, marks.tolist()
-
-
 def _account(context: Context, built: Built, evaluation: Evaluation) -> dict[str, Any]:
     """Say what this rank did, for run.json."""
     return {
@@ -237,21 +234,15 @@ def _account(context: Context, built: Built, evaluation: Evaluation) -> dict[str
     }  # fmt: skip
 
 
-def _write(
-    context: Context,
-    built: Built,
-    certificate: Certificate,
-    state: np.ndarray,
-    canaries: list[int],
-    ranks: list[dict[str, Any]],
-) -> None:
+def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[str, Any]]) -> None:
     """On rank 0: certify, compute the values, write the files, print the table.
 
     Raises: InvalidRun: what the ranks counted is not what the plan holds; no result is written.
     """
-    folder, opened, plan = context.folder, context.opened, context.opened.plan
+    folder, opened, plan, job, step = context.folder, context.opened, context.opened.plan, context.job, built.step
+    certificate = reduced.certificate
     problems = certificate.problems()
-    alike = len(set(canaries)) == 1
+    alike = len(set(reduced.canaries)) == 1
     document = {
         "attempts": [_attempt(context, certificate.examples, ranks, alike)],
         "environment": tf_setup.environment(),
@@ -265,14 +256,22 @@ def _write(
     write_atomically(folder.run_json, json.dumps(document, indent=1) + "\n")
     if problems:
         raise InvalidRun("\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"]))
-    values = values_of(built.step.layout, state, context.metrics, built.bindings, class_list(context.job))
+    found = outcome(
+        reduced,
+        step.layout,
+        step.grid.layout if step.grid else None,
+        context.metrics,
+        built.bindings,
+        class_list(job),
+        job.slices,
+        job.bootstrap,
+    )
     results.write(
         folder,
-        values,
+        found,
         {
             "certificate": {"examples": plan.examples, "chunks": len(plan), "id_hash": certificate.id_hash},
             "digests": opened.digests,
-            "metrics": results.to_json(values),
         },
     )
     folder.set_status("done", 0)

@@ -15,12 +15,12 @@ from harness.errors import RunFolderError
 __all__ = ["RunFolder", "read_json", "write_atomically", "write_status"]
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, whole, also after a crash."""
     temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
     try:
-        with temporary.open("w") as stream:
-            stream.write(text)
+        with temporary.open("wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -49,6 +49,11 @@ class RunFolder:
     def metrics_csv(self) -> Path:
         """The same in long form."""
         return self.path / "metrics.csv"
+
+    @property
+    def replicates_npz(self) -> Path:
+        """The values by bootstrap replicate, float64, one array per metric."""
+        return self.path / "replicates.npz"
 
     @property
     def run_json(self) -> Path:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness.exact import CELL, carry, refused, to_fraction
-from harness.metrics.contract import Binding, Metric, Totals, Undefined
+from harness.metrics.contract import Binding, Metric, Totals, Undefined, row_sums
+from harness.rows import RowTable
 
-__all__ = ["Counted", "Layout", "Result", "RowLayout", "Status", "Summed", "results"]
+__all__ = ["Counted", "Layout", "Result", "RowLayout", "Status", "Summed", "result"]
 
 
 class Status(IntEnum):
@@ -56,11 +57,28 @@ class Counted:
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Columns of a row metric's rows, int64 [n, columns]: key, group, weight, values; floats by their bits."""
+    """How the step packs a row metric's rows, int64 [n, columns]; floats by their bits.
+
+    The columns are the bootstrap's key (or the example id), the slot in each slice spec, key, group, weight, values.
+    """
 
     grouped: bool
     weighted: bool
     values: tuple[tuple[str, str], ...]  # name, dtype
+
+    def empty(self, specs: int) -> RowTable:
+        """Return no rows, of a job with so many slice specs."""
+        return self.unpack(np.zeros([0, 2 + specs + self.grouped + self.weighted + len(self.values)], np.int64))
+
+    def unpack(self, packed: np.ndarray) -> RowTable:
+        """Turn packed rows into a table, its slices still numbered as this rank found them."""
+        specs = packed.shape[1] - 2 - self.grouped - self.weighted - len(self.values)
+        columns = iter(np.ascontiguousarray(packed[:, 1 + specs :].T))
+        key = next(columns).view(np.float64)
+        group = next(columns) if self.grouped else None
+        weights = next(columns).view(np.float64) if self.weighted else None
+        values = {name: column.view(np.dtype(dtype)) for (name, dtype), column in zip(self.values, columns, strict=True)}
+        return RowTable(key, values, packed[:, 0].copy(), packed[:, 1 : 1 + specs].copy(), group, weights)
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,13 @@ class Layout:
         return self.cells + sum(part.size for part in self.counted)
 
     @cached_property
-    def _slots(self) -> dict[tuple[Any, str], tuple[int, Summed | Counted]]:
-        slots: dict[tuple[Any, str], tuple[int, Summed | Counted]] = {}
+    def _slots(self) -> dict[Any, list[tuple[str, int, Summed | Counted]]]:
+        slots: dict[Any, list[tuple[str, int, Summed | Counted]]] = {}
         at = 0
         parts: list[Summed | Counted] = [*self.summed, *self.counted]
         for part in parts:
-            slots[part.key] = (at, part)
+            owner, name = part.key
+            slots.setdefault(owner, []).append((name, at, part))
             at += part.size
         return slots
 
@@ -99,9 +118,7 @@ class Layout:
     def totals(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
         """Decode the totals of a metric (or a binding): arrays of Fraction, or of int64."""
         decoded: dict[str, np.ndarray] = {}
-        for (who, name), (at, part) in self._slots.items():
-            if who != owner:
-                continue
+        for name, at, part in self._slots.get(owner, ()):
             raw = state[at : at + part.size]
             if isinstance(part, Summed):
                 values = np.empty(part.shape, dtype=object)
@@ -115,8 +132,8 @@ class Layout:
         """Return how many terms of a metric were NaN, infinite or too large to be summed."""
         return sum(
             int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
-            for (who, _), (at, part) in self._slots.items()
-            if who == owner and isinstance(part, Summed)
+            for _, at, part in self._slots.get(owner, ())
+            if isinstance(part, Summed)
         )
 
 
@@ -131,20 +148,24 @@ class Result:
     standard_error: float | None = None
 
 
-def results(
+def result(
     layout: Layout,
     state: np.ndarray,
-    metrics: Mapping[str, Metric],
-    bindings: Mapping[str, Binding],
+    key: str,
+    metric: Metric,
+    binding: Binding,
     classes: tuple[str, ...] | None,
-) -> dict[str, Result]:
-    """Compute the value of every metric from the summed state, int64 [layout.size]."""
-    return {key: _result(layout, state, key, metric, bindings[key], classes) for key, metric in metrics.items()}
-
-
-def _result(
-    layout: Layout, state: np.ndarray, key: str, metric: Metric, binding: Binding, classes: tuple[str, ...] | None
+    rows: Mapping[str, Any] | str | None = None,
 ) -> Result:
+    """Compute the value of one metric.
+
+    Args:
+      layout: of the state.
+      state: int64 [layout.size], summed over all ranks.
+      key, metric, binding: the metric and what it reads.
+      classes: names of the classes.
+      rows: what the metric's rows were folded to, or why they could not be.
+    """
     shared = layout.totals(state, binding)
     status = shared["status"]
     positions = int(status[Status.VALID])
@@ -155,13 +176,16 @@ def _result(
         reasons.append(f"{bad} terms are NaN, infinite or not below 2^128")
     if not reasons and not positions:
         reasons.append("there is nothing to score: every position is ignored")
+    if not reasons and isinstance(rows, str):
+        reasons.append(rows)
     if reasons:
         return Result(None, "; ".join(reasons), examples, positions)
     weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
     squares = shared["weight^2"].item() if "weight^2" in shared else None
-    totals = Totals(
-        layout.totals(state, key), positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares
-    )
+    sums = layout.totals(state, key)
+    if rows and not isinstance(rows, str):
+        sums |= row_sums(rows)
+    totals = Totals(sums, positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares)
     try:
         return Result(metric.value(totals), None, examples, positions, metric.standard_error(totals))
     except Undefined as exc:

@@ -188,7 +188,7 @@ class TFGrid:
         parts = [_part(feature, features) for feature in spec]
         keys = tf.strings.join([tf.fill(tf.shape(mask), f"{number}{SPEC_END}"), tf.strings.join(parts, separator=PART_END)])
         table = self._table
-        found = table.lookup(keys)
+        found = tf.ensure_shape(table.lookup(keys), mask.shape)
         new = (found < 0) & mask
 
         def learn() -> Any:
@@ -196,7 +196,7 @@ class TFGrid:
             with tf.control_dependencies([table.insert(fresh, table.size() + tf.range(tf.size(fresh, tf.int64)))]):
                 return table.lookup(keys)
 
-        found = tf.cond(tf.reduce_any(new), learn, lambda: found)
+        found = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: found), mask.shape)
         return tf.where(mask & (found < self.most_slots - 1), tf.cast(found, tf.int32) + 1, -1)
 
     def settle(self, examples: int) -> None:

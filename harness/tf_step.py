@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import Feature, Source
+from harness.rows import RowTable
 from harness.state import Layout, RowLayout
 from harness.tf_feed import pad
 from harness.tf_grid import TFGrid
@@ -28,12 +29,12 @@ class ChunkSums:
     Attributes:
       state: int64 [layout.size].
       seen: one line per batch, int64 [batches, 3]: chunk, count, id hash.
-      rows: by row metric, int64 [n, columns]: example id, bootstrap key, slots, then the columns of its RowLayout.
+      rows: by row metric; slices are numbered as this rank found them.
     """
 
     state: np.ndarray
     seen: np.ndarray
-    rows: Mapping[str, np.ndarray]
+    rows: Mapping[str, RowTable]
 
 
 class Step:
@@ -76,7 +77,9 @@ class Step:
         """
         state, seen, *rows = self._run(self._iterator)
         found = ChunkSums(
-            state.numpy(), seen.numpy(), {key: part.numpy() for key, part in zip(self.row_layouts, rows, strict=True)}
+            state.numpy(),
+            seen.numpy(),
+            {key: layout.unpack(part.numpy()) for (key, layout), part in zip(self.row_layouts.items(), rows, strict=True)},
         )
         if self.grid:
             self.grid.settle(int(found.seen[:, 1].sum()))
@@ -117,7 +120,7 @@ class Step:
         with tf.device("/CPU:0"):
             seen = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[3])
             specs = len(self.grid.slice_specs) if self.grid else 0
-            widths = [2 + specs + width for width in self._row_widths]
+            widths = [1 + specs + width for width in self._row_widths]
             rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
             start = (tf.constant(True), tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
         _, state, _, seen, *rows = tf.while_loop(more, body, start)
@@ -142,10 +145,10 @@ class Step:
         with tf.device("/CPU:0"):
             hashes = tf.where(mask, _hash(ids), tf.zeros_like(ids))
             line = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64), tf.reduce_sum(hashes)])
-            head = tf.stack([ids, ids], axis=1)
+            head = ids[:, None]
             if self.grid:
                 slots, keys = self.grid.add(terms, features, ids, mask)
-                head = tf.concat([ids[:, None], keys[:, None], tf.cast(slots, tf.int64)], axis=1)
+                head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
             return terms.sums(), line, packed
 

@@ -35,6 +35,7 @@ __all__ = [
     "Totals",
     "Undefined",
     "ratio",
+    "row_sums",
 ]
 
 
@@ -196,6 +197,17 @@ class Totals(Mapping[str, Any]):
         if self.examples < 2 or self._weight_squares != self.examples:
             return None
         return math.sqrt(share * (1 - share) / (self.examples - 1))
+
+
+def row_sums(folded: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what `fold` made of rows as sums of `Totals`: object arrays of Fraction, of one number or several."""
+    sums = {}
+    for name, number in folded.items():
+        if isinstance(number, tuple | np.ndarray):
+            sums[name] = np.array([None, *map(Fraction, number)], dtype=object)[1:]
+        else:
+            sums[name] = np.array(Fraction(number), dtype=object)
+    return sums
 
 
 def ratio(above: Any, below: Any, reason: str) -> float:

@@ -1,0 +1,163 @@
+"""From summed states to what is reported: values, slices, intervals. Pure; every metric's `value` is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.bootstrap import Interval, interval
+from harness.grid import GridLayout, GridState, SliceKey, decode
+from harness.job import BootstrapSpec, SlicesSpec
+from harness.metrics.contract import Binding, Metric, RowMetric, Table
+from harness.reduce import Reduced
+from harness.state import Layout, Result, result
+
+__all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
+
+Intervals = Mapping[str, "Interval | Mapping[str, Interval]"]
+
+
+@dataclass(frozen=True)
+class SliceOutcome:
+    """The results of one slice."""
+
+    key: SliceKey
+    examples: int
+    results: Mapping[str, Result]
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that is reported.
+
+    Attributes:
+      results, intervals: of the whole, by metric key.
+      slices: in the order of the job, then by value.
+      left_out: how many slices had fewer examples than the job's minimum.
+      replicates: values by replicate, float64 [replicates] (NaN for null), by metric key, for later comparison.
+    """
+
+    results: Mapping[str, Result]
+    intervals: Intervals
+    slices: Sequence[SliceOutcome] = ()
+    left_out: int = 0
+    replicates: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def outcome(
+    reduced: Reduced,
+    layout: Layout,
+    grid_layout: GridLayout | None,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    classes: tuple[str, ...] | None,
+    slices: SlicesSpec | None,
+    bootstrap: BootstrapSpec | None,
+) -> Outcome:
+    """Compute every value.
+
+    Args:
+      reduced: the sums of all ranks.
+      layout, grid_layout: of the state and of the grid.
+      metrics, bindings: by key.
+      classes: names of the classes.
+      slices, bootstrap: of the job.
+    """
+    cells = _Cells(reduced, layout, grid_layout, metrics, bindings, classes)
+    whole = {key: cells.result(key, 0, 0) for key in metrics}
+    if reduced.grid is None:
+        return Outcome(whole, {})
+    intervals, replicates = cells.intervals(whole, 0, bootstrap)
+    found: list[SliceOutcome] = []
+    left_out = 0
+    for slot, text in enumerate(reduced.grid.keys, start=1):
+        assert slices is not None  # only slices have keys
+        examples = cells.examples(slot)
+        if examples < slices.minimum:
+            left_out += 1
+            continue
+        results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.takes_slices}
+        within, _ = cells.intervals(results, slot, bootstrap)
+        found.append(SliceOutcome(decode(text, slices), examples, results, within))
+    return Outcome(whole, intervals, tuple(found), left_out, replicates)
+
+
+class _Cells:
+    """Looks up the result of a metric at a slot and draw."""
+
+    def __init__(
+        self,
+        reduced: Reduced,
+        layout: Layout,
+        grid_layout: GridLayout | None,
+        metrics: Mapping[str, Metric],
+        bindings: Mapping[str, Binding],
+        classes: tuple[str, ...] | None,
+    ) -> None:
+        self._reduced = reduced
+        self._layout = layout
+        self._grid_layout = grid_layout
+        self._metrics = metrics
+        self._bindings = bindings
+        self._classes = classes
+        self._states: dict[tuple[int, int], np.ndarray] = {}
+
+    def result(self, key: str, slot: int, draw: int) -> Result:
+        """Return one result."""
+        metric = self._metrics[key]
+        rows: Mapping[str, Any] | str | None = None
+        if isinstance(metric, RowMetric):
+            folded = self._reduced.rows[key]
+            rows = folded if isinstance(folded, str) else folded.get((slot, draw), {})
+        return result(self._layout, self._state(slot, draw), key, metric, self._bindings[key], self._classes, rows)
+
+    def examples(self, slot: int) -> int:
+        """Return how many examples a slice has: every binding counts each of them, valid or not."""
+        found = 0
+        for binding in dict.fromkeys(self._bindings.values()):
+            shared = self._layout.totals(self._state(slot, 0), binding)
+            found = max(found, int(shared["examples"][0] if "examples" in shared else shared["status"].sum()))
+        return found
+
+    def intervals(
+        self, results: Mapping[str, Result], slot: int, bootstrap: BootstrapSpec | None
+    ) -> tuple[Intervals, dict[str, np.ndarray]]:
+        """Return the intervals of some results, and the replicates' values."""
+        if bootstrap is None:
+            return {}, {}
+        found: dict[str, Any] = {}
+        stored: dict[str, np.ndarray] = {}
+        for key, whole in results.items():
+            if not self._metrics[key].takes_replicates or whole.value is None or isinstance(whole.value, Table | str):
+                continue
+            drawn = [self.result(key, slot, draw).value for draw in range(1, bootstrap.replicates + 1)]
+            if isinstance(whole.value, Mapping):
+                found[key] = {}
+                for name, value in whole.value.items():
+                    each = [None if one is None else one.get(name) for one in drawn]
+                    if isinstance(value, int | float):
+                        found[key][name] = interval(float(value), each, bootstrap.level)
+                        stored[f"{key}/{name}"] = _array(each)
+            else:
+                found[key] = interval(float(whole.value), drawn, bootstrap.level)
+                stored[key] = _array(drawn)
+        return found, stored
+
+    def _state(self, slot: int, draw: int) -> np.ndarray:
+        if slot == 0 and draw == 0:
+            return self._reduced.state
+        if (slot, draw) not in self._states:
+            grid: GridState | None = self._reduced.grid
+            assert grid is not None and self._grid_layout is not None
+            if len(self._states) > 512:
+                self._states.clear()
+            self._states[slot, draw] = grid.state(slot, draw, self._grid_layout)
+        return self._states[slot, draw]
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
