@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from harness.comm import Comm, SingleComm, World
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
+from harness.failure import say, tell_launcher
 from harness.runfolder import RunFolder
 
 __all__ = ["check_shared", "connect", "together"]
@@ -43,6 +44,12 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
     if not failed:
         return done
     first = min(failed)
+    if error is not None and comm.rank == first:
+        say(comm, str(error))
+        tell_launcher(error.exit_code)
+        error.reported = True
+    # Launchers end all ranks when the first one leaves: nobody does before this is said.
+    comm.barrier()
     if error is not None and comm.rank == first:
         raise error
     other = OtherRankFailed(f"rank {first} failed: {failed[first][0]}")

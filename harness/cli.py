@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import click
 
 import harness
-from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
+from harness.errors import HarnessError, Interrupted, OtherRankFailed, UsageError, nearest
 
 __all__ = ["main"]
+
+LAST_WORDS_S = 2.0
 
 
 class _Commands(click.Group):
@@ -127,9 +130,16 @@ def doctor() -> int:
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
 def launch(ranks: str, comm: str | None, dry_run: bool, command: Sequence[str]) -> int:
     """Start a command on several ranks of this workstation, through horovodrun."""
+    from harness.job import Job
+    from harness.metrics import make
     from launch.workstation import launch as run_launch
 
-    return run_launch(list(command), ranks=ranks, comm=comm, dry_run=dry_run)
+    words = list(command[1:] if command[0] == "--" else command)
+    if words[:1] != ["evaluate"]:
+        raise UsageError(f"launch starts 'evaluate JOB.yaml ...', found '{' '.join(words)}'")
+    given = evaluate.make_context("evaluate", words[1:]).params
+    make(Job.load(given["job"], given["overrides"]).metrics)  # found wrong before ranks are started
+    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -148,9 +158,12 @@ def main(args: Sequence[str] | None = None) -> None:
         print("harness: interrupted", file=sys.stderr)
     except HarnessError as exc:
         code = exc.exit_code
-        if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
+        if not exc.reported and not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
             print(f"harness: error: {exc}", file=sys.stderr)
     _tell_launcher(code)
+    if code and not _speaks():
+        # Launchers end all ranks when the first one leaves: what all find alike is said by rank 0 before that.
+        time.sleep(LAST_WORDS_S)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of the pipeline may still be reading: leave without waiting for them.

@@ -42,6 +42,7 @@ class HarnessError(Exception):
     """Base of all errors of the harness; `exit_code` is what the process ends with."""
 
     exit_code = 1
+    reported = False  # whether it has been said on stderr already
 
 
 class UsageError(HarnessError):

@@ -9,23 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from harness.comm import Comm
-from harness.errors import DataError, HarnessError, ModelError
+from harness.errors import CommError, DataError, HarnessError, ModelError, OtherRankFailed
 from harness.job import Job
 from harness.plan import Chunk, Plan
 from harness.runfolder import RunFolder, write_status
 
-__all__ = ["end_all", "report_failure", "tell_launcher", "translate"]
+__all__ = ["end_all", "report_failure", "say", "tell_launcher", "translate"]
 
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
 def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int = 1) -> None:
     """Say what failed: on stderr, in the run folder, and to the launcher."""
-    print(f"harness: error: rank {comm.rank} on {comm.host}: {message}", file=sys.stderr, flush=True)
+    say(comm, message)
     if folder.record_failure(message, rank=comm.rank, host=comm.host):
         with contextlib.suppress(HarnessError):
             folder.set_status("failed", exit_code, rank=comm.rank)
     tell_launcher(exit_code)
+
+
+def say(comm: Comm, message: str) -> None:
+    """Write an error to stderr; which rank it comes from, where there are several."""
+    rank = f"rank {comm.rank} on {comm.host}: " if comm.size > 1 else ""
+    print(f"harness: error: {rank}{message}", file=sys.stderr, flush=True)
 
 
 def tell_launcher(exit_code: int) -> None:
@@ -64,6 +70,10 @@ def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job)
 
 def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
     """Say what failed and end every rank; returns only where this rank is alone."""
-    report_failure(comm, folder, str(exc), exc.exit_code)
+    if isinstance(exc, CommError) and folder.failure_json.exists():
+        comm.abort(OtherRankFailed.exit_code)  # another rank is gone, and has said why
+    if not exc.reported:
+        report_failure(comm, folder, str(exc), exc.exit_code)
+        exc.reported = True
     if comm.size > 1:
         comm.abort(exc.exit_code)

@@ -15,7 +15,7 @@ def static_share(plan: Plan, rank: int, size: int) -> list[Chunk]:
     >>> from harness.plan import File
     >>> plan = Plan((File("a", 0, 10),), 2, 2)
     >>> [[chunk.index for chunk in static_share(plan, rank, 3)] for rank in range(3)]
-    [[0, 1], [2, 3], [4]]
+    [[0, 1], [2], [3, 4]]
     """
     middles = (plan.bounds[:-1] + plan.bounds[1:]) / 2
     owners = (middles * size / max(plan.examples, 1)).astype(np.int64)

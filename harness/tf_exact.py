@@ -42,8 +42,14 @@ def two_product(a: Any, b: Any) -> tuple[Any, Any]:
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
-    low = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-    return product, tf.where(tf.math.is_finite(product) & tf.math.is_finite(low), low, tf.zeros_like(low))
+    # TensorFlow's graph optimizer would rewrite a chain of additions (factor out, regroup), and with it the error: it
+    # does not look through a select, so that each addition stands alone, in this order.
+    zero = tf.zeros_like(product)
+    low = tf.where(tf.math.is_finite(product), a_high * b_high - product, zero)
+    for part in (a_high * b_low, a_low * b_high, a_low * b_low):
+        total = low + part
+        low = tf.where(tf.math.is_finite(total), total, zero)
+    return product, low
 
 
 def _split(x: Any) -> tuple[Any, Any]:

@@ -118,10 +118,11 @@ def _keras(path: str) -> Model:
 
     loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
     inputs = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in loaded.inputs}
-    names = list(loaded.output_names)
-    structure = loaded.output
-    if isinstance(structure, Mapping):
-        names = list(structure)
+    if isinstance(loaded, keras.Sequential):  # it names its layers, not its output
+        structure, names = loaded.outputs, [loaded.layers[-1].name]
+    else:
+        structure = loaded.output
+        names = list(structure) if isinstance(structure, Mapping) else list(loaded.output_names)
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         ordered = [tensors[name] for name in inputs]

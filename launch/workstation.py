@@ -1,11 +1,13 @@
 """Start ranks on this machine through horovodrun: the command line as pure text, run in one place.
 
-Knows the job and the errors of the harness; loads no TensorFlow, Horovod or mpi4py.
+Knows the errors of the harness; loads no TensorFlow, Horovod or mpi4py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import importlib.util
 import json
 import os
 import re
@@ -17,18 +19,27 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, Interrupted, UsageError
 
-__all__ = ["auto_ranks", "built_with", "command_line", "environment", "launch"]
+__all__ = ["Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
 
 MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
-TAG = re.compile(rb"^\[(?:\d+,)?\d+\]<std(?:out|err)>:")
-NOISE = re.compile(
-    rb"^(?:-{20,}|WARNING: All log messages before absl|[IWE]0000 .*|(?:Process \d+ exit|.*Primary job\s+terminated normally).*)$"
+# A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
+TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
+RULE = re.compile(rb"-{20,}$")
+NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: ")
+# Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.
+NOISY_BLOCK = re.compile(
+    rb"Primary job\s+terminated normally|MPI_ABORT was invoked|mpirun noticed that process|mpirun has exited due to process"
+    rb"|mpirun detected that one or more processes exited"
 )
+MPI_DEATH = re.compile(rb"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)")
+GLOO_DEATH = re.compile(rb"Process (\d+) exit with status code (-?\d+)")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def auto_ranks(gpus: int, cores: int) -> int:
@@ -72,14 +83,17 @@ def command_line(command: Sequence[str], *, ranks: int, comm: str, horovodrun: s
     return [horovodrun, "-np", str(ranks), f"--{comm}", *harness, *command]
 
 
-def launch(command: list[str], *, ranks: str, comm: str | None, dry_run: bool) -> int:
+def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: bool) -> int:
     """Run a harness command on several ranks; return the exit code of the job itself.
 
-    Raises: UsageError: something is missing, or a number is wrong.
+    Args:
+      command: `evaluate JOB.yaml ...`, found to be right by the caller.
+      ranks: a number, or "auto".
+      comm: "mpi" or "gloo"; None is MPI where Horovod was built with it.
+      dry_run: print the command, run nothing.
+    Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
+      HarnessError: it ended and no rank could say why.
     """
-    command = command[1:] if command[:1] == ["--"] else command
-    if command[:1] != ["evaluate"]:
-        raise UsageError(f"launch starts 'evaluate JOB.yaml', found {' '.join(command) or 'nothing'}")
     cores = len(os.sched_getaffinity(0))
     count = auto_ranks(count_gpus(), physical_cores(cores)) if ranks == "auto" else _number(ranks)
     here = Path(sys.executable).parent
@@ -87,99 +101,186 @@ def launch(command: list[str], *, ranks: str, comm: str | None, dry_run: bool) -
     if horovodrun is None:
         raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
     chosen = comm or ("mpi" if built_with("mpi") else "gloo")
+    if not built_with(chosen):
+        raise UsageError(f"Horovod was not built with {chosen}; launch/install builds it, or leave --{chosen} away")
     argv = command_line(command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()])
+    if dry_run:
+        shown = environment({}, count, cores, None)
+        print(" ".join([*(f"{k}={v}" for k, v in sorted(shown.items())), shlex.join(argv)]))
+        return 0
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         status = Path(scratch) / "status.json"
         env = environment(os.environ, count, cores, str(status))
         env["PATH"] = f"{here}:{env.get('PATH', '')}"
-        if dry_run:
-            shown = environment({}, count, cores, None)
-            print(" ".join([*(f"{k}={v}" for k, v in sorted(shown.items())), shlex.join(argv)]))
-            return 0
-        _check_job(command)
         print(f"+ {shlex.join(argv)}", file=sys.stderr, flush=True)
-        code = _run(argv, env)
-        return _restore(code, status)
+        ended = _run(argv, env)
+        return restore(ended, _said(status))
 
 
-def _check_job(command: Sequence[str]) -> None:
-    """Validate the job before ranks are started; only they see the options that follow."""
-    from harness.job import Job
+@dataclass
+class Ended:
+    """How the launcher ended: its exit code, the signals that were passed on to it, the rank that it saw dying first."""
 
-    words = list(command[1:])
-    overrides = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "--set"]
-    jobs = [word for i, word in enumerate(words) if not word.startswith("-") and (not i or not words[i - 1].startswith("-"))]
-    if jobs:
-        Job.load(jobs[0], overrides)
+    code: int = 0
+    passed: list[int] = field(default_factory=list)
+    death: str | None = None
 
 
-def _run(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Start the launcher, pass signals on to it, relay its output without the tags it puts before each line."""
-    # A group of its own, so that a Ctrl-C reaches it once, through us.
-    process = subprocess.Popen(
-        argv,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, lambda got, _frame: process.send_signal(got))
+def restore(ended: Ended, said: int | None) -> int:
+    """Return the job's own exit code: launchers return one of their own.
+
+    >>> restore(Ended(code=1), said=2)
+    2
+
+    Args:
+      said: the exit code that the ranks left, None where none of them could.
+    Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
+    """
+    if said is not None:
+        return said
+    if ended.passed:
+        raise Interrupted(f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written")
+    if ended.death:
+        raise HarnessError(
+            f"{ended.death}; all ranks were ended, no result was written. A SIGKILL that nobody sent is the kernel's, for want "
+            "of memory: try fewer ranks, or --set batch_size=... with a smaller number"
+        )
+    if ended.code:
+        raise HarnessError(
+            f"the launcher of the ranks ended with {ended.code}, and no rank could say why; the lines above are all it said, "
+            "'harness doctor' looks for what is missing"
+        )
+    return 0
+
+
+class LauncherOutput:
+    """Takes a launcher's output apart, line by line: what ranks wrote is shown without its tags, noise is left out.
+
+    `death` is the first rank that the launcher saw dying, in words.
+    """
+
+    def __init__(self) -> None:
+        self.death: str | None = None
+        self._block: list[bytes] | None = None  # of lines between two rules
+        self._traceback: list[bytes] | None = None
+
+    def line(self, line: bytes) -> bytes:
+        """Take a line; return what is to be shown now."""
+        text, tags = TAG.subn(b"", line)
+        if tags:
+            return b"" if NOISE.match(text) else text
+        self._notice(line)
+        if self._block is not None:
+            self._block.append(line)
+            return self._end_block() if RULE.match(line.rstrip()) else b""
+        if RULE.match(line.rstrip()):
+            self._block = [line]
+            return b""
+        if line.startswith(b"Traceback (most recent call last)"):
+            self._traceback = [line]
+            return b""
+        if self._traceback is not None:
+            self._traceback.append(line)
+            return b"" if line.startswith(b" ") or not line.strip() else self._end_traceback()
+        return b"" if NOISE.match(line) or GLOO_DEATH.match(line) or not line.strip() else line
+
+    def rest(self) -> bytes:
+        """Return what was held back at the end of the output."""
+        return self._end_block() + self._end_traceback()
+
+    def _notice(self, line: bytes) -> None:
+        if self.death is not None:
+            return
+        if found := MPI_DEATH.search(line):
+            self.death = f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
+        elif found := GLOO_DEATH.match(line):
+            code = int(found[2])
+            number = -code if code < 0 else code - 128
+            how = f"was killed by {_signal_name(number)}" if number > 0 else f"ended with {code}"
+            self.death = f"rank {int(found[1])} {how}"
+
+    def _end_block(self) -> bytes:
+        text, self._block = b"".join(self._block or []), None
+        return b"" if NOISY_BLOCK.search(text) else text
+
+    def _end_traceback(self) -> bytes:
+        """Leave out horovodrun's own traceback about a rank that failed: the rank has said it better."""
+        text, self._traceback = b"".join(self._traceback or []), None
+        return b"" if b"Horovod detected that one or more processes" in text else text
+
+
+def _signal_name(number: int) -> str:
     try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    """Start the launcher, pass signals on to it, relay its output."""
+    ended = Ended()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, _frame: Any) -> None:
+        ended.passed.append(number)
+        for process in running:
+            # The whole group: horovodrun may have a shell between itself and mpirun.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+    try:
+        # A group of its own, so that a Ctrl-C reaches it once, through us.
+        process = subprocess.Popen(
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+        running.append(process)
+        outputs = [LauncherOutput(), LauncherOutput()]
         relays = [
-            threading.Thread(target=_relay, args=(stream, out), daemon=True)
-            for stream, out in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
+            threading.Thread(target=_relay, args=(*pair, output), daemon=True)
+            for pair, output in zip(
+                ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)), outputs, strict=True
+            )
         ]
         for relay in relays:
             relay.start()
-        code = process.wait()
+        ended.code = process.wait()
         for relay in relays:
             relay.join(timeout=10)
-        return code
+        ended.death = next((output.death for output in outputs if output.death), None)
+        return ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _relay(stream: IO[bytes] | None, out: IO[bytes]) -> None:
-    """Copy lines without their tags; leave out what the launcher says about processes it has ended."""
-    assert stream is not None
-    traceback = False
+def _relay(stream: IO[bytes], out: IO[bytes], output: LauncherOutput) -> None:
+    """Copy what is to be shown of a launcher's output."""
     for line in stream:
-        text = TAG.sub(b"", line)
-        tagged = text != line
-        if not tagged and line.startswith(b"Traceback (most recent call last)"):
-            traceback = True  # horovodrun's own, about a rank that failed; the rank has said it better
-        if traceback and not tagged:
-            traceback = line.startswith((b"Traceback", b" ")) or not line.strip()
-            continue
-        if NOISE.match(text.rstrip()):
-            continue
-        out.write(text)
+        out.write(output.line(line))
         out.flush()
+    out.write(output.rest())
+    out.flush()
 
 
-def _restore(code: int, status: Path) -> int:
-    """Return the job's own exit code: launchers return one of their own."""
+def _said(status: Path) -> int | None:
+    """Read the exit code that the ranks left."""
     try:
-        said: Any = json.loads(status.read_text())["exit_code"]
-        return int(said)
+        return int(json.loads(status.read_text())["exit_code"])
     except (OSError, ValueError, KeyError, TypeError):
-        if code:
-            raise HarnessError(
-                f"the ranks ended with {code} and none of them could say why: one was killed (the lines above name it), "
-                "perhaps for want of memory"
-            ) from None
-        return 0
+        return None
 
 
 def built_with(what: str) -> bool:
-    """Tell whether Horovod was built with "mpi" or "gloo", by its own word, without loading it here."""
-    code = f"import horovod.common.util as u; import horovod.tensorflow as h; raise SystemExit(not h.{what}_built())"
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False).returncode == 0
+    """Tell whether Horovod was built with "mpi" or "gloo": its library asks for, or holds, their symbols.
+
+    Asking Horovod itself would load TensorFlow, which takes seconds.
+    """
+    found = importlib.util.find_spec("horovod")
+    folders = found.submodule_search_locations if found else None
+    libraries = [path for folder in folders or [] for path in Path(folder).glob("tensorflow/mpi_lib*.so")]
+    symbol = {"mpi": b"\0MPI_Allreduce\0", "gloo": b"GlooContext10Initialize"}[what]
+    return any(symbol in path.read_bytes() for path in libraries)
 
 
 def count_gpus() -> int:

@@ -205,11 +205,13 @@ def _read_index(path: str, size: int) -> np.ndarray | None:
     try:
         if os.path.getmtime(index_path(path)) < os.path.getmtime(path):
             return None
+        if not size:
+            return np.zeros(1, np.int64)
+        if not os.path.getsize(index_path(path)):
+            return None
         pairs = np.loadtxt(index_path(path), dtype=np.int64, ndmin=2)
     except (OSError, ValueError):
         return None
-    if not size:
-        return np.zeros(1, np.int64)
     offsets = np.append(pairs[:, 0], size)
     fits = pairs.shape[1] == 2 and offsets[0] == 0 and np.array_equal(np.diff(offsets), pairs[:, 1])
     return offsets if fits else None

@@ -1,0 +1,40 @@
+"""Runs the real command line many times at the price of one import: loads TensorFlow, then forks for every command.
+
+Reads one JSON request a line: argv, cwd, environ, stdout, stderr (paths). Answers with the exit code.
+"""
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    from harness import tf_setup
+
+    tf_setup.import_tensorflow()
+    import keras  # noqa: F401
+
+    import harness.run  # noqa: F401
+    from harness import cli
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if not child:
+            os.chdir(request["cwd"])
+            os.environ.update(request["environ"])
+            for descriptor, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
+                flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                os.dup2(os.open(name, flags, 0o644), descriptor)
+            sys.argv = ["harness", *request["argv"]]
+            try:
+                cli.main(request["argv"])
+            finally:
+                os._exit(99)  # main ends the process itself
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Fixtures: models and data made once a session, and ways to run the harness as a user does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import made
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+# Ranks import the tree under test, are quiet, and do not fight for two cores.
+os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(
+    TF_CPP_MIN_LOG_LEVEL="3", OMPI_MCA_mpi_yield_when_idle="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
+)
+LAUNCH_LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+@dataclass(frozen=True)
+class Made:
+    """The folder of models and data."""
+
+    folder: Path
+
+    def job(self, path: Path, **keys: Any) -> Path:
+        """Write a job file; what is not given is the probabilities classifier on all TFRecord files."""
+        job = {
+            "model": str(self.folder / "classifier"),
+            "data": {"files": [str(self.folder / name) for name, _, _ in made.FILES], "label": "label"},
+            "metrics": ["accuracy"],
+            "batch_size": 16,
+            "chunk_size": 32,
+        }
+        data = {**job["data"], **keys.pop("data", {})}
+        path.write_text(yaml.safe_dump({**job, **keys, "data": {k: v for k, v in data.items() if v is not None}}))
+        return path
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Models and data."""
+    folder = tmp_path_factory.mktemp("made")
+    made.save_models(folder)
+    made.save_data(folder)
+    return Made(folder)
+
+
+def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | None = None) -> Done:
+    """Run a process of its own to its end."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [str(word) for word in argv], cwd=cwd, env={**os.environ, **(environ or {})}, capture_output=True, check=False,
+        timeout=LAUNCH_LIMIT_S, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), time.monotonic() - begun)
+
+
+@pytest.fixture(scope="session")
+def cli_server() -> Iterator[subprocess.Popen[str]]:
+    """The process that forks for every command."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli_server"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None and server.stdin is not None
+    assert server.stdout.readline() == "ready\n"
+    yield server
+    server.stdin.close()
+    server.wait(timeout=30)
+
+
+@pytest.fixture
+def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., Done]:
+    """Run `harness ARGS...` alone, in a process of its own."""
+
+    def run(*argv: str | Path, cwd: Path = tmp_path, environ: Mapping[str, str] | None = None) -> Done:
+        assert cli_server.stdout is not None and cli_server.stdin is not None
+        out, err = tmp_path / ".out", tmp_path / ".err"
+        request = {"argv": [str(word) for word in argv], "cwd": str(cwd), "environ": {"HARNESS_THREADS": "1", **(environ or {})}, "stdout": str(out), "stderr": str(err)}  # fmt: skip
+        begun = time.monotonic()
+        cli_server.stdin.write(json.dumps(request) + "\n")
+        cli_server.stdin.flush()
+        code = int(cli_server.stdout.readline())
+        return Done(code, out.read_text(), err.read_text(), time.monotonic() - begun)
+
+    return run

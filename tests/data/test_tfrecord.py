@@ -1,0 +1,198 @@
+"""TFRecord files, against files that TensorFlow wrote."""
+
+import gzip
+import os
+
+import numpy as np
+import pytest
+
+from harness.data import SERIALIZED, Feature
+from harness.data.tfrecord import TFRecordSource, build_index, index_path, write_index
+from harness.errors import DataError
+from tests import made
+
+RECORDS = [b"", b"a", b"bb" * 1000, b"\0" * 7, "größe".encode()] + [bytes([i]) * i for i in range(30)]
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return made.write_tfrecord(tmp_path / "p.tfrecord", RECORDS)
+
+
+@pytest.fixture
+def packed(tmp_path):
+    return made.write_tfrecord(tmp_path / "p.gz", RECORDS, compress=True)
+
+
+def read(paths, start=0, stop=None, size=7):
+    source = TFRecordSource.open([str(p) for p in paths])
+    total = sum(f.examples for f in source.files)
+    found = list(source.read(start, total if stop is None else stop, size))
+    ids = [i for r in found for i in r.ids.tolist()]
+    assert all(len(r.ids) <= size for r in found)
+    return ids, [data for r in found for data in r.raw[SERIALIZED].tolist()]
+
+
+def test_a_file_is_read_as_it_was_written(plain, packed):
+    assert read([plain]) == (list(range(35)), RECORDS)
+    assert read([packed]) == (list(range(35)), RECORDS)
+
+
+@pytest.mark.parametrize("start, stop", [(0, 1), (3, 3), (3, 17), (30, 40), (34, 36), (69, 70), (0, 70)])
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_any_run_of_examples_over_several_files(plain, packed, tmp_path, start, stop, size):
+    empty = made.write_tfrecord(tmp_path / "empty", [])
+    assert read([empty, plain, empty, packed, empty], start, stop, size) == (
+        list(range(start, stop)),
+        (RECORDS + RECORDS)[start:stop],
+    )
+
+
+def test_files_say_how_many_examples_they_hold(plain, packed, tmp_path):
+    empty = made.write_tfrecord(tmp_path / "empty", [])
+    files = TFRecordSource.open([str(plain), str(packed), str(empty)]).files
+    assert [(f.examples, f.divisible, f.size_bytes) for f in files] == [
+        (35, True, plain.stat().st_size),
+        (35, False, packed.stat().st_size),
+        (0, True, 0),
+    ]
+
+
+def test_an_empty_gzip_file_has_no_examples(tmp_path):
+    (tmp_path / "e.gz").write_bytes(gzip.compress(b""))
+    assert read([tmp_path / "e.gz"]) == ([], [])
+
+
+def test_index_has_every_offset_and_the_size(plain):
+    assert build_index(str(plain)).tolist() == made.record_offsets(plain)
+
+
+def test_an_index_beside_a_file_is_read(plain, monkeypatch):
+    assert write_index(str(plain)) == 35
+    lines = open(index_path(str(plain))).read().splitlines()
+    offsets = made.record_offsets(plain)
+    assert lines[:2] == [f"0 {offsets[1]}", f"{offsets[1]} {offsets[2] - offsets[1]}"]
+    monkeypatch.setattr("harness.data.tfrecord.build_index", lambda path: pytest.fail("the file was scanned"))
+    assert read([plain])[1] == RECORDS
+
+
+def test_an_index_that_does_not_fit_is_not_used(plain):
+    write_index(str(plain))
+    made.write_tfrecord(plain, RECORDS[:-1])  # written again since
+    os.utime(index_path(str(plain)), (2**31, 2**31))
+    assert read([plain])[1] == RECORDS[:-1]
+
+
+@pytest.mark.parametrize("content", ["", "not an index\n", "0 16\n", "1 2\n3 4\n"])
+def test_a_broken_index_is_not_used(plain, content):
+    open(index_path(str(plain)), "w").write(content)
+    assert read([plain])[1] == RECORDS
+
+
+def test_index_of_a_gzip_file_is_refused(packed):
+    with pytest.raises(DataError, match="a GZIP file cannot be cut"):
+        write_index(str(packed))
+
+
+@pytest.mark.parametrize(
+    "at, message",
+    [
+        (12, "the CRC of its data is wrong, the record is corrupt"),  # the first byte of the data
+        (-1, "the CRC of its data is wrong, the record is corrupt"),  # the last byte of the CRC
+    ],
+)
+def test_a_corrupt_record_is_named(plain, at, message):
+    offsets = made.record_offsets(plain)
+    made.flip(plain, offsets[2] + at if at >= 0 else offsets[3] + at)
+    with pytest.raises(DataError) as caught:
+        read([plain])
+    assert f"{plain}, record 2 at byte {offsets[2]}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("record, message", [(0, "is it a TFRecord file?"), (9, "copy or write the file again")])
+def test_a_corrupt_length_is_found_when_the_file_is_indexed(plain, record, message):
+    at = made.record_offsets(plain)[record]
+    made.flip(plain, at + 8)
+    with pytest.raises(DataError) as caught:
+        read([plain])
+    assert f"{plain}, record {record} at byte {at}: the CRC of its length is wrong; {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", [1, 5, 20])
+def test_a_file_that_is_cut_off(plain, missing):
+    offsets = made.record_offsets(plain)
+    made.cut(plain, offsets[-1] - missing)
+    with pytest.raises(DataError) as caught:
+        read([plain])
+    assert f"{plain}, record 34 at byte {offsets[-2]}: the file is cut off: expected " in str(caught.value)
+
+
+def test_a_file_that_is_cut_off_after_it_was_indexed(plain):
+    source = TFRecordSource.open([str(plain)])
+    made.cut(plain, plain.stat().st_size - 3)
+    with pytest.raises(DataError, match="record 34 at byte [0-9]+: the file is cut off"):
+        list(source.read(0, 35, 100))
+
+
+def test_a_file_that_goes_away(plain):
+    source = TFRecordSource.open([str(plain)])
+    plain.unlink()
+    with pytest.raises(DataError, match=r"p\.tfrecord: cannot be read: No such file"):
+        list(source.read(0, 35, 100))
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.99])
+def test_a_gzip_file_that_is_cut_off(packed, kept):
+    made.cut(packed, int(packed.stat().st_size * kept))
+    with pytest.raises(DataError, match=r"p\.gz, record [0-9]+ at byte [0-9]+ of the unpacked stream: "):
+        read([packed])
+
+
+def test_a_corrupt_record_in_a_gzip_file(plain, tmp_path):
+    offsets = made.record_offsets(plain)
+    made.flip(plain, offsets[2] + 12)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    with pytest.raises(DataError, match=rf"x\.gz, record 2 at byte {offsets[2]} of the unpacked stream: the CRC of its data"):
+        read([tmp_path / "x.gz"])
+
+
+def test_a_text_file_is_no_tfrecord_file(tmp_path):
+    (tmp_path / "t.tfrecord").write_text("one line of text, long enough for a header\n")
+    with pytest.raises(DataError, match="record 0 at byte 0: the CRC of its length is wrong; is it a TFRecord file"):
+        read([tmp_path / "t.tfrecord"])
+    (tmp_path / "short").write_text("hi")
+    with pytest.raises(DataError, match="record 0 at byte 0: the file is cut off: expected 12 bytes more, found 2"):
+        read([tmp_path / "short"])
+
+
+def examples(tmp_path, *columns):
+    path = made.write_tfrecord(tmp_path / "x.tfrecord", [made.record(c) for c in columns])
+    return TFRecordSource.open([str(path)])
+
+
+def test_features_are_those_of_the_first_record(tmp_path):
+    source = examples(tmp_path, {"x": np.zeros(3, np.float32), "y": np.int64(1), "s": np.array([b"ab"])})
+    assert source.features() == {"s": Feature("string", (1,)), "x": Feature("float32", (3,)), "y": Feature("int64", (1,))}
+
+
+def test_a_record_that_is_no_example(tmp_path):
+    path = made.write_tfrecord(tmp_path / "x.tfrecord", [b"\xff\xff\xff"])
+    with pytest.raises(DataError, match=r"x\.tfrecord, record 0 at byte 0: not a tf\.train\.Example"):
+        TFRecordSource.open([str(path)]).features()
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"y": np.int64(1)}, "feature 'x' is missing; the record has y"),
+        ({"x": np.array([1, 2]), "y": np.int64(1)}, "feature 'x': expected float32 [2], found int64 values"),
+        ({"x": np.zeros(3, np.float32), "y": np.int64(1)}, "feature 'x': expected float32 [2], that is 2 values, found 3"),
+    ],
+)
+def test_a_record_that_does_not_parse_is_found(tmp_path, bad, message):
+    good = {"x": np.zeros(2, np.float32), "y": np.int64(1)}
+    source = examples(tmp_path, good, good, bad, good)
+    wanted = {"x": Feature("float32", (2,)), "y": Feature("int64", ())}
+    at = made.record_offsets(tmp_path / "x.tfrecord")[2]
+    assert source.explain(0, 4, wanted) == f"{tmp_path}/x.tfrecord, record 2 at byte {at}: {message}"
+    assert source.explain(3, 4, wanted) is None

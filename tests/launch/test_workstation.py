@@ -1,0 +1,121 @@
+"""The workstation launcher: text and argv; what it shows of a launcher's output."""
+
+import pytest
+
+from harness.errors import HarnessError, Interrupted
+from launch.workstation import Ended, LauncherOutput, auto_ranks, command_line, environment, restore
+
+
+@pytest.mark.parametrize("gpus, cores, wanted", [(0, 1, 1), (0, 2, 2), (0, 96, 8), (1, 96, 1), (4, 2, 4), (0, 0, 1)])
+def test_auto_ranks(gpus, cores, wanted):
+    assert auto_ranks(gpus, cores) == wanted
+
+
+def test_command_line_keeps_words_whole():
+    argv = command_line(["evaluate", "a b.yaml"], ranks=3, comm="gloo", horovodrun="/x/horovodrun", harness=["/x/harness"])
+    assert argv == ["/x/horovodrun", "-np", "3", "--gloo", "/x/harness", "evaluate", "a b.yaml"]
+
+
+def test_environment_shares_the_cores_and_leaves_the_users_word():
+    env = environment({"TF_CPP_MIN_LOG_LEVEL": "0", "HOME": "/h", "HARNESS_STATUS": "old"}, 3, 8, "/s")
+    assert env == {
+        "TF_CPP_MIN_LOG_LEVEL": "0", "HOME": "/h", "HARNESS_THREADS": "2", "OMP_NUM_THREADS": "2",
+        "HOROVOD_STALL_CHECK_DISABLE": "1", "PYTHONUNBUFFERED": "1", "HARNESS_STATUS": "/s",
+    }  # fmt: skip
+    crowded = environment({}, 4, 2, None)
+    assert (crowded["HARNESS_THREADS"], crowded["OMPI_MCA_mpi_yield_when_idle"]) == ("1", "1")
+    assert "HARNESS_STATUS" not in crowded
+
+
+def shown(*lines: bytes) -> tuple[bytes, str | None]:
+    output = LauncherOutput()
+    return b"".join([output.line(line) for line in lines] + [output.rest()]), output.death
+
+
+@pytest.mark.parametrize(
+    "line, wanted",
+    [
+        (b"[1,0]<stdout>:plain\n", b"plain\n"),
+        (b"[0]<stderr>:gloo\n", b"gloo\n"),
+        (b"[1,12]<stdout>:one[1,12]<stdout>: line\n", b"one line\n"),
+        (b"[1,0]<stdout>:\xe2[1,0]<stdout>:\x94\x80\n", "─\n".encode()),  # inside a character
+        (b"[1,1]<stderr>:no end", b"no end"),
+        (b"[1,1]<stderr>:said[1,1]<stderr>:\n", b"said\n"),
+        (b"[1,1]<stdout>:\n", b"\n"),  # an empty line of a rank stays, one of the launcher goes
+        (b"\n", b""),
+        (b"[0, 1] list\n", b"[0, 1] list\n"),
+        (b"[1,0]<stderr>:WARNING: All log messages before absl::InitializeLog() is called\n", b""),
+        (b"I0000 00:00:1.2 port.cc:153] oneDNN\n", b""),
+        (b"ssh: connect to host n2: refused\n", b"ssh: connect to host n2: refused\n"),  # not known: shown
+    ],
+)
+def test_a_line_is_shown_without_tags(line, wanted):
+    assert shown(line)[0] == wanted
+
+
+RULE = b"-" * 74 + b"\n"
+# As Open MPI 4.1.8 and Horovod 0.28.1 write them.
+MPIRUN_KILLED = (
+    RULE,
+    b"Primary job  terminated normally, but 1 process returned\n",
+    b"a non-zero exit code. Per user-direction, the job has been aborted.\n",
+    RULE,
+    b"[1,0]<stderr>:64 of 153 examples\n",
+    RULE,
+    b"mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).\n",
+    RULE,
+)
+GLOO_KILLED = (
+    b"[1]<stderr>:Killed\n",
+    b"Process 1 exit with status code 137.\n",
+    b"Terminating remaining workers after failure of Process 1.\n",
+    b"Process 0 exit with status code 143.\n",
+    b"Traceback (most recent call last):\n",
+    b'  File "horovodrun", line 8, in <module>\n',
+    b"    raise RuntimeError('Horovod detected that one or more processes exited with non-zero '\n",
+    b"RuntimeError: Horovod detected that one or more processes exited with non-zero status, thus causing the job\n",
+    b"Process name: 1\n",
+    b"Exit code: 137\n",
+    b"\n",
+)
+
+
+def test_a_killed_rank_is_named_and_the_launchers_words_are_left_out():
+    assert shown(*MPIRUN_KILLED) == (b"64 of 153 examples\n", "rank 1 on vm was killed by signal 9 (SIGKILL)")
+    assert shown(*GLOO_KILLED) == (b"Killed\n", "rank 1 was killed by signal 9 (SIGKILL)")
+
+
+def test_what_a_launcher_says_for_other_reasons_is_shown():
+    block = (RULE, b"There are not enough slots available in the system\n", RULE)
+    assert shown(*block)[0] == b"".join(block)
+    assert shown(*block[:2])[0] == b"".join(block[:2])  # ended in the middle
+    trace = (b"Traceback (most recent call last):\n", b"  File x\n", b"ValueError: bad -np\n", b"more\n")
+    assert shown(*trace)[0] == b"".join(trace)
+
+
+@pytest.mark.parametrize(
+    "ended, said, wanted",
+    [
+        (Ended(0), 0, 0),
+        (Ended(1), 2, 2),
+        (Ended(137, death="rank 1 was killed"), 1, 1),
+        (Ended(143, passed=[2]), 0, 0),  # it was done before the signal came
+        (Ended(0), None, 0),
+    ],
+)
+def test_exit_code_is_the_jobs_own(ended, said, wanted):
+    assert restore(ended, said) == wanted
+
+
+@pytest.mark.parametrize(
+    "ended, kind, code, message",
+    [
+        (Ended(137, death="rank 1 on vm was killed by signal 9 (SIGKILL)"), HarnessError, 1, "rank 1 on vm was killed by signal 9"),
+        (Ended(130, passed=[2], death="rank 0 ended"), Interrupted, 4, "SIGINT was passed on"),
+        (Ended(213), HarnessError, 1, "the launcher of the ranks ended with 213"),
+    ],
+)  # fmt: skip
+def test_a_job_that_could_not_say_why_it_ended(ended, kind, code, message):
+    with pytest.raises(kind) as caught:
+        restore(ended, None)
+    assert caught.value.exit_code == code and message in str(caught.value)

@@ -1,0 +1,96 @@
+"""The real command line with one fault planted: `faulty.py FAULT evaluate JOB.yaml ...`, started by horovodrun like harness itself.
+
+FAULT is what:where; where is an example id, for `raise`, `kill` and `hang` the rank that fails as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+BATCH = 16
+
+
+def drop_batch(read: Any, at: int) -> Any:
+    """Leave out the batch that holds an example."""
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        for records in read(self, start, stop, size):
+            if stop - start == 1 or at not in records.ids:
+                yield records
+
+    return faulty
+
+
+def double_batch(read: Any, at: int) -> Any:
+    """Hand out the batch that holds an example twice."""
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        for records in read(self, start, stop, size):
+            yield records
+            if stop - start > 1 and at in records.ids:
+                yield records
+
+    return faulty
+
+
+def shift(read: Any, at: int) -> Any:
+    """Read every run that holds an example one record too far on."""
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        off = 1 if stop - start > 1 and start <= at < stop else 0
+        yield from read(self, start + off, stop + off, size)
+
+    return faulty
+
+
+def swap(read: Any, at: int) -> Any:
+    """Hand out an example in the place of its neighbour: the count is right, the examples are not."""
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        for records in read(self, start, stop, size):
+            if stop - start > 1 and at in records.ids:
+                ids = records.ids.copy()
+                ids[ids == at] = at + 1
+                records = dataclasses.replace(records, ids=ids)
+            yield records
+
+    return faulty
+
+
+def fail(read: Any, at: int, how: str) -> Any:
+    """Raise, die or hang where an example is read."""
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        for records in read(self, start, stop, size):
+            if stop - start > 1 and at in records.ids:
+                if how == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if how == "hang":
+                    time.sleep(600)
+                raise RuntimeError("planted by the test")
+            yield records
+
+    return faulty
+
+
+def main() -> None:
+    what, _, where = sys.argv[1].partition(":")
+    from harness import cli
+    from harness.data.tfrecord import TFRecordSource
+
+    plant = {"drop": drop_batch, "double": double_batch, "shift": shift, "swap": swap}
+    read = TFRecordSource.read
+    faulty = plant[what](read, int(where)) if what in plant else fail(read, int(where), what)
+    TFRecordSource.read = faulty  # type: ignore[method-assign]
+    sys.argv = ["harness", *sys.argv[2:]]
+    cli.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Many things in one launch, on each of the ranks: the Comm contract, then several jobs. `many.py JOB=FOLDER ...`"""
+
+import sys
+from pathlib import Path
+
+from harness import tf_setup
+from harness.comm import World
+from harness.job import Job
+
+
+def main() -> None:
+    tf_setup.import_tensorflow()
+    from harness.agree import connect
+    from harness.hvd_comm import HorovodComm
+    from harness.run import Options, run
+    from tests import comm_contract
+
+    world = World.from_environment()
+    close = HorovodComm.close
+    HorovodComm.close = lambda self: None  # type: ignore[method-assign]  # one world for all that follows
+    threads = tf_setup.threads_per_rank(world)
+    tf_setup.set_up(world.local_rank, threads, 0)
+    comm = connect(world)
+    comm_contract.check(comm)
+    for word in sys.argv[1:]:
+        job, _, folder = word.partition("=")
+        assert run(Job.load(job), Options(Path(folder)), world) == 0
+    comm.barrier()
+    print(f"rank {comm.rank} of {comm.size} over {comm.name}: all well", flush=True)
+    if isinstance(comm, HorovodComm):
+        close(comm)
+
+
+if __name__ == "__main__":
+    main()

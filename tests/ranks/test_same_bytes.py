@@ -1,0 +1,182 @@
+"""The same bytes at any number of ranks, over MPI and Gloo, started by horovodrun, mpirun, or alone; and the right values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from tests import made
+from tests.conftest import ROOT, start
+
+pytestmark = pytest.mark.ranks
+
+P, L, A = {"output": "probabilities"}, {"output": "logits", "from_logits": True}, {"output": "amount", "label": "target"}
+METRICS = [
+    {"accuracy": P},
+    {"accuracy": {**P, "weight": "weight", "name": "weighted_accuracy"}},
+    {"top_k": {**P, "k": 2}},
+    {"cross_entropy": P},
+    {"cross_entropy": {**L, "name": "cross_entropy_of_logits"}},
+    {"cross_entropy": {**L, "weight": "weight", "name": "weighted_cross_entropy"}},
+    {"precision": {**P, "average": "macro"}},
+    {"recall": {**P, "average": "micro"}},
+    {"f_beta": {**P, "average": "weighted", "beta": 2.0}},
+    {"f_beta": {**P, "average": "per_class", "name": "f1_per_class"}},
+    {"precision": {**P, "average": "macro", "weight": "weight", "name": "weighted_precision"}},
+    {"confusion_matrix": P},
+    {"accuracy": {**P, "ignore_label": 2, "name": "accuracy_without_2"}},
+    {"mean_absolute_error": A},
+    {"mean_squared_error": A},
+    {"root_mean_squared_error": {**A, "weight": "weight"}},
+    {"r2": A},
+    {"r2": {**A, "weight": "weight", "name": "weighted_r2"}},
+    {"mean": {"output": "amount"}},
+]
+LAUNCHES = [("mpi", 1), ("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 1), ("gloo", 2), ("gloo", 3), ("gloo", 5)]
+CHUNKS = 8  # of the TFRecord files: 77 and 76 examples in chunks of 32, the GZIP file in one
+
+
+@pytest.fixture(scope="module")
+def jobs(world, tmp_path_factory) -> dict[str, Path]:
+    """All metrics over TFRecord files; the same examples in memory, with fewer chunks than ranks."""
+    folder = tmp_path_factory.mktemp("jobs")
+    heads, keras = str(world.folder / "heads"), str(world.folder / "classifier.keras")
+    return {
+        "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS),
+        "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS, chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
+        "keras": world.job(folder / "keras.yaml", model=keras, chunk_size=None),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(jobs, tmp_path_factory) -> dict[str, Path]:
+    """The same jobs in one process without any launcher."""
+    folder = tmp_path_factory.mktemp("alone")
+    pairs = [f"{job}={folder / name}" for name, job in jobs.items()]
+    done = start([sys.executable, "-m", "tests.ranks.many", *pairs], ROOT, {"HARNESS_THREADS": "1"})
+    assert done.code == 0, done.text
+    assert "rank 0 of 1 over single: all well" in done.out
+    return {name: folder / name for name in jobs}
+
+
+@pytest.mark.parametrize("comm, size", LAUNCHES)
+def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
+    pairs = [f"{job}={tmp_path / name}" for name, job in jobs.items()]
+    again = pairs[0]  # a run that is done already
+    argv = ["horovodrun", "-np", str(size), f"--{comm}", sys.executable, "-m", "tests.ranks.many", *pairs, again]
+    done = start(argv, ROOT, {"HARNESS_THREADS": "1"})
+    assert done.code == 0, done.text
+    # Horovod does not join a world of one: the harness is alone then
+    name = comm if size > 1 else "single"
+    for rank in range(size):
+        assert f"rank {rank} of {size} over {name}: all well" in done.out
+    assert done.out.count("this run is done already, nothing was evaluated") == 1
+    for name, folder in alone.items():
+        assert (tmp_path / name / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
+        assert (tmp_path / name / "metrics.csv").read_bytes() == (folder / "metrics.csv").read_bytes()
+        counters_add_up(tmp_path / name, size)
+
+
+def counters_add_up(folder: Path, size: int) -> None:
+    """No rank does another's work: records read and batches stepped are those of the plan."""
+    document = json.loads((folder / "run.json").read_text())
+    (attempt,) = document["attempts"]
+    ranks, plan = attempt["ranks"], document["plan"]
+    assert [rank["rank"] for rank in ranks] == list(range(size))
+    assert sum(rank["examples"] for rank in ranks) == made.EXAMPLES
+    assert [rank["records_read"] for rank in ranks] == [rank["examples"] for rank in ranks]
+    assert sum(rank["chunks"] for rank in ranks) == plan["chunks"]
+    sizes = {"records": [32, 32, 13, 50, 32, 32, 12], "memory": [150, 53], "keras": [16] * 4 + [13, 50] + [16] * 4 + [12]}[folder.name]
+    assert plan["chunks"] == len(sizes)
+    assert sum(rank["batches"] for rank in ranks) == sum(-(-n // 16) for n in sizes)
+    idle = [rank for rank in ranks if not rank["chunks"]]
+    assert all((rank["examples"], rank["batches"], rank["records_read"]) == (0, 0, 0) for rank in idle)
+    assert len(idle) >= size - len(sizes)
+
+
+def test_the_same_examples_in_another_format_give_the_same_metrics(alone):
+    documents = {name: json.loads((folder / "metrics.json").read_text()) for name, folder in alone.items()}
+    assert documents["records"]["metrics"] == documents["memory"]["metrics"]
+    assert documents["records"]["digests"] != documents["memory"]["digests"]
+    assert documents["records"]["metrics"]["accuracy"]["value"] == documents["keras"]["metrics"]["accuracy"]["value"]
+
+
+def test_values_are_those_of_scikit_learn(alone, world):
+    import tensorflow as tf
+
+    found = {key: entry["value"] for key, entry in json.loads((alone["records"] / "metrics.json").read_text())["metrics"].items()}
+    e = made.examples()
+    outputs = tf.saved_model.load(str(world.folder / "heads")).signatures["serving_default"](x=tf.constant(e.x))
+    p, logits, amount = (outputs[name].numpy().astype(np.float64) for name in ("probabilities", "logits", "amount"))
+    best, y, w, t = p.argmax(axis=1), e.label, e.weight.astype(np.float64), e.target.astype(np.float64)
+    # in float64 from the float32 scores, without clipping
+    of_logits = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y]
+    of_probabilities = -np.log(p[np.arange(len(y)), y])
+    kept = y != 2
+    wanted = {
+        "accuracy": sk.accuracy_score(y, best),
+        "weighted_accuracy": sk.accuracy_score(y, best, sample_weight=w),
+        "top_k": sk.top_k_accuracy_score(y, p, k=2),
+        "cross_entropy": of_probabilities.mean(),
+        "cross_entropy_of_logits": of_logits.mean(),
+        "weighted_cross_entropy": np.average(of_logits, weights=w),
+        "precision": sk.precision_score(y, best, average="macro"),
+        "recall": sk.recall_score(y, best, average="micro"),
+        "f_beta": sk.fbeta_score(y, best, beta=2, average="weighted"),
+        "weighted_precision": sk.precision_score(y, best, average="macro", sample_weight=w),
+        "accuracy_without_2": sk.accuracy_score(y[kept], best[kept]),
+        "mean_absolute_error": sk.mean_absolute_error(t, amount),
+        "mean_squared_error": sk.mean_squared_error(t, amount),
+        "root_mean_squared_error": sk.root_mean_squared_error(t, amount, sample_weight=w),
+        "r2": sk.r2_score(t, amount),
+        "weighted_r2": sk.r2_score(t, amount, sample_weight=w),
+        "mean": amount.mean(),
+    }
+    assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-6)  # batches of another size: float32 bits
+    by_class = dict(zip("01234", sk.f1_score(y, best, average=None), strict=True))
+    assert found["f1_per_class"] == pytest.approx(by_class, rel=1e-12)  # counts are exact
+    matrix = [row[1:] for row in found["confusion_matrix"]["rows"]]
+    assert matrix == sk.confusion_matrix(y, best).tolist()
+    assert set(found) == {*wanted, "f1_per_class", "confusion_matrix"}
+
+
+def collectives(timeline: Path) -> list[tuple[str, float, float]]:
+    """Name, begin and end in seconds of every collective, from Horovod's own timeline."""
+    text = timeline.read_text().rstrip().rstrip(",")
+    events = json.loads(text if text.endswith("]") else text + "]")
+    names = {event["pid"]: event["args"]["name"] for event in events if event.get("name") == "process_name"}
+    spans: dict[tuple[str, int], list[float]] = {}
+    count: dict[str, int] = {}
+    for event in events:
+        if event.get("ph") not in ("B", "E") or event.get("pid") not in names:
+            continue
+        name = names[event["pid"]]
+        if event["ph"] == "B" and str(event.get("name", "")).startswith("NEGOTIATE"):
+            count[name] = count.get(name, 0) + 1
+        spans.setdefault((name, count.get(name, 0)), []).append(event["ts"] / 1e6)
+    return sorted(((name, min(ts), max(ts)) for (name, _), ts in spans.items()), key=lambda span: span[1])
+
+
+def test_no_collective_before_the_end_of_the_loop(world, tmp_path):
+    """Horovod's timeline has the same collectives for 2 and for 100 chunks, and none while the slowest rank evaluates."""
+    found = {}
+    for chunks, size in ((2, 112), (100, 1)):
+        timeline, folder = tmp_path / f"timeline-{chunks}.json", tmp_path / f"run-{chunks}"
+        job = world.job(tmp_path / f"{chunks}.yaml", chunk_size=size, data={"files": [str(world.folder / "all.npz")]})
+        argv = ["mpirun", "-np", "2", "--oversubscribe", "harness", "evaluate", str(job), "-o", str(folder)]
+        done = start(argv, tmp_path, {"HOROVOD_TIMELINE": str(timeline), "HARNESS_THREADS": "1"})  # plain mpirun, on the way
+        assert done.code == 0, done.text
+        spans = collectives(timeline)
+        (at,) = [i for i, (name, _, _) in enumerate(spans) if name.endswith("sum")]
+        # before the sum stands the barrier that ends the loop: two gathers, of sizes and (when not empty) of bytes
+        before, end = spans[at - 2], spans[at - 1]
+        ranks = json.loads((folder / "run.json").read_text())["attempts"][0]["ranks"]
+        assert end[1] - before[2] >= min(rank["seconds"]["evaluate"] for rank in ranks)
+        found[chunks] = [name for name, _, _ in spans]
+    assert found[2] == found[100]
+    assert len([name for name in found[2] if name.endswith("sum")]) == 1

@@ -1,0 +1,106 @@
+"""Heartbeats: slow is not stuck."""
+
+import json
+import threading
+
+import pytest
+
+from harness.heartbeat import Beat, Heartbeat, Watch, read_beat
+from harness.runfolder import RunFolder
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_watch_times_how_long_nothing_has_changed():
+    clock = Clock()
+    watch = Watch(clock)
+    steps = [
+        # time, rank, moves, phase, idle for
+        (0.0, 0, 1, "evaluating", 0.0),
+        (3.0, 0, 1, "evaluating", 3.0),
+        (3.0, 1, 1, "evaluating", 0.0),  # another rank has a time of its own
+        (5.0, 0, 2, "evaluating", 0.0),  # it moved
+        (9.0, 0, 2, "evaluating", 4.0),
+        (9.0, 1, 1, "evaluating", 6.0),
+        (10.0, 0, 2, "waiting", 0.0),  # another phase is a move too
+    ]
+    for now, rank, moves, phase, idle in steps:
+        clock.now = now
+        assert watch.idle_s(Beat(rank, moves=moves, phase=phase)) == idle
+
+
+@pytest.mark.parametrize("phase, busy", [("starting", True), ("evaluating", True), ("writing", True), ("waiting", False), ("done", False)])  # fmt: skip
+def test_who_waits_for_others_owes_no_progress(phase, busy):
+    assert Beat(0, phase=phase).busy is busy
+
+
+def test_a_beat_says_who_and_where():
+    assert str(Beat(3, "node7", 41, "evaluating", where="chunk 5: a")) == "rank 3 on node7, pid 41, evaluating (chunk 5: a)"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"rank": 1, "odd": 2}', "[]"])
+def test_a_beat_that_is_not_there_or_torn_is_a_rank_that_starts(tmp_path, content):
+    if content is not None:
+        (tmp_path / "b").write_text(content)
+    beat = read_beat(tmp_path / "b", 4)
+    assert (beat.rank, beat.phase, beat.moves) == (4, "starting", 0)
+
+
+def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None):
+    monkeypatch.setattr("harness.heartbeat.PERIOD_S", 0.01)
+    folder = RunFolder(tmp_path)
+    folder.progress.mkdir(exist_ok=True)
+    stalled: list[str] = []
+    ended = threading.Event()
+
+    def on_stall(message: str) -> None:
+        stalled.append(message)
+        ended.set()
+
+    return Heartbeat(folder, rank, size, stall_timeout_s=timeout, on_stall=on_stall, on_beats=beats), stalled, ended, folder
+
+
+def test_a_rank_that_does_not_move_is_named(tmp_path, monkeypatch):
+    heartbeat, stalled, ended, _ = beating(tmp_path, 2, 3, 0.05, monkeypatch)  # watches itself alone
+    heartbeat.move("evaluating", "chunk 7: f")
+    heartbeat.start()
+    assert ended.wait(30)
+    heartbeat.stop()
+    assert len(stalled) == 1
+    assert "rank 2 on " in stalled[0] and "(chunk 7: f) has made no progress for" in stalled[0]
+
+
+def test_rank_0_names_another_rank_by_its_file(tmp_path, monkeypatch):
+    heartbeat, stalled, ended, folder = beating(tmp_path, 0, 2, 0.05, monkeypatch)
+    heartbeat.move("waiting")
+    folder.heartbeat(1).write_text(json.dumps({"rank": 1, "host": "h", "pid": 5, "phase": "evaluating", "moves": 3}))
+    heartbeat.start()
+    assert ended.wait(30)
+    heartbeat.stop()
+    assert stalled[0].startswith("rank 1 on h, pid 5, evaluating has made no progress for")
+
+
+def test_a_rank_that_waits_is_not_stuck_and_0_is_never(tmp_path, monkeypatch):
+    for phase, timeout in (("waiting", 0.03), ("evaluating", 0.0)):
+        heartbeat, stalled, ended, _ = beating(tmp_path, 0, 1, timeout, monkeypatch)
+        heartbeat.move(phase)
+        heartbeat.start()
+        assert not ended.wait(0.3)
+        heartbeat.stop()
+        assert stalled == []
+
+
+def test_rank_0_sees_all_beats_also_the_last(tmp_path, monkeypatch):
+    seen: list[list[tuple[int, int]]] = []
+    heartbeat, _, _, folder = beating(tmp_path, 0, 3, 0, monkeypatch, lambda beats: seen.append([(b.rank, b.examples) for b in beats]))  # fmt: skip
+    folder.heartbeat(2).write_text(json.dumps({"rank": 2, "host": "h", "pid": 5, "examples": 30}))
+    heartbeat.start()
+    heartbeat.beat.examples = 10
+    heartbeat.stop()
+    assert seen[-1] == [(0, 10), (1, 0), (2, 30)]
+    assert json.loads(folder.heartbeat(0).read_text())["examples"] == 10

@@ -1,0 +1,107 @@
+"""The run folder: claims, and files that appear whole."""
+
+import json
+import os
+
+import pytest
+
+from harness.errors import RunFolderError
+from harness.runfolder import RunFolder, read_json, write_atomically
+
+DIGESTS = {"job": "1", "data": "2", "model": "3"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "deep" / "run")
+
+
+def test_a_new_folder_is_claimed(folder):
+    assert folder.claim(DIGESTS) is False
+    assert json.loads(folder.job_json.read_text()) == DIGESTS
+    assert folder.progress.is_dir()
+
+
+def test_a_folder_of_the_same_job_is_claimed_again(folder):
+    folder.claim(DIGESTS)
+    folder.record_failure("it broke", rank=1)
+    folder.heartbeat(0).write_text("{}")
+    assert folder.claim(DIGESTS) is False
+    assert not folder.failure_json.exists()  # the last attempt's
+    assert list(folder.progress.iterdir()) == []
+
+
+def test_a_run_that_is_done_is_left_alone(folder):
+    folder.claim(DIGESTS)
+    folder.metrics_json.write_text("{}")
+    assert folder.claim(DIGESTS) is True
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [({"data": "x"}, "its data differs from this one's"), ({"job": "x", "model": "y"}, "its job and model differ from this one's")],
+)
+def test_another_jobs_folder_is_refused(folder, changed, message):
+    folder.claim(DIGESTS)
+    before = folder.job_json.read_text()
+    with pytest.raises(RunFolderError) as caught:
+        folder.claim({**DIGESTS, **changed})
+    assert message in str(caught.value) and "-o" in str(caught.value)
+    assert folder.job_json.read_text() == before
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunFolderError, match="not a run folder, and not empty; choose another with -o"):
+        RunFolder(tmp_path).claim(DIGESTS)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_schedulers_output_may_lie_there_before(tmp_path):
+    (tmp_path / "slurm-17.out").write_text("")
+    assert RunFolder(tmp_path).claim(DIGESTS) is False
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be used as run folder: Not a directory"):
+        RunFolder(tmp_path / "file" / "run").claim(DIGESTS)
+    with pytest.raises(RunFolderError, match="cannot be used as run folder: File exists"):
+        RunFolder(tmp_path / "file").claim(DIGESTS)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    write_atomically(tmp_path / "a", "old")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(RunFolderError, match="a: cannot be written: No space left on device; make room or choose another"):
+        write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_write_to_a_folder_that_is_gone(tmp_path):
+    with pytest.raises(RunFolderError, match="cannot be written: No such file"):
+        write_atomically(tmp_path / "gone" / "a", "x")
+
+
+def test_only_the_first_failure_is_kept(folder):
+    folder.claim(DIGESTS)
+    assert folder.record_failure("first", rank=2) is True
+    assert folder.record_failure("second", rank=0) is False
+    found = read_json(folder.failure_json)
+    assert (found["message"], found["rank"]) == ("first", 2)
+    assert not [p for p in folder.path.iterdir() if p.name.startswith(".failure")]
+
+
+def test_a_failure_where_the_folder_is_gone_is_no_second_failure(tmp_path):
+    assert RunFolder(tmp_path / "gone").record_failure("x") is False
+
+
+def test_a_torn_file_is_none(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1')
+    assert read_json(tmp_path / "a.json") is None
+    assert read_json(tmp_path / "no.json") is None
+
+
+def test_a_table_of_any_metric_has_a_file_name(tmp_path):
+    assert RunFolder(tmp_path).table_csv("a/../b(k=1) ö").name == "a_.._b_k=1__ö.csv"

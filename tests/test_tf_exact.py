@@ -1,0 +1,55 @@
+"""The arithmetic in the graph, bit for bit that of exact.py and of fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from harness import exact
+from tests.test_exact import EDGES
+
+
+def numbers() -> np.ndarray:
+    """Of every magnitude: random bits, the edges, and what is refused."""
+    rng = np.random.default_rng(3)
+    bits = rng.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
+    near = rng.normal(size=20_000) * 2.0 ** rng.integers(-135, 128, 20_000)
+    return np.concatenate([bits, near, EDGES, [np.nan, np.inf, -np.inf, 2.0**128]])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_cells_are_those_of_numpy(compiled):
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    values = numbers()
+    run = tf.function(tf_exact.to_cells) if compiled else tf_exact.to_cells
+    cells = run(tf.constant(values)).numpy()
+    with np.errstate(invalid="ignore"):
+        assert np.array_equal(cells.astype(np.int64), exact.to_cells(values))
+    assert np.abs(cells).max() <= 2.0**32
+
+
+def test_two_product_loses_nothing():
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    rng = np.random.default_rng(4)
+    a = rng.normal(size=2_000) * 2.0 ** rng.integers(-60, 60, 2_000)
+    b = rng.normal(size=2_000) * 2.0 ** rng.integers(-60, 60, 2_000)
+    for run in (tf_exact.two_product, tf.function(tf_exact.two_product)):
+        high, low = (part.numpy() for part in run(tf.constant(a), tf.constant(b)))
+        assert all(Fraction(h) + Fraction(lo) == Fraction(x) * Fraction(y) for x, y, h, lo in zip(a, b, high, low, strict=True))
+        assert np.array_equal(high, a * b)
+
+
+def test_two_product_of_what_overflows_has_no_nan_low_part():
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    a = tf.constant([1e300, np.inf, np.nan, 2.0**600], tf.float64)
+    _, low = tf_exact.two_product(a, a)
+    assert low.numpy().tolist() == [0.0, 0.0, 0.0, 0.0]
