@@ -50,7 +50,7 @@ def _bregman(d: float) -> float:
     """Return (1 + d) ln(1 + d) - d, for d > -1, without loss near 0.
 
     >>> _bregman(1e-9)
-    5e-19
+    4.999999998333333e-19
     """
     if abs(d) > 0.05:
         return (1 + d) * math.log1p(d) - d
