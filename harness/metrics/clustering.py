@@ -98,7 +98,7 @@ class _Clustering(Metric):
             cluster = tf.cast(predictions, tf.int64)
         else:
             raise ShapeError(
-                "expected scores [B, K], or an integer output [B] with clusters: K, found "
+                "expected scores [B, K] of two clusters or more, or an integer output [B] with clusters: K, found "
                 f"{predictions.dtype.name} {predictions.shape}"
             )
         label = tf.cast(labels, tf.int64)

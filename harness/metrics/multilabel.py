@@ -171,16 +171,17 @@ class HammingLoss(_Decided):
 
         wrong = tf.reduce_sum(tf.cast(self.found(predictions) != labels, tf.int32), axis=1)
         # Whole numbers add up without rounding, so the division by L is left to the end.
-        return {"wrong": Number(tf.cast(wrong, tf.float64), spread=True), "labels": Number(tf.ones_like(labels, tf.float64))}
+        every = tf.fill(tf.shape(wrong), tf.cast(labels.shape[-1], tf.float64))
+        return {"wrong": Number(tf.cast(wrong, tf.float64), spread=True), "labels": Number(every)}
 
     def value(self, totals: Totals) -> float:
         """Return the share of wrong labels."""
-        return ratio(totals.exact("wrong"), sum(totals.exact("labels"), Fraction(0)), "the total weight is zero")
+        return ratio(totals.exact("wrong"), totals.exact("labels"), "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of the mean over examples."""
         error = totals.mean_error("wrong")
-        return None if error is None else error / len(totals.exact("labels"))
+        return None if error is None else error / totals.mean("labels")
 
 
 class ExactMatch(_Decided):

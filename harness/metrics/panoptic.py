@@ -60,7 +60,7 @@ class PanopticQuality(HostMetric):
           labels, predictions: integers [n, H, W, 2].
         Raises: ShapeError: the two are not category and instance maps of one size.
         """
-        if labels.shape != predictions.shape or labels.ndim < 3 or labels.shape[-1] != 2:
+        if labels.shape != predictions.shape or labels.ndim < 4 or labels.shape[-1] != 2:
             raise ShapeError(
                 "expected category and instance of each pixel, [B, H, W, 2], in label and output, found "
                 f"{list(labels.shape)} and {list(predictions.shape)}"
