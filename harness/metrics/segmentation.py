@@ -1,7 +1,7 @@
 """Metrics of a class per pixel: over all pixels, or image by image. TensorFlow is imported where the graph is built.
 
-Labels are [B, H, W] (or any shape of positions), outputs are scores [B, H, W, C], one score [B, H, W] of class 1 of two, or,
-with the option `classes`, the predicted classes themselves, integers [B, H, W].
+Labels are [B, H, W] (or any shape of positions), outputs are scores [B, H, W, C], one score [B, H, W, 1] of class 1 of two,
+or, with the option `classes`, the predicted classes themselves, integers [B, H, W].
 """
 
 from __future__ import annotations
@@ -118,34 +118,26 @@ class RegionMetric(PerClassMetric):
 
         if len(labels.shape) > 2 and labels.shape[-1] == 1:
             labels = tf.squeeze(labels, -1)
-        batch, rank = tf.shape(labels)[0], len(labels.shape)
-        if len(predictions.shape) == rank + 1 and predictions.shape[-1] == 1:
+        batch = tf.shape(labels)[0]
+        if self.classes and predictions.dtype.is_integer and len(predictions.shape) == len(labels.shape) + 1:
             predictions = tf.squeeze(predictions, -1)
-        floating = predictions.dtype.is_floating
-        same = predictions.shape[1:] == labels.shape[1:]
-        known = self.classes is None or not floating
-        if (
-            not labels.dtype.is_integer
-            or not known
-            or (not same and (not floating or predictions.shape[1:-1] != labels.shape[1:]))
-        ):
+        of_pixels = predictions.shape[1:] if self.classes else predictions.shape[1:-1]
+        fits = predictions.dtype.is_integer if self.classes else predictions.dtype.is_floating
+        if not (labels.dtype.is_integer and fits and of_pixels == labels.shape[1:]):
             raise ShapeError(
                 "expected integer labels [B, H, W], and scores [B, H, W, C] or (with classes: C) an integer output [B, H, W]; "
                 f"found {labels.dtype.name} {labels.shape} and {predictions.dtype.name} {predictions.shape}"
             )
-        good = tf.math.is_finite(predictions) if floating else tf.ones_like(predictions, tf.bool)
-        if self.classes is not None:
+        if self.classes:
             size, found = self.classes, tf.cast(predictions, tf.int64)
             good = (found >= 0) & (found < size)
-        elif same:
-            cut = (0.0 if self.from_logits else 0.5) if self.threshold is None else self.threshold
-            scores = predictions if floating else tf.cast(predictions, tf.float32)
-            size, found = 2, tf.cast(scores > tf.cast(cut, scores.dtype), tf.int64)
         else:
+            if predictions.shape[-1] == 1:
+                other = tf.zeros_like(predictions) if self.from_logits else 1 - predictions
+                predictions = tf.concat([other, predictions], axis=-1)
             size = int(predictions.shape[-1])
-            good = tf.reduce_all(good, axis=-1)
-            flat = tf.reshape(predictions, [-1, size])
-            found = tf.cast(tf.reshape(self.predicted(flat), tf.shape(labels)), tf.int64)
+            good = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
+            found = tf.cast(tf.reshape(self.predicted(tf.reshape(predictions, [-1, size])), tf.shape(labels)), tf.int64)
         label = tf.cast(labels, tf.int64)
         ignored = tf.zeros_like(good) if self.ignore_label is None else label == self.ignore_label
         good &= (label >= 0) & (label < size)

@@ -96,12 +96,13 @@ def test_two_classes_from_one_score():
     found = score > 0.5
     expected = 2 * (label * found).sum() / (label.sum() + found.sum())
     for options in ({"per_image": True}, {}):
-        dice = value_of("dice", label, score, average="binary", **options)
+        dice = value_of("dice", label, score[..., None], average="binary", **options)
         assert dice == pytest.approx(expected, **CLOSE)
-        assert value_of("dice", label, score[..., None], average="binary", **options) == dice
-        assert value_of("dice", label[..., None], score, average="binary", **options) == dice
-    strict = value_of("dice", label, score, average="binary", per_image=True, threshold=0.6)
-    assert strict == value_of("dice", label, score, average="binary", threshold=0.6)
+        assert value_of("dice", label[..., None], score[..., None], average="binary", **options) == dice
+        logit = (score - 0.5)[..., None]
+        assert value_of("dice", label, logit, average="binary", from_logits=True, **options) == dice
+    strict = value_of("dice", label, score[..., None], average="binary", per_image=True, threshold=0.6)
+    assert strict == value_of("dice", label, score[..., None], average="binary", threshold=0.6) != dice
 
 
 def test_an_empty_image_counts_where_zero_division_says_so():
