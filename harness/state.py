@@ -28,7 +28,7 @@ class Status(IntEnum):
 
 
 REASONS = {
-    Status.OUTPUT: "{n} predictions are NaN or infinite",
+    Status.OUTPUT: "{n} predictions are NaN, infinite or out of range",
     Status.LABEL: "{n} labels are NaN or out of range",
     Status.WEIGHT: "{n} weights are NaN or infinite",
 }

@@ -64,7 +64,7 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
     if good_weight is not None:
         status = tf.where(good_weight, status, int(Status.WEIGHT))
     status = tf.reshape(tf.where(counted, status, -1), [-1])
-    inner = {Inputs.CLASSES: 1, Inputs.MULTILABEL: 1}.get(binding.inputs, 0)
+    inner = 1 if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL) and binding.classes is None else 0
     if binding.inputs is not Inputs.RAW:
         predictions = tf.reshape(predictions, [-1, *predictions.shape[len(predictions.shape) - inner :]])
         if labels is not None:
@@ -81,12 +81,31 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
 
 
 def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    if binding.classes is not None:
+        return _read_predicted(binding, binding.classes, labels, predictions)
     labels, predictions = _classes(binding, labels, predictions)
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
     whole = tf.cast(labels, tf.int32)
     good_label = (tf.cast(whole, labels.dtype) == labels) & (labels >= 0) & (labels < predictions.shape[-1])
     return tf.where(good_label, whole, 0), predictions, good_label, good_output, _ignored(binding, labels)
+
+
+def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    """Read an output that is the predicted class itself."""
+    if not predictions.dtype.is_integer:
+        raise ShapeError(
+            f"classes={classes} is for an integer output of predicted classes, found output '{binding.output}' "
+            f"{_show(predictions)}"
+        )
+    labels = _same_shape(binding, labels, predictions)
+    if labels.dtype.is_bool:
+        labels = tf.cast(labels, tf.int32)
+    label, found = tf.cast(labels, tf.int32), tf.cast(predictions, tf.int32)
+    good_label = (tf.cast(label, labels.dtype) == labels) & (label >= 0) & (label < classes)
+    good_output = (tf.cast(found, predictions.dtype) == predictions) & (found >= 0) & (found < classes)
+    label, found = tf.where(good_label, label, 0), tf.where(good_output, found, 0)
+    return label, found, good_label, good_output, _ignored(binding, labels)
 
 
 def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -105,7 +124,9 @@ def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[A
     labels = _same_shape(binding, labels, predictions)
     if len(predictions.shape) < 2:
         raise ShapeError(f"expected labels and scores [B, ..., L], found output '{binding.output}' {_show(predictions)}")
-    predictions = tf.cast(predictions, tf.float64)
+    if not predictions.dtype.is_floating:
+        predictions = tf.cast(predictions, tf.float64)
+    # Not cast otherwise: a threshold is compared in the output's own precision.
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
     labels = tf.cast(labels, tf.float64)
@@ -163,7 +184,8 @@ def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]
     if None in predictions.shape.as_list() or labels.shape != predictions.shape[:-1] or len(predictions.shape) < 2:
         raise ShapeError(
             f"expected class labels [B, ...] and scores [B, ..., C] of known size, found label '{binding.label}' "
-            f"{_show(labels)} and output '{binding.output}' {_show(predictions)}; bind another with output: or label:"
+            f"{_show(labels)} and output '{binding.output}' {_show(predictions)}; bind another with output: or label:, or, "
+            "for an integer output of predicted classes, say how many there are with classes:"
         )
     return labels, predictions
 

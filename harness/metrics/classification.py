@@ -4,40 +4,64 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+import numpy as np
+from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
+from harness.metrics import shares
+from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, ratio
+from harness.metrics.shares import Average, OneVsRest, Share, averaged
 
 __all__ = [
-    "Accuracy", "ClassMetric", "ConfusionMatrix", "CrossEntropy", "FBeta", "Precision", "Recall", "TopK", "class_names",
+    "Accuracy", "ClassMetric", "ConfusionMatrix", "CrossEntropy", "FBeta", "Jaccard", "PerClassMetric",
+    "Precision", "PredictedClassMetric", "Recall", "Specificity", "TopK", "class_names",
 ]  # fmt: skip
-
-Average = Literal["macro", "micro", "weighted", "per_class", "binary"]
 
 
 class ClassMetric(Metric):
     """Base of metrics that compare a class label with a score per class.
 
-    An output with one score per position is read as the score of class 1 of two. The predicted class is the one with
-    the highest score, the lowest index among equals; with `threshold`, class 1 where its score exceeds the threshold.
+    An output with one score per position is read as the score of class 1 of two.
     """
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
 
     ignore_label: int | None = None
     from_logits: bool = False
+
+
+class PredictedClassMetric(ClassMetric):
+    """Base of metrics that compare a class label with the predicted class.
+
+    The predicted class is the one with the highest score, the lowest index among equals; with `threshold`, class 1
+    where its score exceeds the threshold. With `classes`, the output is itself the predicted class, an integer in
+    [0, classes) for each label.
+    """
+
     threshold: float | None = None
+    classes: int | None = Field(None, ge=2)
+
+    @model_validator(mode="after")
+    def _one_way_to_decide(self) -> Self:
+        if self.classes is not None and (self.threshold is not None or self.from_logits):
+            raise ValueError("classes: the output is the predicted class, threshold and from_logits are for scores")
+        return self
+
+    def size(self, predictions: Any) -> int:
+        """Return how many classes there are."""
+        return self.classes or int(predictions.shape[-1])
 
     def predicted(self, predictions: Any) -> Any:
-        """Return the predicted class, int32 [N], from scores [N, C].
+        """Return the predicted class, int32 [N], from scores [N, C] or predicted classes [N].
 
         Raises: ShapeError: a threshold was given and there are more than two classes.
         """
         import tensorflow as tf
 
+        if self.classes is not None:
+            return tf.cast(predictions, tf.int32)
         if self.threshold is None:
             return tf.argmax(predictions, axis=-1, output_type=tf.int32)
         if predictions.shape[-1] != 2:
@@ -51,7 +75,7 @@ def class_names(totals: Totals, count: int) -> tuple[str, ...]:
     return names if len(names) == count else tuple(str(c) for c in range(count))
 
 
-class Accuracy(ClassMetric):
+class Accuracy(PredictedClassMetric):
     """Share of positions whose predicted class is the label."""
 
     summary: ClassVar[str] = "sum of w [argmax p = y] / sum of w"
@@ -140,11 +164,12 @@ class CrossEntropy(ClassMetric):
         return totals.mean_error("loss")
 
 
-class _PerClass(ClassMetric):
+class PerClassMetric(PredictedClassMetric):
     """Base of metrics made of true positives, predicted and labelled positions of each class.
 
-    A class that is neither labelled nor predicted takes no part in an average. A class whose share is 0/0 makes the
-    average null, unless `zero_division` says what it counts as.
+    A class that is neither labelled nor predicted, or only with weight 0, takes no part in an average (scikit-learn lets
+    weight 0 take part). A class whose share is 0/0 makes the average null, unless `zero_division` says what it counts as
+    (scikit-learn takes 0 and warns).
     """
 
     average: Average = "macro"
@@ -160,77 +185,64 @@ class _PerClass(ClassMetric):
         """Count each class where it is labelled, where it is predicted, and where both agree."""
         import tensorflow as tf
 
-        size = predictions.shape[-1]
+        size = self.size(predictions)
         if self.average == "binary" and self.positive >= size:
             raise ShapeError(f"positive={self.positive}, but the output has {size} classes")
         found = self.predicted(predictions)
         hit = tf.where(found == labels, labels, -1)
         return {"hits": Count(hit, size), "predicted": Count(found, size), "labelled": Count(labels, size)}
 
-    def share(self, hits: Fraction, predicted: Fraction, labelled: Fraction) -> tuple[Fraction, Fraction]:
-        """Return numerator and denominator for one class, or for all together."""
+    def share(self, sums: OneVsRest) -> Share:
+        """Return the share of one class, or of all together."""
         raise NotImplementedError
 
     def value(self, totals: Totals) -> float | dict[str, float | None]:
         """Return the average, or the value of each class."""
-        columns = [totals.exact(name) for name in ("hits", "predicted", "labelled")]
-        names = class_names(totals, len(columns[0]))
-        if self.average == "micro":
-            return self._divide("all classes", *(sum(column, Fraction(0)) for column in columns))
-        if self.average == "binary":
-            return self._divide(names[self.positive], *(column[self.positive] for column in columns))
-        classes = list(zip(names, *columns, strict=True))
-        if self.average == "per_class":
-            return {name: self._or_none(name, *sums) for name, *sums in classes}
-        present = [(name, *sums) for name, *sums in classes if sums[1] or sums[2]]
-        if self.average == "weighted":
-            # A class without labels has no weight in the average, so its value is not asked for.
-            parts = [float(sums[2]) * self._divide(name, *sums) for name, *sums in present if sums[2]]
-            total = float(sum((sums[2] for _, *sums in present), Fraction(0)))
-        else:
-            parts = [self._divide(name, *sums) for name, *sums in present]
-            total = float(len(present))
-        if not total:
-            raise Undefined("no class has any weight")
-        return math.fsum(parts) / total
+        return averaged(self.counted(totals), self.share, self.average, zero_division=self.zero_division, positive=self.positive)
 
-    def _divide(self, name: str, hits: Fraction, predicted: Fraction, labelled: Fraction) -> float:
-        above, below = self.share(hits, predicted, labelled)
-        if not below and self.zero_division is not None:
-            return float(self.zero_division)
-        what = "never predicted" if not predicted else "not among the labels"
-        return ratio(above, below, f"class {name} is 0/0: {what} (zero_division: 0 or 1 says what it counts as)")
-
-    def _or_none(self, name: str, hits: Fraction, predicted: Fraction, labelled: Fraction) -> float | None:
-        try:
-            return self._divide(name, hits, predicted, labelled)
-        except Undefined:
-            return None
+    def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
+        """Return name and sums of every class."""
+        hits, predicted, labelled = (totals.exact(name) for name in ("hits", "predicted", "labelled"))
+        return [
+            (name, OneVsRest(hits[c], predicted[c], labelled[c], totals.exact_weight))
+            for c, name in enumerate(class_names(totals, len(hits)))
+        ]
 
 
-class Precision(_PerClass):
+class Precision(PerClassMetric):
     """Share of the positions predicted as a class that have its label."""
 
     summary: ClassVar[str] = "TP / (TP + FP) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.precision_score"
 
-    def share(self, hits: Fraction, predicted: Fraction, labelled: Fraction) -> tuple[Fraction, Fraction]:
+    def share(self, sums: OneVsRest) -> Share:
         """Return hits over predicted."""
-        return hits, predicted
+        return shares.precision(sums)
 
 
-class Recall(_PerClass):
+class Recall(PerClassMetric):
     """Share of the positions labelled with a class that are predicted as it."""
 
     summary: ClassVar[str] = "TP / (TP + FN) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.recall_score"
 
-    def share(self, hits: Fraction, predicted: Fraction, labelled: Fraction) -> tuple[Fraction, Fraction]:
+    def share(self, sums: OneVsRest) -> Share:
         """Return hits over labelled."""
-        return hits, labelled
+        return shares.recall(sums)
 
 
-class FBeta(_PerClass):
+class Specificity(PerClassMetric):
+    """Share of the positions not labelled with a class that are not predicted as it either; also true negative rate."""
+
+    summary: ClassVar[str] = "TN / (TN + FP) per class, averaged"
+    source: ClassVar[str] = "torchmetrics.classification.MulticlassSpecificity"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return true negatives over negatives."""
+        return shares.specificity(sums)
+
+
+class FBeta(PerClassMetric):
     """Weighted harmonic mean of precision and recall; recall counts beta times as much."""
 
     summary: ClassVar[str] = "(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) per class, averaged"
@@ -238,27 +250,56 @@ class FBeta(_PerClass):
 
     beta: float = Field(1.0, gt=0, allow_inf_nan=False)
 
-    def share(self, hits: Fraction, predicted: Fraction, labelled: Fraction) -> tuple[Fraction, Fraction]:
-        """Return the ratio in sums: TP + FN is `labelled`, TP + FP is `predicted`."""
-        square = Fraction(self.beta) ** 2
-        return (1 + square) * hits, square * labelled + predicted
+    def share(self, sums: OneVsRest) -> Share:
+        """Return the ratio in sums of hits, labelled and predicted."""
+        return shares.f_beta(sums, Fraction(self.beta) ** 2)
 
 
-class ConfusionMatrix(ClassMetric):
-    """Positions (or their weight) by label and predicted class."""
+class Jaccard(PerClassMetric):
+    """Positions where label and prediction agree on a class, among those where either names it."""
 
-    summary: ClassVar[str] = "M[i, j] = sum of w [y = i and argmax p = j]"
+    summary: ClassVar[str] = "TP / (TP + FP + FN) per class, averaged"
+    source: ClassVar[str] = "sklearn.metrics.jaccard_score"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return hits over labelled or predicted."""
+        return shares.jaccard(sums)
+
+
+class ConfusionMatrix(PredictedClassMetric):
+    """Positions (or their weight) by label and predicted class.
+
+    `normalize` divides by the sum of the line (`true`), of the column (`pred`) or of all (`all`). A line or column without
+    any weight is null; scikit-learn makes it 0.
+    """
+
+    summary: ClassVar[str] = "M[i, j] = sum of w [y = i and argmax p = j]; normalize: over its line, its column, or all"
     source: ClassVar[str] = "sklearn.metrics.confusion_matrix"
+
+    normalize: Literal["true", "pred", "all"] | None = None
+
+    @field_validator("normalize", mode="before")
+    @classmethod
+    def _yaml_reads_true(cls, value: Any) -> Any:
+        return "true" if value is True else value  # normalize: true, without quotes
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each pair of label and predicted class."""
-        size = predictions.shape[-1]
+        size = self.size(predictions)
         return {"pairs": Count(labels * size + self.predicted(predictions), size * size)}
 
     def value(self, totals: Totals) -> Table:
         """Return one line per label, one column per predicted class."""
-        pairs = totals["pairs"]
-        size = math.isqrt(len(pairs))
+        size = math.isqrt(len(totals["pairs"]))
         names = class_names(totals, size)
-        lines = pairs.reshape(size, size).tolist()
+        if self.normalize is None:
+            lines = totals["pairs"].reshape(size, size).tolist()
+        else:
+            pairs = totals.exact("pairs").reshape(size, size)
+            below = {"true": pairs.sum(axis=1, keepdims=True), "pred": pairs.sum(axis=0, keepdims=True), "all": pairs.sum()}
+            divisors = np.broadcast_to(np.asarray(below[self.normalize], dtype=object), pairs.shape)
+            lines = [
+                [float(pair / divisor) if divisor else None for pair, divisor in zip(*row, strict=True)]
+                for row in zip(pairs, divisors, strict=True)
+            ]
         return Table(("label", *names), tuple((name, *line) for name, line in zip(names, lines, strict=True)))

@@ -42,7 +42,7 @@ __all__ = [
 class Inputs(Enum):
     """What a metric reads, and so what makes a position invalid."""
 
-    CLASSES = "labels int32 [N] in [0, C), predictions [N, C]"
+    CLASSES = "labels int32 [N] in [0, C), predictions [N, C]; where the binding has classes, int32 [N] in [0, C)"
     BINARY = "labels int32 [N], 1 where positive else 0; predictions float64 [N], the score of the positive class"
     MULTILABEL = "labels int32 [N, L], each 0 or 1; predictions [N, L]"
     NUMBERS = "labels float64 [N], predictions float64 [N]"
@@ -104,6 +104,7 @@ class Binding:
     ignore_label: int | None = None
     from_logits: bool = False
     positive: int = 1  # the positive class, of BINARY inputs
+    classes: int | None = None  # an integer output is the predicted class, one of so many
     also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
     outputs: tuple[tuple[str, str], ...] = ()  # further outputs that `terms` reads, likewise
 
@@ -245,9 +246,10 @@ class Metric(BaseModel):
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads: its own names where it has them, else those of the job.
 
-        Options that change how labels and outputs are read (`ignore_label`, `from_logits`, `positive`) go along.
+        Options that change how labels and outputs are read (`ignore_label`, `from_logits`, `positive`, `classes`) go along.
         """
-        reading = {key: getattr(self, key) for key in ("ignore_label", "from_logits", "positive") if hasattr(self, key)}
+        keys = ("ignore_label", "from_logits", "positive", "classes")
+        reading = {key: getattr(self, key) for key in keys if hasattr(self, key)}
         also = tuple((option, getattr(self, option)) for option in self.features if getattr(self, option) is not None)
         outputs = tuple((o, getattr(self, o)) for o in self.extra_outputs if getattr(self, o) is not None)
         return Binding(

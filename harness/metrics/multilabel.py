@@ -1,0 +1,206 @@
+"""Metrics of several labels at once, each 0 or 1, against a score per label. TensorFlow is imported where the graph is built."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from harness.metrics import shares
+from harness.metrics.classification import class_names
+from harness.metrics.contract import Count, Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.shares import OneVsRest, Share, averaged
+
+__all__ = [
+    "ExactMatch", "HammingLoss", "MultilabelAccuracy", "MultilabelFBeta", "MultilabelJaccard", "MultilabelPrecision",
+    "MultilabelRecall", "MultilabelSpecificity", "PerLabelMetric",
+]  # fmt: skip
+
+
+class _Decided(Metric):
+    """Base of metrics that compare each label with a decision: found where the score exceeds the threshold."""
+
+    inputs: ClassVar[Inputs] = Inputs.MULTILABEL
+
+    threshold: float = Field(0.5, allow_inf_nan=False)
+
+    def found(self, predictions: Any) -> Any:
+        """Return which labels are found, int32 [N, L]."""
+        import tensorflow as tf
+
+        return tf.cast(predictions > tf.cast(self.threshold, predictions.dtype), tf.int32)
+
+
+class PerLabelMetric(_Decided):
+    """Base of metrics made of true positives, predicted and labelled positions of each label.
+
+    `average`: the mean of the labels (`macro`, all of them), all labels together (`micro`), by how often each is labelled
+    (`weighted`), each label (`per_class`), or the mean of the examples (`samples`), each with all its labels together.
+    A share of 0/0 makes an average null, unless `zero_division` says what it counts as (scikit-learn takes 0 and warns).
+    Scores are compared with `threshold` as they are: for logits give the threshold as a logit, 0 for a probability of 0.5.
+    """
+
+    average: Literal["macro", "micro", "weighted", "per_class", "samples"] = "macro"
+    zero_division: Literal[0, 1] | None = None
+
+    @field_validator("average", mode="before")
+    @classmethod
+    def _none_is_per_class(cls, value: Any) -> Any:
+        return "per_class" if value in (None, "none") else value
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return the share of one label, or of all together. Works on arrays of numbers as on fractions."""
+        raise NotImplementedError
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Mark what is found, labelled and both, for each label; for `samples`, return the share of each example."""
+        import tensorflow as tf
+
+        found = self.found(predictions)
+        sums = [tf.cast(marks, tf.float64) for marks in (labels * found, found, labels)]
+        if self.average != "samples":
+            return {name: Number(marks) for name, marks in zip(("hits", "predicted", "labelled"), sums, strict=True)}
+        width = tf.fill(tf.shape(labels)[:1], tf.cast(labels.shape[-1], tf.float64))
+        hits, predicted, labelled = (tf.reduce_sum(marks, axis=1) for marks in sums)
+        share = self.share(OneVsRest(hits, predicted, labelled, width))
+        undefined = share.below == 0
+        empty = tf.fill(tf.shape(width), tf.cast(self.zero_division or 0, tf.float64))
+        value = tf.where(undefined, empty, share.above / tf.where(undefined, tf.ones_like(width), share.below))
+        return {"share": Number(value, spread=True), "undefined": Count(tf.cast(undefined, tf.int32), 2)}
+
+    def value(self, totals: Totals) -> float | dict[str, float | None]:
+        """Return the average, or the value of each label."""
+        if self.average == "samples":
+            if self.zero_division is None and totals["undefined"][1]:
+                raise Undefined("some examples are 0/0 (zero_division: 0 or 1 says what they count as)")
+            return totals.mean("share")
+        hits, predicted, labelled = (totals.exact(name) for name in ("hits", "predicted", "labelled"))
+        classes = [
+            (name, OneVsRest(hits[i], predicted[i], labelled[i], totals.exact_weight))
+            for i, name in enumerate(class_names(totals, len(hits)))
+        ]
+        return averaged(classes, self.share, self.average, zero_division=self.zero_division, absent_count=True)
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean over examples; the other averages have none."""
+        return totals.mean_error("share") if self.average == "samples" else None
+
+
+class MultilabelAccuracy(PerLabelMetric):
+    """Share of the positions where a label is rightly found or rightly not; see `exact_match` for all labels at once.
+
+    scikit-learn's accuracy_score of several labels is `exact_match`.
+    """
+
+    summary: ClassVar[str] = "(TP + TN) / n per label, averaged"
+    source: ClassVar[str] = "torchmetrics.classification.MultilabelAccuracy, keras.metrics.BinaryAccuracy"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return what is right over all."""
+        return shares.accuracy(sums)
+
+
+class MultilabelPrecision(PerLabelMetric):
+    """Share of what is found that is labelled."""
+
+    summary: ClassVar[str] = "TP / (TP + FP) per label, averaged"
+    source: ClassVar[str] = "sklearn.metrics.precision_score"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return hits over predicted."""
+        return shares.precision(sums)
+
+
+class MultilabelRecall(PerLabelMetric):
+    """Share of what is labelled that is found."""
+
+    summary: ClassVar[str] = "TP / (TP + FN) per label, averaged"
+    source: ClassVar[str] = "sklearn.metrics.recall_score"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return hits over labelled."""
+        return shares.recall(sums)
+
+
+class MultilabelSpecificity(PerLabelMetric):
+    """Share of what is not labelled that is not found either."""
+
+    summary: ClassVar[str] = "TN / (TN + FP) per label, averaged"
+    source: ClassVar[str] = "torchmetrics.classification.MultilabelSpecificity"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return true negatives over negatives."""
+        return shares.specificity(sums)
+
+
+class MultilabelFBeta(PerLabelMetric):
+    """Weighted harmonic mean of precision and recall; recall counts beta times as much."""
+
+    summary: ClassVar[str] = "(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) per label, averaged"
+    source: ClassVar[str] = "sklearn.metrics.fbeta_score"
+
+    beta: float = Field(1.0, gt=0, allow_inf_nan=False)
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return the ratio in sums of hits, labelled and predicted."""
+        exact = isinstance(sums.hits, Fraction)
+        return shares.f_beta(sums, Fraction(self.beta) ** 2 if exact else self.beta**2)
+
+
+class MultilabelJaccard(PerLabelMetric):
+    """What is both labelled and found, among what is either."""
+
+    summary: ClassVar[str] = "TP / (TP + FP + FN) per label, averaged"
+    source: ClassVar[str] = "sklearn.metrics.jaccard_score"
+
+    def share(self, sums: OneVsRest) -> Share:
+        """Return hits over labelled or predicted."""
+        return shares.jaccard(sums)
+
+
+class HammingLoss(_Decided):
+    """Share of all labels of all examples that are wrong."""
+
+    summary: ClassVar[str] = "sum of w (labels that differ) / (L sum of w)"
+    source: ClassVar[str] = "sklearn.metrics.hamming_loss"
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return the share of wrong labels of each example."""
+        import tensorflow as tf
+
+        wrong = tf.reduce_sum(tf.cast(self.found(predictions) != labels, tf.int32), axis=1)
+        # Whole numbers add up without rounding, so the division by L is left to the end.
+        every = tf.fill(tf.shape(wrong), tf.cast(labels.shape[-1], tf.float64))
+        return {"wrong": Number(tf.cast(wrong, tf.float64), spread=True), "labels": Number(every)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the share of wrong labels."""
+        return ratio(totals.exact("wrong"), totals.exact("labels"), "the total weight is zero")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of the mean over examples."""
+        error = totals.mean_error("wrong")
+        return None if error is None else error / totals.mean("labels")
+
+
+class ExactMatch(_Decided):
+    """Share of examples whose labels are all right, also subset accuracy."""
+
+    summary: ClassVar[str] = "sum of w [all labels right] / sum of w"
+    source: ClassVar[str] = "sklearn.metrics.accuracy_score of several labels"
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Mark each example whose labels are all right."""
+        import tensorflow as tf
+
+        right = tf.reduce_all(self.found(predictions) == labels, axis=1)
+        return {"right": Count(tf.cast(right, tf.int32), 2)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the share of examples."""
+        return ratio(totals.exact("right")[1], totals.exact_weight, "the total weight is zero")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of a proportion."""
+        return totals.share_error(self.value(totals))
