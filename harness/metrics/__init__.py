@@ -27,6 +27,13 @@ METRICS = {
     "root_mean_squared_error": "regression:RootMeanSquaredError",
     "r2": "regression:R2",
     "mean": "regression:Mean",
+    "word_error_rate": "text:WordErrorRate",
+    "character_error_rate": "text:CharacterErrorRate",
+    "token_f1": "text:TokenF1",
+    "exact_match": "text:TextExactMatch",
+    "bleu": "overlap:Bleu",
+    "chrf": "overlap:Chrf",
+    "rouge": "overlap:Rouge",
 }
 
 
