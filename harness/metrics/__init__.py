@@ -34,6 +34,13 @@ METRICS = {
     "bleu": "overlap:Bleu",
     "chrf": "overlap:Chrf",
     "rouge": "overlap:Rouge",
+    "ndcg": "ranking:Ndcg",
+    "mean_reciprocal_rank": "ranking:MeanReciprocalRank",
+    "mean_average_precision": "ranking:MeanAveragePrecision",
+    "precision_at_k": "ranking:PrecisionAtK",
+    "recall_at_k": "ranking:RecallAtK",
+    "hit_rate": "ranking:HitRate",
+    "grouped_auc": "ranking:GroupedAuc",
 }
 
 
