@@ -41,6 +41,7 @@ METRICS = {
     "recall_at_k": "ranking:RecallAtK",
     "hit_rate": "ranking:HitRate",
     "grouped_auc": "ranking:GroupedAuc",
+    "coco": "detection:Coco",
 }
 
 
