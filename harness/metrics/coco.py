@@ -12,7 +12,8 @@ import numpy as np
 from harness.errors import UsageError
 
 __all__ = [
-    "AREAS", "BAD", "COUNT_BITS", "IOUS", "MOST", "RECALLS", "ROW", "TRUTH", "Category", "Guesses", "Truths", "evaluator", "match",
+    "AREAS", "BAD", "COUNT_BITS", "IOUS", "MOST", "RECALLS", "ROW", "TRUTH",
+    "Category", "Guesses", "Truths", "evaluator", "match",
 ]  # fmt: skip
 
 # COCOeval's parameters for boxes, computed as it does: 0.5 : 0.05 : 0.95, 0 : 0.01 : 1.

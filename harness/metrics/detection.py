@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.errors import ShapeError
 from harness.metrics.coco import AREAS, BAD, COUNT_BITS, IOUS, MOST, RECALLS, ROW, Category, Guesses, Truths, evaluator, match
-from harness.metrics.contract import Binding, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
 from harness.metrics.groups import exact_sum
 
 __all__ = ["Coco"]
@@ -41,6 +41,7 @@ class Coco(RowMetric):
     object where it is not that of its box. A number without boxes to find is null.
     """
 
+    inputs: ClassVar[Inputs] = Inputs.RAW
     takes_weights: ClassVar[bool] = False
     features: ClassVar[tuple[str, ...]] = ("label_classes", "label_count", "crowd", "area")
     extra_outputs: ClassVar[tuple[str, ...]] = ("scores", "classes", "count")
@@ -58,17 +59,6 @@ class Coco(RowMetric):
     crowd: str | None = None
     area: str | None = None
     per_class: bool = False
-
-    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
-        """Return what the metric reads; see `Metric.binding`."""
-        return Binding(
-            self.inputs,
-            self.output or output,
-            self.label or label,
-            self.weight or weight,
-            also=_given(self, self.features),
-            also_outputs=_given(self, self.extra_outputs),
-        )
 
     def terms(
         self,
@@ -90,6 +80,8 @@ class Coco(RowMetric):
         import tensorflow as tf
 
         evaluator()  # here and not on the host side, where TensorFlow would wrap the error
+        if labels is None:
+            raise ShapeError("coco: needs the boxes to find; set data.label, or label: of the metric")
         batch = labels.shape[0]
         boxes, found = _boxes("label", labels), _boxes("output", predictions)
         if boxes >= 1 << COUNT_BITS:
@@ -216,10 +208,6 @@ def _column(tf: Any, what: str, given: Any, shape: list[int], default: int) -> A
             f"coco: expected {what} [{inner}], numbers that go with the boxes, found {given.dtype.name} {given.shape}"
         )
     return tf.reshape(tf.cast(given, tf.float64), shape)
-
-
-def _given(metric: Coco, options: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((option, getattr(metric, option)) for option in options if getattr(metric, option) is not None)
 
 
 def _class_name(totals: Totals, number: int) -> str:

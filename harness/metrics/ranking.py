@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
 from harness.metrics.groups import Ranked, exact_sum, group_key, ratios, segment_sum
 
 __all__ = [
@@ -38,12 +38,6 @@ class Grouped(RowMetric):
 
     query: str
     counts: bool = False
-
-    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
-        """Return what the metric reads; see `Metric.binding`."""
-        return Binding(
-            self.inputs, self.output or output, self.label or label, self.weight or weight, also=(("query", self.query),)
-        )
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep score and label of every example, by group."""

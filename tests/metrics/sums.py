@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.exact import carry, refused, to_cells, to_fraction
 from harness.metrics.contract import HostMetric, RowMetric, Totals
+from harness.rows import Part
 
 __all__ = ["folded", "host_totals", "strings"]
 
@@ -39,8 +40,6 @@ def folded(metric: RowMetric, group: Any, key: Any, values: dict[str, Any], *, p
       parts: how many, some of them may be empty.
       times: multiplicity of each row, [n].
     """
-    from harness.rows import Part
-
     group, key = np.asarray(group, np.int64), np.asarray(key, np.float64)
     times = np.ones(len(group), np.int64) if times is None else np.asarray(times)
     order = np.lexsort((key, group))  # stable: ties stay in order of example id

@@ -198,7 +198,7 @@ def test_terms_group_by_integers_and_by_hashed_strings():
     rows = Ndcg(query="q").terms(labels, scores, query=tf.constant(["a", "ü", "a"]))["rows"]
     group = rows.group.numpy()
     assert group[0] == group[2] != group[1] and group.dtype == np.int64 and (group >= 0).all()
-    assert Ndcg(query="q").binding("output", "label", None).also == (("query", "q"),)
+    assert Ndcg(query="q").binding("output", "label", "weight").also == (("query", "q"),)
     with pytest.raises(ShapeError, match="string or an integer, found float32"):
         group_key("query 'q'", labels, 3)
     with pytest.raises(ShapeError, match=r"expected one value per position, \[3\], found int32 \(3, 2\)"):
