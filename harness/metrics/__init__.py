@@ -30,7 +30,7 @@ METRICS = {
     "word_error_rate": "text:WordErrorRate",
     "character_error_rate": "text:CharacterErrorRate",
     "token_f1": "text:TokenF1",
-    "exact_match": "text:TextExactMatch",
+    "text_exact_match": "text:TextExactMatch",
     "bleu": "overlap:Bleu",
     "chrf": "overlap:Chrf",
     "rouge": "overlap:Rouge",
@@ -41,6 +41,7 @@ METRICS = {
     "recall_at_k": "ranking:RecallAtK",
     "hit_rate": "ranking:HitRate",
     "grouped_auc": "ranking:GroupedAuc",
+    "retrieval_recall": "retrieval:RetrievalRecall",
     "coco": "detection:Coco",
 }
 

@@ -199,8 +199,11 @@ def texts(what: str, array: np.ndarray) -> list[str]:
     Raises: ShapeError: they are no strings, or not one per example.
     """
     array = np.asarray(array)
-    if array.dtype.kind not in "OSU" or array.size != len(array):
-        raise ShapeError(f"expected one string per example, [B], found {what} {array.dtype} {_shape(array)}")
+    if array.dtype.kind not in "OSU" or any(size != 1 for size in array.shape[1:]):
+        raise ShapeError(
+            f"expected one string per example, [B], found {what} {array.dtype} {_shape(array)}; "
+            f"bind another with output: or label:"
+        )
     return [_decode(text) for text in array.reshape(-1).tolist()]
 
 

@@ -54,6 +54,6 @@ def folded(metric: RowMetric, group: Any, key: Any, values: dict[str, Any], *, p
         for name, total in metric.fold(part).items():
             assert isinstance(total, int | Fraction), f"{name} is not exact"
             sums[name] = sums.get(name, 0) + total
-        assert all((one == other).all() for one, other in zip(before, columns.values(), strict=True))
+        assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(before, columns.values(), strict=True))
     arrays = {name: np.array(Fraction(total), dtype=object) for name, total in sums.items()}
     return Totals(arrays, positions=len(group), weight=Fraction(len(group)))
