@@ -29,8 +29,13 @@ setup(
     install_requires=pinned("tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
+        "language": pinned("sacrebleu", "rouge-score"),
+        "detection": pinned("pycocotools"),
         "demo": pinned("scikit-learn"),
-        "dev": pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
+        "dev": [
+            *pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
+            *pinned("sacrebleu", "rouge-score", "pycocotools"),
+        ],
     },
     entry_points={"console_scripts": ["harness=harness.cli:main"]},
 )

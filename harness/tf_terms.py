@@ -225,9 +225,17 @@ def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mappi
         return found
 
     labels = tf.zeros_like(mask) if positions.labels is None else positions.labels
+    # On no examples first: what the metric cannot read, or a library that is missing, is said before there is work.
+    nothing = [_nothing(tensor) for tensor in (labels, positions.predictions, *also.values())]
+    metric.host_terms(nothing[0], nothing[1], **dict(zip(names, nothing[2:], strict=True)))
     found = tf.numpy_function(call, [mask, labels, positions.predictions, *also.values()], tf.float64, stateful=False)
     found = tf.ensure_shape(found, [mask.shape[0], len(metric.columns())])
     return {name: Number(found[:, number]) for number, name in enumerate(metric.columns())}
+
+
+def _nothing(tensor: Any) -> np.ndarray:
+    """Return an array of no examples, of the dtype and inner shape of a tensor."""
+    return np.zeros([0, *(1 if size is None else size for size in tensor.shape[1:])], tensor.dtype.as_numpy_dtype)
 
 
 # What host terms raised: TensorFlow turns it into a text of its own. Read by whoever translates its errors.

@@ -53,6 +53,22 @@ METRICS = {
     "homogeneity": "clustering:Homogeneity",
     "completeness": "clustering:Completeness",
     "v_measure": "clustering:VMeasure",
+    "word_error_rate": "text:WordErrorRate",
+    "character_error_rate": "text:CharacterErrorRate",
+    "token_f1": "text:TokenF1",
+    "text_exact_match": "text:TextExactMatch",
+    "bleu": "overlap:Bleu",
+    "chrf": "overlap:Chrf",
+    "rouge": "overlap:Rouge",
+    "ndcg": "ranking:Ndcg",
+    "mean_reciprocal_rank": "ranking:MeanReciprocalRank",
+    "mean_average_precision": "ranking:MeanAveragePrecision",
+    "precision_at_k": "ranking:PrecisionAtK",
+    "recall_at_k": "ranking:RecallAtK",
+    "hit_rate": "ranking:HitRate",
+    "grouped_auc": "ranking:GroupedAuc",
+    "retrieval_recall": "retrieval:RetrievalRecall",
+    "coco": "detection:Coco",
 }
 
 

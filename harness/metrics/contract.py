@@ -300,7 +300,8 @@ class HostMetric(Metric):
         """Return what each example adds, float64 [n, columns].
 
         Args:
-          labels, predictions: [n, ...]; strings are bytes in an object array.
+          labels, predictions: [n, ...]; strings are bytes in an object array. n is 0 once, before there is work:
+            the time to refuse a dtype or shape with a ShapeError.
           features: those named by the options in `features`, [n, ...].
         """
         raise NotImplementedError

@@ -1,0 +1,215 @@
+"""Detection metrics of COCO. pycocotools matches the boxes of one image where it is evaluated; scores and matches are kept.
+
+What is exchanged is a row per detection: its score, and for each area range and IoU threshold one bit that says whether
+it was matched and one that says whether it is ignored; and a row per image and category that says how many boxes there
+were to find. The curves are made of them at the end, as COCOeval.accumulate does.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from harness.errors import ShapeError
+from harness.metrics.coco import AREAS, BAD, COUNT_BITS, IOUS, MOST, RECALLS, ROW, Category, Guesses, Truths, evaluator, match
+from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness.metrics.groups import exact_sum
+
+__all__ = ["Coco"]
+
+# name -> area, how many detections of an image count, IoU threshold (None: the mean over all)
+PRECISIONS = {
+    "AP": ("all", None), "AP50": ("all", 0), "AP75": ("all", 5),
+    "AP_small": ("small", None), "AP_medium": ("medium", None), "AP_large": ("large", None),
+}  # fmt: skip
+RECALLED = {
+    "AR1": ("all", 1), "AR10": ("all", 10), "AR100": ("all", MOST),
+    "AR_small": ("small", MOST), "AR_medium": ("medium", MOST), "AR_large": ("large", MOST),
+}  # fmt: skip
+
+
+class Coco(RowMetric):
+    """Average precision and recall of boxes as COCO defines them: all twelve numbers, or with `per_class` AP by class.
+
+    The output (`output`) and the label (`label`) are boxes, [B, M, 4] and [B, G, 4], in pixels: the area ranges are in
+    pixels. `scores` and `classes` name the outputs that go with the boxes, [B, M], `label_classes` the feature, [B, G].
+    Boxes of a class below zero are padding, and so are those from `count` (an output) and `label_count` (a feature),
+    [B], on. `crowd` [B, G] marks regions that may be matched many times and need not be; `area` [B, G] is that of the
+    object where it is not that of its box. A number without boxes to find is null.
+    """
+
+    inputs: ClassVar[Inputs] = Inputs.RAW
+    takes_weights: ClassVar[bool] = False
+    features: ClassVar[tuple[str, ...]] = ("label_classes", "label_count", "crowd", "area")
+    extra_outputs: ClassVar[tuple[str, ...]] = ("scores", "classes", "count")
+    summary: ClassVar[str] = (
+        "mean over classes, IoU 0.5 : 0.05 : 0.95 and recall 0 : 0.01 : 1 of interpolated precision; mean recall"
+    )
+    source: ClassVar[str] = "pycocotools.cocoeval.COCOeval (Lin et al. 2014)"
+
+    scores: str
+    classes: str
+    label_classes: str
+    box_format: Literal["xywh", "xyxy", "yxyx"]
+    count: str | None = None
+    label_count: str | None = None
+    crowd: str | None = None
+    area: str | None = None
+    per_class: bool = False
+
+    def terms(
+        self,
+        labels: Any,
+        predictions: Any,
+        *,
+        scores: Any = None,
+        classes: Any = None,
+        count: Any = None,
+        label_classes: Any = None,
+        label_count: Any = None,
+        crowd: Any = None,
+        area: Any = None,
+    ) -> dict[str, Term]:
+        """Match the boxes of each image on the host; keep what the curves are made of.
+
+        Raises: ShapeError: boxes, classes and scores do not go together. UsageError: pycocotools is missing.
+        """
+        import tensorflow as tf
+
+        evaluator()  # here and not on the host side, where TensorFlow would wrap the error
+        if labels is None:
+            raise ShapeError("coco: needs the boxes to find; set data.label, or label: of the metric")
+        batch = labels.shape[0]
+        boxes, found = _boxes("label", labels), _boxes("output", predictions)
+        if boxes >= 1 << COUNT_BITS:
+            raise ShapeError(f"expected fewer than {1 << COUNT_BITS} boxes an image, found label {labels.shape}")
+        columns = [
+            _column(tf, "label_classes", label_classes, [batch, boxes], -1),
+            _column(tf, "label_count", label_count, [batch], boxes),
+            _column(tf, "crowd", crowd, [batch, boxes], 0),
+            _column(tf, "area", area, [batch, boxes], -1),
+            _column(tf, "scores", scores, [batch, found], 0),
+            _column(tf, "classes", classes, [batch, found], -1),
+            _column(tf, "count", count, [batch], found),
+        ]
+        tensors = [tf.cast(labels, tf.float64), tf.cast(predictions, tf.float64), *columns]
+        kinds = [tf.float64] + [tf.int64] * 6
+        key, group, rank, matched, ignored, counted, image = (
+            tf.ensure_shape(column, [None]) for column in tf.numpy_function(self._rows, tensors, kinds, stateful=False)
+        )
+        # The ties of one image are in the order of `rank` because its name comes last.
+        values = {"counted": counted, "ignored": ignored, "matched": matched, "rank": rank}
+        return {"rows": Rows(key, values, group, image)}
+
+    def _rows(self, labels: np.ndarray, predictions: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Make the rows of a batch: key, group, rank, matched, ignored, counted, image."""
+        known: dict[bytes, np.ndarray] = {}
+        blocks = []
+        for number, image in enumerate(zip(labels, predictions, *columns, strict=True)):
+            # A short batch is filled up with copies of its first image: matching is what takes the time.
+            content = b"".join(part.tobytes() for part in image)
+            if content not in known:
+                known[content] = self._match(*image)
+            block = known[content].copy()
+            block["image"] = number
+            blocks.append(block)
+        rows = np.concatenate(blocks) if blocks else np.zeros(0, ROW)
+        return tuple(np.ascontiguousarray(rows[name]) for name in ROW.names or ())
+
+    def _match(self, label: Any, output: Any, label_classes: Any, label_count: Any, crowd: Any, area: Any,
+               scores: Any, classes: Any, count: Any) -> np.ndarray:  # fmt: skip
+        """Match one image without its padding."""
+        true, seen = _real(label_classes, label_count), _real(classes, count)
+        boxes, found = self._xywh(label[true]), self._xywh(output[seen])
+        areas = area[true] if self.area else boxes[:, 2] * boxes[:, 3]
+        return match(Truths(boxes, label_classes[true], areas, crowd[true] != 0), Guesses(found, classes[seen], scores[seen]))
+
+    def _xywh(self, boxes: np.ndarray) -> np.ndarray:
+        """Bring boxes [M, 4] to left, top, width, height."""
+        if self.box_format == "xywh":
+            return boxes
+        if self.box_format == "yxyx":
+            boxes = boxes[:, [1, 0, 3, 2]]
+        return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Sum precision and recall over the categories of a part, and count what was summed."""
+        sums: dict[str, Any] = {name: Fraction(0) for name in (*PRECISIONS, *RECALLED)}
+        sums |= {f"{name} of": 0 for name in sums} | {"bad": 0}
+        edges = np.append(part.groups, len(part)).tolist()
+        for start, stop in pairwise(edges):
+            rows = {name: np.repeat(column[start:stop], part.multiplicity[start:stop]) for name, column in part.values.items()}
+            sums["bad"] += int(rows["counted"][rows["rank"] == BAD].sum())
+            category = Category.of(rows)
+            self._add(sums, category, f"class {part.group[start]}")
+        return sums
+
+    def _add(self, sums: dict[str, Any], category: Category, name: str) -> None:
+        """Add the numbers of one category, where it has boxes to find."""
+        for area in AREAS:
+            if not category.to_find(area):
+                continue
+            recall, precision = category.curve(area)
+            for key, (where, threshold) in PRECISIONS.items():
+                if where == area:
+                    points = precision if threshold is None else precision[threshold]
+                    sums[key] += exact_sum(points.ravel())
+                    sums[f"{key} of"] += points.size
+            for key, (where, most) in RECALLED.items():
+                if where == area:
+                    reached = recall if most == MOST else category.curve(area, most)[0]
+                    sums[key] += exact_sum(reached)
+                    sums[f"{key} of"] += reached.size
+            if self.per_class and area == "all":
+                sums[name] = exact_sum(precision.ravel())
+
+    def value(self, totals: Totals) -> dict[str, float | None]:
+        """Return the twelve numbers, or AP by class.
+
+        Raises: Undefined: a box or score is no number, or there are no boxes to find.
+        """
+        if bad := totals.exact("bad"):
+            raise Undefined(f"{bad} boxes, scores or classes are NaN, infinite or no whole class")
+        if not totals.exact("AP of"):
+            raise Undefined("there are no boxes to find")
+        if self.per_class:
+            numbers = sorted(int(name.removeprefix("class ")) for name in totals if name.startswith("class "))
+            points = len(IOUS) * len(RECALLS)
+            return {_class_name(totals, c): ratio(totals.exact(f"class {c}"), points, "") for c in numbers}
+        values: dict[str, float | None] = {}
+        for name in (*PRECISIONS, *RECALLED):
+            summed = totals.exact(f"{name} of")
+            values[name] = ratio(totals.exact(name), summed, "") if summed else None
+        return values
+
+
+def _real(classes: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return which boxes of an image are there, bool [M]; a class that is NaN is there, and wrong."""
+    return ~(classes < 0) & (np.arange(len(classes)) < count)
+
+
+def _boxes(what: str, boxes: Any) -> int:
+    """Return how many boxes an image has room for."""
+    if boxes.shape.rank != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
+        raise ShapeError(f"coco: expected boxes [B, M, 4] of known size, found {what} {boxes.dtype.name} {boxes.shape}")
+    return int(boxes.shape[1])
+
+
+def _column(tf: Any, what: str, given: Any, shape: list[int], default: int) -> Any:
+    """Return what goes with the boxes as float64, or its default."""
+    if given is None:
+        return tf.fill(shape, tf.constant(default, tf.float64))
+    if given.dtype == tf.string or given.shape.num_elements() != int(np.prod(shape)):
+        inner = ", ".join(map(str, ["B", *shape[1:]]))
+        raise ShapeError(
+            f"coco: expected {what} [{inner}], numbers that go with the boxes, found {given.dtype.name} {given.shape}"
+        )
+    return tf.reshape(tf.cast(given, tf.float64), shape)
+
+
+def _class_name(totals: Totals, number: int) -> str:
+    names = totals.classes or ()
+    return names[number] if 0 <= number < len(names) else str(number)

@@ -1,0 +1,268 @@
+"""Metrics of a ranking within groups: the examples of one query, user or session, wherever in the data they are.
+
+The rows of a group come sorted by descending score; of equal scores the lower example id ranks first. The value is the
+mean over groups. What a group adds is computed from its own rows alone and summed exactly, so that neither the order of
+the groups nor their number per part shows in it.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness.metrics.groups import Ranked, exact_sum, group_key, ratios, segment_sum
+
+__all__ = [
+    "GroupedAuc", "HitRate", "MeanAveragePrecision", "MeanReciprocalRank", "Ndcg", "PrecisionAtK", "RecallAtK",
+]  # fmt: skip
+
+WithoutRelevant = Literal["skip", 0, 1]
+
+
+class Grouped(RowMetric):
+    """Base of metrics that are a mean over groups.
+
+    The feature `query` says which group an example belongs to. Labels above `relevant_above` are relevant. With `counts`
+    the value is a mapping: the mean, how many groups went into it, and how many were left out.
+    """
+
+    inputs: ClassVar[Inputs] = Inputs.NUMBERS
+    takes_weights: ClassVar[bool] = False
+    features: ClassVar[tuple[str, ...]] = ("query",)
+    nothing: ClassVar[str] = "no group has a relevant example"  # why there may be no group to average
+
+    query: str
+    counts: bool = False
+
+    def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
+        """Keep score and label of every example, by group."""
+        group = group_key(f"query '{self.query}'", query, predictions.shape.num_elements())
+        return {"rows": Rows(-predictions, {"label": labels}, group)}
+
+    def value(self, totals: Totals) -> Any:
+        """Return the mean over the groups that count.
+
+        Raises: Undefined: there is none.
+        """
+        if bad := totals.exact("bad"):
+            raise Undefined(f"{bad} labels are negative or too large to be a gain")
+        mean = ratio(totals.exact("score"), totals.exact("weight"), self.nothing)
+        if not self.counts:
+            return mean
+        return {"mean": mean, "groups": int(totals.exact("groups")), "left_out": int(totals.exact("left_out"))}
+
+
+def _folded(score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -> dict[str, Any]:
+    return {"score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad}
+
+
+class _Relevance(Grouped):
+    """Base of metrics that need a relevant example in each group; others are left out, or count as 0 or 1."""
+
+    relevant_above: float = Field(0.0, allow_inf_nan=False)
+    without_relevant: WithoutRelevant = 0
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Sum the scores of the groups of a part."""
+        ranked = Ranked.of(part)
+        hits = (ranked.label > self.relevant_above).astype(np.int64)
+        relevant = ranked.sum(hits)
+        some = relevant > 0
+        return self._average(some, self.score(ranked, hits, relevant, some))
+
+    def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
+        """Sum the scores of the groups in `some`.
+
+        Args:
+          ranked: the rows. hits: int64 [n], 1 where relevant.
+          relevant: int64 [groups], how many are. some: bool [groups], where any is.
+        """
+        raise NotImplementedError
+
+    def _average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
+        full, empty = int(some.sum()), int((~some).sum())
+        if self.without_relevant == "skip":
+            return _folded(score, full, full, empty, bad)
+        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
+
+
+class MeanReciprocalRank(_Relevance):
+    """Mean over groups of one over the rank of the first relevant example; beyond k it counts as 0."""
+
+    summary: ClassVar[str] = "mean over groups of 1 / rank of the first relevant example"
+    source: ClassVar[str] = "torchmetrics.retrieval.RetrievalMRR"
+
+    k: int | None = Field(None, ge=1)
+
+    def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
+        """Sum the reciprocal ranks."""
+        first = ranked.place[(hits == 1) & (ranked.running(hits) == 1)] + 1
+        ranks, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
+        return ratios(np.ones_like(ranks), ranks, times)
+
+
+class MeanAveragePrecision(_Relevance):
+    """Mean over groups of the average, over relevant examples, of the precision at their rank.
+
+    Up to k: relevant examples beyond rank k add nothing. The sum is divided by the number of relevant examples of the
+    group, as trec_eval does, or by at most k with `divisor: reachable`. A group without relevant examples is left out,
+    unless `without_relevant` says what it counts as.
+    """
+
+    summary: ClassVar[str] = "mean over groups of (sum over relevant ranks r <= k of precision at r) / relevant examples"
+    source: ClassVar[str] = "trec_eval map and map_cut; sklearn.metrics.average_precision_score of each group (without ties)"
+
+    k: int | None = Field(None, ge=1)
+    divisor: Literal["relevant", "reachable"] = "relevant"
+    without_relevant: WithoutRelevant = "skip"
+
+    def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
+        """Sum the average precisions, each a float64."""
+        rank = ranked.place + 1
+        inside = rank <= (self.k or len(rank))
+        above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / rank, 0.0))
+        below = relevant if self.k is None or self.divisor == "relevant" else np.minimum(relevant, self.k)
+        return exact_sum(above[some] / below[some])
+
+
+class _AtK(_Relevance):
+    """Base of metrics of the relevant examples among the first k of each group."""
+
+    k: int = Field(10, ge=1)
+
+    def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
+        """Sum what the hits of each group make."""
+        found = ranked.sum(hits * (ranked.place < self.k))
+        return self.score_hits(found[some], relevant[some])
+
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+        """Sum over groups, of hits within k and of relevant examples, int64 [groups]."""
+        raise NotImplementedError
+
+
+class PrecisionAtK(_AtK):
+    """Mean over groups of the share of the first k ranks that are relevant; a group of fewer than k has empty ranks."""
+
+    summary: ClassVar[str] = "mean over groups of relevant examples within rank k / k"
+    source: ClassVar[str] = "trec_eval P_k; torchmetrics.retrieval.RetrievalPrecision"
+
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+        """Sum hits over k."""
+        return Fraction(int(found.sum()), self.k)
+
+
+class RecallAtK(_AtK):
+    """Mean over groups of the share of relevant examples within rank k.
+
+    A group without relevant examples is left out, unless `without_relevant` says what it counts as.
+    """
+
+    summary: ClassVar[str] = "mean over groups of relevant examples within rank k / relevant examples"
+    source: ClassVar[str] = "trec_eval recall_k; torchmetrics.retrieval.RetrievalRecall (which counts empty groups as 0)"
+
+    without_relevant: WithoutRelevant = "skip"
+
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+        """Sum hits over relevant."""
+        return ratios(found, relevant)
+
+
+class HitRate(_AtK):
+    """Share of groups with a relevant example within rank k."""
+
+    summary: ClassVar[str] = "mean over groups of [a relevant example within rank k]"
+    source: ClassVar[str] = "torchmetrics.retrieval.RetrievalHitRate"
+
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+        """Count the groups with a hit."""
+        return Fraction(int((found > 0).sum()))
+
+
+class Ndcg(_Relevance):
+    """Mean over groups of the discounted cumulative gain, relative to the best possible order.
+
+    The gain of a label y is 2^y - 1 (`exponential`) or y (`linear`); the discount at rank r is 1 / log2(1 + r).
+    `ties: average` gives tied examples the average of all their orders, as scikit-learn does. A group without gain is
+    left out, unless `without_relevant` says what it counts as (scikit-learn: 0).
+    """
+
+    summary: ClassVar[str] = "mean over groups of DCG@k / ideal DCG@k"
+    source: ClassVar[str] = "sklearn.metrics.ndcg_score (gain: linear, ties: average); Burges et al. 2005 (exponential)"
+
+    k: int | None = Field(None, ge=1)
+    gain: Literal["exponential", "linear"] = "exponential"
+    ties: Literal["order", "average"] = "order"
+    without_relevant: WithoutRelevant = "skip"
+    relevant_above: Literal[0] = 0
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Sum the scores of the groups of a part, each a float64."""
+        ranked = Ranked.of(part)
+        good = (ranked.label >= 0) & (ranked.label <= (64 if self.gain == "exponential" else np.inf))
+        gains = self._gains(np.where(good, ranked.label, 0.0))
+        discounts = self._discounts(int(ranked.sizes.max(initial=0)))
+        found = gains * discounts[ranked.place]
+        if self.ties == "average":
+            runs = ranked.ties
+            sums = segment_sum(gains, runs) * segment_sum(discounts[ranked.place], runs)
+            # what a run of ties adds stands at its first row
+            found = np.zeros(len(gains))
+            found[runs] = sums / np.diff(runs, append=len(gains))
+        order = np.lexsort((-gains, ranked.spread(np.arange(len(ranked.starts)))))
+        best = ranked.sum(gains[order] * discounts[ranked.place])
+        some = best > 0
+        score = exact_sum(ranked.sum(found)[some] / best[some])
+        return self._average(some, score, int((~good).sum()))
+
+    def _gains(self, labels: np.ndarray) -> np.ndarray:
+        if self.gain == "linear":
+            return labels
+        # one by one, not as a vector: vector functions may give other bits at the end of an array
+        distinct, where = np.unique(labels, return_inverse=True)
+        return np.array([math.exp2(label) - 1.0 for label in distinct.tolist()], np.float64)[where]
+
+    def _discounts(self, size: int) -> np.ndarray:
+        reach = size if self.k is None else min(size, self.k)
+        table = np.zeros(size)
+        table[:reach] = [1.0 / math.log2(place + 2) for place in range(reach)]
+        return table
+
+
+class GroupedAuc(Grouped):
+    """Mean over groups of the area under the ROC curve of each; ties count by half.
+
+    Groups whose labels are all of one class have no such area and are left out. `weighting` says what a group counts
+    for: one, its examples, its positive ones, or its pairs of a positive and a negative example.
+    """
+
+    summary: ClassVar[str] = "mean over groups of P(score of a positive > score of a negative), ties by half"
+    source: ClassVar[str] = "GAUC (Zhou et al. 2018, deep interest network); sklearn.metrics.roc_auc_score of each group"
+    nothing: ClassVar[str] = "no group has examples of both classes"
+
+    relevant_above: float = Field(0.0, allow_inf_nan=False)
+    weighting: Literal["groups", "examples", "positives", "pairs"] = "groups"
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Sum the areas of the groups of a part, times their weight."""
+        ranked = Ranked.of(part)
+        positive = (ranked.label > self.relevant_above).astype(np.int64)
+        negative = 1 - positive
+        positives, negatives = ranked.sum(positive), ranked.sum(negative)
+        # Rows come by descending score: a run of ties beats the negatives after it, and half of those in it.
+        runs = ranked.ties
+        tied = segment_sum(negative, runs)
+        last = np.append(runs[1:], len(positive)) - 1 if len(runs) else runs
+        after = (ranked.spread(negatives) - ranked.running(negative))[last]
+        wins = np.zeros(len(positive), np.int64)
+        wins[runs] = segment_sum(positive, runs) * (2 * after + tied)
+        both = (positives > 0) & (negatives > 0)
+        doubled, pairs = ranked.sum(wins)[both], (positives * negatives)[both]
+        by = {"groups": np.ones_like(pairs), "examples": ranked.sizes[both], "positives": positives[both], "pairs": pairs}
+        weights = by[self.weighting]
+        score = Fraction(int(doubled.sum()), 2) if self.weighting == "pairs" else ratios(doubled, 2 * pairs, weights)
+        return _folded(score, int(weights.sum()), int(both.sum()), int((~both).sum()))

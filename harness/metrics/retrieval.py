@@ -1,0 +1,108 @@
+"""Retrieval by embeddings within a group: every example looks for those of its own label among the nearest others."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.errors import ShapeError
+from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness.metrics.groups import group_key
+
+__all__ = ["RetrievalRecall"]
+
+BLOCK = 1 << 22  # similarities that are held at once
+
+
+class RetrievalRecall(RowMetric):
+    """Share of examples that have one of their own label among the k nearest others of their group.
+
+    The output is an embedding per example, [B, D]; the label is an integer or a string. `query` names the feature that
+    cuts the examples into groups, within which all pairs are compared; without it there is one group, held by one rank.
+    Of equally near ones the lower example id is nearer. Examples that have no other of their label in their group are
+    left out; with `counts` the value says how many. A bootstrap draws the examples that look, not those that are found.
+    """
+
+    inputs: ClassVar[Inputs] = Inputs.RAW
+    takes_weights: ClassVar[bool] = False
+    features: ClassVar[tuple[str, ...]] = ("query",)
+    summary: ClassVar[str] = "share of examples with one of the same label among the k nearest others of the group"
+    source: ClassVar[str] = "Recall@K of metric learning (Jegou et al. 2011; Oh Song et al. 2016)"
+
+    k: int = Field(1, ge=1)
+    query: str | None = None
+    similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
+    counts: bool = False
+
+    def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
+        """Keep embedding and label of every example, by group.
+
+        Raises: ShapeError: the output is no embedding, or the label not one value per example.
+        """
+        import tensorflow as tf
+
+        shape = predictions.shape
+        if shape.rank != 2 or None in shape.as_list() or not predictions.dtype.is_floating:
+            raise ShapeError(f"expected embeddings [B, D] of known size, found output {predictions.dtype.name} {shape}")
+        if labels is None:
+            raise ShapeError("retrieval_recall needs a label; set data.label, or label: of the metric")
+        label = group_key("label", labels, shape[0])
+        group = tf.zeros_like(label) if query is None else group_key(f"query '{self.query}'", query, shape[0])
+        columns = tf.unstack(tf.cast(predictions, tf.float64), axis=1)
+        values = {f"e{number:05}": column for number, column in enumerate(columns)}
+        return {"rows": Rows(tf.zeros([shape[0]], tf.float64), {**values, "label": label}, group)}
+
+    def fold(self, part: Any) -> dict[str, Any]:
+        """Count the examples that find one of their label, those that could, and those left out."""
+        sums = {"found": 0, "able": 0, "left_out": 0, "bad": 0}
+        names = sorted(name for name in part.values if name != "label")
+        vectors = np.stack([part.values[name] for name in names], axis=1)
+        good = np.isfinite(vectors).all(axis=1)
+        sums["bad"] = int(part.multiplicity[~good].sum())
+        edges = np.append(part.groups, len(part)).tolist()
+        for start, stop in pairwise(edges):
+            if not good[start:stop].all():
+                continue
+            self._add(sums, vectors[start:stop], part.values["label"][start:stop], part.multiplicity[start:stop])
+        return sums
+
+    def _add(self, sums: dict[str, Any], vectors: np.ndarray, label: np.ndarray, times: np.ndarray) -> None:
+        """Add one group."""
+        _, where, sizes = np.unique(label, return_inverse=True, return_counts=True)
+        able = sizes[where] > 1
+        sums["left_out"] += int(times[~able].sum())
+        sums["able"] += int(times[able].sum())
+        if self.similarity == "cosine":
+            length = np.sqrt(np.einsum("id,id->i", vectors, vectors))
+            # an embedding of zeros is equally far from all
+            vectors = vectors / np.where(length > 0, length, 1.0)[:, None]
+        step = max(1, BLOCK // len(label))
+        for at in range(0, len(label), step):
+            own = np.arange(at, min(at + step, len(label)))
+            near = self._near(vectors[own], vectors)
+            near[np.arange(len(own)), own] = -np.inf
+            first = np.argsort(-near, axis=1, kind="stable")[:, : min(self.k, len(label) - 1)]
+            hit = (label[first] == label[own][:, None]).any(axis=1)
+            sums["found"] += int(times[own][hit & able[own]].sum())
+
+    def _near(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Return how near each is to each, float64 [m, n]; the higher the nearer."""
+        # einsum and not a matrix product, whose bits may depend on the number of threads
+        if self.similarity == "euclidean":
+            return -np.stack([np.einsum("nd,nd->n", others - one, others - one) for one in some])
+        return np.asarray(np.einsum("md,nd->mn", some, others))
+
+    def value(self, totals: Totals) -> Any:
+        """Return the share.
+
+        Raises: Undefined: an embedding is no number, or no example has another of its label.
+        """
+        if bad := totals.exact("bad"):
+            raise Undefined(f"{bad} embeddings are NaN or infinite")
+        share = ratio(totals.exact("found"), totals.exact("able"), "no example has another of its label in its group")
+        if not self.counts:
+            return share
+        return {"recall": share, "examples": int(totals.exact("able")), "left_out": int(totals.exact("left_out"))}

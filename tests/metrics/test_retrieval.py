@@ -1,0 +1,77 @@
+"""Retrieval by embeddings: by hand, and against scikit-learn's neighbours."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from sklearn.neighbors import NearestNeighbors
+
+from harness.errors import ShapeError
+from harness.metrics.contract import Undefined
+from harness.metrics.retrieval import RetrievalRecall
+from tests.metrics.sums import folded
+
+
+def value(metric, group, vectors, label, **how):
+    columns = {f"e{number:05}": column for number, column in enumerate(np.asarray(vectors, float).T)}
+    return metric.value(folded(metric, group, np.zeros(len(group)), {**columns, "label": np.asarray(label)}, **how))
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 3])
+def test_against_sklearns_neighbours(similarity, k):
+    digits = load_digits()
+    vectors, label = digits.data[:600] + np.random.default_rng(1).normal(0, 4, (600, 64)), digits.target[:600]
+    group = np.arange(600) % 3
+    hits = []
+    for number in range(3):
+        v, y = vectors[group == number], label[group == number]
+        near = NearestNeighbors(n_neighbors=k + 1, metric=similarity, algorithm="brute").fit(v).kneighbors(v)[1]
+        hits += [(y[[j for j in line if j != i][:k]] == y[i]).any() for i, line in enumerate(near)]
+    assert value(RetrievalRecall(query="q", k=k, similarity=similarity), group, vectors, label, parts=2) == np.mean(hits)
+    assert 0.5 < np.mean(hits) < 1
+
+
+def test_by_hand():
+    vectors = [[1, 0], [0, 1], [1, 0.1], [5, 6], [0, 0], [1, 0]]
+    label = [1, 2, 1, 2, 3, 2]
+    group = [0, 0, 0, 0, 0, 7]
+    # By angle the first and the third find each other, the second and the fourth too; the fifth has no other of its
+    # label, the sixth is alone in its group.
+    metric = RetrievalRecall(query="q", counts=True)
+    assert value(metric, group, vectors, label) == {"recall": 1.0, "examples": 4, "left_out": 2}
+    assert value(metric, group, vectors, label, parts=2) == {"recall": 1.0, "examples": 4, "left_out": 2}
+    # By dot product all others are nearest to the long one, which is of the second's label.
+    assert value(RetrievalRecall(similarity="dot"), group, vectors, label) == 2 / 4
+    assert value(RetrievalRecall(similarity="dot", k=2), group, vectors, label) == 1.0
+
+
+def test_equally_near_ones_rank_by_example_id():
+    assert value(RetrievalRecall(), [0, 0, 0], [[1, 0]] * 3, [1, 1, 2]) == 1.0
+    assert value(RetrievalRecall(), [0, 0, 0], [[1, 0]] * 3, [1, 2, 1]) == 0.5  # the first finds the second; the third the first
+
+
+def test_multiplicities_count_those_that_look():
+    vectors, label = [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 0.05]], [1, 1, 2, 2, 2]
+    # the last one does not find its own; looking twice it counts twice, and never finds its copy
+    assert value(RetrievalRecall(), [0] * 5, vectors, label, times=[1, 1, 1, 1, 1]) == 2 / 5
+    assert value(RetrievalRecall(), [0] * 5, vectors, label, times=[1, 1, 1, 1, 2]) == 2 / 6
+
+
+def test_no_answer():
+    with pytest.raises(Undefined, match="no example has another"):
+        value(RetrievalRecall(), [0, 0], [[1, 0], [0, 1]], [1, 2])
+    with pytest.raises(Undefined, match="1 embeddings are NaN"):
+        value(RetrievalRecall(), [0, 0], [[1, np.nan], [0, 1]], [1, 1])
+
+
+def test_terms():
+    rows = RetrievalRecall(query="q").terms(
+        tf.constant(["a", "b"]), tf.constant([[1.0, 2.0], [3.0, 4.0]]), query=tf.constant([7, 8])
+    )["rows"]  # fmt: skip
+    assert rows.group.numpy().tolist() == [7, 8] and sorted(rows.values) == ["e00000", "e00001", "label"]
+    assert rows.values["e00001"].numpy().tolist() == [2.0, 4.0] and len(set(rows.values["label"].numpy())) == 2
+    with pytest.raises(ShapeError, match=r"embeddings \[B, D\] of known size, found output float32 \(2,\)"):
+        RetrievalRecall().terms(tf.constant([1, 2]), tf.constant([1.0, 2.0]))
+    with pytest.raises(ShapeError, match="needs a label"):
+        RetrievalRecall().terms(None, tf.constant([[1.0]]))
