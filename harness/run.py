@@ -34,7 +34,7 @@ from harness.metrics.contract import Binding, Metric
 from harness.plan import Chunk
 from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
 from harness.progress import Progress
-from harness.report import show
+from harness.report import console_for, show
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import static_share
 from harness.state import results as values_of
@@ -79,6 +79,7 @@ class Context:
     threads: int
     devices: list[str]
     heartbeat: Heartbeat
+    progress: Progress
     opened: Opened
 
 
@@ -110,7 +111,7 @@ def run(job: Job, options: Options, world: World) -> int:
         opened, done = _open(job, folder, comm)
     if done:
         if comm.rank == 0:
-            show(folder)
+            show(folder, console_for(comm.size))
             print(
                 "this run is done already, nothing was evaluated; "
                 "to do it again choose another folder with -o, or remove this one"
@@ -118,8 +119,9 @@ def run(job: Job, options: Options, world: World) -> int:
         comm.close()
         return 0
     together(comm, lambda: check_shared(folder, comm))
-    heartbeat = _heartbeat(folder, comm, options, opened.plan.examples)
-    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, opened)
+    progress = Progress(opened.plan.examples)
+    heartbeat = _heartbeat(folder, comm, options, progress)
+    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened)
     try:
         _work(context)
     except OtherRankFailed:
@@ -133,6 +135,7 @@ def run(job: Job, options: Options, world: World) -> int:
         end_all(comm, folder, bug)
         raise bug from exc
     finally:
+        progress.close()
         heartbeat.stop()
     comm.close()
     return 0
@@ -174,6 +177,7 @@ def _work(context: Context) -> None:
     ranks = [json.loads(line) for line in comm.gather(json.dumps(_account(context, built, evaluation)).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
+        context.progress.finish(certificate.examples)
         _write(context, built, certificate, state, canaries, ranks)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
@@ -276,7 +280,7 @@ def _write(
         },
     )
     folder.set_status("done", 0)
-    show(folder)
+    show(folder, console_for(context.comm.size))
     if not alike:
         print(
             "warning: the machines gave different bits for one and the same batch; another split of the work over them "
@@ -296,7 +300,7 @@ def _attempt(context: Context, examples: int, ranks: list[dict[str, Any]], alike
     }  # fmt: skip
 
 
-def _heartbeat(folder: RunFolder, comm: Comm, options: Options, total: int) -> Heartbeat:
+def _heartbeat(folder: RunFolder, comm: Comm, options: Options, progress: Progress) -> Heartbeat:
     """Start this rank's heartbeat; on rank 0 it shows the progress of all."""
 
     def on_stall(message: str) -> None:
@@ -309,7 +313,7 @@ def _heartbeat(folder: RunFolder, comm: Comm, options: Options, total: int) -> H
         comm.size,
         stall_timeout_s=options.stall_timeout_s,
         on_stall=on_stall,
-        on_beats=Progress(total).show,
+        on_beats=progress.show,
     )
     heartbeat.start()
     return heartbeat
