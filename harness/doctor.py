@@ -231,10 +231,13 @@ def _hardware(facts: Facts) -> list[Finding]:
     findings = []
     if facts.gpu_devices and facts.probe.gpus < facts.gpu_devices:
         found = f"{facts.gpu_devices} in the machine, TensorFlow sees {facts.probe.gpus}"
-        advice = f"pip install 'tensorflow[and-cuda]=={facts.versions.get('tensorflow')}' brings CUDA; is the driver loaded (nvidia-smi)?"
+        version = facts.versions.get("tensorflow")
+        advice = f"pip install 'tensorflow[and-cuda]=={version}' brings CUDA; nvidia-smi says whether the driver is there"
         findings.append(Finding(Level.DOUBTFUL, "GPUs", found, advice))
     else:
-        findings.append(Finding(Level.GOOD, "GPUs", str(facts.probe.gpus) if facts.probe.gpus else "none, ranks compute on the CPU"))
+        findings.append(
+            Finding(Level.GOOD, "GPUs", str(facts.probe.gpus) if facts.probe.gpus else "none, ranks compute on the CPU")
+        )
     findings.append(Finding(Level.GOOD, "cores", str(facts.cores)))
     memory = f"{facts.memory_bytes / GIB:.1f} GiB free"
     if facts.memory_bytes < LEAST_MEMORY_PER_RANK * min(facts.cores, 8):
@@ -245,7 +248,9 @@ def _hardware(facts: Facts) -> list[Finding]:
         findings.append(Finding(Level.GOOD, "memory", memory))
     disk = f"{facts.disk_bytes / GIB:.1f} GiB free here"
     if facts.disk_bytes < LEAST_DISK:
-        findings.append(Finding(Level.DOUBTFUL, "disk", disk, "results are small, but predictions may not be: -o chooses another disk"))
+        findings.append(
+            Finding(Level.DOUBTFUL, "disk", disk, "results are small, but predictions may not be: -o chooses another disk")
+        )
     else:
         findings.append(Finding(Level.GOOD, "disk", disk))
     return findings

@@ -107,9 +107,9 @@ def _print_value(console: Console, key: str, value: dict[str, Any], folder: RunF
     if len(columns) > WIDEST_TABLE or len(rows) > 2 * WIDEST_TABLE:
         _say(console, f"{key}: {len(rows)} lines of {len(columns)} columns in {folder.table_csv(key).name}")
         return
-    table = Table(*(Text(column) for column in columns), title=Text(key), header_style="bold", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(title=Text(key), header_style="bold", title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(_number(cell) for cell in row))
     print_table(console, table)

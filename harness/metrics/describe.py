@@ -19,9 +19,13 @@ WIDTH = 100
 KINDS = {bool: "true|false", int: "integer", float: "number", str: "text", NoneType: "null"}
 READS = {
     Inputs.CLASSES: "class labels and a score per class; a one-hot label, or one score for two classes, will do",
+    Inputs.BINARY: "class labels and the score of the positive class",
+    Inputs.MULTILABEL: "labels of 0 and 1 and a score, of each of several classes that do not exclude each other",
     Inputs.NUMBERS: "labels and an output that are numbers, of one shape",
     Inputs.OUTPUT: "an output; no labels",
+    Inputs.RAW: "labels and an output as they are",
 }
+LACKS = {"takes_weights": "weights", "takes_slices": "slices", "takes_replicates": "bootstrap"}
 
 
 def overview() -> str:
@@ -41,13 +45,16 @@ def describe(name: str) -> str:
     if metric.source:
         parts.append(f"  as in       {metric.source}")
     parts.append(f"  reads       {READS[metric.inputs]}")
+    lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
+    if lacks:
+        parts.append(f"  without     {', '.join(lacks)}")
     more = _further(metric)
     if more:
         parts += ["", textwrap.fill(more, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     shared = set(Metric.model_fields)
     # The most special first: what the class itself adds, then what it shares with its family.
-    own = [name for kind in metric.__mro__ for name in kind.__dict__.get("__annotations__", {}) if name in metric.model_fields]
-    own = [name for name in dict.fromkeys(own) if name not in shared]
+    written = [name for kind in metric.__mro__ for name in inspect.get_annotations(kind)]
+    own = [name for name in dict.fromkeys(written) if name in metric.model_fields and name not in shared]
     if own:
         parts += ["", "options", *_options(metric, own)]
     parts += ["", "where it reads from", *_options(metric, list(Metric.model_fields))]
@@ -62,8 +69,8 @@ def _further(metric: type[Metric]) -> str:
     """Return what the docstrings of the metric and its bases say beyond their first line."""
     texts = []
     for kind in metric.__mro__:
-        if kind is Metric:
-            break
+        if kind.__module__ == Metric.__module__:
+            break  # from here on it is written for authors of metrics
         texts.append(" ".join((kind.__doc__ or "").split("\n\n", 1)[1:]))
     return " ".join(" ".join(texts).split())
 

@@ -1,0 +1,69 @@
+"""What a model does besides predicting: random numbers of its own, and variables that it changes. Reads graphs, runs none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from harness.data import Feature
+
+__all__ = ["Effects", "effects"]
+
+# Stateful operations that draw; those named Stateless* take their seed as an input and are the model's own function.
+DRAWS = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "Stateful", "Rng", "AnonymousRandomSeed")
+NO_DRAW = ("StatefulPartitionedCall",)
+WRITES = ("Assign", "ResourceScatter", "ResourceApply", "Scatter")
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Types of operations found: stateful random ones, and writes to variables."""
+
+    random: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+def effects(predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], wanted: Mapping[str, Feature], batch_size: int) -> Effects:
+    """Trace a prediction and look through its graph, and the functions that it reaches.
+
+    Args:
+      predict: features by name [B, ...] to outputs.
+      wanted: the features, with dtype and shape.
+      batch_size: B.
+    """
+    specs = {name: tf.TensorSpec([batch_size, *feature.shape], feature.dtype) for name, feature in wanted.items()}
+    graph = tf.function(predict, autograph=False).get_concrete_function(specs).graph.as_graph_def()
+    found = set(_operations(graph))
+    draws = {op for op in found if op.startswith(DRAWS) and op not in NO_DRAW and _is_stateful(op)}
+    writes = {op for op in found if op.startswith(WRITES) and _is_stateful(op)}
+    return Effects(tuple(sorted(draws)), tuple(sorted(writes)))
+
+
+def _operations(graph: Any) -> Iterator[str]:
+    """Yield the types of the operations of a graph and of every function it calls."""
+    functions = {function.signature.name: function for function in graph.library.function}
+    waiting, seen = [list(graph.node)], set()
+    while waiting:
+        for node in waiting.pop():
+            yield node.op
+            for name in _calls(node):
+                if name in functions and name not in seen:
+                    seen.add(name)
+                    waiting.append(list(functions[name].node_def))
+
+
+def _calls(node: Any) -> Iterator[str]:
+    yield node.op  # a function may be called by its name as the operation's type
+    for value in node.attr.values():
+        if value.HasField("func"):
+            yield value.func.name
+        yield from (function.name for function in value.list.func)
+
+
+def _is_stateful(op: str) -> bool:
+    definition = tf.raw_ops.__dict__.get(op)
+    registered = tf.compat.v1.get_default_graph()._get_op_def(op) if definition else None
+    return bool(registered and registered.is_stateful)
