@@ -6,14 +6,14 @@ What can be said without TensorFlow is said first. Nothing is evaluated but the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import DataError, UsageError
+from harness.errors import HarnessError, ModelError, UsageError
 from harness.job import Job
 from harness.match import Matched
 from harness.metrics import make
@@ -23,6 +23,9 @@ from harness.prepare import Opened, class_list, open_data, predictor, prepare_mo
 from harness.report import console_for, print_table
 from harness.schedule import static_share
 from harness.state import Layout
+
+if TYPE_CHECKING:
+    from harness.tf_random import Effects
 
 __all__ = ["busiest_share", "check"]
 
@@ -42,7 +45,9 @@ def check(job: Job, console: Console | None = None) -> int:
         opened = open_data(job)
         _show_data(console, job, opened)
         _check_model(console, job, metrics, opened)
-    except DataError as exc:
+    except UsageError:
+        raise
+    except HarnessError as exc:
         # In a run a broken file is a failure of the run; here it is what was asked about.
         raise UsageError(str(exc)) from exc
     _say(console, Text.assemble(("the job is good", "green"), ": harness launch -- evaluate JOB.yaml"))
@@ -115,6 +120,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     model, bindings, matched = prepare_model(job, metrics, opened)
     _show_model(console, opened.model_path, model, matched)
     predict = predictor(model, matched)
+    _show_effects(console, effects(predict, matched.wanted, max(job.batch_size, 2)))
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     try:
         layout = Step(predict, BatchSums(metrics, bindings), feed.dataset([]), job.batch_size).layout
@@ -122,7 +128,18 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     _show_metrics(console, bindings, layout)
-    found = effects(predict, matched.wanted, max(job.batch_size, 2))
+
+
+def _show_effects(console: Console, found: Effects) -> None:
+    """Warn of what makes predictions depend on more than the example.
+
+    Raises: ModelError: TensorFlow would refuse to run the model.
+    """
+    if found.unseeded:
+        raise ModelError(
+            f"the model draws random numbers without a seed ({', '.join(found.unseeded)}): TensorFlow refuses that where "
+            "results have to be repeatable; export the model for inference, without them, or give each a seed"
+        )
     if found.random:
         _warn(
             console,

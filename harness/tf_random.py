@@ -20,9 +20,10 @@ WRITES = ("Assign", "ResourceScatter", "ResourceApply", "Scatter")
 
 @dataclass(frozen=True)
 class Effects:
-    """Types of operations found: stateful random ones, and writes to variables."""
+    """Types of operations found: stateful random ones, those of them that have no seed, and writes to variables."""
 
     random: tuple[str, ...]
+    unseeded: tuple[str, ...]
     writes: tuple[str, ...]
 
 
@@ -36,19 +37,24 @@ def effects(predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], wanted: M
     """
     specs = {name: tf.TensorSpec([batch_size, *feature.shape], feature.dtype) for name, feature in wanted.items()}
     graph = tf.function(predict, autograph=False).get_concrete_function(specs).graph.as_graph_def()
-    found = set(_operations(graph))
-    draws = {op for op in found if op.startswith(DRAWS) and op not in NO_DRAW and _is_stateful(op)}
-    writes = {op for op in found if op.startswith(WRITES) and _is_stateful(op)}
-    return Effects(tuple(sorted(draws)), tuple(sorted(writes)))
+    draws, unseeded, writes = set(), set(), set()
+    for node in _nodes(graph):
+        if node.op.startswith(DRAWS) and node.op not in NO_DRAW and _is_stateful(node.op):
+            draws.add(node.op)
+            if {"seed", "seed2"} <= set(node.attr) and not node.attr["seed"].i and not node.attr["seed2"].i:
+                unseeded.add(node.op)
+        if node.op.startswith(WRITES) and _is_stateful(node.op):
+            writes.add(node.op)
+    return Effects(tuple(sorted(draws)), tuple(sorted(unseeded)), tuple(sorted(writes)))
 
 
-def _operations(graph: Any) -> Iterator[str]:
-    """Yield the types of the operations of a graph and of every function it calls."""
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Yield the operations of a graph and of every function it calls."""
     functions = {function.signature.name: function for function in graph.library.function}
     waiting, seen = [list(graph.node)], set()
     while waiting:
         for node in waiting.pop():
-            yield node.op
+            yield node
             for name in _calls(node):
                 if name in functions and name not in seen:
                     seen.add(name)
