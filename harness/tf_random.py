@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from harness.data import Feature
 
@@ -70,6 +71,5 @@ def _calls(node: Any) -> Iterator[str]:
 
 
 def _is_stateful(op: str) -> bool:
-    definition = tf.raw_ops.__dict__.get(op)
-    registered = tf.compat.v1.get_default_graph()._get_op_def(op) if definition else None
+    registered = op_def_registry.get(op)
     return bool(registered and registered.is_stateful)
