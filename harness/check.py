@@ -113,7 +113,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     from harness.tf_feed import Feed
     from harness.tf_random import effects
     from harness.tf_step import Step, canary
-    from harness.tf_terms import BatchSums
+    from harness.tf_terms import Terms
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
     tf_setup.set_up(0, threads, job.seed)
@@ -123,7 +123,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     _show_effects(console, effects(predict, matched.wanted, max(job.batch_size, 2)))
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     try:
-        layout = Step(predict, BatchSums(metrics, bindings), feed.dataset([]), job.batch_size).layout
+        layout = Step(predict, Terms(metrics, bindings), feed.dataset([]), job.batch_size).layout
         canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
@@ -172,7 +172,9 @@ def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Lay
     for owner, size in [(p.key[0], p.size) for p in layout.summed] + [(p.key[0], p.size) for p in layout.counted]:
         own[owner] = own.get(owner, 0) + size * 8
     for key, binding in bindings.items():
-        cells = (key, binding.output, binding.label or "", binding.weight or "")
+        outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])
+        labels = ", ".join([binding.label or "", *(feature for _, feature in binding.also)]).removeprefix(", ")
+        cells = (key, outputs, labels, binding.weight or "")
         table.add_row(*(Text(cell) for cell in cells), f"{own.get(key, 0):,}")
     shared = layout.size * 8 - sum(own.get(key, 0) for key in bindings)
     print_table(console, table)
