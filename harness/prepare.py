@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import data as data_
+from harness import model_files
 from harness.errors import JobError
 from harness.job import Job
 from harness.match import Matched, match
@@ -32,17 +33,15 @@ def open_data(job: Job) -> Opened:
 
     Raises: JobError, DataError, ModelError: see there.
     """
-    from harness import tf_model
-
     class_list(job)
-    model_path = tf_model.resolve(job.resolve(job.model.path))
+    model_path = model_files.resolve(job.resolve(job.model.path))
     paths = data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
     source = data_.open_source(job.data.format, paths)
     examples = sum(file.examples for file in source.files)
     if not examples:
         raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
     plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
-    digests = {"job": job.digest, "data": data_.digest(source.files), "model": tf_model.digest(model_path)}
+    digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.digest(model_path)}
     return Opened(source, plan, model_path, digests)
 
 

@@ -34,7 +34,7 @@ from harness.plan import Chunk
 from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
 from harness.progress import Progress
 from harness.reduce import Reduced, reduce
-from harness.report import show
+from harness.report import console_for, show
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import static_share
 
@@ -78,6 +78,7 @@ class Context:
     threads: int
     devices: list[str]
     heartbeat: Heartbeat
+    progress: Progress
     opened: Opened
 
 
@@ -109,7 +110,7 @@ def run(job: Job, options: Options, world: World) -> int:
         opened, done = _open(job, folder, comm)
     if done:
         if comm.rank == 0:
-            show(folder)
+            show(folder, console_for(comm.size))
             print(
                 "this run is done already, nothing was evaluated; "
                 "to do it again choose another folder with -o, or remove this one"
@@ -117,8 +118,9 @@ def run(job: Job, options: Options, world: World) -> int:
         comm.close()
         return 0
     together(comm, lambda: check_shared(folder, comm))
-    heartbeat = _heartbeat(folder, comm, options, opened.plan.examples)
-    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, opened)
+    progress = Progress(opened.plan.examples)
+    heartbeat = _heartbeat(folder, comm, options, progress)
+    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened)
     try:
         _work(context)
     except OtherRankFailed:
@@ -132,6 +134,7 @@ def run(job: Job, options: Options, world: World) -> int:
         end_all(comm, folder, bug)
         raise bug from exc
     finally:
+        progress.close()
         heartbeat.stop()
     comm.close()
     return 0
@@ -177,6 +180,7 @@ def _work(context: Context) -> None:
     ranks = [json.loads(line) for line in comm.gather(json.dumps(_account(context, built, evaluation)).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
+        context.progress.finish(reduced.certificate.examples)
         _write(context, built, reduced, ranks)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
@@ -275,7 +279,7 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
         },
     )
     folder.set_status("done", 0)
-    show(folder)
+    show(folder, console_for(context.comm.size))
     if not alike:
         print(
             "warning: the machines gave different bits for one and the same batch; another split of the work over them "
@@ -295,7 +299,7 @@ def _attempt(context: Context, examples: int, ranks: list[dict[str, Any]], alike
     }  # fmt: skip
 
 
-def _heartbeat(folder: RunFolder, comm: Comm, options: Options, total: int) -> Heartbeat:
+def _heartbeat(folder: RunFolder, comm: Comm, options: Options, progress: Progress) -> Heartbeat:
     """Start this rank's heartbeat; on rank 0 it shows the progress of all."""
 
     def on_stall(message: str) -> None:
@@ -308,7 +312,7 @@ def _heartbeat(folder: RunFolder, comm: Comm, options: Options, total: int) -> H
         comm.size,
         stall_timeout_s=options.stall_timeout_s,
         on_stall=on_stall,
-        on_beats=Progress(total).show,
+        on_beats=progress.show,
     )
     heartbeat.start()
     return heartbeat

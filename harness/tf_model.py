@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +12,7 @@ import tensorflow as tf
 from harness.errors import ModelError, nearest
 from harness.job import ModelSpec
 
-__all__ = ["Model", "digest", "load", "resolve"]
+__all__ = ["Model", "load"]
 
 
 @dataclass(frozen=True)
@@ -43,39 +41,11 @@ class Model:
         return "\n".join(lines)
 
 
-def resolve(path: str) -> str:
-    """Return the path of the model itself: of a folder of numbered versions the highest.
-
-    Raises: ModelError: there is nothing there that is a model.
-    """
-    if not os.path.exists(path):
-        raise ModelError(f"{path}: no such model")
-    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb")):
-        versions = [name for name in os.listdir(path) if name.isdigit()]
-        if not versions:
-            raise ModelError(f"{path}: expected saved_model.pb or folders of numbered versions, found neither")
-        path = os.path.join(path, max(versions, key=int))
-        if not os.path.exists(os.path.join(path, "saved_model.pb")):
-            raise ModelError(f"{path}: expected saved_model.pb in the highest version, found none")
-    return path
-
-
-def digest(path: str) -> str:
-    """Return the SHA-256 of a model's content, in hexadecimal: of a folder the names and contents of its files."""
-    files = sorted(p for p in Path(path).rglob("*") if p.is_file()) if os.path.isdir(path) else [Path(path)]
-    total = hashlib.sha256()
-    for file in files:
-        name = file.relative_to(path).as_posix() if os.path.isdir(path) else ""
-        with file.open("rb") as stream:
-            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()
-
-
 def load(path: str, spec: ModelSpec) -> Model:
     """Load a SavedModel folder or a .keras file.
 
     Args:
-      path: as returned by `resolve`.
+      path: as returned by `model_files.resolve`.
       spec: which signature, and whether to compile with XLA.
     Raises: ModelError: it cannot be loaded, or has no such signature.
     """

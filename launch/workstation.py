@@ -31,7 +31,9 @@ MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank h
 # A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
 TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
-NOISE = re.compile(rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: ")
+NOISE = re.compile(
+    rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: "
+)
 # Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.
 NOISY_BLOCK = re.compile(
     rb"Primary job\s+terminated normally|MPI_ABORT was invoked|mpirun noticed that process|mpirun has exited due to process"
@@ -139,7 +141,9 @@ def restore(ended: Ended, said: int | None) -> int:
     if said is not None:
         return said
     if ended.passed:
-        raise Interrupted(f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written")
+        raise Interrupted(
+            f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written"
+        )
     if ended.death:
         raise HarnessError(
             f"{ended.death}; all ranks were ended, no result was written. A SIGKILL that nobody sent is the kernel's, for want "
@@ -192,7 +196,9 @@ class LauncherOutput:
         if self.death is not None:
             return
         if found := MPI_DEATH.search(line):
-            self.death = f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
+            self.death = (
+                f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
+            )
         elif found := GLOO_DEATH.match(line):
             code = int(found[2])
             number = -code if code < 0 else code - 128

@@ -78,7 +78,9 @@ def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
         [str(word) for word in argv], cwd=cwd, env={**os.environ, **(environ or {})}, capture_output=True, check=False,
         timeout=LAUNCH_LIMIT_S, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), time.monotonic() - begun)
+    return Done(
+        done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), time.monotonic() - begun
+    )
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,7 @@ ABOVE = {
 
 
 def files() -> list[str]:
-    return sorted(
-        str(path.relative_to(ROOT)) for folder in ("harness", "launch") for path in (ROOT / folder).rglob("*.py")
-    )
+    return sorted(str(path.relative_to(ROOT)) for folder in ("harness", "launch") for path in (ROOT / folder).rglob("*.py"))
 
 
 def imports(path: str, *, top_level: bool = False) -> set[str]:
@@ -99,7 +97,9 @@ def test_nothing_imports_the_command_line_and_only_it_imports_launch(path):
 
 @pytest.mark.parametrize("path", files())
 def test_rank_is_no_word_of_the_plan(path):
-    if path in ("harness/plan.py", "harness/exact.py", "harness/state.py", "harness/job.py") or path.startswith("harness/metrics/"):
+    if path in ("harness/plan.py", "harness/exact.py", "harness/state.py", "harness/job.py") or path.startswith(
+        "harness/metrics/"
+    ):
         names = {node.id for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Name)}
         assert not {name for name in names if name in ("rank", "ranks", "world_size", "comm")}
 

@@ -39,7 +39,10 @@ def test_a_run_that_is_done_is_left_alone(folder):
 
 @pytest.mark.parametrize(
     "changed, message",
-    [({"data": "x"}, "its data differs from this one's"), ({"job": "x", "model": "y"}, "its job and model differ from this one's")],
+    [
+        ({"data": "x"}, "its data differs from this one's"),
+        ({"job": "x", "model": "y"}, "its job and model differ from this one's"),
+    ],
 )
 def test_another_jobs_folder_is_refused(folder, changed, message):
     folder.claim(DIGESTS)

@@ -5,15 +5,16 @@ Real handwritten digits: the 1,797 that scikit-learn ships (UCI Optical Recognit
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from harness.tf_setup import import_tensorflow
 
-import keras
-import numpy as np
-import tensorflow as tf
-from sklearn.datasets import load_digits
+import_tensorflow()  # quietly
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
 
 HERE = Path(__file__).parent
 TRAINED = 1000  # the first 1,000 train the model, the other 797 are evaluated

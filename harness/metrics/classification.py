@@ -28,8 +28,8 @@ class ClassMetric(Metric):
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
 
-    ignore_label: int | None = None
-    from_logits: bool = False
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
 
 
 class PredictedClassMetric(ClassMetric):
@@ -40,8 +40,8 @@ class PredictedClassMetric(ClassMetric):
     [0, classes) for each label.
     """
 
-    threshold: float | None = None
-    classes: int | None = Field(None, ge=2)
+    threshold: float | None = Field(None, description="of two classes, class 1 is predicted where its score exceeds this")
+    classes: int | None = Field(None, ge=2, description="how many classes, where the output is the predicted class itself")
 
     @model_validator(mode="after")
     def _one_way_to_decide(self) -> Self:
@@ -102,7 +102,7 @@ class TopK(ClassMetric):
     summary: ClassVar[str] = "sum of w [rank of y in p < k] / sum of w"
     source: ClassVar[str] = "sklearn.metrics.top_k_accuracy_score (which ranks equal scores the other way)"
 
-    k: int = Field(5, ge=1)
+    k: int = Field(5, ge=1, description="how many of the highest scores count")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Mark each position whose label has fewer than k classes before it."""
@@ -134,7 +134,7 @@ class CrossEntropy(ClassMetric):
     summary: ClassVar[str] = "- sum of w ln p[y] / sum of w, in float64"
     source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.SparseCategoricalCrossentropy"
 
-    epsilon: float = Field(0.0, ge=0, lt=0.5)
+    epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the negative log likelihood of each label."""
@@ -172,9 +172,13 @@ class PerClassMetric(PredictedClassMetric):
     (scikit-learn takes 0 and warns).
     """
 
-    average: Average = "macro"
-    positive: int = Field(1, ge=0)
-    zero_division: Literal[0, 1] | None = None
+    average: Average = Field(
+        "macro",
+        description="macro: mean over classes; weighted: the same, by labels; micro: of all classes together; "
+        "per_class: one value each; binary: of the class `positive`",
+    )
+    positive: int = Field(1, ge=0, description="the class that average: binary reports")
+    zero_division: Literal[0, 1] | None = Field(None, description="what 0/0 counts as; null: the value is null, with a reason")
 
     @field_validator("average", mode="before")
     @classmethod
@@ -248,7 +252,7 @@ class FBeta(PerClassMetric):
     summary: ClassVar[str] = "(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.fbeta_score"
 
-    beta: float = Field(1.0, gt=0, allow_inf_nan=False)
+    beta: float = Field(1.0, gt=0, allow_inf_nan=False, description="how much more recall counts than precision")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return the ratio in sums of hits, labelled and predicted."""

@@ -19,7 +19,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "Binding",
@@ -238,10 +238,10 @@ class Metric(BaseModel):
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
-    name: str | None = None
-    output: str | None = None
-    label: str | None = None
-    weight: str | None = None
+    name: str | None = Field(None, description="what it is reported as; null: the metric's own name")
+    output: str | None = Field(None, description="output of the model; null: its only one")
+    label: str | None = Field(None, description="feature that is the label; null: data.label of the job")
+    weight: str | None = Field(None, description="feature that weighs examples; null: data.weight of the job")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads: its own names where it has them, else those of the job.

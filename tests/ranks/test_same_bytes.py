@@ -91,7 +91,9 @@ def counters_add_up(folder: Path, size: int) -> None:
     assert sum(rank["examples"] for rank in ranks) == made.EXAMPLES
     assert [rank["records_read"] for rank in ranks] == [rank["examples"] for rank in ranks]
     assert sum(rank["chunks"] for rank in ranks) == plan["chunks"]
-    sizes = {"records": [32, 32, 13, 50, 32, 32, 12], "memory": [150, 53], "keras": [16] * 4 + [13, 50] + [16] * 4 + [12]}[folder.name]
+    sizes = {"records": [32, 32, 13, 50, 32, 32, 12], "memory": [150, 53], "keras": [16] * 4 + [13, 50] + [16] * 4 + [12]}[
+        folder.name
+    ]
     assert plan["chunks"] == len(sizes)
     assert sum(rank["batches"] for rank in ranks) == sum(-(-n // 16) for n in sizes)
     idle = [rank for rank in ranks if not rank["chunks"]]

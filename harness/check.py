@@ -1,0 +1,194 @@
+"""Validate a job before any rank is started: metrics, data, model, and whether they go together; say what was found.
+
+What can be said without TensorFlow is said first. Nothing is evaluated but the first batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import HarnessError, ModelError, UsageError
+from harness.job import Job
+from harness.match import Matched
+from harness.metrics import make
+from harness.metrics.contract import Binding, Metric
+from harness.plan import Plan
+from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
+from harness.report import console_for, print_table
+from harness.schedule import static_share
+from harness.state import Layout
+
+if TYPE_CHECKING:
+    from harness.tf_random import Effects
+
+__all__ = ["busiest_share", "check"]
+
+SHOWN_FILES = 12
+SHOWN_RANKS = (2, 4, 8)
+UNEVEN = 1.25  # times an even share
+
+
+def check(job: Job, console: Console | None = None) -> int:
+    """Print what a job would do; return 0.
+
+    Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
+    """
+    console = console or console_for(1)
+    metrics = make(job.metrics)
+    try:
+        opened = open_data(job)
+        _show_data(console, job, opened)
+        _check_model(console, job, metrics, opened)
+    except UsageError:
+        raise
+    except HarnessError as exc:
+        # In a run a broken file is a failure of the run; here it is what was asked about.
+        raise UsageError(str(exc)) from exc
+    _say(console, Text.assemble(("the job is good", "green"), ": harness launch -- evaluate JOB.yaml"))
+    return 0
+
+
+def busiest_share(plan: Plan, ranks: int) -> float:
+    """Return how much the busiest of some ranks does, in even shares: 1.0 is a perfect balance.
+
+    >>> from harness.plan import File
+    >>> busiest_share(Plan((File("a", 0, 30), File("b", 0, 10, divisible=False)), 10, 10), 2)
+    1.0
+    >>> busiest_share(Plan((File("a", 0, 40, divisible=False),), 10, 10), 2)
+    2.0
+    """
+    most = max(sum(chunk.stop - chunk.start for chunk in static_share(plan, rank, ranks)) for rank in range(ranks))
+    return most * ranks / plan.examples
+
+
+def _show_data(console: Console, job: Job, opened: Opened) -> None:
+    """Print files, plan and balance."""
+    plan = opened.plan
+    whole = [file for file in plan.files if not file.divisible]
+    table = Table("file", "examples", "bytes", "", header_style="bold")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for file in plan.files[:SHOWN_FILES]:
+        table.add_row(Text(file.path), f"{file.examples:,}", f"{file.size_bytes:,}", "" if file.divisible else "one chunk")
+    if len(plan.files) > SHOWN_FILES:
+        table.add_row(f"and {len(plan.files) - SHOWN_FILES:,} more", "", "", "")
+    print_table(console, table)
+    size = sum(file.size_bytes for file in plan.files)
+    largest = max(file.examples for file in plan.files)
+    _say(
+        console,
+        f"data: {job.data.format}, {len(plan.files):,} files, {plan.examples:,} examples, {size:,} bytes; "
+        f"the largest file holds {100 * largest / plan.examples:.0f} % of the examples",
+    )
+    sizes = np.diff(plan.bounds)
+    _say(
+        console,
+        f"plan: {len(plan):,} chunks of {plan.chunk_size:,} examples, {int(sizes.min()):,} to {int(sizes.max()):,}, "
+        f"in batches of {plan.batch_size:,}",
+    )
+    shares = {ranks: busiest_share(plan, ranks) for ranks in SHOWN_RANKS}
+    said = ", ".join(f"{share:.2f} of {ranks} ranks" for ranks, share in shares.items())
+    _say(console, f"skew: in even shares the busiest does {said}")
+    if whole and max(shares.values()) > UNEVEN:
+        _warn(console, f"{len(whole):,} GZIP files cannot be cut, each is one chunk: write more and smaller ones, or plain ones")
+    elif max(shares.values()) > UNEVEN:
+        _warn(console, "there are too few chunks for so many ranks: a smaller chunk_size or batch_size makes more")
+    classes = class_list(job)
+    if classes:
+        _say(console, f"classes: {len(classes):,}: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}")
+
+
+def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], opened: Opened) -> None:
+    """Load the model, print what it takes and gives, trace the metrics, and predict the first batch."""
+    from harness import tf_setup
+
+    tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
+    from harness.comm import World
+    from harness.failure import translate
+    from harness.tf_feed import Feed
+    from harness.tf_random import effects
+    from harness.tf_step import Step, canary
+    from harness.tf_terms import Terms
+
+    threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
+    tf_setup.set_up(0, threads, job.seed)
+    model, bindings, matched = prepare_model(job, metrics, opened)
+    _show_model(console, opened.model_path, model, matched)
+    predict = predictor(model, matched)
+    _show_effects(console, effects(predict, matched.wanted, max(job.batch_size, 2)))
+    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
+    try:
+        layout = Step(predict, Terms(metrics, bindings), feed.dataset([]), job.batch_size).layout
+        canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+    except Exception as exc:
+        raise translate(exc, feed, opened.plan, None, job) from exc
+    _show_metrics(console, bindings, layout)
+
+
+def _show_effects(console: Console, found: Effects) -> None:
+    """Warn of what makes predictions depend on more than the example.
+
+    Raises: ModelError: TensorFlow would refuse to run the model.
+    """
+    if found.unseeded:
+        raise ModelError(
+            f"the model draws random numbers without a seed ({', '.join(found.unseeded)}): TensorFlow refuses that where "
+            "results have to be repeatable; export the model for inference, without them, or give each a seed"
+        )
+    if found.random:
+        _warn(
+            console,
+            f"the model draws random numbers of its own ({', '.join(found.random)}): its predictions may depend on the order "
+            "of examples and so on the number of ranks; export it without them",
+        )
+    if found.writes:
+        _warn(
+            console,
+            f"the model changes its own variables while it predicts ({', '.join(found.writes)}): what an example gives may "
+            "depend on those before it; export it for inference",
+        )
+
+
+def _show_model(console: Console, path: str, model: Any, matched: Matched) -> None:
+    _say(console, f"model: {path}")
+    table = Table("", "name", "dtype and shape", "from feature", header_style="bold")
+    for name, spec in model.inputs.items():
+        feature = matched.inputs[name]
+        table.add_row("input", Text(name), Text(_spec(spec)), Text(f"{feature}: {matched.wanted[feature]}"))
+    for name, spec in model.outputs.items():
+        table.add_row("output", Text(name), Text(_spec(spec)), "")
+    print_table(console, table)
+
+
+def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Layout) -> None:
+    table = Table("metric", "output", "label", "weight", "state, bytes", header_style="bold")
+    table.columns[4].justify = "right"
+    own: dict[Any, int] = {}
+    for owner, size in [(p.key[0], p.size) for p in layout.summed] + [(p.key[0], p.size) for p in layout.counted]:
+        own[owner] = own.get(owner, 0) + size * 8
+    for key, binding in bindings.items():
+        outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])
+        labels = ", ".join([binding.label or "", *(feature for _, feature in binding.also)]).removeprefix(", ")
+        cells = (key, outputs, labels, binding.weight or "")
+        table.add_row(*(Text(cell) for cell in cells), f"{own.get(key, 0):,}")
+    shared = layout.size * 8 - sum(own.get(key, 0) for key in bindings)
+    print_table(console, table)
+    _say(console, f"state: {layout.size * 8:,} bytes, {shared:,} of them shared by metrics (positions by status, weights)")
+
+
+def _spec(spec: Any) -> str:
+    inner = ["B" if i == 0 and d is None else "?" if d is None else str(d) for i, d in enumerate(spec.shape)]
+    return f"{spec.dtype.name} [{', '.join(inner)}]"
+
+
+def _say(console: Console, text: str | Text) -> None:
+    console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+
+
+def _warn(console: Console, text: str) -> None:
+    _say(console, Text.assemble(("note: ", "yellow"), text))

@@ -1,0 +1,139 @@
+"""`harness check`: what it says of a good job, and of what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from harness.check import busiest_share
+from harness.plan import File, Plan
+
+HARNESS = Path(sys.executable).parent / "harness"
+ROOT = Path(__file__).parent.parent
+
+
+class Doubtful(tf.Module):
+    """A model that draws random numbers (with a seed, or without) and counts its calls in a variable."""
+
+    def __init__(self, seed: int | None) -> None:
+        self.calls = tf.Variable(0.0)
+        self.seed = seed
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="image")])
+    def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        self.calls.assign_add(1.0)
+        return {"scores": image + tf.random.uniform([3], seed=self.seed)}
+
+
+class Plain(tf.Module):
+    """A model without surprises."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="image")])
+    def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": tf.nn.softmax(image), "norm": tf.norm(image, axis=1)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with data, three models and a job."""
+    folder = tmp_path_factory.mktemp("check")
+    images = np.arange(30, dtype=np.float32).reshape(10, 3)
+    np.savez(folder / "data.npz", image=images, label=np.arange(10) % 3, heft=np.ones(10))
+    for name, model in (("plain", Plain()), ("seeded", Doubtful(3)), ("unseeded", Doubtful(None))):
+        tf.saved_model.save(model, str(folder / name), signatures=model.predict)
+    metrics = [{"accuracy": {"output": "scores", "weight": "heft"}}, {"mean": {"output": "norm"}}]
+    job = {
+        "model": "plain",
+        "data": {"files": "data.npz", "label": "label"},
+        "metrics": metrics,
+        "batch_size": 2,
+        "chunk_size": 4,
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    with tf.io.TFRecordWriter(str(folder / "cut.tfrecord")) as writer:
+        writer.write(b"x" * 100)
+    (folder / "cut.tfrecord").write_bytes((folder / "cut.tfrecord").read_bytes()[:90])
+    return folder
+
+
+def check(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    words = [word for override in overrides for word in ("--set", override)]
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    return subprocess.run(
+        [HARNESS, "check", "job.yaml", *words], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_good_job(folder: Path) -> None:
+    done = check(folder)
+    assert done.returncode == 0, done.stderr
+    lines = [" ".join(line.replace("│", " ").split()) for line in done.stdout.splitlines()]
+    size = (folder / "data.npz").stat().st_size
+    for line in (
+        f"data: npz, 1 files, 10 examples, {size:,} bytes; the largest file holds 100 % of the examples",
+        "plan: 3 chunks of 4 examples, 2 to 4, in batches of 2",
+        "input image float32 [B, 3] image: float32 [3]",
+        "output scores float32 [B, 3]",
+        "output norm float32 [B]",
+    ):
+        assert line in lines
+    assert any(line.startswith("accuracy scores label heft") for line in lines)
+    assert any(line.startswith("mean norm ") for line in lines)
+    assert lines[-1] == "the job is good: harness launch -- evaluate JOB.yaml"
+    assert "draws random numbers" not in done.stdout and "changes its own variables" not in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metrics=[acuracy]", "unknown metric 'acuracy': did you mean 'accuracy'?"),
+        ("data.files=none-*.npz", "'none-*.npz' matches nothing"),
+        ("data.files=cut.tfrecord", "cut.tfrecord, record 0 at byte 0: the file is cut off"),
+        ("model.path=elsewhere", "no such model"),
+        ("data.label=lable", "the data has no feature 'lable': did you mean 'label'?"),
+        ("metrics=[accuracy]", "metric accuracy: the model has several outputs, say which"),
+        ("metrics=[{top_k: {k: 4, output: scores}}]", "metric top_k: top_k needs at least k=4 classes, the output has 3"),
+        (
+            "metrics=[{mean_squared_error: {output: scores}}]",
+            "expected label and output of one shape, found label 'label' int64 [B]",
+        ),
+        ("model.path=unseeded", "the model draws random numbers without a seed (RandomUniform)"),
+    ],
+)
+def test_what_is_wrong_is_said_with_exit_code_2(folder: Path, override: str, message: str) -> None:
+    overrides = ["metrics=[{accuracy: {output: scores}}]"] if override.startswith("model.path=unseeded") else []
+    done = check(folder, override, *overrides)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_predictions_depend_on_besides_the_example_is_named(folder: Path) -> None:
+    done = check(folder, "model.path=seeded", "metrics=[accuracy]")
+    assert done.returncode == 0, done.stderr
+    assert "note: the model draws random numbers of its own (RandomUniform)" in done.stdout
+    assert "note: the model changes its own variables while it predicts (AssignAddVariableOp)" in done.stdout
+
+
+def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
+    code = (
+        "import sys; from harness.job import Job; import harness.check, harness.prepare as p;"
+        "print(p.open_data(Job.load('job.yaml')).plan.examples, 'tensorflow' in sys.modules)"
+    )
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["10", "False"]
+
+
+def test_busiest_share() -> None:
+    whole = Plan((File("a", 0, 30, divisible=False), File("b", 0, 10, divisible=False)), 10, 10)
+    assert busiest_share(whole, 2) == 1.5  # 30 of 40, an even share is 20
+    assert busiest_share(Plan((File("a", 0, 40),), 10, 10), 4) == 1.0
+    assert busiest_share(Plan((File("a", 0, 10),), 10, 10), 3) == 3.0  # one chunk, two ranks idle

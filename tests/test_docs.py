@@ -1,0 +1,114 @@
+"""What the README and docs/ say: their commands are run, their jobs validated, their links followed.
+
+A block that begins with ```console holds commands, one after each `$ `. They are run in order, page by page, in a copy of the
+checkout. A block under a comment `<!-- not run: why -->` is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.cli import cli
+from harness.job import DataSpec, FeatureSpec, Job, ModelSpec
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of a page that are run."""
+    blocks = [block for skipped, kind, block in BLOCK.findall(text) if kind == "console" and not skipped]
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def test_commands_are_found() -> None:
+    run = "a\n```console\n$ one --x  # why\noutput\n$ two\n```\n"
+    skipped = "<!-- not run: slow -->\n```console\n$ three\n```\n"
+    page = run + skipped + "```text\n$ four\n```\n"
+    assert commands(page) == ["one --x  # why", "two"]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the checkout with this environment as its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a page's commands in the copy, as a user at a prompt would, stopping at the first that fails."""
+    env = {**os.environ, "PYTHONPATH": str(folder), "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    script = f"set -Eeuo pipefail\ntrap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n{script}\n"
+    return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=540, check=False)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("page", [page for page in PAGES if commands((ROOT / page).read_text())])
+def test_commands_of_a_page_work_as_written(page: str, checkout: Path) -> None:
+    if run("launch/install --check", checkout).returncode:
+        # make demo would build the environment that runs this test anew.
+        pytest.skip("this environment was not made by this checkout's launch/install: run it first")
+    if page != "README.md":
+        run(".venv/bin/python examples/digits/prepare.py", checkout)
+    done = run("\n".join(commands((ROOT / page).read_text())), checkout)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+def test_pages_that_have_commands() -> None:
+    # So that a slip in the fences cannot take all commands out of the test above.
+    assert [page for page in PAGES if commands((ROOT / page).read_text())] == [
+        "README.md",
+        "docs/install.md",
+        "docs/quickstart.md",
+    ]
+    assert commands((ROOT / "README.md").read_text())[0].split("#")[0].strip() == "make demo"
+
+
+def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
+    assert "\n$ make test " in (ROOT / "README.md").read_text()
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("\nmake test")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", (ROOT / page).read_text())
+    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/job.md"])
+def test_jobs_shown_are_valid(page: str) -> None:
+    blocks = [yaml.safe_load(block) for _, kind, block in BLOCK.findall((ROOT / page).read_text()) if kind == "yaml"]
+    assert blocks
+    for block in blocks:
+        Job.from_dict(block, where=page)
+
+
+def test_every_key_of_a_job_is_explained() -> None:
+    text = (ROOT / "docs" / "job.md").read_text()
+    keys = {key for spec in (ModelSpec, DataSpec, FeatureSpec) for key in spec.model_fields}
+    keys |= set(Job.model_fields) - {"model", "data", "metrics"}
+    keys -= {"slices", "bootstrap"}  # explained once a run takes them
+    assert sorted(key for key in keys - {"dtype", "shape"} if f"\n| `{key}` |" not in text) == []
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert (
+        sorted(name for name in cli.commands if f"\n| `harness {name} " not in text and f"\n| `harness {name}`" not in text) == []
+    )

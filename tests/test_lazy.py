@@ -1,0 +1,42 @@
+"""What must be quick loads little: commands that look at no model do not load TensorFlow, nor do they need Horovod."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "horovod", "mpi4py")
+CODE = """
+import sys
+from harness import cli
+import os
+os._exit = lambda code: None
+sys.stdout = open(os.devnull, "w")
+cli.main(sys.argv[2:])
+sys.stderr.write("loaded: " + " ".join(name for name in sys.argv[1].split(",") if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "forbidden"),
+    [
+        (["--help"], (*HEAVY, "numpy", "pandas", "rich", "pydantic", "yaml")),
+        (["--version"], (*HEAVY, "numpy", "pandas", "rich", "pydantic", "yaml")),
+        (["evaluate", "--help"], (*HEAVY, "numpy", "pandas", "rich", "pydantic", "yaml")),
+        (["metrics"], HEAVY),
+        (["metrics", "f_beta"], HEAVY),
+        (["show", "nowhere"], HEAVY),
+        (["check", "nowhere.yaml"], HEAVY),
+        (["launch", "--dry-run", "-np", "2", "--gloo", "--", "evaluate", "job.yaml"], HEAVY),
+    ],
+)
+def test_a_command_loads_no_more_than_it_needs(args: list[str], forbidden: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-c", CODE, ",".join(forbidden), *args], capture_output=True, text=True, check=True)
+    assert done.stderr.split("loaded: ")[1] == ""
+
+
+def test_the_check_above_can_fail() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE, "click,numpy", "--help"], capture_output=True, text=True, check=True)
+    assert done.stderr.endswith("loaded: click")
