@@ -173,7 +173,6 @@ def _combine(rows: _Rows, metric: RowMetric) -> _Rows:
     rows = replace(rows, ids=None)
     order = np.lexsort((*rows.slices.T, rows.key)) if rows.slices.shape[1] else np.argsort(rows.key)
     rows = rows.each(lambda column: column[order])
-    del order
     if rows.weighted:
         rows = replace(rows, values={name: column * rows.counts for name, column in rows.values.items()})
     differs = (rows.key[1:] != rows.key[:-1]) | (rows.slices[1:] != rows.slices[:-1]).any(axis=1)
