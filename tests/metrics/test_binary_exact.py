@@ -212,14 +212,13 @@ def test_auc_by_hand() -> None:
     assert value_of(RocAuc(), binary([0.8, 0.4, 0.4, 0.1], [1, 1, 0, 0])) == 3.5 / 4
 
 
-def test_a_precision_that_float64_cannot_tell_apart() -> None:
-    """TP / (TP + FP) of (2^53 - 1) / 2^53 against 2^53 / (2^53 + 1): the second is larger, and both round to one float64."""
-    huge = 2.0**52
-    table = binary([3.0, 2.5, 2.0, 1.0], [1, 0, 1, 1], weights=[huge - 1, 0.5, 0.5, 0.5])
-    assert value_of(PrecisionAtRecall(recall=0.5, report="threshold"), table) == 3.0
-    table = binary([3.0, 2.5, 2.0], [1, 0, 1], weights=[huge - 1, 0.5, 0.5])
-    # (2^52 - 1) / (2^52 - 1/2) at 2.5 against (2^52 - 1/2) / 2^52 at 2.0, once the only perfect one is out of reach
-    assert value_of(PrecisionAtRecall(recall=1.0, report="threshold"), table) == 2.0
+@pytest.mark.parametrize(("last", "best"), [([1], 2.0), ([1, 0], 3.0)])
+def test_precisions_that_float64_cannot_tell_apart(last: list[int], best: float) -> None:
+    """M / (M + 1) at 3.0 against (M + 1) / (M + 2), which is better, or (M + 1) / (M + 3), which is worse; M = 2^52."""
+    scores = [3.0, 3.0, *[2.0] * len(last), 1.0]
+    labels = [1, 0, *last, 0]
+    weights = [2.0**52, 1.0, *[1.0] * len(last), 2.0]
+    assert value_of(PrecisionAtRecall(recall=0.5, report="threshold"), binary(scores, labels, weights=weights)) == best
 
 
 def test_terms_rank_by_log_odds_where_probabilities_saturate() -> None:
