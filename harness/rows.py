@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -182,7 +181,7 @@ class Part:
             return column
         if column.dtype != object and len(self) * int(np.abs(column).max(initial=0)) >= 1 << 63:
             column = column.astype(object)
-        sums: Any = np.add.reduceat(column, self.ties) if len(self) else column
+        sums: np.ndarray = np.add.reduceat(column, self.ties)
         return sums
 
 

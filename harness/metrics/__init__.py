@@ -69,6 +69,22 @@ METRICS = {
     "grouped_auc": "ranking:GroupedAuc",
     "retrieval_recall": "retrieval:RetrievalRecall",
     "coco": "detection:Coco",
+    "roc_auc": "binary_exact:RocAuc",
+    "gini": "binary_exact:Gini",
+    "average_precision": "binary_exact:AveragePrecision",
+    "roc_curve": "curves:RocCurve",
+    "pr_curve": "curves:PrecisionRecallCurve",
+    "precision_at_recall": "binary_exact:PrecisionAtRecall",
+    "recall_at_precision": "binary_exact:RecallAtPrecision",
+    "sensitivity_at_specificity": "binary_exact:SensitivityAtSpecificity",
+    "specificity_at_sensitivity": "binary_exact:SpecificityAtSensitivity",
+    "ks": "binary_exact:KolmogorovSmirnov",
+    "equal_error_rate": "binary_exact:EqualErrorRate",
+    "median_absolute_error": "quantiles:MedianAbsoluteError",
+    "quantile": "quantiles:Quantile",
+    "spearman": "quantiles:Spearman",
+    "minimum": "quantiles:Minimum",
+    "maximum": "quantiles:Maximum",
 }
 
 
