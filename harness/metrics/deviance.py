@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from harness.metrics.contract import Inputs, Metric, Number, Term, Totals
+from harness.metrics.contract import Inputs
+from harness.metrics.means import MeanMetric
 
 __all__ = ["GammaDeviance", "PoissonDeviance", "TweedieDeviance"]
 
@@ -23,7 +24,7 @@ NEAR = 0.1  # |r| max(1, |q|) below which the series is used
 DEGREE = 18  # each term of the series is less than NEAR times the one before
 
 
-class _Deviance(Metric):
+class _Deviance(MeanMetric):
     """Base of mean deviances.
 
     A label or prediction outside the family's range has no deviance, and the value is null: predictions must be
@@ -36,13 +37,13 @@ class _Deviance(Metric):
         """Return the power of the mean that the variance is proportional to."""
         raise NotImplementedError
 
-    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+    def each(self, labels: Any, predictions: Any) -> Any:
         """Return the deviance, NaN outside the family's range."""
         import tensorflow as tf
 
         power = self.variance_power()
         if power == 0:
-            return {"deviance": Number(tf.square(labels - predictions))}
+            return tf.square(labels - predictions)
         valid = predictions > 0
         if power >= 2:
             valid &= labels > 0
@@ -56,11 +57,7 @@ class _Deviance(Metric):
         small = tf.where(near, r, tf.zeros_like(r))
         series = 2 * tf.pow(p, tf.constant(q, tf.float64)) * small * small * _series(small, q)
         found = tf.where(near, series, _closed(y, p, q))
-        return {"deviance": Number(tf.where(valid, found, tf.fill(tf.shape(found), tf.constant(math.nan, tf.float64))))}
-
-    def value(self, totals: Totals) -> float:
-        """Return the mean deviance."""
-        return totals.mean("deviance")
+        return tf.where(valid, found, tf.constant(math.nan, tf.float64))
 
 
 def _closed(y: Any, p: Any, q: float) -> Any:
