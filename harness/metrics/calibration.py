@@ -6,6 +6,7 @@ the confidence is a number per bin, and costs a column of exact cells each.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -36,14 +37,7 @@ class _Calibration(Metric):
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; `positive` changes what is made of it, not how it is read."""
-        return Binding(
-            self.inputs,
-            self.output or output,
-            self.label or label,
-            self.weight or weight,
-            self.ignore_label,
-            self.from_logits,
-        )
+        return replace(super().binding(output, label, weight), positive=1)
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the bin and whether it is a hit, and the confidence in the column of its bin."""

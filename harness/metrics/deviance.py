@@ -1,4 +1,4 @@
-"""Unit deviances of the exponential dispersion families: Poisson, gamma, Tweedie. TensorFlow is imported where the graph is built.
+"""Unit deviances: Poisson, gamma, Tweedie. TensorFlow is imported where the graph is built.
 
 With q = 2 - power and r = (y - p) / p all of them are 2 p^q f(r),
 

@@ -59,7 +59,7 @@ class BitsPerByte(Metric):
         if labels is None or labels.shape != predictions.shape[:-1] or not labels.dtype.is_integer:
             found = "none" if labels is None else f"{labels.dtype.name} {labels.shape}"
             raise ShapeError(f"expected integer labels [B, ...] and scores [B, ..., C], found {found} and {predictions.shape}")
-        if bytes.shape not in (labels.shape, labels.shape[:1], labels.shape[:1] + [1]):
+        if bytes.shape not in (labels.shape, labels.shape[:1], [*labels.shape[:1], 1]):
             raise ShapeError(f"bytes: expected one number per example or per label {labels.shape}, found {bytes.shape}")
         rows = labels.shape[0]
         counted = tf.ones_like(labels, tf.bool) if self.ignore_label is None else labels != self.ignore_label

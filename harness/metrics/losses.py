@@ -1,4 +1,4 @@
-"""Regression losses other than the plain error: logarithmic, relative, robust. TensorFlow is imported where the graph is built."""
+"""Regression losses: logarithmic, relative, robust. TensorFlow is imported where the graph is built."""
 
 from __future__ import annotations
 
