@@ -12,7 +12,7 @@ from harness.metrics import make
 from harness.state import Result, results
 from harness.tf_terms import Terms
 
-BATCH = 48
+BATCH = 208
 
 
 def result(name: str, labels: Any, predictions: Any, *, weights: Any = None, features: Any = None, **options: Any) -> Result:
