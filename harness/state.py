@@ -128,12 +128,16 @@ class Layout:
                 decoded[name] = raw
         return decoded
 
-    def refused(self, state: np.ndarray, owner: Any) -> int:
-        """Return how many terms of a metric were NaN, infinite or too large to be summed."""
+    def refused(self, state: np.ndarray, owner: Any, *, spread: bool = False) -> int:
+        """Return how many terms of a metric were NaN, infinite or too large to be summed.
+
+        Args:
+          spread: look at the squares that only the standard error needs, instead of all else.
+        """
         return sum(
             int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
-            for _, at, part in self._slots.get(owner, ())
-            if isinstance(part, Summed)
+            for name, at, part in self._slots.get(owner, ())
+            if isinstance(part, Summed) and name.endswith(("^2", "*weight")) == spread
         )
 
 
@@ -187,6 +191,8 @@ def result(
         sums |= row_sums(rows)
     totals = Totals(sums, positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares)
     try:
-        return Result(metric.value(totals), None, examples, positions, metric.standard_error(totals))
+        # The square of a number of 2^64 is too large for a cell; the number is not.
+        error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
+        return Result(metric.value(totals), None, examples, positions, error)
     except Undefined as exc:
         return Result(None, str(exc), examples, positions)

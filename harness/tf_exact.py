@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from harness.exact import GRID_BITS, LIMB_BITS, SCALES
 
-__all__ = ["to_cells", "two_product"]
+__all__ = ["paired_sum", "to_cells", "two_product"]
 
 
 def to_cells(values: Any) -> Any:
@@ -50,6 +50,30 @@ def two_product(a: Any, b: Any) -> tuple[Any, Any]:
         total = low + part
         low = tf.where(tf.math.is_finite(total), total, zero)
     return product, low
+
+
+def paired_sum(high: Any, low: Any) -> tuple[Any, Any]:
+    """Sum over the second dimension to twice the precision of a float64: pairwise, what rounding takes kept apart.
+
+    T. Ogita, S. M. Rump, S. Oishi, Accurate sum and dot product, 2005. The order is that of the shape alone.
+
+    Args:
+      high: float64 [B, M, K].
+      low: float64 [B, M, K], what rounding took from `high` before.
+    Returns: sum and low, float64 [B, K].
+    """
+    size = high.shape[1]
+    while size > 1:
+        half = (size + 1) // 2
+        if size % 2:
+            high, low = (tf.pad(part, [[0, 0], [0, 1], [0, 0]]) for part in (high, low))
+        a, b = high[:, :half], high[:, half:]
+        high = a + b
+        part = high - a
+        low = (low[:, :half] + low[:, half:]) + ((a - (high - part)) + (b - part))
+        size = half
+    high, low = high[:, 0], low[:, 0]
+    return high, tf.where(tf.math.is_finite(high) & tf.math.is_finite(low), low, tf.zeros_like(low))
 
 
 def _split(x: Any) -> tuple[Any, Any]:

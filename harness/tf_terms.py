@@ -17,7 +17,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Count, HostMetric, Metric, Number, Rows
 from harness.state import Counted, Layout, RowLayout, Status, Summed
-from harness.tf_exact import to_cells, two_product
+from harness.tf_exact import paired_sum, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 
 __all__ = ["BatchTerms", "Terms", "host_failures"]
@@ -160,7 +160,13 @@ def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions
         parts = [half for part in parts for half in two_product(part, positions.weights[:, None])]
     # where, not multiply: a masked NaN times 0 is NaN
     keep = positions.valid[:, None]
-    parts = [_per_example(tf.where(keep, part, tf.zeros_like(part)), positions) for part in parts]
+    parts = [tf.where(keep, part, tf.zeros_like(part)) for part in parts]
+    if positions.per_example > 1 and (term.low is not None or width == 1):
+        # Rounded to float64, the sum of an example could lose what `value` subtracts.
+        rows = [tf.reshape(part, [-1, positions.per_example, width]) for part in parts]
+        parts = list(paired_sum(rows[0], tf.add_n(rows[1:]) if rows[1:] else tf.zeros_like(rows[0])))
+    else:
+        parts = [_per_example(part, positions) for part in parts]
     found.numbers.append((Summed(key, tuple(values.shape[1:])), parts))
 
 

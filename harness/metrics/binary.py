@@ -1,0 +1,205 @@
+"""Metrics of the probability of one class against whether it is the label. TensorFlow is imported where the graph is built."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from harness.errors import ShapeError
+from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
+from harness.metrics.means import MeanMetric
+
+__all__ = [
+    "BinaryAccuracy", "BinaryMetric", "Brier", "CalibrationRatio", "CountsAtThresholds", "LogLoss", "NormalisedEntropy",
+    "probability",
+]  # fmt: skip
+
+SLACK = 1e-6  # a float32 model that averages probabilities may return 1.0000001
+
+
+class BinaryMetric(Metric):
+    """Base of metrics of the probability of class `positive`; an output with one score gives that of class 1."""
+
+    inputs: ClassVar[Inputs] = Inputs.BINARY
+
+    positive: int = Field(1, ge=0)
+    from_logits: bool = False
+    ignore_label: int | None = None
+
+
+def probability(scores: Any) -> Any:
+    """Return probabilities, float64: what lies within 1e-6 outside [0, 1] is clipped, what lies further out is NaN.
+
+    Args:
+      scores: float [...].
+    """
+    import tensorflow as tf
+
+    scores = tf.cast(scores, tf.float64)
+    inside = (scores >= -SLACK) & (scores <= 1 + SLACK)
+    clipped = tf.clip_by_value(scores, tf.constant(0.0, tf.float64), tf.constant(1.0, tf.float64))
+    return tf.where(inside, clipped, tf.constant(math.nan, tf.float64))
+
+
+class LogLoss(MeanMetric):
+    """Mean negative log likelihood of "is class `positive`", in nats.
+
+    A certain prediction that is wrong has an infinite loss, and the value is null; `epsilon` clips probabilities to
+    [epsilon, 1 - epsilon] first, as Keras (1e-7) and scikit-learn (2^-52 in float64) do. Logits lose no digits.
+    """
+
+    # Of classes, not BINARY: that gives probabilities, and of a logit of 40 nothing would be left.
+    inputs: ClassVar[Inputs] = Inputs.CLASSES
+    summary: ClassVar[str] = "- sum of w (y ln p + (1 - y) ln(1 - p)) / sum of w"
+    source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.BinaryCrossentropy"
+
+    positive: int = Field(1, ge=0)
+    from_logits: bool = False
+    ignore_label: int | None = None
+    epsilon: float = Field(0.0, ge=0, lt=0.5)
+
+    def each(self, labels: Any, predictions: Any) -> Any:
+        """Return the loss."""
+        import tensorflow as tf
+
+        if self.positive >= predictions.shape[-1]:
+            raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
+        scores = tf.cast(predictions, tf.float64)
+        hit = labels == self.positive
+        if self.from_logits:
+            others = tf.concat([scores[:, : self.positive], scores[:, self.positive + 1 :]], axis=1)
+            logit = scores[:, self.positive] - tf.reduce_logsumexp(others, axis=1)
+            against = tf.where(hit, -logit, logit)
+            # ln(1 + e^x), without overflow
+            loss = tf.maximum(against, 0) + tf.math.log1p(tf.exp(-tf.abs(against)))
+        else:
+            p = probability(scores[:, self.positive])
+            loss = -tf.where(hit, tf.math.log(p), tf.math.log1p(-p))
+        if self.epsilon:
+            # clip_by_value would turn NaN into a number
+            loss = tf.maximum(loss, tf.constant(-math.log1p(-self.epsilon), tf.float64))
+            loss = tf.minimum(loss, tf.constant(-math.log(self.epsilon), tf.float64))
+        return loss
+
+
+class NormalisedEntropy(LogLoss):
+    """Log loss relative to that of always predicting the base rate: below 1 is better than that."""
+
+    summary: ClassVar[str] = "log loss / (- r ln r - (1 - r) ln(1 - r)), r = sum of w y / sum of w"
+    source: ClassVar[str] = (
+        "X. He et al., Practical lessons from predicting clicks on ads, 2014; torcheval.BinaryNormalizedEntropy"
+    )
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return the loss, and which positions are positive."""
+        import tensorflow as tf
+
+        hit = tf.cast(labels == self.positive, tf.int32)
+        return {"loss": Number(self.each(labels, predictions)), "labels": Count(hit, 2)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the ratio."""
+        negative, positive = totals.exact("labels")
+        if not positive or not negative:
+            raise Undefined(f"no label is {'positive' if not positive else 'negative'}: the base rate has no entropy")
+        rate = positive / totals.exact_weight
+        entropy = -float(rate) * _log(rate) - float(1 - rate) * _log(1 - rate)
+        return totals.mean("loss") / entropy
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return None: the base rate varies too, ask for a bootstrap."""
+        return None
+
+
+def _log(share: Fraction) -> float:
+    """Return ln of a share, also where it is so close to 1 that a float64 is not."""
+    return math.log1p(-float(1 - share)) if share > Fraction(1, 2) else math.log(share)
+
+
+class Brier(BinaryMetric, MeanMetric):
+    """Mean squared distance of the probability from what happened."""
+
+    summary: ClassVar[str] = "sum of w (p - y)^2 / sum of w"
+    source: ClassVar[str] = "sklearn.metrics.brier_score_loss"
+
+    def each(self, labels: Any, predictions: Any) -> Any:
+        """Return the squared distance."""
+        import tensorflow as tf
+
+        return tf.square(probability(predictions) - tf.cast(labels, tf.float64))
+
+
+class CalibrationRatio(BinaryMetric):
+    """Positives predicted relative to positives found: 1 where predictions are right on the whole."""
+
+    summary: ClassVar[str] = "sum of w p / sum of w y"
+    source: ClassVar[str] = "X. He et al., 2014 (calibration); torcheval.WeightedCalibration"
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return the probability, and which positions are positive."""
+        return {"probability": Number(probability(predictions)), "labels": Count(labels, 2)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the ratio of the sums."""
+        return ratio(totals.exact("probability"), totals.exact("labels")[1], "no label is positive")
+
+
+class BinaryAccuracy(BinaryMetric):
+    """Share of positions where "the probability exceeds `threshold`" is what happened."""
+
+    summary: ClassVar[str] = "sum of w [[p > threshold] = y] / sum of w"
+    source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
+
+    threshold: float = Field(0.5, allow_inf_nan=False)
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Mark the positions that are right."""
+        import tensorflow as tf
+
+        return {"correct": Count(tf.cast((predictions > self.threshold) == (labels == 1), tf.int32), 2)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the share of correct positions."""
+        return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of a proportion."""
+        return totals.share_error(self.value(totals))
+
+
+class CountsAtThresholds(BinaryMetric):
+    """True and false positives and negatives where a position is positive if its probability exceeds a threshold."""
+
+    summary: ClassVar[str] = "sum of w [y = 1 and p > t], and so on, for each threshold t"
+    source: ClassVar[str] = "keras.metrics.TruePositives, FalsePositives, TrueNegatives, FalseNegatives, Precision, Recall"
+
+    thresholds: tuple[float, ...] = (0.5,)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _sorted(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+        if not thresholds or not all(math.isfinite(t) for t in thresholds):
+            raise ValueError("expected at least one threshold, all of them numbers")
+        return tuple(sorted(set(thresholds)))
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Count labels by how many thresholds the probability exceeds."""
+        import tensorflow as tf
+
+        exceeded = tf.searchsorted(tf.constant(self.thresholds, tf.float64), predictions, side="left")
+        return {"exceeded": Count(2 * exceeded + labels, 2 * (len(self.thresholds) + 1))}
+
+    def value(self, totals: Totals) -> Table:
+        """Return one line per threshold; precision and recall are empty where they are 0/0."""
+        sums = totals.exact("exceeded").reshape(-1, 2)
+        number = int if totals["exceeded"].dtype.kind == "i" else float
+        lines = []
+        for i, threshold in enumerate(self.thresholds):
+            tn, fn = sums[: i + 1].sum(axis=0)
+            fp, tp = sums[i + 1 :].sum(axis=0)
+            shares = [float(tp / below) if below else None for below in (tp + fp, tp + fn)]
+            lines.append((threshold, *map(number, (tp, fp, tn, fn)), *shares))
+        return Table(("threshold", "tp", "fp", "tn", "fn", "precision", "recall"), tuple(lines))

@@ -1,0 +1,70 @@
+"""Metrics of how labels and predictions vary together. Exact: an offset common to all numbers changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.moments import PairMetric, Scatter, root, scatter
+
+__all__ = ["Concordance", "ExplainedVariance", "MeanBias", "Pearson"]
+
+
+class ExplainedVariance(PairMetric):
+    """Share of the labels' variance that the predictions explain, their mean error set aside."""
+
+    summary: ClassVar[str] = "1 - variance of (y - p) / variance of y, weighted"
+    source: ClassVar[str] = "sklearn.metrics.explained_variance_score"
+
+    def value(self, totals: Totals) -> float:
+        """Return 1 - (yy - 2 yp + pp) / yy, in fractions."""
+        found = Scatter.of(totals)
+        yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
+        return ratio(2 * found.yp - found.pp, yy, "all labels are equal")
+
+
+class Pearson(PairMetric):
+    """Linear correlation of label and prediction."""
+
+    summary: ClassVar[str] = "covariance of y and p / (standard deviation of y x standard deviation of p), weighted"
+    source: ClassVar[str] = "scipy.stats.pearsonr"
+
+    def value(self, totals: Totals) -> float:
+        """Return the root of yp^2 / (yy pp), with the sign of yp: one rounding at the end."""
+        yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
+        pp = scatter(totals.exact("prediction_square"), totals.exact("prediction"), totals, "predictions")
+        yp = Scatter.of(totals).yp
+        size = min(root(yp * yp / (yy * pp)), 1.0)  # the grid may take it past 1 in the last digit
+        return -size if yp < 0 else size
+
+
+class Concordance(PairMetric):
+    """Agreement of label and prediction: correlation, less for another mean or another spread."""
+
+    summary: ClassVar[str] = "2 cov(y, p) / (var y + var p + (mean y - mean p)^2), weighted, variances over the whole weight"
+    source: ClassVar[str] = "L. I.-K. Lin, Biometrics 45 (1989) 255; torchmetrics.ConcordanceCorrCoef divides by n - 1 instead"
+
+    def value(self, totals: Totals) -> float:
+        """Return the coefficient, in fractions."""
+        found = Scatter.of(totals)
+        spread = found.yy + found.pp
+        if not spread:
+            raise Undefined("all labels are equal, and so are all predictions")
+        return ratio(2 * found.yp, spread + totals.exact_weight * found.bias**2, "all labels and predictions are equal")
+
+
+class MeanBias(Metric):
+    """Mean of prediction minus label: by how much predictions are too high."""
+
+    inputs: ClassVar[Inputs] = Inputs.NUMBERS
+    summary: ClassVar[str] = "sum of w (p - y) / sum of w"
+    source: ClassVar[str] = "the mean bias error of forecasting"
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return both apart: their difference would be rounded."""
+        return {"label": Number(labels), "prediction": Number(predictions)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the mean difference."""
+        difference = totals.exact("prediction") - totals.exact("label")
+        return ratio(difference, totals.exact_weight, "the total weight is zero")
