@@ -69,6 +69,10 @@ class Step:
         """Begin again with another dataset of the same spec."""
         self._iterator = iter(dataset)
 
+    def restart(self, dataset: Any) -> None:
+        """Begin again with another dataset of the same spec."""
+        self._iterator = iter(dataset)
+
     def run(self) -> ChunkSums:
         """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more.
 
