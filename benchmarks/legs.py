@@ -43,7 +43,7 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     tf_setup.set_up(0, threads, job.seed)
     from harness.tf_feed import Feed
     from harness.tf_step import Step
-    from harness.tf_terms import BatchSums
+    from harness.tf_terms import Terms
 
     metrics = make(job.metrics)
     opened = open_data(job)
@@ -51,7 +51,7 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     chunks = list(opened.plan[index] for index in range(len(opened.plan)))
     dataset = feed.dataset(chunks)
-    step = Step(predictor(model, matched), BatchSums(metrics, bindings), dataset, job.batch_size)
+    step = Step(predictor(model, matched), Terms(metrics, bindings), dataset, job.batch_size, unpack=feed.unpack)
 
     def run() -> dict[str, float]:
         step.restart(dataset)

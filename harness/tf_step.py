@@ -42,9 +42,10 @@ class Step:
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
       terms: forms the terms of a batch.
-      dataset: of batches, see `Feed.dataset`; its spec fixes all shapes.
+      dataset: see `Feed.dataset`; its spec fixes all shapes.
       batch_size: examples a batch.
       grid: takes the same terms by slice and replicate; None where the job has neither.
+      unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class Step:
         dataset: Any,
         batch_size: int,
         grid: TFGrid | None = None,
+        unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._unpack = unpack or dict
         self._predict = predict
         self._terms = terms
         self._batch_size = batch_size
@@ -89,8 +92,8 @@ class Step:
     def _learn(self) -> None:
         """Trace one batch on its own, to learn the layout of the state and of the rows."""
 
-        def trace(batch: Mapping[str, Any]) -> Any:
-            terms, *_ = self._form(batch)
+        def trace(element: Mapping[str, Any]) -> Any:
+            terms, *_ = self._form(self._unpack(element))
             self.layout: Layout = terms.layout
             self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
@@ -108,7 +111,7 @@ class Step:
             batch = iterator.get_next_as_optional()
 
             def evaluate() -> tuple[Any, ...]:
-                found = batch.get_value()
+                found = self._unpack(batch.get_value())
                 sums, line, packed = self._batch(found)
                 kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
                 return ~found["last"], state + sums, number + 1, seen.write(number, line), *kept
