@@ -19,6 +19,7 @@ __all__ = ["Feed", "pad"]
 
 BLOCK_BATCHES = 16  # batches read on the host at a time: bounds memory where a chunk is a whole GZIP file
 BLOCK_EXAMPLES = 4096
+RUN_BATCHES = 32  # batches in memory that are described at a time
 
 
 class Feed:
@@ -58,20 +59,19 @@ class Feed:
         size = self._batch_size
 
         def describe() -> Iterator[dict[str, np.ndarray]]:
-            for chunk in chunks:
-                self.records_read += chunk.stop - chunk.start
-                first = np.arange(chunk.start, chunk.stop, size, dtype=np.int64)
-                yield {
-                    "first": first,
-                    "count": np.minimum(chunk.stop - first, size).astype(np.int32),
-                    "chunk": np.full(len(first), chunk.index, np.int64),
-                    "last": np.arange(len(first)) == len(first) - 1,
-                }
+            for run in _runs(chunks, size):
+                self.records_read += sum(chunk.stop - chunk.start for chunk in run)
+                lines = [
+                    (first, min(chunk.stop - first, size), chunk.index, first + size >= chunk.stop)
+                    for chunk in run
+                    for first in range(chunk.start, chunk.stop, size)
+                ]
+                yield {name: np.array(column) for name, column in zip(dtypes, zip(*lines, strict=True), strict=True)}
 
-        dtypes = {"first": tf.int64, "count": tf.int32, "chunk": tf.int64, "last": tf.bool}
+        dtypes = {"first": tf.int64, "count": tf.int64, "chunk": tf.int64, "last": tf.bool}
         signature = {name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()}
         rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=signature)
-        return rows.prefetch(2).flat_map(tf.data.Dataset.from_tensor_slices)
+        return rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
 
     def unpack(self, element: Mapping[str, Any]) -> Mapping[str, Any]:
         """Turn an element of the dataset into a batch, inside the compiled step.
@@ -81,7 +81,7 @@ class Feed:
         if self._tensors is None:
             return element
         size, tensors = self._batch_size, self._tensors
-        first, count = element["first"], element["count"]
+        first, count = element["first"], tf.cast(element["count"], tf.int32)
 
         def whole() -> list[Any]:
             # A slice along the first dimension is a view, not a copy, where its start is aligned.
@@ -164,6 +164,20 @@ def pad(tensor: Any, count: Any, size: int) -> Any:
 
     full = tf.cond(count < size, padded, lambda: tensor)
     return tf.ensure_shape(full, [size, *tensor.shape[1:]])
+
+
+def _runs(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
+    """Group chunks into runs of at least RUN_BATCHES batches: what a generator yields costs time however little it is."""
+    held: list[Chunk] = []
+    batches = 0
+    for chunk in chunks:
+        held.append(chunk)
+        batches += chunk.batches(size)
+        if batches >= RUN_BATCHES:
+            yield held
+            held, batches = [], 0
+    if held:
+        yield held
 
 
 def _batches(runs: Iterable[Records], size: int) -> Iterator[Records]:

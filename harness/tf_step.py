@@ -1,8 +1,9 @@
-"""The compiled loop: batches of a chunk -> state, all in the graph; returns to Python once per chunk."""
+"""The compiled loop: batches -> state, all in the graph; returns to Python at the end of a chunk, some times a second."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,16 @@ from harness.tf_terms import BatchTerms, Terms
 
 __all__ = ["ChunkSums", "Step", "canary"]
 
+# A call costs about a millisecond, whatever it does: chunks are evaluated together, up to so many, while they are short.
+# Which ones are together differs from run to run; their sum does not.
+CALL_S = 0.1
+CALL_CHUNKS = 128
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
 @dataclass(frozen=True)
 class ChunkSums:
-    """What one chunk adds.
+    """What the chunks of one call add.
 
     Attributes:
       state: int64 [layout.size].
@@ -37,7 +42,7 @@ class ChunkSums:
 
 
 class Step:
-    """Evaluates one chunk per call.
+    """Evaluates one chunk per call, or a few where they are short.
 
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
@@ -66,7 +71,10 @@ class Step:
         self._learn()
         if grid:
             grid.allocate()
-        self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator)
+        self._run = tf.function(self._loop, autograph=False).get_concrete_function(
+            self._iterator, tf.TensorSpec([], tf.int32)
+        )
+        self._chunks = 1  # to evaluate in one call
 
     def restart(self, dataset: Any) -> None:
         """Begin again with another dataset of the same spec."""
@@ -77,16 +85,22 @@ class Step:
         self._iterator = iter(dataset)
 
     def run(self) -> ChunkSums:
-        """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more.
+        """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
 
         Raises: JobError: there are more slices than the job allows.
         """
-        state, seen, *rows = self._run(self._iterator)
+        start = time.monotonic()
+        state, seen, *rows = self._run(self._iterator, tf.constant(self._chunks))
         found = ChunkSums(
             state.numpy(), seen.numpy(), {key: part.numpy() for key, part in zip(self.row_layouts, rows, strict=True)}
         )
         if self.grid:
             self.grid.settle(int(found.seen[:, 1].sum()))
+        elapsed_s = time.monotonic() - start
+        if elapsed_s < CALL_S / 2:
+            self._chunks = min(2 * self._chunks, CALL_CHUNKS)
+        elif elapsed_s > CALL_S:
+            self._chunks = max(self._chunks // 2, 1)
         return found
 
     def _learn(self) -> None:
@@ -103,21 +117,21 @@ class Step:
 
         tf.function(trace, autograph=False).get_concrete_function(self._iterator.element_spec)
 
-    def _loop(self, iterator: Any) -> tuple[Any, ...]:
-        def more(go_on: Any, *_: Any) -> Any:
-            return go_on
+    def _loop(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
+        def more(left: Any, *_: Any) -> Any:
+            return left > 0
 
-        def body(_: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
+        def body(left: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
             batch = iterator.get_next_as_optional()
 
             def evaluate() -> tuple[Any, ...]:
                 found = self._unpack(batch.get_value())
                 sums, line, packed = self._batch(found)
                 kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-                return ~found["last"], state + sums, number + 1, seen.write(number, line), *kept
+                return left - tf.cast(found["last"], tf.int32), state + sums, number + 1, seen.write(number, line), *kept
 
             def nothing() -> tuple[Any, ...]:
-                return tf.constant(False), state, number, seen, *rows
+                return tf.zeros_like(left), state, number, seen, *rows
 
             return tf.cond(batch.has_value(), evaluate, nothing)
 
@@ -126,7 +140,7 @@ class Step:
             specs = len(self.grid.slice_specs) if self.grid else 0
             widths = [2 + specs + width for width in self._row_widths]
             rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
-            start = (tf.constant(True), tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
+            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
         _, state, _, seen, *rows = tf.while_loop(more, body, start)
         return state, seen.stack(), *(array.concat() for array in rows)
 
