@@ -18,7 +18,7 @@ __all__ = ["ChunkStep", "Evaluation", "evaluate"]
 
 
 class Sums(Protocol):
-    """What one chunk adds; see `tf_step.ChunkSums`."""
+    """What the chunks of one call add; see `tf_step.ChunkSums`."""
 
     state: np.ndarray
     seen: np.ndarray
@@ -26,10 +26,10 @@ class Sums(Protocol):
 
 
 class ChunkStep(Protocol):
-    """Evaluates the chunk that comes next in the pipeline."""
+    """Evaluates what comes next in the pipeline: one chunk, or a few."""
 
     def run(self) -> Sums:
-        """Return what the chunk adds."""
+        """Return what they add; no batches where nothing is left."""
 
 
 @dataclass
@@ -52,13 +52,13 @@ class Evaluation:
         return cls(layout, certificate, np.zeros(layout.size, np.int64), threading.Lock(), keep=keep)
 
     def add(self, sums: Sums) -> None:
-        """Add a chunk; its cells are carried first, so the sum of many cannot overflow."""
+        """Add some chunks; their cells are carried first, so the sum of many cannot overflow."""
         with self.lock:
             self.state += self.layout.carry(sums.state)
             self.certificate.add(sums.seen)
             for key, part in sums.rows.items():
                 self.rows.setdefault(key, []).append(thin(part, self.keep.get(key, "all")))
-            self.chunks += 1
+            self.chunks += len(np.unique(sums.seen[:, 0]))
             self.batches += len(sums.seen)
             self.examples += int(sums.seen[:, 1].sum())
 
@@ -68,15 +68,18 @@ def evaluate(chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, p
 
     Args:
       chunks: this rank's share, as given to the pipeline.
-      step: evaluates one chunk a call.
+      step: evaluates a chunk or a few each call.
       evaluation: what is added to.
-      progress: called before each chunk.
+      progress: called before each call with the chunk that comes next, or the last one.
     Returns: the evaluation.
     """
-    for chunk in chunks:
-        progress(chunk)
-        evaluation.add(step.run())
-    # What the pipeline still holds was not asked for: counted, so that the certificate tells.
-    while len((rest := step.run()).seen):
-        evaluation.add(rest)
-    return evaluation
+    share = list(chunks)
+    done = 0
+    while True:
+        if share:
+            progress(share[min(done, len(share) - 1)])
+        # The pipeline says when it is empty: what it holds beyond the share is counted, so that the certificate tells.
+        if not len((sums := step.run()).seen):
+            return evaluation
+        evaluation.add(sums)
+        done += len(np.unique(sums.seen[:, 0]))

@@ -203,7 +203,8 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, context.threads)
     try:
-        step = Step(predict, Terms(context.metrics, bindings), feed.dataset(chunks), job.batch_size, grid)
+        terms = Terms(context.metrics, bindings)
+        step = Step(predict, terms, feed.dataset(chunks), job.batch_size, grid, unpack=feed.unpack)
         heartbeat.move()
         mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:

@@ -19,6 +19,7 @@ __all__ = ["Feed", "pad"]
 
 BLOCK_BATCHES = 16  # batches read on the host at a time: bounds memory where a chunk is a whole GZIP file
 BLOCK_EXAMPLES = 4096
+RUN_BATCHES = 32  # batches in memory that are described at a time
 
 
 class Feed:
@@ -38,10 +39,12 @@ class Feed:
         self._threads = threads
         self.error: BaseException | None = None  # what reading raised, before TensorFlow wrapped it
         self.records_read = 0
+        arrays = source.arrays
+        self._tensors = None if arrays is None else {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
 
     def dataset(self, chunks: Iterable[Chunk]) -> Any:
-        """Return a dataset of batches: ids int64 [B], count, chunk, last, features {name: [B, ...]}."""
-        built = self._from_memory(chunks) if self._source.arrays is not None else self._from_host(chunks)
+        """Return a dataset whose elements `unpack` turns into batches."""
+        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks)
         options = tf.data.Options()
         options.threading.private_threadpool_size = self._threads
         options.autotune.enabled = False
@@ -52,29 +55,45 @@ class Feed:
         return self._source.explain(start, stop, self._wanted)
 
     def _from_memory(self, chunks: Iterable[Chunk]) -> Any:
-        """Cut batches out of whole arrays in the graph; a full batch is a view, not a copy."""
-        arrays = self._source.arrays
-        assert arrays is not None
-        tensors = {name: tf.constant(arrays[name]) for name in (*self._wanted, ID)}
+        """Say where batches lie in the arrays; `unpack` cuts them out, so that no data goes through the pipeline."""
         size = self._batch_size
 
-        def describe() -> Iterator[tuple[int, int, int]]:
-            for chunk in chunks:
-                self.records_read += chunk.stop - chunk.start
-                yield chunk.index, chunk.start, chunk.stop
+        def describe() -> Iterator[dict[str, np.ndarray]]:
+            for run in _runs(chunks, size):
+                self.records_read += sum(chunk.stop - chunk.start for chunk in run)
+                lines = [
+                    (first, min(chunk.stop - first, size), chunk.index, first + size >= chunk.stop)
+                    for chunk in run
+                    for first in range(chunk.start, chunk.stop, size)
+                ]
+                yield {name: np.array(column) for name, column in zip(dtypes, zip(*lines, strict=True), strict=True)}
 
-        def batches(index: Any, start: Any, stop: Any) -> Any:
-            starts = tf.data.Dataset.range(start, stop, size)
-            return starts.map(lambda first: (index, first, tf.minimum(first + size, stop), first + size >= stop))
+        dtypes = {"first": tf.int64, "count": tf.int64, "chunk": tf.int64, "last": tf.bool}
+        signature = {name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()}
+        rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=signature)
+        return rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
 
-        def cut(index: Any, first: Any, stop: Any, last: Any) -> dict[str, Any]:
-            count = tf.cast(stop - first, tf.int32)
-            features = {name: pad(tensor[first:stop], count, size) for name, tensor in tensors.items()}
-            return {"ids": features.pop(ID), "count": count, "chunk": index, "last": last, "features": features}
+    def unpack(self, element: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Turn an element of the dataset into a batch, inside the compiled step.
 
-        spec = tf.TensorSpec([], tf.int64)
-        rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=(spec, spec, spec))
-        return rows.flat_map(batches).map(cut)
+        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}.
+        """
+        if self._tensors is None:
+            return element
+        size, tensors = self._batch_size, self._tensors
+        first, count = element["first"], tf.cast(element["count"], tf.int32)
+
+        def whole() -> list[Any]:
+            # A slice along the first dimension is a view, not a copy, where its start is aligned.
+            return [tf.ensure_shape(t[first : first + size], [size, *t.shape[1:]]) for t in tensors.values()]
+
+        def short() -> list[Any]:
+            return [pad(t[first : first + tf.cast(count, tf.int64)], count, size) for t in tensors.values()]
+
+        with tf.device("/CPU:0"):
+            cut = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))
+        ids = cut.pop(ID)
+        return {"ids": ids, "count": count, "chunk": element["chunk"], "last": element["last"], "features": cut}
 
     def _from_host(self, chunks: Iterable[Chunk]) -> Any:
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
@@ -145,6 +164,20 @@ def pad(tensor: Any, count: Any, size: int) -> Any:
 
     full = tf.cond(count < size, padded, lambda: tensor)
     return tf.ensure_shape(full, [size, *tensor.shape[1:]])
+
+
+def _runs(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
+    """Group chunks into runs of at least RUN_BATCHES batches: what a generator yields costs time however little it is."""
+    held: list[Chunk] = []
+    batches = 0
+    for chunk in chunks:
+        held.append(chunk)
+        batches += chunk.batches(size)
+        if batches >= RUN_BATCHES:
+            yield held
+            held, batches = [], 0
+    if held:
+        yield held
 
 
 def _batches(runs: Iterable[Records], size: int) -> Iterator[Records]:

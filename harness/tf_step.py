@@ -1,8 +1,9 @@
-"""The compiled loop: batches of a chunk -> state, all in the graph; returns to Python once per chunk."""
+"""The compiled loop: batches -> state, all in the graph; returns to Python at the end of a chunk, some times a second."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,16 @@ from harness.tf_terms import BatchTerms, Terms
 
 __all__ = ["ChunkSums", "Step", "canary"]
 
+# A call costs about a millisecond, whatever it does: chunks are evaluated together, up to so many, while they are short.
+# Which ones are together differs from run to run; their sum does not.
+CALL_S = 0.1
+CALL_CHUNKS = 128
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
 @dataclass(frozen=True)
 class ChunkSums:
-    """What one chunk adds.
+    """What the chunks of one call add.
 
     Attributes:
       state: int64 [layout.size].
@@ -38,14 +43,15 @@ class ChunkSums:
 
 
 class Step:
-    """Evaluates one chunk per call.
+    """Evaluates one chunk per call, or a few where they are short.
 
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
       terms: forms the terms of a batch.
-      dataset: of batches, see `Feed.dataset`; its spec fixes all shapes.
+      dataset: see `Feed.dataset`; its spec fixes all shapes.
       batch_size: examples a batch.
       grid: takes the same terms by slice and replicate; None where the job has neither.
+      unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
     """
 
     def __init__(
@@ -55,7 +61,9 @@ class Step:
         dataset: Any,
         batch_size: int,
         grid: TFGrid | None = None,
+        unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._unpack = unpack or dict
         self._predict = predict
         self._terms = terms
         self._batch_size = batch_size
@@ -64,18 +72,20 @@ class Step:
         self._learn()
         if grid:
             grid.allocate()
-        self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator)
+        self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
+        self._chunks = 1  # to evaluate in one call
 
     def restart(self, dataset: Any) -> None:
         """Begin again with another dataset of the same spec."""
         self._iterator = iter(dataset)
 
     def run(self) -> ChunkSums:
-        """Evaluate up to the end of the chunk that comes next; nothing is left where there is no more.
+        """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
 
         Raises: JobError: there are more slices than the job allows.
         """
-        state, seen, *rows = self._run(self._iterator)
+        start = time.monotonic()
+        state, seen, *rows = self._run(self._iterator, tf.constant(self._chunks))
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
@@ -83,13 +93,18 @@ class Step:
         )
         if self.grid:
             self.grid.settle(int(found.seen[:, 1].sum()))
+        elapsed_s = time.monotonic() - start
+        if elapsed_s < CALL_S / 2:
+            self._chunks = min(2 * self._chunks, CALL_CHUNKS)
+        elif elapsed_s > CALL_S:
+            self._chunks = max(self._chunks // 2, 1)
         return found
 
     def _learn(self) -> None:
         """Trace one batch on its own, to learn the layout of the state and of the rows."""
 
-        def trace(batch: Mapping[str, Any]) -> Any:
-            terms, *_ = self._form(batch)
+        def trace(element: Mapping[str, Any]) -> Any:
+            terms, *_ = self._form(self._unpack(element))
             self.layout: Layout = terms.layout
             self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
@@ -99,21 +114,21 @@ class Step:
 
         tf.function(trace, autograph=False).get_concrete_function(self._iterator.element_spec)
 
-    def _loop(self, iterator: Any) -> tuple[Any, ...]:
-        def more(go_on: Any, *_: Any) -> Any:
-            return go_on
+    def _loop(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
+        def more(left: Any, *_: Any) -> Any:
+            return left > 0
 
-        def body(_: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
+        def body(left: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
             batch = iterator.get_next_as_optional()
 
             def evaluate() -> tuple[Any, ...]:
-                found = batch.get_value()
+                found = self._unpack(batch.get_value())
                 sums, line, packed = self._batch(found)
                 kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-                return ~found["last"], state + sums, number + 1, seen.write(number, line), *kept
+                return left - tf.cast(found["last"], tf.int32), state + sums, number + 1, seen.write(number, line), *kept
 
             def nothing() -> tuple[Any, ...]:
-                return tf.constant(False), state, number, seen, *rows
+                return tf.zeros_like(left), state, number, seen, *rows
 
             return tf.cond(batch.has_value(), evaluate, nothing)
 
@@ -122,7 +137,7 @@ class Step:
             specs = len(self.grid.slice_specs) if self.grid else 0
             widths = [1 + specs + width for width in self._row_widths]
             rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
-            start = (tf.constant(True), tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
+            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
         _, state, _, seen, *rows = tf.while_loop(more, body, start)
         return state, seen.stack(), *(array.concat() for array in rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal, getcontext
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -207,7 +208,7 @@ def _calibration(confidence: np.ndarray, hit: np.ndarray, bins: int, w: np.ndarr
     """Expected and maximum error by its definition, bin by bin."""
     edges = np.linspace(0, 1, bins + 1)
     expected, maximum = 0.0, 0.0
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         inside = (confidence > low) & (confidence <= high) | (confidence == 0) & (i == 0)
         if inside.any():
             gap = abs(np.average(hit[inside], weights=w[inside]) - np.average(confidence[inside], weights=w[inside]))

@@ -1,0 +1,91 @@
+"""What is measured: models with data in memory. Writes each case as files once; the legs load them from there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CASES", "CLASSES", "METRICS", "Case", "write"]
+
+CLASSES = 10
+SEED = 20
+METRICS: list[Any] = [
+    "accuracy", {"top_k": {"k": 3}}, "cross_entropy", "precision", "recall", "f_beta", "confusion_matrix",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model with its data: input shape of an example, batch size, number of examples."""
+
+    name: str
+    shape: tuple[int, ...]
+    batch_size: int
+    examples: int
+
+    def files(self, folder: Path) -> tuple[Path, Path, Path]:
+        """Return where the SavedModel, the .keras file and the data lie."""
+        return folder / self.name / "model", folder / self.name / "model.keras", folder / self.name / "data.npz"
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("dense-64-128-10", (64,), 256, 1600 * 256),
+        Case("dense-784-512-10", (784,), 256, 320 * 256),
+        Case("convnet", (28, 28, 1), 128, 160 * 128),
+    )
+}
+
+
+def write(case: Case, folder: Path) -> None:
+    """Write model and data of a case; does nothing where they are there already.
+
+    The labels follow the model's own predictions for two thirds of the examples, so that every metric is defined.
+    """
+    saved, keras_file, data = case.files(folder)
+    mark = folder / case.name / "case.json"
+    described = json.dumps({"shape": case.shape, "examples": case.examples, "seed": SEED, "balanced": True})
+    if mark.exists() and mark.read_text() == described:
+        return
+    import keras
+
+    data.parent.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(SEED)
+    model = _model(case)
+    random = np.random.default_rng(SEED)
+    _balance(model, random.normal(size=(1024, *case.shape)).astype(np.float32))
+    model.save(keras_file)
+    model.export(saved, verbose=False)
+    image = random.normal(size=(case.examples, *case.shape)).astype(np.float32)
+    guessed = model.predict(image, batch_size=1024, verbose=0).argmax(axis=1)
+    label = np.where(random.random(case.examples) < 2 / 3, guessed, random.integers(0, CLASSES, case.examples))
+    np.savez(data, image=image, label=label.astype(np.int32))
+    mark.write_text(described)
+
+
+def _balance(model: Any, image: np.ndarray) -> None:
+    """Move the last bias so that an untrained model predicts every class."""
+    kernel, bias = model.layers[-1].get_weights()
+    mean_logits = np.log(model.predict(image, verbose=0)).mean(axis=0)
+    model.layers[-1].set_weights([kernel, bias - mean_logits])
+
+
+def _model(case: Case) -> Any:
+    import keras
+    from keras import layers
+
+    image = keras.Input(case.shape, name="image")
+    if case.name == "convnet":
+        x = layers.Conv2D(32, 3, activation="relu")(image)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Conv2D(64, 3, activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Flatten()(x)
+    else:
+        x = layers.Dense(int(case.name.split("-")[2]), activation="relu")(image)
+    return keras.Model(image, layers.Dense(CLASSES, activation="softmax", name="probabilities")(x), name="model")

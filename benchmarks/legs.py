@@ -1,0 +1,161 @@
+"""The legs of the loop benchmark: the same examples, model, batch size and metrics through the harness and its peers.
+
+Each leg is built in a process of its own, because threads and op determinism are global to TensorFlow. A leg is a
+function that makes one pass over all examples and returns its results by metric (none for the bare loops).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import CLASSES, METRICS, Case
+
+__all__ = ["LEGS"]
+
+Pass = Callable[[], dict[str, float]]
+
+
+def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
+    """One rank, through the harness's own parts; every pass starts a new pipeline."""
+    from harness import tf_setup
+    from harness.certificate import Certificate
+    from harness.evaluate import Evaluation, evaluate
+    from harness.job import Job
+    from harness.metrics import make
+    from harness.prepare import open_data, predictor, prepare_model
+    from harness.state import results
+
+    saved, _, data = case.files(folder)
+    job = Job.from_dict(
+        {
+            "model": str(saved),
+            "data": {"files": str(data), "inputs": {"image": "image"}, "label": "label"},
+            "metrics": METRICS,
+            "batch_size": case.batch_size,
+        }
+    )
+    tf_setup.import_tensorflow()
+    tf_setup.set_up(0, threads, job.seed)
+    from harness.tf_feed import Feed
+    from harness.tf_step import Step
+    from harness.tf_terms import Terms
+
+    metrics = make(job.metrics)
+    opened = open_data(job)
+    model, bindings, matched = prepare_model(job, metrics, opened)
+    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
+    chunks = list(opened.plan[index] for index in range(len(opened.plan)))
+    dataset = feed.dataset(chunks)
+    step = Step(predictor(model, matched), Terms(metrics, bindings), dataset, job.batch_size, unpack=feed.unpack)
+
+    def run() -> dict[str, float]:
+        step.restart(dataset)
+        evaluation = Evaluation.empty(step.layout, Certificate(opened.plan))
+        evaluate(chunks, step, evaluation, lambda chunk: None)
+        evaluation.certificate.expect(chunks)
+        if problems := evaluation.certificate.problems():
+            raise RuntimeError("\n".join(problems))
+        values = results(step.layout, evaluation.state, metrics, bindings, None)
+        return {key: found.value for key, found in values.items() if isinstance(found.value, float)}
+
+    return run
+
+
+def bare_leg(case: Case, folder: Path, threads: int, *, xla: bool) -> Pass:
+    """The limit: a forward pass over whole batches that were cut before, in one compiled loop; no metrics at all.
+
+    The outputs are consumed by a sum, so that nothing of the forward pass can be left out.
+    """
+    import tensorflow as tf
+
+    _threads(threads)
+    model, image, _ = _load(case, folder)
+    batches = len(image) // case.batch_size
+    dataset = tf.data.Dataset.from_tensor_slices(image.reshape(batches, case.batch_size, *case.shape)).prefetch(4)
+    forward = tf.function(lambda batch: tf.reduce_sum(model(batch, training=False)), autograph=False, jit_compile=xla)
+
+    @tf.function(autograph=False)
+    def loop(iterator: Any) -> Any:
+        def body(number: Any, total: Any) -> Any:
+            return number + 1, total + forward(iterator.get_next())
+
+        return tf.while_loop(lambda number, _: number < batches, body, (0, 0.0))[1]
+
+    def run() -> dict[str, float]:
+        loop(iter(dataset)).numpy()
+        return {}
+
+    return run
+
+
+def keras_leg(case: Case, folder: Path, threads: int, *, steps: int = 1, lean: bool = False) -> Pass:
+    """`keras.Model.evaluate` with the same metrics, on batches that were cut before; Keras decides on XLA by itself.
+
+    Keras counts in float32. The loss is the cross-entropy. Keras has no macro average of precision and recall, nor a
+    confusion matrix: they are Keras metrics written for this; with `lean` the one matrix serves all three averages.
+    """
+    import keras
+    import tensorflow as tf
+
+    from benchmarks import keras_metrics as own
+
+    _threads(threads)
+    model, image, label = _load(case, folder)
+    shaped = image.reshape(-1, case.batch_size, *case.shape), label.reshape(-1, case.batch_size)
+    dataset = tf.data.Dataset.from_tensor_slices(shaped).prefetch(4)
+    matrix = own.ConfusionMatrix(CLASSES, name="confusion_matrix")
+    metrics = [
+        keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+        keras.metrics.SparseTopKCategoricalAccuracy(3, name="top_k"),
+        matrix,
+    ]
+    if not lean:
+        metrics += [
+            own.Precision(CLASSES, name="precision"),
+            own.Recall(CLASSES, name="recall"),
+            own.FScore(CLASSES, name="f_beta"),
+        ]
+    model.compile(loss="sparse_categorical_crossentropy", metrics=metrics, steps_per_execution=steps)
+
+    def run() -> dict[str, float]:
+        found = model.evaluate(dataset, verbose=0, return_dict=True)
+        shares = own.shares(np.asarray(matrix.table)) if lean else {n: found[n] for n in ("precision", "recall", "f_beta")}
+        return {
+            "accuracy": float(found["accuracy"]),
+            "top_k": float(found["top_k"]),
+            "cross_entropy": float(found["loss"]),
+            **{name: float(value) for name, value in shares.items()},
+        }
+
+    return run
+
+
+def _threads(threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+
+
+def _load(case: Case, folder: Path) -> tuple[Any, np.ndarray, np.ndarray]:
+    import keras
+
+    _, keras_file, data = case.files(folder)
+    with np.load(data) as archive:
+        image, label = archive["image"], archive["label"]
+    return keras.saving.load_model(keras_file, compile=False), image, label
+
+
+LEGS: dict[str, Callable[[Case, Path, int], Pass]] = {
+    "harness": harness_leg,
+    "bare": partial(bare_leg, xla=False),
+    "bare-xla": partial(bare_leg, xla=True),
+    "keras": keras_leg,
+    "keras-lean": partial(keras_leg, lean=True),
+    "keras-steps32": partial(keras_leg, steps=32),
+}

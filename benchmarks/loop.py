@@ -1,0 +1,114 @@
+"""The loop benchmark: legs take turns, A B C A B C, in one run; every raw value is kept, ratios are formed within a round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.worker import Worker
+
+__all__ = ["Measured", "measure", "table"]
+
+TOLERANCE = 1e-4  # Keras sums in float32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Raw seconds of each pass by leg: `warmups` first, then one value per round; results by leg and metric.
+
+    Processor seconds are kept beside: on a machine that others use too they say what the wall clock cannot.
+    """
+
+    case: Case
+    warmups: Mapping[str, Sequence[float]]
+    seconds: Mapping[str, Sequence[float]]
+    cpu_seconds: Mapping[str, Sequence[float]]
+    results: Mapping[str, Mapping[str, float]]
+
+    def rate(self, leg: str) -> float:
+        """Return the median of examples per second."""
+        return self.case.examples / statistics.median(self.seconds[leg])
+
+    def spread(self, leg: str) -> float:
+        """Return the distance between the quartiles over the median."""
+        low, middle, high = statistics.quantiles(self.seconds[leg], n=4)
+        return (high - low) / middle
+
+    def ratio(self, leg: str, other: str) -> float:
+        """Return the median, over rounds, of how many times as fast `leg` is as `other`."""
+        pairs = zip(self.seconds[other], self.seconds[leg], strict=True)
+        return statistics.median(theirs / ours for theirs, ours in pairs)
+
+    def cpu_ratio(self, leg: str, other: str) -> float:
+        """Return the same in processor time."""
+        pairs = zip(self.cpu_seconds[other], self.cpu_seconds[leg], strict=True)
+        return statistics.median(theirs / ours for theirs, ours in pairs)
+
+    @property
+    def limit(self) -> str:
+        """The faster of the bare loops."""
+        return min((leg for leg in self.seconds if leg.startswith("bare")), key=lambda leg: statistics.median(self.seconds[leg]))
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        against = [self.limit, *(leg for leg in self.seconds if leg.startswith("keras"))]
+        return {
+            **asdict(self),
+            "limit": self.limit,
+            "examples_per_s": {leg: self.rate(leg) for leg in self.seconds},
+            "spread": {leg: self.spread(leg) for leg in self.seconds},
+            "harness_over": {leg: self.ratio("harness", leg) for leg in against},
+            "harness_over_cpu": {leg: self.cpu_ratio("harness", leg) for leg in against},
+        }
+
+
+def measure(case: Case, legs: Sequence[str], folder: Path, *, rounds: int, warmups: int, threads: int) -> Measured:
+    """Measure a case.
+
+    Raises: RuntimeError: a leg failed, or legs report unlike results.
+    """
+    workers = [Worker(leg, case, folder, threads) for leg in legs]
+    before: dict[str, list[float]] = {leg: [] for leg in legs}
+    seconds: dict[str, list[float]] = {leg: [] for leg in legs}
+    cpu: dict[str, list[float]] = {leg: [] for leg in legs}
+    found: dict[str, Mapping[str, float]] = {}
+    try:
+        for number in range(warmups + rounds):
+            # Every other round backwards, so that no leg always follows the same one.
+            for worker in workers if number % 2 == 0 else workers[::-1]:
+                elapsed_s, worker_cpu_s, found[worker.leg] = worker.measure()
+                (before if number < warmups else seconds)[worker.leg].append(elapsed_s)
+                if number >= warmups:
+                    cpu[worker.leg].append(worker_cpu_s)
+    finally:
+        for worker in workers:
+            worker.close()
+    _compare(found)
+    return Measured(case, before, seconds, cpu, found)
+
+
+def table(measured: Measured) -> str:
+    """Write rates, spreads and ratios as lines of a Markdown table."""
+    limit = measured.limit
+    lines = [
+        f"| {measured.case.name} | examples/s | spread | harness / leg | in processor time |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for leg in measured.seconds:
+        ratio = " | " if leg == "harness" else f"{measured.ratio('harness', leg):.3f} | {measured.cpu_ratio('harness', leg):.3f}"
+        name = f"{leg} (limit)" if leg == limit else leg
+        lines.append(f"| {name} | {measured.rate(leg):,.0f} | {measured.spread(leg):.1%} | {ratio} |")
+    return "\n".join(lines)
+
+
+def _compare(found: Mapping[str, Mapping[str, float]]) -> None:
+    """Make sure that all legs report the same before any speed is."""
+    own = found.get("harness", {})
+    for leg, results in found.items():
+        for name in own.keys() & results.keys():
+            if not abs(own[name] - results[name]) <= TOLERANCE:  # NaN does not pass
+                raise RuntimeError(f"{name}: the harness reports {own[name]}, {leg} reports {results[name]}")
