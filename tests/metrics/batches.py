@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from harness.job import MetricSpec
 from harness.metrics import make
-from harness.state import Layout, Result, results
+from harness.state import Layout, Result, result
 from harness.tf_terms import Terms
 
 
@@ -42,7 +42,7 @@ def result_of(
         sums = found.sums().numpy()
         state = sums if state is None else state + sums
     assert isinstance(layout, Layout) and state is not None
-    return results(layout, layout.carry(state), metrics, bindings, names)["it"]
+    return result(layout, layout.carry(state), "it", metrics["it"], bindings["it"], names)
 
 
 def value_of(metric: str, labels: Any, predictions: Any, weights: Any = None, /, **options: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from harness import state as state_
 from harness.job import MetricSpec
 from harness.metrics import make
-from harness.state import Result, results
+from harness.state import Result
 from harness.tf_terms import Terms
 
 BATCH = 208
@@ -36,8 +37,8 @@ def result(name: str, labels: Any, predictions: Any, *, weights: Any = None, fea
         batch = {key: tf.constant(array[index]) for key, array in arrays.items()}
         found = terms(batch, {"output": batch.pop("output")}, tf.range(BATCH) < stop - start)
         state = state + found.sums().numpy()
-    (only,) = results(found.layout, state, metrics, bindings, None).values()
-    return only
+    ((key, metric),) = metrics.items()
+    return state_.result(found.layout, state, key, metric, bindings[key], None)
 
 
 def value(name: str, labels: Any, predictions: Any, **more: Any) -> Any:
