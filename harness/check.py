@@ -40,7 +40,7 @@ def check(job: Job, console: Console | None = None) -> int:
     Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
     """
     console = console or console_for(1)
-    metrics = make(job.metrics)
+    metrics = make(job.metrics, job.folder)
     try:
         opened = open_data(job)
         _show_data(console, job, opened)

@@ -88,12 +88,23 @@ class MetricSpec(_Spec):
             return {"name": raw}
         if isinstance(raw, Mapping) and len(raw) == 1 and "name" not in raw:
             ((name, options),) = raw.items()
+            if name == "python":
+                return cls._own(options)
             if not isinstance(options, Mapping | None):
                 raise ValueError(f"the options of {name} must be keys and values, found {options!r}")
             return {"name": name, "options": dict(options or {})}
         if isinstance(raw, Mapping) and set(raw) <= {"name", "options"}:
             return raw
         raise ValueError(f"a metric is a name, or one name with its options, found {raw!r}")
+
+    @staticmethod
+    def _own(raw: Any) -> dict[str, Any]:
+        """Read `python: module:Class`, or `python: {metric: module:Class, option: value}`."""
+        options = {"metric": raw} if isinstance(raw, str) else dict(raw) if isinstance(raw, Mapping) else {}
+        name = options.pop("metric", None)
+        if not isinstance(name, str) or ":" not in name:
+            raise ValueError(f"python: expected package.module:Class, or metric: package.module:Class and options, found {raw!r}")
+        return {"name": name, "options": options}
 
 
 class SliceFeature(_Spec):
@@ -211,6 +222,11 @@ class Job(_Spec):
         job._folder = Path(folder)
         job._name = name
         return job
+
+    @property
+    def folder(self) -> Path:
+        """Where the job file lies."""
+        return self._folder
 
     @property
     def name(self) -> str:

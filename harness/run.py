@@ -98,7 +98,7 @@ def run(job: Job, options: Options, world: World) -> int:
     Raises: HarnessError: what went wrong. A failure while ranks work ends all of them at once.
     """
     timer = Timer()
-    metrics = make(job.metrics)
+    metrics = make(job.metrics, job.folder)
     folder = RunFolder((options.output or job.output_folder).absolute())
     with timer.phase("import"):
         tf_setup.import_tensorflow()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import JobError, nearest
+from harness.imports import load_object
 from harness.job import MetricSpec
 from harness.metrics.contract import Metric
 
@@ -124,11 +126,19 @@ METRICS = {
 }
 
 
-def load(name: str) -> type[Metric]:
-    """Return the class of a metric.
+def load(name: str, folder: Path = Path(".")) -> type[Metric]:
+    """Return the class of a metric: of the registry, or package.module:Class of the user's own.
 
-    Raises: JobError: there is no metric of that name.
+    Args:
+      name: as in the job.
+      folder: where the user's own modules are looked for first.
+    Raises: JobError: there is no metric of that name, or it is no metric.
     """
+    if ":" in name:
+        own = load_object(name, folder, "metrics: python")
+        if not (isinstance(own, type) and issubclass(own, Metric)):
+            raise JobError(f"metrics: python: {name} is no metric: expected a subclass of harness.metrics.contract.Metric")
+        return own
     if name not in METRICS:
         raise JobError(f"unknown metric '{name}': {nearest(name, METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
@@ -136,7 +146,7 @@ def load(name: str) -> type[Metric]:
     return found
 
 
-def make(specs: Sequence[MetricSpec]) -> dict[str, Metric]:
+def make(specs: Sequence[MetricSpec], folder: Path = Path(".")) -> dict[str, Metric]:
     """Build the metrics of a job, by the key under which each is reported.
 
     The key is the option `name` where it is given, else the metric's name, with its options where a job has several.
@@ -149,8 +159,9 @@ def make(specs: Sequence[MetricSpec]) -> dict[str, Metric]:
     names = [spec.name for spec in specs]
     metrics: dict[str, Metric] = {}
     for spec in specs:
-        metric = _build(spec)
-        key = metric.name or (spec.name if names.count(spec.name) == 1 else _key(spec.name, spec.options))
+        metric = _build(spec, folder)
+        short = spec.name.rpartition(":")[2]
+        key = metric.name or (short if names.count(spec.name) == 1 else _key(short, spec.options))
         if key in metrics:
             raise JobError(f"two metrics are reported as '{key}': give one another name, {{{spec.name}: {{name: ...}}}}")
         metrics[key] = metric
@@ -162,8 +173,8 @@ def _key(name: str, options: dict[str, Any]) -> str:
     return f"{name}({text})" if text else name
 
 
-def _build(spec: MetricSpec) -> Metric:
-    kind = load(spec.name)
+def _build(spec: MetricSpec, folder: Path) -> Metric:
+    kind = load(spec.name, folder)
     try:
         return kind(**spec.options)
     except ValidationError as exc:
