@@ -19,9 +19,10 @@ __all__ = ["end_all", "report_failure", "say", "tell_launcher", "translate"]
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
-def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int = 1) -> None:
-    """Say what failed: on stderr, in the run folder, and to the launcher."""
-    say(comm, message)
+def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int = 1, *, said: bool = False) -> None:
+    """Say what failed: on stderr (unless it was said there), in the run folder, and to the launcher."""
+    if not said:
+        say(comm, message)
     if folder.record_failure(message, rank=comm.rank, host=comm.host):
         with contextlib.suppress(HarnessError):
             folder.set_status("failed", exit_code, rank=comm.rank)
@@ -72,8 +73,7 @@ def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
     """Say what failed and end every rank; returns only where this rank is alone."""
     if isinstance(exc, CommError) and folder.failure_json.exists():
         comm.abort(OtherRankFailed.exit_code)  # another rank is gone, and has said why
-    if not exc.reported:
-        report_failure(comm, folder, str(exc), exc.exit_code)
-        exc.reported = True
+    report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)
+    exc.reported = True
     if comm.size > 1:
         comm.abort(exc.exit_code)

@@ -105,7 +105,9 @@ class RunFolder:
         if known:
             held = read_json(self.job_json) or {}
             other = [name for name, value in digests.items() if held.get(name) != value]
-            if other:
+            # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
+            failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
+            if other and not failed:
                 raise RunFolderError(
                     f"{self.path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} "
                     "from this one's; choose another folder with -o, or remove that one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", OMPI_MCA_mpi_yield_when_idle="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
 )
-LAUNCH_LIMIT_S = 120
+LIMIT_S = 240  # a bound, not a measure: a launch takes a few seconds on an idle machine
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | None = None) -> Done:
-    """Run a process of its own to its end."""
+    """Run a process of its own to its end; where it does not come to one, end it and all it has started."""
     begun = time.monotonic()
-    done = subprocess.run(
-        [str(word) for word in argv], cwd=cwd, env={**os.environ, **(environ or {})}, capture_output=True, check=False,
-        timeout=LAUNCH_LIMIT_S, stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(
+        [str(word) for word in argv], cwd=cwd, env={**os.environ, **(environ or {})}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
-    return Done(
-        done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), time.monotonic() - begun
-    )
+    try:
+        out, err = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)  # a launcher ends its ranks, then
+        out, err = process.communicate(timeout=30)
+        text = (out + err).decode(errors="replace")
+        pytest.fail(f"{' '.join(map(str, argv))} had not ended after {LIMIT_S} s:\n{text}")
+    seconds = time.monotonic() - begun
+    return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), seconds)
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,17 @@ def test_another_jobs_folder_is_refused(folder, changed, message):
     assert folder.job_json.read_text() == before
 
 
+def test_a_folder_of_another_job_that_failed_without_results_is_taken_over(folder):
+    folder.claim(DIGESTS)
+    folder.set_status("failed", 2)
+    assert folder.claim({**DIGESTS, "model": "mended"}) is False
+    assert json.loads(folder.job_json.read_text())["model"] == "mended"
+    folder.metrics_json.write_text("{}")
+    folder.set_status("failed", 2)
+    with pytest.raises(RunFolderError, match="its model differs"):
+        folder.claim(DIGESTS)
+
+
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(RunFolderError, match="not a run folder, and not empty; choose another with -o"):

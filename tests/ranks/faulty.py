@@ -1,20 +1,13 @@
-"""The real command line with one fault planted: `faulty.py FAULT evaluate JOB.yaml ...`, started by horovodrun like harness itself.
-
-FAULT is what:where; where is an example id, for `raise`, `kill` and `hang` the rank that fails as well.
-"""
+"""Faults, planted in the reader of TFRecord files: what:where, where is the id of the example at which it happens."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
-
-BATCH = 16
-
 
 def drop_batch(read: Any, at: int) -> Any:
     """Leave out the batch that holds an example."""
@@ -79,18 +72,12 @@ def fail(read: Any, at: int, how: str) -> Any:
     return faulty
 
 
-def main() -> None:
-    what, _, where = sys.argv[1].partition(":")
-    from harness import cli
+def plant(fault: str) -> None:
+    """Put a fault into this process."""
     from harness.data.tfrecord import TFRecordSource
 
-    plant = {"drop": drop_batch, "double": double_batch, "shift": shift, "swap": swap}
+    what, _, where = fault.partition(":")
+    kinds = {"drop": drop_batch, "double": double_batch, "shift": shift, "swap": swap}
     read = TFRecordSource.read
-    faulty = plant[what](read, int(where)) if what in plant else fail(read, int(where), what)
+    faulty = kinds[what](read, int(where)) if what in kinds else fail(read, int(where), what)
     TFRecordSource.read = faulty  # type: ignore[method-assign]
-    sys.argv = ["harness", *sys.argv[2:]]
-    cli.main(sys.argv[1:])
-
-
-if __name__ == "__main__":
-    main()

@@ -48,7 +48,7 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
     heads, keras = str(world.folder / "heads"), str(world.folder / "classifier.keras")
     return {
         "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS),
-        "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS, chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
+        "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS[:2] + METRICS[-2:], chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
         "keras": world.job(folder / "keras.yaml", model=keras, chunk_size=None),
     }  # fmt: skip
 
@@ -103,7 +103,9 @@ def counters_add_up(folder: Path, size: int) -> None:
 
 def test_the_same_examples_in_another_format_give_the_same_metrics(alone):
     documents = {name: json.loads((folder / "metrics.json").read_text()) for name, folder in alone.items()}
-    assert documents["records"]["metrics"] == documents["memory"]["metrics"]
+    memory = documents["memory"]["metrics"]
+    assert set(memory) == {"accuracy", "weighted_accuracy", "weighted_r2", "mean"}
+    assert {key: documents["records"]["metrics"][key] for key in memory} == memory
     assert documents["records"]["digests"] != documents["memory"]["digests"]
     assert documents["records"]["metrics"]["accuracy"]["value"] == documents["keras"]["metrics"]["accuracy"]["value"]
 

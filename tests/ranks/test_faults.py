@@ -1,0 +1,156 @@
+"""Ranks that fail, and work that is not done once: the job ends, says who, and leaves no result. Faults: see faulty.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import made
+from tests.conftest import LIMIT_S, ROOT, start
+
+pytestmark = pytest.mark.ranks
+
+PLANTED = {"PYTHONPATH": f"{ROOT / 'tests' / 'ranks' / 'planted'}{os.pathsep}{os.environ['PYTHONPATH']}"}
+# Of two ranks, rank 1 reads example 130, in chunk 4 of the four files that can be cut: 77, 0, 1 and 75 examples.
+AT = 130
+WHERE = "e.tfrecord, records 50..75"
+
+
+@pytest.fixture
+def job(world, tmp_path) -> Path:
+    names = [name for name, _, compress in made.FILES if not compress]
+    return world.job(tmp_path / "job.yaml", data={"files": [str(world.folder / name) for name in names]}, output="run")
+
+
+def launch(job: Path, fault: str | None, *words: str, comm: str = "mpi"):
+    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", job, *words]
+    return start(argv, job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault} if fault else {})
+
+
+def no_result(job: Path) -> None:
+    assert not (job.parent / "run" / "metrics.json").exists()
+    assert not (job.parent / "run" / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "fault, what",
+    [
+        (f"drop:{AT}", "is incomplete: 9 of 25 examples were counted"),
+        (f"double:{AT}", "was counted more than once: 41 examples for 25"),
+        (f"swap:{AT}", "has 25 examples, but not the planned ones: their id hash differs"),
+        ("shift:100", "has 32 examples, but not the planned ones: their id hash differs"),
+    ],
+)
+def test_the_certificate_sees_work_that_was_not_done_once(job, fault, what):
+    done = start(["harness", "evaluate", job], job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault, "HARNESS_THREADS": "1"})
+    assert done.code == 1, done.text
+    assert "INVALID, no result was written" in done.err
+    chunk = "chunk 3 (" if fault.startswith("shift") else "chunk 4 ("
+    assert chunk in done.err and what in done.err
+    no_result(job)
+    run = json.loads((job.parent / "run" / "run.json").read_text())
+    assert run["certificate"]["valid"] is False and any(what in line for line in run["certificate"]["problems"])
+    assert json.loads((job.parent / "run" / "status.json").read_text())["exit_code"] == 1
+
+
+def test_the_certificate_sees_it_over_ranks_too(job):
+    done = launch(job, "shift:100", comm="gloo")
+    assert done.code == 1, done.text
+    assert "rank 0 on " in done.err and "INVALID, no result was written" in done.err and "chunk 3 (" in done.err
+    assert done.err.count("harness: error: ") == 1
+    no_result(job)
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_a_rank_that_raises(job, comm):
+    done = launch(job, f"raise:{AT}", comm=comm)
+    assert done.code == 1, done.text
+    assert done.err.count("harness: error: ") == 1, done.err
+    assert "rank 1 on " in done.err and WHERE in done.err and "RuntimeError: planted by the test" in done.err
+    assert "Traceback" not in done.text and "MPI_ABORT" not in done.text and "<stderr>" not in done.text
+    no_result(job)
+    failure = json.loads((job.parent / "run" / "failure.json").read_text())
+    assert failure["rank"] == 1 and WHERE in failure["message"]
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_a_rank_that_is_killed(job, comm):
+    done = launch(job, f"kill:{AT}", comm=comm)
+    assert done.code == 1, done.text
+    assert "rank 1" in done.err and "was killed by signal 9 (SIGKILL)" in done.err
+    assert "Traceback" not in done.text
+    no_result(job)
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_a_rank_that_hangs(job, comm):
+    done = launch(job, f"hang:{AT}", "--stall-timeout", "20", comm=comm)
+    assert done.code == 1, done.text
+    assert "harness: error: rank " in done.err  # of rank 1 itself, or of rank 0 that watches it
+    assert "rank 1 on " in done.err and "has made no progress for " in done.err and "(--stall-timeout 20)" in done.err
+    assert "chunk 4" in done.err or "chunk 3" in done.err  # what it was asked for, or read ahead of
+    no_result(job)
+
+
+@pytest.mark.parametrize("comm, number", [("mpi", signal.SIGINT), ("gloo", signal.SIGTERM)])
+def test_a_signal_ends_all_ranks(job, comm, number):
+    """To the launcher alone, as a scheduler sends it; a rank that hangs keeps the job from ending by itself."""
+    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", str(job)]
+    process = subprocess.Popen(
+        argv, cwd=job.parent, env={**os.environ, **PLANTED, "HARNESS_TEST_FAULT": f"hang:{AT}"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    beats = [job.parent / "run" / "progress" / f"rank-{rank:05d}.json" for rank in range(2)]
+    pids = [evaluating(path) for path in beats]
+    process.send_signal(number)
+    _, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 4, err
+    assert f"{number.name} was passed on, and all ranks were ended" in err
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+    no_result(job)
+
+
+def evaluating(beat: Path) -> int:
+    """Wait until a rank is in its loop (or past it); return its pid."""
+    for _ in range(10 * LIMIT_S):
+        if beat.exists():
+            found = json.loads(beat.read_text())
+            if found["phase"] in ("evaluating", "waiting"):
+                return int(found["pid"])
+        time.sleep(0.1)
+    raise AssertionError(f"{beat}: the rank has not begun")
+
+
+def test_a_corrupt_record_on_one_rank(job, world, tmp_path):
+    broken = tmp_path / "e.tfrecord"
+    broken.write_bytes((world.folder / "e.tfrecord").read_bytes())
+    at = made.record_offsets(broken)[60]
+    made.flip(broken, at + 14)
+    done = launch(job, None, "--set", f"data.files.3={broken}")
+    assert done.code == 1, done.text
+    assert done.err.count("harness: error: ") == 1
+    assert f"rank 1 on {os.uname().nodename}: {broken}, record 60 at byte {at}: the CRC of its data is wrong" in done.err
+    no_result(job)
+
+
+def test_a_job_that_does_not_fit_the_data_is_said_once_by_ranks(job):
+    done = launch(job, None, "--set", "data.label=lable", comm="gloo")
+    assert done.code == 2, done.text
+    assert done.err.count("harness: error: ") == 1
+    assert "rank 0 on " in done.err and "the data has no feature 'lable': did you mean 'label'?" in done.err
+    no_result(job)
+
+
+def test_a_run_folder_that_ranks_do_not_share(job, tmp_path):
+    one = ["-np", "1", "--oversubscribe", "harness", "evaluate", job, "-o"]
+    done = start(["mpirun", *one, tmp_path / "run", ":", *one, tmp_path / "other"], tmp_path, {"HARNESS_THREADS": "1"})
+    assert done.code == 2, done.text
+    assert f"rank 1 on {os.uname().nodename}" in done.err
+    assert f"does not see the run folder {tmp_path / 'other'} that rank 0 wrote to" in done.err and "with -o" in done.err
+    no_result(job)
