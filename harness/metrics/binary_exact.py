@@ -65,7 +65,9 @@ class RocAuc(_Area):
     summary: ClassVar[str] = "(#{p > n} + #{p = n} / 2) / #{(p, n)} over all pairs of a positive and a negative"
     source: ClassVar[str] = "sklearn.metrics.roc_auc_score; D. K. McClish, Analyzing a portion of the ROC curve, 1989"
 
-    max_fpr: float | None = Field(None, gt=0, le=1)
+    max_fpr: float | None = Field(
+        None, gt=0, le=1, description="area up to this false positive rate only, standardised; null: all of it"
+    )
 
     def limit(self) -> Fraction | None:
         """Return `max_fpr`, None where it cuts nothing."""
@@ -195,7 +197,7 @@ class EqualErrorRate(ScoreMetric):
 class _AtBest(ScoreMetric):
     """Base of metrics that are the best a threshold can do while it keeps a bound."""
 
-    report: Literal["value", "threshold"] = "value"
+    report: Literal["value", "threshold"] = Field("value", description="the best value, or the threshold that reaches it")
     refusal: ClassVar[str] = "no threshold keeps the bound"
 
     def best(self, stairs: Staircase) -> tuple[Fraction, int] | None:
@@ -225,7 +227,7 @@ class PrecisionAtRecall(_AtBest):
     summary: ClassVar[str] = "max of TP / (TP + FP) over thresholds with TP / P >= recall"
     source: ClassVar[str] = "sklearn.metrics.precision_recall_curve without its last point; keras.metrics.PrecisionAtRecall"
 
-    recall: float = Field(gt=0, le=1)
+    recall: float = Field(gt=0, le=1, description="the least recall")
 
     def best(self, stairs: Staircase) -> tuple[Fraction, int] | None:
         """See `_AtBest.best`."""
@@ -246,7 +248,7 @@ class RecallAtPrecision(_AtBest):
     source: ClassVar[str] = "sklearn.metrics.precision_recall_curve; keras.metrics.RecallAtPrecision (which says 0 for null)"
     refusal: ClassVar[str] = "no threshold has the precision asked for"
 
-    precision: float = Field(gt=0, le=1)
+    precision: float = Field(gt=0, le=1, description="the least precision")
 
     def best(self, stairs: Staircase) -> tuple[Fraction, int] | None:
         """See `_AtBest.best`."""
@@ -274,7 +276,7 @@ class SensitivityAtSpecificity(_AtBest):
     source: ClassVar[str] = "sklearn.metrics.roc_curve; keras.metrics.SensitivityAtSpecificity"
     refusal: ClassVar[str] = "only a threshold above every score has the specificity asked for"
 
-    specificity: float = Field(ge=0, le=1)
+    specificity: float = Field(ge=0, le=1, description="the least specificity")
 
     def best(self, stairs: Staircase) -> tuple[Fraction, int] | None:
         """See `_AtBest.best`."""
@@ -297,7 +299,7 @@ class SpecificityAtSensitivity(_AtBest):
     summary: ClassVar[str] = "max of TN / N over thresholds with TP / P >= sensitivity"
     source: ClassVar[str] = "sklearn.metrics.roc_curve; keras.metrics.SpecificityAtSensitivity"
 
-    sensitivity: float = Field(gt=0, le=1)
+    sensitivity: float = Field(gt=0, le=1, description="the least sensitivity")
 
     def best(self, stairs: Staircase) -> tuple[Fraction, int] | None:
         """See `_AtBest.best`."""

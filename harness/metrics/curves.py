@@ -21,7 +21,9 @@ class _Curve(ScoreMetric):
 
     takes_replicates: ClassVar[bool] = False
 
-    points: int = Field(1000, ge=2, le=1_000_000)
+    points: int = Field(
+        1000, ge=2, le=1_000_000, description="at most so many points, spread evenly; the first and the last are always there"
+    )
 
     def cumulate(self, part: Part) -> dict[str, np.ndarray]:
         """Return also where a distinct score begins, so that each part knows the numbers of its own."""

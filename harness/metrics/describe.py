@@ -72,7 +72,7 @@ def _further(metric: type[Metric]) -> str:
         if kind.__module__ == Metric.__module__:
             break  # from here on it is written for authors of metrics
         texts.append(" ".join((kind.__doc__ or "").split("\n\n", 1)[1:]))
-    return " ".join(" ".join(texts).split())
+    return " ".join(" ".join(dict.fromkeys(texts)).split())
 
 
 def _options(metric: type[Metric], names: Sequence[str]) -> list[str]:
@@ -95,6 +95,8 @@ def _shown(default: Any) -> str:
     """Write a default as a job has it."""
     if default is None or isinstance(default, bool):
         return {None: "null", True: "true", False: "false"}[default]
+    if isinstance(default, tuple):
+        return f"[{', '.join(_shown(part) for part in default)}]"
     return str(default)
 
 
@@ -110,4 +112,6 @@ def _kind(annotation: Any) -> str:
         return "|".join(str(choice) for choice in get_args(annotation))
     if get_args(annotation) and get_origin(annotation) in (Union, UnionType):
         return " or ".join(_kind(part) for part in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return f"list of {_kind(get_args(annotation)[0])}"
     return KINDS.get(annotation, getattr(annotation, "__name__", str(annotation)))

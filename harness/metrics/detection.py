@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from harness.errors import ShapeError
 from harness.metrics.coco import AREAS, BAD, COUNT_BITS, IOUS, MOST, RECALLS, ROW, Category, Guesses, Truths, evaluator, match
@@ -50,15 +51,15 @@ class Coco(RowMetric):
     )
     source: ClassVar[str] = "pycocotools.cocoeval.COCOeval (Lin et al. 2014)"
 
-    scores: str
-    classes: str
-    label_classes: str
-    box_format: Literal["xywh", "xyxy", "yxyx"]
-    count: str | None = None
-    label_count: str | None = None
-    crowd: str | None = None
-    area: str | None = None
-    per_class: bool = False
+    scores: str = Field(description="output with the score of each predicted box")
+    classes: str = Field(description="output with the class of each predicted box")
+    label_classes: str = Field(description="feature with the class of each labelled box")
+    box_format: Literal["xywh", "xyxy", "yxyx"] = Field(description="how the four numbers of a box are to be read")
+    count: str | None = Field(None, description="output that says how many of the predicted boxes are real")
+    label_count: str | None = Field(None, description="feature that says how many of the labelled boxes are real")
+    crowd: str | None = Field(None, description="feature that marks labelled regions of many objects")
+    area: str | None = Field(None, description="feature with the area of each labelled object; null: that of its box")
+    per_class: bool = Field(False, description="report AP by class")
 
     def terms(
         self,

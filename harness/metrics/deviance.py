@@ -94,7 +94,7 @@ class TweedieDeviance(_Deviance):
     summary: ClassVar[str] = "sum of w d(y, p) / sum of w, d the unit deviance"
     source: ClassVar[str] = "sklearn.metrics.mean_tweedie_deviance"
 
-    power: float = Field(1.5, allow_inf_nan=False)
+    power: float = Field(1.5, allow_inf_nan=False, description="0 normal, 1 Poisson, 2 gamma, 3 inverse Gaussian, and between")
 
     @field_validator("power")
     @classmethod

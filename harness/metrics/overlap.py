@@ -51,12 +51,14 @@ class Bleu(_Sacrebleu):
     summary: ClassVar[str] = "brevity penalty x geometric mean of clipped n-gram precisions, n = 1 to 4, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_bleu (Papineni et al. 2002)"
 
-    lowercase: bool = False
-    tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
-    smooth_method: Literal["exp", "floor", "add-k", "none"] = "exp"
-    smooth_value: float | None = Field(None, ge=0, allow_inf_nan=False)
-    max_ngram_order: int = Field(4, ge=1, le=16)
-    effective_order: bool = False
+    lowercase: bool = Field(False, description="compare in lower case")
+    tokenize: Literal["13a", "intl", "zh", "char", "none"] = Field("13a", description="sacrebleu's tokenizer")
+    smooth_method: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="what a count of zero becomes")
+    smooth_value: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="value of the smoothing floor or add-k; null: sacrebleu's default"
+    )
+    max_ngram_order: int = Field(4, ge=1, le=16, description="longest n-gram")
+    effective_order: bool = Field(False, description="leave out orders for which there is no n-gram")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -75,12 +77,12 @@ class Chrf(_Sacrebleu):
     summary: ClassVar[str] = "F-beta of character (and word) n-gram precision and recall, averaged over n, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_chrf (Popovic 2015, 2017)"
 
-    char_order: int = Field(6, ge=1, le=16)
-    word_order: int = Field(0, ge=0, le=16)
-    beta: int = Field(2, ge=1)
-    lowercase: bool = False
-    whitespace: bool = False
-    eps_smoothing: bool = False
+    char_order: int = Field(6, ge=1, le=16, description="longest n-gram of characters")
+    word_order: int = Field(0, ge=0, le=16, description="longest n-gram of words; 2 is chrF++")
+    beta: int = Field(2, ge=1, description="how much more recall counts than precision")
+    lowercase: bool = Field(False, description="compare in lower case")
+    whitespace: bool = Field(False, description="count white space as characters")
+    eps_smoothing: bool = Field(False, description="smooth by a small number, as the original script does")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -101,9 +103,11 @@ class Rouge(HostMetric):
     summary: ClassVar[str] = "mean of F1 of n-gram overlap (rouge1, rouge2) or of the longest common subsequence (rougeL)"
     source: ClassVar[str] = "rouge_score.rouge_scorer.RougeScorer (Lin 2004)"
 
-    kinds: tuple[Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"], ...] = ("rouge1", "rouge2", "rougeL")
-    stemmer: bool = False
-    tokenizer: Literal["default", "unicode"] = "default"
+    kinds: tuple[Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"], ...] = Field(
+        ("rouge1", "rouge2", "rougeL"), description="which to report"
+    )
+    stemmer: bool = Field(False, description="compare word stems (Porter, English)")
+    tokenizer: Literal["default", "unicode"] = Field("default", description="what a word is made of")
 
     @field_validator("kinds")
     @classmethod

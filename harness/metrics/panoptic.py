@@ -33,9 +33,9 @@ class PanopticQuality(HostMetric):
     source: ClassVar[str] = "panopticapi.evaluation.pq_compute"
     takes_weights: ClassVar[bool] = False
 
-    things: tuple[int, ...] = ()
-    stuffs: tuple[int, ...] = ()
-    average: Literal["macro", "per_class"] = Field("macro")
+    things: tuple[int, ...] = Field((), description="categories whose instances are told apart")
+    stuffs: tuple[int, ...] = Field((), description="categories without instances")
+    average: Literal["macro", "per_class"] = Field("macro", description="mean over categories, or one value each")
 
     @field_validator("average", mode="before")
     @classmethod

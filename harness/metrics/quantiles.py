@@ -126,9 +126,9 @@ class Quantile(_Ordered):
     summary: ClassVar[str] = "the q-th quantile of p - y, |p - y| or p"
     source: ClassVar[str] = "numpy.quantile(..., method=...), of q as it is written: 0.1 is one tenth"
 
-    q: float = Field(0.5, ge=0, le=1)
-    of: Literal["error", "absolute_error", "output"] = "absolute_error"
-    method: Method = "linear"
+    q: float = Field(0.5, ge=0, le=1, description="which quantile; 0.5 is the median")
+    of: Literal["error", "absolute_error", "output"] = Field("absolute_error", description="of what")
+    method: Method = Field("linear", description="how to place a quantile between two values, as numpy.quantile")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; of the output alone, no label.

@@ -35,9 +35,9 @@ class ScoreMetric(RowMetric):
     inputs: ClassVar[Inputs] = Inputs.CLASSES
     additive: ClassVar[tuple[str, ...] | None] = ("positive",)
 
-    positive: int = Field(1, ge=0)
-    from_logits: bool = False
-    ignore_label: int | None = None
+    positive: int = Field(1, ge=0, description="the class that counts as positive")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; see `Metric.binding`."""

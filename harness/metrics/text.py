@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import HostMetric, Totals, ratio
@@ -59,8 +59,8 @@ def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable])
 class _ErrorRate(HostMetric):
     """Edits over the length of the reference, both summed over all examples."""
 
-    lowercase: bool = False
-    unicode: Form | None = None
+    lowercase: bool = Field(False, description="compare in lower case")
+    unicode: Form | None = Field(None, description="bring both to this normal form first")
 
     def columns(self) -> tuple[str, ...]:
         """Name the two sums."""
@@ -99,8 +99,8 @@ class WordErrorRate(_ErrorRate):
     summary: ClassVar[str] = "(substitutions + insertions + deletions) / reference words, each summed over all examples"
     source: ClassVar[str] = "jiwer.wer; torchmetrics.text.WordErrorRate"
 
-    ids: bool = False
-    pad: tuple[int, ...] = ()
+    ids: bool = Field(False, description="label and output are token ids, each a word")
+    pad: tuple[int, ...] = Field((), description="ids that are taken out")
 
     @field_validator("pad", mode="before")
     @classmethod
