@@ -24,11 +24,13 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     """One rank, through the harness's own parts; every pass starts a new pipeline."""
     from harness import tf_setup
     from harness.certificate import Certificate
+    from harness.comm import SingleComm
     from harness.evaluate import Evaluation, evaluate
     from harness.job import Job
     from harness.metrics import make
+    from harness.outcome import outcome
     from harness.prepare import open_data, predictor, prepare_model
-    from harness.state import results
+    from harness.reduce import reduce
 
     saved, _, data = case.files(folder)
     job = Job.from_dict(
@@ -55,12 +57,13 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
 
     def run() -> dict[str, float]:
         step.restart(dataset)
-        evaluation = Evaluation.empty(step.layout, Certificate(opened.plan))
+        evaluation = Evaluation.empty(step.layout, Certificate(opened.plan), {})
         evaluate(chunks, step, evaluation, lambda chunk: None)
         evaluation.certificate.expect(chunks)
-        if problems := evaluation.certificate.problems():
+        reduced = reduce(SingleComm(), evaluation, 0, None, step.row_layouts, metrics, None, None)
+        if problems := reduced.certificate.problems():
             raise RuntimeError("\n".join(problems))
-        values = results(step.layout, evaluation.state, metrics, bindings, None)
+        values = outcome(reduced, step.layout, None, metrics, bindings, None, None, None).results
         return {key: found.value for key, found in values.items() if isinstance(found.value, float)}
 
     return run

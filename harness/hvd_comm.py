@@ -22,6 +22,9 @@ class HorovodComm(Comm):
     def __init__(self) -> None:
         # A rank that finishes early waits for the others; Horovod must not take that for a stall.
         os.environ.setdefault("HOROVOD_STALL_CHECK_DISABLE", "1")
+        # Open MPI spins while it waits, and Horovod's thread waits most of the time. Where ranks outnumber idle cores, the
+        # one that others wait for then stands in line behind those that spin, a scheduler's time slice at each turn.
+        os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
         try:
             import horovod.tensorflow as hvd
         except ImportError as exc:
@@ -37,6 +40,8 @@ class HorovodComm(Comm):
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.name = "mpi" if hvd.mpi_enabled() else "gloo"
+        # The first sum of a process costs ten times the later ones: kernels, connections, buffers.
+        self.sum(np.zeros(1, np.int64))
 
     def sum(self, vector: np.ndarray) -> np.ndarray:
         """Add over all ranks in one allreduce."""

@@ -67,10 +67,17 @@ class BatchTerms:
             binned = tf.math.unsorted_segment_sum(tf.cast(weight, tf.int64), index, column.shape[0])
             parts.append(tf.reshape(binned, [-1]))
         offsets = np.cumsum([0] + [column.size for column, *_ in self.counts])
-        indices = [
-            tf.where((index >= 0) & (index < column.size), index + int(offset), -1)
-            for (column, index, _), offset in zip(self.counts, offsets[:-1], strict=True)
-        ]
+        # Columns of as many positions are shifted into their place together: a batch costs a few operations, not a few
+        # a column.
+        alike: dict[int | None, list[int]] = {}
+        for number, (_, index, _) in enumerate(self.counts):
+            alike.setdefault(index.shape[0], []).append(number)
+        indices = []
+        for numbers in alike.values():
+            index = tf.stack([self.counts[number][1] for number in numbers])
+            sizes = np.array([[self.counts[number][0].size] for number in numbers], np.int32)
+            shifted = index + offsets[numbers].astype(np.int32)[:, None]
+            indices.append(tf.reshape(tf.where((index >= 0) & (index < sizes), shifted, -1), [-1]))
         index = tf.concat(indices, axis=0)
         parts.append(tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, int(offsets[-1])))
         return tf.concat(parts, axis=0)
