@@ -82,7 +82,8 @@ class Comm(ABC):
         """Send `parts[r]` to rank r; return what every rank sent here, by rank.
 
         Args:
-          parts: one array a rank, [n, ...], of lengths that may differ; dtype and trailing shape are those of all ranks.
+          parts: one array a rank, [n, ...], of lengths that may differ; dtype (a number of any width) and trailing shape
+            are the same on all ranks.
         """
 
     def barrier(self) -> None:

@@ -119,16 +119,22 @@ class _Rows:
 
 def _prepare(table: RowTable, comm: Comm) -> tuple[_Rows, Fraction]:
     """Check keys, bring weights to integers, drop what has none; return the rows and the unit of their counts."""
-    key = np.asarray(table.key, np.float64) + 0.0  # -0.0 + 0.0 is 0.0
+    key = np.asarray(table.key, np.float64)
     nan = sum(gather(comm, int(np.isnan(key).sum())))
     if nan:
         raise Undefined(f"{nan} rows have NaN for a key")
-    rows = _Rows(key, table.group, dict(table.values), np.ones(len(key), np.uint8), table.ids, table.slices, False)
+    values = {name: column if column.dtype.kind == "f" else _narrowest(column) for name, column in table.values.items()}
+    rows = _Rows(key, table.group, values, np.ones(len(key), np.uint8), table.ids, table.slices, False)
     if table.weights is None:
         return rows, Fraction(1)
     counts, unit = _integer_weights(np.asarray(table.weights, np.float64), comm)
     rows = replace(rows, counts=counts, weighted=True)
     return (rows if counts.all() else rows.each(lambda column: column[counts != 0])), unit
+
+
+def _narrowest(column: np.ndarray) -> np.ndarray:
+    ends = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+    return column.astype(np.result_type(*map(np.min_scalar_type, ends)), copy=False)
 
 
 def _integer_weights(weights: np.ndarray, comm: Comm) -> tuple[np.ndarray, Fraction]:
@@ -156,7 +162,7 @@ def _integer_weights(weights: np.ndarray, comm: Comm) -> tuple[np.ndarray, Fract
 
 def _fits(comm: Comm, metric: RowMetric, rows: _Rows) -> bool:
     """Say whether all that could be combined stays below 2^62."""
-    largest = max([int(np.abs(rows.values[name]).max(initial=0)) for name in metric.additive or ()], default=1)
+    largest = max([wide.largest(rows.values[name]) for name in metric.additive or ()], default=1)
     found = gather(comm, (wide.total(rows.counts), largest))
     return sum(count for count, _ in found) * max(1, *(most for _, most in found)) < 1 << 62
 
@@ -169,6 +175,7 @@ def _combine(rows: _Rows, metric: RowMetric) -> _Rows:
     order = np.lexsort((*rows.slices.T, rows.key)) if rows.slices.shape[1] else np.argsort(rows.key)
     rows = rows.each(partial(np.take, indices=order, axis=0))
     del order
+    np.add(rows.key, 0.0, out=rows.key)  # -0.0 + 0.0 is 0.0; sorting takes the two for equal
     if rows.weighted:
         rows = replace(rows, values={name: column * rows.counts for name, column in rows.values.items()})
     differs = (rows.key[1:] != rows.key[:-1]) | (rows.slices[1:] != rows.slices[:-1]).any(axis=1)
@@ -211,6 +218,7 @@ def _narrow(comm: Comm, rows: _Rows) -> _Rows:
 
 def _settle(rows: _Rows, metric: RowMetric) -> _Rows:
     """Order rows that agree in (group, key) by all else, so that their order tells nothing of ranks."""
+    np.add(rows.key, 0.0, out=rows.key)  # -0.0 becomes 0.0
     if metric.additive is not None or len(rows.key) < 2:
         return rows
     same = rows.key[1:] == rows.key[:-1]

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.wide import multiply
+from harness.wide import LIMIT, largest, multiply
 
 __all__ = ["Part", "RowTable", "thin"]
 
@@ -163,10 +163,20 @@ class Part:
     @cached_property
     def ties(self) -> np.ndarray:
         """Return where each run of equal (group, key) starts, int64 [runs]."""
+        return _starts(self._differs, len(self))
+
+    @property
+    def _differs(self) -> np.ndarray:
+        """Return whether row i + 1 differs from row i in (group, key), bool [n - 1]."""
         differs = self.key[1:] != self.key[:-1]
         if self.group is not None:
             differs |= self.group[1:] != self.group[:-1]
-        return _starts(differs, len(self))
+        return differs
+
+    @cached_property
+    def untied(self) -> bool:
+        """Return whether no two rows agree in (group, key); `ties` is every row then, and need not be asked for."""
+        return bool(self._differs.all())
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -177,9 +187,9 @@ class Part:
 
     def per_tie(self, column: np.ndarray) -> np.ndarray:
         """Add up a column of integers, [n], over each run of equal keys: int64 or object [runs]."""
-        if len(self.ties) == len(self):
+        if self.untied:
             return column
-        if column.dtype != object and len(self) * int(np.abs(column).max(initial=0)) >= 1 << 63:
+        if column.dtype != object and len(self) * largest(column) >= LIMIT:
             column = column.astype(object)
         sums: np.ndarray = np.add.reduceat(column, self.ties)
         return sums

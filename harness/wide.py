@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["cumulative", "dot", "multiply", "total"]
+__all__ = ["LIMIT", "cumulative", "dot", "largest", "multiply", "total"]
 
 LIMIT = 1 << 63
 BLOCK = 1 << 20  # rows handled at once, so that temporaries stay small
@@ -25,7 +25,7 @@ def total(column: np.ndarray) -> int:
     result = 0
     for at in _blocks(len(column)):
         block = column[at]
-        fits = block.dtype != object and _largest(block) * len(block) < LIMIT
+        fits = block.dtype != object and largest(block) * len(block) < LIMIT
         result += int(block.sum(dtype=np.int64)) if fits else int(sum(block.tolist()))
     return result
 
@@ -39,7 +39,7 @@ def dot(left: np.ndarray, right: np.ndarray) -> int:
     result = 0
     for at in _blocks(len(left)):
         a, b = left[at], right[at]
-        fits = object not in (a.dtype, b.dtype) and _largest(a) * _largest(b) * len(a) < LIMIT
+        fits = object not in (a.dtype, b.dtype) and largest(a) * largest(b) * len(a) < LIMIT
         # dot of object columns multiplies and adds Python integers
         result += int(np.dot(a.astype(np.int64), b.astype(np.int64)) if fits else np.dot(a.astype(object), b.astype(object)))
     return result
@@ -51,7 +51,7 @@ def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     >>> multiply(np.array([2**40]), np.array([2**40])).tolist() == [2**80]
     True
     """
-    if object not in (left.dtype, right.dtype) and _largest(left) * _largest(right) < LIMIT:
+    if object not in (left.dtype, right.dtype) and largest(left) * largest(right) < LIMIT:
         return left.astype(np.int64) * right.astype(np.int64)
     product: np.ndarray = left.astype(object) * right.astype(object)
     return product
@@ -79,6 +79,10 @@ def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, min(n, start + BLOCK)) for start in range(0, n, BLOCK))
 
 
-def _largest(column: np.ndarray) -> int:
-    """Return the largest absolute value of an integer column, as a Python integer."""
+def largest(column: np.ndarray) -> int:
+    """Return the largest absolute value of an integer column, 0 of an empty one.
+
+    >>> largest(np.array([-(2**63)])) == 2**63
+    True
+    """
     return max(abs(int(column.max())), abs(int(column.min()))) if len(column) else 0

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -93,15 +94,15 @@ class Staircase:
       p, n: positives and negatives that score exactly this.
       tp, fp: positives and negatives that score at least this, in this and all later parts.
       positive, negative: totals over all parts.
+      earlier: the same over the parts before this one.
     """
 
     key: np.ndarray
     p: np.ndarray
     n: np.ndarray
-    tp: np.ndarray
-    fp: np.ndarray
     positive: int
     negative: int
+    earlier: tuple[int, int]
 
     @classmethod
     def of(cls, part: Part) -> Staircase:
@@ -111,14 +112,23 @@ class Staircase:
         positive, negative = part.total["positive"], part.total["all"] - part.total["positive"]
         earlier = part.before["positive"], part.before["all"] - part.before["positive"]
         return cls(
-            part.key if len(p) == len(part) else part.key[part.ties],
+            part.key if part.untied else part.key[part.ties],
             p,
             n,
-            _at_least(p, earlier[0], positive),
-            _at_least(n, earlier[1], negative),
             positive,
             negative,
+            earlier,
         )
+
+    @cached_property
+    def tp(self) -> np.ndarray:
+        """Return how many positives score at least each threshold."""
+        return _at_least(self.p, self.earlier[0], self.positive)
+
+    @cached_property
+    def fp(self) -> np.ndarray:
+        """Return how many negatives score at least each threshold."""
+        return _at_least(self.n, self.earlier[1], self.negative)
 
     def __len__(self) -> int:
         return len(self.key)
