@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from harness.metrics.classification import PredictedClassMetric
 from harness.metrics.contract import Count, Term, Totals, Undefined, ratio
@@ -43,7 +43,7 @@ class BalancedAccuracy(PredictedClassMetric):
     summary: ClassVar[str] = "mean over labelled classes of TP / (TP + FN); adjusted: (mean - 1/C) / (1 - 1/C)"
     source: ClassVar[str] = "sklearn.metrics.balanced_accuracy_score"
 
-    adjusted: bool = False
+    adjusted: bool = Field(False, description="chance is 0, perfect is 1")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each class where it is labelled, and where it is found too."""
@@ -76,7 +76,9 @@ class CohenKappa(_Agreement):
     summary: ClassVar[str] = "1 - sum of d(i, j) M[i, j] / sum of d(i, j) row[i] column[j] / n"
     source: ClassVar[str] = "sklearn.metrics.cohen_kappa_score(labels=range(C))"
 
-    weights: Literal["linear", "quadratic"] | None = None
+    weights: Literal["linear", "quadratic"] | None = Field(
+        None, description="what a disagreement counts: null, all alike; by the distance of the two classes, or its square"
+    )
 
     @field_validator("weights", mode="before")
     @classmethod

@@ -280,7 +280,9 @@ class ConfusionMatrix(PredictedClassMetric):
     summary: ClassVar[str] = "M[i, j] = sum of w [y = i and argmax p = j]; normalize: over its line, its column, or all"
     source: ClassVar[str] = "sklearn.metrics.confusion_matrix"
 
-    normalize: Literal["true", "pred", "all"] | None = None
+    normalize: Literal["true", "pred", "all"] | None = Field(
+        None, description="true: shares of each line; pred: of each column; all: of the whole"
+    )
 
     @field_validator("normalize", mode="before")
     @classmethod

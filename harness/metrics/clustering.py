@@ -75,8 +75,8 @@ class _Clustering(Metric):
     inputs: ClassVar[Inputs] = Inputs.RAW
     takes_weights: ClassVar[bool] = False
 
-    classes: int | None = Field(None, ge=1)
-    clusters: int | None = Field(None, ge=1)
+    classes: int | None = Field(None, ge=1, description="how many classes; null: as many as clusters")
+    clusters: int | None = Field(None, ge=1, description="how many clusters, where the output is the cluster itself")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count the pairs of label and cluster, and what is neither.
@@ -164,7 +164,9 @@ class NormalizedMutualInfo(_Clustering):
     summary: ClassVar[str] = "I(class; cluster) / mean of H(class) and H(cluster)"
     source: ClassVar[str] = "sklearn.metrics.normalized_mutual_info_score"
 
-    average_method: Literal["arithmetic", "geometric", "min", "max"] = "arithmetic"
+    average_method: Literal["arithmetic", "geometric", "min", "max"] = Field(
+        "arithmetic", description="which mean of the two entropies"
+    )
 
     def value(self, totals: Totals) -> float:
         """Return information over the mean of the entropies."""
@@ -213,7 +215,7 @@ class VMeasure(_Clustering):
     summary: ClassVar[str] = "(1 + b) h c / (b h + c) = (1 + b) I / (b H(cluster) + H(class))"
     source: ClassVar[str] = "sklearn.metrics.v_measure_score"
 
-    beta: float = Field(1.0, gt=0, allow_inf_nan=False)
+    beta: float = Field(1.0, gt=0, allow_inf_nan=False, description="how much more completeness counts than homogeneity")
 
     def value(self, totals: Totals) -> float:
         """Return the mean, in information and entropies, so that independence is 0 and not 0/0."""

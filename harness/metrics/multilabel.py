@@ -23,7 +23,7 @@ class _Decided(Metric):
 
     inputs: ClassVar[Inputs] = Inputs.MULTILABEL
 
-    threshold: float = Field(0.5, allow_inf_nan=False)
+    threshold: float = Field(0.5, allow_inf_nan=False, description="a label is found where its score exceeds this")
 
     def found(self, predictions: Any) -> Any:
         """Return which labels are found, int32 [N, L]."""
@@ -41,8 +41,12 @@ class PerLabelMetric(_Decided):
     Scores are compared with `threshold` as they are: for logits give the threshold as a logit, 0 for a probability of 0.5.
     """
 
-    average: Literal["macro", "micro", "weighted", "per_class", "samples"] = "macro"
-    zero_division: Literal[0, 1] | None = None
+    average: Literal["macro", "micro", "weighted", "per_class", "samples"] = Field(
+        "macro",
+        description="macro: mean over labels; weighted: the same, by how often each is 1; micro: of all labels together; "
+        "per_class: each label; samples: mean over examples",
+    )
+    zero_division: Literal[0, 1] | None = Field(None, description="what 0/0 counts as; null: the value is null, with a reason")
 
     @field_validator("average", mode="before")
     @classmethod
@@ -140,7 +144,7 @@ class MultilabelFBeta(PerLabelMetric):
     summary: ClassVar[str] = "(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) per label, averaged"
     source: ClassVar[str] = "sklearn.metrics.fbeta_score"
 
-    beta: float = Field(1.0, gt=0, allow_inf_nan=False)
+    beta: float = Field(1.0, gt=0, allow_inf_nan=False, description="how much more recall counts than precision")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return the ratio in sums of hits, labelled and predicted."""

@@ -33,9 +33,11 @@ class PanopticQuality(HostMetric):
     source: ClassVar[str] = "panopticapi.evaluation.pq_compute"
     takes_weights: ClassVar[bool] = False
 
-    things: tuple[int, ...] = ()
-    stuffs: tuple[int, ...] = ()
-    average: Literal["macro", "per_class"] = Field("macro")
+    things: tuple[int, ...] = Field((), description="categories with instances")
+    stuffs: tuple[int, ...] = Field((), description="categories without instances")
+    average: Literal["macro", "per_class"] = Field(
+        "macro", description="macro: means over categories; per_class: a table of them"
+    )
 
     @field_validator("average", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics import shares
@@ -36,8 +36,8 @@ class RegionMetric(PerClassMetric):
     leaves out class 0.
     """
 
-    include_background: bool = True
-    per_image: bool = False
+    include_background: bool = Field(True, description="whether class 0 takes part in averages")
+    per_image: bool = Field(False, description="the mean over images of the value of each image")
 
     @model_validator(mode="after")
     def _images_have_no_weighted_mean(self) -> Self:
@@ -154,7 +154,11 @@ class IoU(RegionMetric):
     summary: ClassVar[str] = "TP / (TP + FP + FN) of each class's pixels"
     source: ClassVar[str] = "keras.metrics.IoU, torchmetrics.segmentation.MeanIoU(per_class=True)"
 
-    average: Average = "per_class"
+    average: Average = Field(
+        "per_class",
+        description="macro: mean over classes; weighted: the same, by labels; micro: of all classes together; "
+        "per_class: each class; binary: the class `positive`",
+    )
 
     def share(self, sums: OneVsRest) -> Share:
         """Return intersection over union."""
@@ -167,7 +171,11 @@ class MeanIoU(IoU):
     summary: ClassVar[str] = "mean over classes of TP / (TP + FP + FN)"
     source: ClassVar[str] = "keras.metrics.MeanIoU; per_image: torchmetrics.segmentation.MeanIoU"
 
-    average: Average = "macro"
+    average: Average = Field(
+        "macro",
+        description="macro: mean over classes; weighted: the same, by labels; micro: of all classes together; "
+        "per_class: each class; binary: the class `positive`",
+    )
 
 
 class Dice(RegionMetric):
