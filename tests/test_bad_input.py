@@ -84,14 +84,21 @@ def test_a_corrupt_record_of_a_gzip_file(run, tmp_path):
 
     packed = tmp_path / "x.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    refused(run(data={"files": [str(packed)], "format": "tfrecord"}), 1, f"{packed}, record 17 at byte {at} of the unpacked stream")
+    refused(
+        run(data={"files": [str(packed)], "format": "tfrecord"}), 1, f"{packed}, record 17 at byte {at} of the unpacked stream"
+    )
 
 
 def test_a_file_that_is_cut_off(run, tmp_path):
     path = tfrecord(tmp_path)
     offsets = made.record_offsets(path)
     made.cut(path, offsets[30] + 20)
-    refused(run(data={"files": [str(path)]}), 1, f"{path}, record 30 at byte {offsets[30]}: the file is cut off: expected ", "found 20")
+    refused(
+        run(data={"files": [str(path)]}),
+        1,
+        f"{path}, record 30 at byte {offsets[30]}: the file is cut off: expected ",
+        "found 20",
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,11 @@ def test_a_model_that_cannot_be_loaded(run, world, tmp_path):
     refused(run(model="m.h5"), 2, "m.h5: expected a SavedModel folder or a .keras file")
     (tmp_path / "none").mkdir()
     refused(run(model="none"), 2, "none: expected saved_model.pb or folders of numbered versions, found neither")
-    refused(run(model={"path": str(world.folder / "classifier"), "signature": "serve"}), 2, "no signature 'serve': did you mean 'serving_default'?")
+    refused(
+        run(model={"path": str(world.folder / "classifier"), "signature": "serve"}),
+        2,
+        "no signature 'serve': did you mean 'serving_default'?",
+    )
 
 
 def test_a_folder_of_versions_gives_the_highest(run, world, tmp_path):
@@ -203,7 +214,7 @@ def test_a_keras_file_with_code_in_it_is_not_run(run, tmp_path):
 
 
 def test_a_run_folder_of_another_job(run, tmp_path):
-    first, result = run()
+    first, _ = run()
     assert first.code == 0
     before = (tmp_path / "run" / "metrics.json").read_bytes()
     done, _ = run(batch_size=8)

@@ -79,9 +79,14 @@ class _Clustering(Metric):
     clusters: int | None = Field(None, ge=1, description="how many clusters, where the output is the cluster itself")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
-        """Count the pairs of label and cluster, and what is neither."""
+        """Count the pairs of label and cluster, and what is neither.
+
+        Raises: ShapeError: labels and outputs are no classes and clusters.
+        """
         import tensorflow as tf
 
+        if labels is None:
+            raise ShapeError("needs a label; set data.label, or label: of the metric")
         if len(labels.shape) == 2 and labels.shape[-1] == 1:
             labels = tf.squeeze(labels, -1)
         if len(predictions.shape) == 2 and predictions.shape[-1] == 1:

@@ -16,13 +16,13 @@ __all__ = ["CoverageError", "LabelRankingAveragePrecision", "RankingLoss"]
 class _Ranking(Metric):
     inputs: ClassVar[Inputs] = Inputs.MULTILABEL
 
-    def each(self, labels: Any, rank: Any, true_rank: Any) -> Any:
+    def each(self, labels: Any, place: Any, true_place: Any) -> Any:
         """Return what each example adds, float64 [N].
 
         Args:
           labels: float64 [N, L], 0 or 1.
-          rank: float64 [N, L], how many labels score as high as this one or higher.
-          true_rank: float64 [N, L], how many of them are 1.
+          place: float64 [N, L], how many labels score as high as this one or higher.
+          true_place: float64 [N, L], how many of them are 1.
         """
         raise NotImplementedError
 
@@ -33,10 +33,10 @@ class _Ranking(Metric):
         predictions = tf.cast(predictions, tf.float64)
         ordered = tf.argsort(-predictions, axis=1, stable=True)
         falling = tf.gather(-predictions, ordered, axis=1, batch_dims=1)
-        rank = tf.searchsorted(falling, -predictions, side="right")
+        place = tf.searchsorted(falling, -predictions, side="right")
         counted = tf.cumsum(tf.gather(labels, ordered, axis=1, batch_dims=1), axis=1)
-        true_rank = tf.gather(counted, rank - 1, axis=1, batch_dims=1)
-        each = self.each(*(tf.cast(part, tf.float64) for part in (labels, rank, true_rank)))
+        true_place = tf.gather(counted, place - 1, axis=1, batch_dims=1)
+        each = self.each(*(tf.cast(part, tf.float64) for part in (labels, place, true_place)))
         return {"example": Number(each, spread=True)}
 
     def value(self, totals: Totals) -> float:
@@ -57,12 +57,12 @@ class RankingLoss(_Ranking):
     summary: ClassVar[str] = "mean over examples of [p(0) >= p(1)] over pairs of a label 0 and a label 1"
     source: ClassVar[str] = "sklearn.metrics.label_ranking_loss"
 
-    def each(self, labels: Any, rank: Any, true_rank: Any) -> Any:
+    def each(self, labels: Any, place: Any, true_place: Any) -> Any:
         """Return the share of pairs that are not in order."""
         import tensorflow as tf
 
         # The zeros that score as high as a one, for each one.
-        wrong = tf.reduce_sum(labels * (rank - true_rank), axis=1)
+        wrong = tf.reduce_sum(labels * (place - true_place), axis=1)
         ones = tf.reduce_sum(labels, axis=1)
         pairs = ones * (tf.cast(tf.shape(labels)[1], tf.float64) - ones)
         return wrong / tf.maximum(pairs, 1.0)
@@ -74,11 +74,11 @@ class CoverageError(_Ranking):
     summary: ClassVar[str] = "mean over examples of the largest rank of a label 1"
     source: ClassVar[str] = "sklearn.metrics.coverage_error"
 
-    def each(self, labels: Any, rank: Any, true_rank: Any) -> Any:
+    def each(self, labels: Any, place: Any, true_place: Any) -> Any:
         """Return the largest rank of a label that is 1."""
         import tensorflow as tf
 
-        return tf.reduce_max(labels * rank, axis=1)
+        return tf.reduce_max(labels * place, axis=1)
 
 
 class LabelRankingAveragePrecision(_Ranking):
@@ -90,10 +90,10 @@ class LabelRankingAveragePrecision(_Ranking):
     summary: ClassVar[str] = "mean over examples of the mean over labels 1 of (rank among labels 1) / rank"
     source: ClassVar[str] = "sklearn.metrics.label_ranking_average_precision_score"
 
-    def each(self, labels: Any, rank: Any, true_rank: Any) -> Any:
+    def each(self, labels: Any, place: Any, true_place: Any) -> Any:
         """Return the average precision of one example."""
         import tensorflow as tf
 
         ones = tf.reduce_sum(labels, axis=1)
-        mean = tf.reduce_sum(labels * true_rank / rank, axis=1) / tf.maximum(ones, 1.0)
+        mean = tf.reduce_sum(labels * true_place / place, axis=1) / tf.maximum(ones, 1.0)
         return tf.where(ones == 0, tf.ones_like(mean), mean)

@@ -116,10 +116,12 @@ class RegionMetric(PerClassMetric):
         """Return label and predicted class of each pixel, int32 [B, P], -1 where ignored; invalid images; and C."""
         import tensorflow as tf
 
+        if labels is None:
+            raise ShapeError("needs a label; set data.label, or label: of the metric")
         if len(labels.shape) > 2 and labels.shape[-1] == 1:
             labels = tf.squeeze(labels, -1)
         batch = tf.shape(labels)[0]
-        if self.classes and predictions.dtype.is_integer and len(predictions.shape) == len(labels.shape) + 1:
+        if self.classes and predictions.dtype.is_integer and predictions.shape[1:] == (*labels.shape[1:], 1):
             predictions = tf.squeeze(predictions, -1)
         of_pixels = predictions.shape[1:] if self.classes else predictions.shape[1:-1]
         fits = predictions.dtype.is_integer if self.classes else predictions.dtype.is_floating

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from harness.metrics.contract import Undefined
 
 __all__ = [
-    "Average", "OneVsRest", "Share", "accuracy", "averaged", "f_beta", "jaccard", "precision", "recall", "specificity",
+    "OneVsRest", "Share", "accuracy", "averaged", "f_beta", "jaccard", "precision", "recall", "specificity",
 ]  # fmt: skip
 
 Average = Literal["macro", "micro", "weighted", "per_class", "binary"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+
 def drop_batch(read: Any, at: int) -> Any:
     """Leave out the batch that holds an example."""
 
