@@ -36,7 +36,7 @@ METRICS = [
     for name in (
         "log_loss", "normalised_entropy", "brier", "calibration_ratio", "binary_accuracy", "counts_at_thresholds",
         "binned_roc_auc", "binned_average_precision", "expected_calibration_error", "maximum_calibration_error",
-        "reliability_curve", "perplexity",
+        "reliability_curve", "perplexity", "equal_mass_expected_calibration_error",
     )
 ] + [
     {name: {"output": "wide"}}
