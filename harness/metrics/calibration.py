@@ -188,7 +188,7 @@ class _EqualMass(_Calibration, RowMetric):
         last = part.total["all"] - 1
         rows = [*part.ties.tolist(), len(part)]
         # The first run of each bin: as many runs as there are bins, not as there are rows, are looked at in Python.
-        starts = [np.searchsorted(begins[part.ties], _first(b, self.bins, last)) for b in range(self.bins)]
+        starts = [int(np.searchsorted(begins[part.ties], _first(b, self.bins, last))) for b in range(self.bins)]
         ends = [*starts[1:], len(part.ties)]
         mass = part.mass("hit")
         for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
