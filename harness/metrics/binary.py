@@ -25,9 +25,9 @@ class BinaryMetric(Metric):
 
     inputs: ClassVar[Inputs] = Inputs.BINARY
 
-    positive: int = Field(1, ge=0)
-    from_logits: bool = False
-    ignore_label: int | None = None
+    positive: int = Field(1, ge=0, description="the class whose probability this is")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
 
 
 def probability(scores: Any) -> Any:
@@ -56,10 +56,10 @@ class LogLoss(MeanMetric):
     summary: ClassVar[str] = "- sum of w (y ln p + (1 - y) ln(1 - p)) / sum of w"
     source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.BinaryCrossentropy"
 
-    positive: int = Field(1, ge=0)
-    from_logits: bool = False
-    ignore_label: int | None = None
-    epsilon: float = Field(0.0, ge=0, lt=0.5)
+    positive: int = Field(1, ge=0, description="the class whose probability this is")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
+    epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the loss."""
@@ -153,7 +153,7 @@ class BinaryAccuracy(BinaryMetric):
     summary: ClassVar[str] = "sum of w [[p > threshold] = y] / sum of w"
     source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
 
-    threshold: float = Field(0.5, allow_inf_nan=False)
+    threshold: float = Field(0.5, allow_inf_nan=False, description="positive where the probability exceeds this")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Mark the positions that are right."""
@@ -176,7 +176,7 @@ class CountsAtThresholds(BinaryMetric):
     summary: ClassVar[str] = "sum of w [y = 1 and p > t], and so on, for each threshold t"
     source: ClassVar[str] = "keras.metrics.TruePositives, FalsePositives, TrueNegatives, FalseNegatives, Precision, Recall"
 
-    thresholds: tuple[float, ...] = (0.5,)
+    thresholds: tuple[float, ...] = Field((0.5,), description="a line for each; positive where the probability exceeds it")
 
     @field_validator("thresholds")
     @classmethod

@@ -25,7 +25,7 @@ MARGIN = 2.0**-48
 class _Binned(BinaryMetric):
     """Base of metrics of positives and negatives per bin of [0, 1]; a score outside counts in the bin next to it."""
 
-    bins: int = Field(1000, ge=1, le=1 << 20)
+    bins: int = Field(1000, ge=1, le=1 << 20, description="how many bins of equal width from 0 to 1")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count labels by bin; comparing with edges keeps the order of scores exactly."""

@@ -60,10 +60,10 @@ class _Calibration(Metric):
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
 
-    bins: int = Field(15, ge=1, le=1024)
-    positive: int | None = Field(None, ge=0)
-    from_logits: bool = False
-    ignore_label: int | None = None
+    bins: int = Field(15, ge=1, le=1024, description="how many bins of confidence")
+    positive: int | None = Field(None, ge=0, description="the class whose probability is looked at; null: the one predicted")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; `positive` changes what is made of it, not how it is read."""

@@ -94,7 +94,7 @@ class TweedieDeviance(_Deviance):
     summary: ClassVar[str] = "sum of w d(y, p) / sum of w, d the unit deviance"
     source: ClassVar[str] = "sklearn.metrics.mean_tweedie_deviance"
 
-    power: float = Field(1.5, allow_inf_nan=False)
+    power: float = Field(1.5, allow_inf_nan=False, description="the variance is proportional to this power of the mean")
 
     @field_validator("power")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from harness.errors import JobError, ShapeError
 from harness.metrics.contract import Binding, Inputs, Metric, Number, Term, Totals, Undefined
@@ -69,7 +70,7 @@ class FrechetDistance(Metric):
 
     LARGEST: ClassVar[int] = 256
 
-    reference: str | None = None
+    reference: str | None = Field(None, description="an .npz file with mu and sigma; null: the label holds features")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads: no label where the reference is a file."""

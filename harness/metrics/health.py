@@ -88,7 +88,7 @@ class Variance(Metric):
     summary: ClassVar[str] = "sum of w (p - mean p)^2 / (sum of w - ddof)"
     source: ClassVar[str] = "numpy.var; weights count as multiplicities, as in numpy.cov(fweights=...)"
 
-    ddof: int = Field(0, ge=0)
+    ddof: int = Field(0, ge=0, description="taken off the divisor: 1 for the variance of a sample")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the output, and its square as an error-free pair."""
@@ -133,9 +133,9 @@ class Histogram(Metric):
     summary: ClassVar[str] = "sum of w [a <= p < b] per bin"
     source: ClassVar[str] = "numpy.histogram"
 
-    bins: int = Field(10, ge=1, le=65536)
-    low: float = Field(0.0, allow_inf_nan=False)
-    high: float = Field(1.0, allow_inf_nan=False)
+    bins: int = Field(10, ge=1, le=65536, description="how many bins of equal width")
+    low: float = Field(0.0, allow_inf_nan=False, description="lower edge of the first bin")
+    high: float = Field(1.0, allow_inf_nan=False, description="upper edge of the last bin")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Histogram:

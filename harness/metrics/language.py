@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from harness.errors import ShapeError
 from harness.metrics.classification import CrossEntropy
 from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
@@ -48,9 +50,9 @@ class BitsPerByte(Metric):
     summary: ClassVar[str] = "- sum of w log2 p[y] / sum of w bytes"
     source: ClassVar[str] = "L. Gao et al., The Pile, 2020, section 3.1"
 
-    bytes: str
-    from_logits: bool = False
-    ignore_label: int | None = None
+    bytes: str = Field(description="feature that says how many bytes of text an example, or each token, stands for")
+    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    ignore_label: int | None = Field(None, description="positions with this label are left out")
 
     def terms(self, labels: Any, predictions: Any, bytes: Any) -> dict[str, Term]:
         """Return loss and bytes of each example; NaN where a label is out of range."""

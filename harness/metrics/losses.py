@@ -61,7 +61,9 @@ class MeanAbsolutePercentageError(MeanMetric):
     summary: ClassVar[str] = "sum of w |y - p| / max(|y|, epsilon) / sum of w; times 100 with definition: keras"
     source: ClassVar[str] = "sklearn.metrics.mean_absolute_percentage_error, keras.metrics.MeanAbsolutePercentageError"
 
-    definition: Literal["sklearn", "keras"] = "sklearn"
+    definition: Literal["sklearn", "keras"] = Field(
+        "sklearn", description="sklearn: a share, epsilon 2^-52; keras: per cent, epsilon 1e-7"
+    )
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the relative error."""
@@ -111,7 +113,7 @@ class Huber(MeanMetric):
     summary: ClassVar[str] = "sum of w h(y - p) / sum of w; h(e) = e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)"
     source: ClassVar[str] = "keras.losses.Huber"
 
-    delta: float = Field(1.0, gt=0, allow_inf_nan=False)
+    delta: float = Field(1.0, gt=0, allow_inf_nan=False, description="the error beyond which the loss is linear")
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the loss."""
@@ -147,7 +149,7 @@ class Pinball(MeanMetric):
     summary: ClassVar[str] = "sum of w (alpha max(y - p, 0) + (1 - alpha) max(p - y, 0)) / sum of w"
     source: ClassVar[str] = "sklearn.metrics.mean_pinball_loss"
 
-    alpha: float = Field(0.5, ge=0, le=1)
+    alpha: float = Field(0.5, ge=0, le=1, description="which quantile is predicted")
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the loss."""
