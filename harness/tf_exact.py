@@ -70,7 +70,7 @@ def paired_sum(high: Any, low: Any) -> tuple[Any, Any]:
         a, b = high[:, :half], high[:, half:]
         high = a + b
         part = high - a
-        low = (low[:, :half] + low[:, half:]) + ((a - (high - part)) + (b - part))
+        low = low[:, :half] + low[:, half:] + (a - (high - part)) + (b - part)  # in any order, see two_product
         size = half
     high, low = high[:, 0], low[:, 0]
     return high, tf.where(tf.math.is_finite(high) & tf.math.is_finite(low), low, tf.zeros_like(low))

@@ -53,3 +53,34 @@ def test_two_product_of_what_overflows_has_no_nan_low_part():
     a = tf.constant([1e300, np.inf, np.nan, 2.0**600], tf.float64)
     _, low = tf_exact.two_product(a, a)
     assert low.numpy().tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_paired_sum_keeps_twice_the_digits():
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    values = np.random.default_rng(5).normal(1e16, 1e8, (40, 7, 2))
+    expected = [[sum(map(Fraction, values[i, :, k].tolist())) for k in range(2)] for i in range(40)]
+    for run in (tf_exact.paired_sum, tf.function(lambda high, low: tf_exact.paired_sum(high + 0.5, low - 0.5))):
+        high, low = (part.numpy() for part in run(tf.constant(values), tf.zeros_like(values)))
+        shift = Fraction(0)
+        if run is not tf_exact.paired_sum:
+            rounded = values + 0.5
+            shift = Fraction(-7, 2)
+            expected = [[sum(map(Fraction, rounded[i, :, k].tolist())) for k in range(2)] for i in range(40)]
+        for i in range(40):
+            for k in range(2):
+                found = Fraction(high[i, k]) + Fraction(low[i, k])
+                assert abs(found - expected[i][k] - shift) <= abs(expected[i][k]) / 2**104
+
+
+def test_paired_sum_of_infinity_is_refused_once():
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    values = tf.constant([[[np.inf], [1.0]], [[np.nan], [1.0]]], tf.float64)
+    high, low = tf_exact.paired_sum(values, tf.zeros_like(values))
+    assert not np.isfinite(high.numpy()).any()
+    assert low.numpy().tolist() == [[0.0], [0.0]]

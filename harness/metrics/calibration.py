@@ -1,31 +1,61 @@
-"""Whether probabilities mean what they say: calibration errors and the reliability curve, over bins of equal width.
+"""Whether probabilities mean what they say: calibration errors and the reliability curve.
 
-A bin needs three sums: how many positions, how many hits, and their confidence. The first two are a histogram; only
-the confidence is a number per bin, and costs a column of exact cells each.
+A bin needs three sums: how many positions, how many hits, and their confidence. With bins of equal width the first two
+are a histogram; only the confidence is a number per bin, and costs a column of exact cells each. Bins of equal mass
+depend on the order of all confidences: they are made of sorted rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from harness import exact, wide
 from harness.errors import ShapeError
 from harness.metrics.binary import probability
-from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, RowMetric, Rows, Table, Term, Totals, Undefined
 
-__all__ = ["ExpectedCalibrationError", "MaximumCalibrationError", "ReliabilityCurve"]
+if TYPE_CHECKING:
+    from harness.rows import Part
+
+__all__ = [
+    "EqualMassExpectedCalibrationError", "EqualMassMaximumCalibrationError", "EqualMassReliabilityCurve",
+    "ExpectedCalibrationError", "MaximumCalibrationError", "ReliabilityCurve",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Bin:
+    """Sums over one bin that is not empty."""
+
+    number: int
+    weight: Fraction
+    hits: Fraction
+    confidence: Fraction
+
+    @property
+    def gap(self) -> Fraction:
+        return abs(self.hits - self.confidence)
+
+
+def _expected(bins: list[_Bin]) -> float:
+    return float(sum((b.gap for b in bins), Fraction(0)) / sum((b.weight for b in bins), Fraction(0)))
+
+
+def _maximum(bins: list[_Bin]) -> float:
+    return float(max(b.gap / b.weight for b in bins))
 
 
 class _Calibration(Metric):
     """Base of metrics of confidence against hits per bin.
 
     Without `positive` the confidence is the highest probability, and a hit is that its class is the label (the lowest
-    class among equals); with `positive` it is the probability of that class, and a hit is that it is the label. Bins
-    are (low, high] and the first takes 0 too, as in scikit-learn's calibration_curve.
+    class among equals); with `positive` it is the probability of that class, and a hit is that it is the label.
     """
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
@@ -39,8 +69,8 @@ class _Calibration(Metric):
         """Return what the metric reads; `positive` changes what is made of it, not how it is read."""
         return replace(super().binding(output, label, weight), positive=1)
 
-    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
-        """Return the bin and whether it is a hit, and the confidence in the column of its bin."""
+    def confidence(self, labels: Any, predictions: Any) -> tuple[Any, Any]:
+        """Return the confidence, float64 [N], NaN where it is no probability, and which are hits, bool [N]."""
         import tensorflow as tf
 
         if self.positive is not None and self.positive >= predictions.shape[-1]:
@@ -51,10 +81,18 @@ class _Calibration(Metric):
             scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
         if self.positive is None:
             found = tf.argmax(predictions, axis=-1, output_type=tf.int32)
-            confidence, hit = tf.reduce_max(scores, axis=-1), found == labels
-        else:
-            confidence, hit = scores[:, self.positive], labels == self.positive
-        confidence = probability(confidence)
+            return probability(tf.reduce_max(scores, axis=-1)), found == labels
+        return probability(scores[:, self.positive]), labels == self.positive
+
+
+class _EqualWidth(_Calibration):
+    """Base of those with bins of equal width: (low, high], and the first takes 0 too, as scikit-learn's calibration_curve."""
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return the bin and whether it is a hit, and the confidence in the column of its bin."""
+        import tensorflow as tf
+
+        confidence, hit = self.confidence(labels, predictions)
         edges = np.linspace(0, 1, self.bins + 1)
         bin_ = tf.searchsorted(tf.constant(edges[1:-1], tf.float64), confidence, side="left")
         own = bin_[:, None] == tf.range(self.bins)
@@ -63,23 +101,24 @@ class _Calibration(Metric):
             "confidence": Number(tf.where(own, confidence[:, None], tf.zeros([1, self.bins], tf.float64))),
         }
 
-    def columns(self, totals: Totals) -> list[tuple[int, Fraction, Fraction, Fraction]]:
-        """Return bin, weight, hits and confidence of each bin that is not empty.
+    def summed(self, totals: Totals) -> list[_Bin]:
+        """Return the bins that are not empty.
 
         Raises: Undefined: all are.
         """
         sums = totals.exact("bins").reshape(-1, 2)
-        found = [
-            (i, misses + hits, hits, confidence)
-            for i, ((misses, hits), confidence) in enumerate(zip(sums, totals.exact("confidence"), strict=True))
-            if misses + hits
-        ]
-        if not found:
-            raise Undefined("the total weight is zero")
-        return found
+        return _filled(sums.sum(axis=1), sums[:, 1], totals.exact("confidence"))
 
 
-class ExpectedCalibrationError(_Calibration):
+def _filled(weights: Any, hits: Any, confidences: Any) -> list[_Bin]:
+    columns = zip(weights, hits, confidences, strict=True)
+    found = [_Bin(i, Fraction(w), Fraction(h), Fraction(c)) for i, (w, h, c) in enumerate(columns) if w]
+    if not found:
+        raise Undefined("the total weight is zero")
+    return found
+
+
+class ExpectedCalibrationError(_EqualWidth):
     """Mean distance of confidence and accuracy over bins, each by its weight."""
 
     summary: ClassVar[str] = "sum over bins of |sum of w hit - sum of w confidence| / sum of w"
@@ -87,11 +126,10 @@ class ExpectedCalibrationError(_Calibration):
 
     def value(self, totals: Totals) -> float:
         """Return the mean distance."""
-        gaps = sum((abs(hits - confidence) for _, _, hits, confidence in self.columns(totals)), Fraction(0))
-        return ratio(gaps, totals.exact_weight, "the total weight is zero")
+        return _expected(self.summed(totals))
 
 
-class MaximumCalibrationError(_Calibration):
+class MaximumCalibrationError(_EqualWidth):
     """Largest distance of confidence and accuracy over the bins that are not empty."""
 
     summary: ClassVar[str] = "maximum over bins of |sum of w hit - sum of w confidence| / sum of w in the bin"
@@ -99,10 +137,10 @@ class MaximumCalibrationError(_Calibration):
 
     def value(self, totals: Totals) -> float:
         """Return the largest distance."""
-        return float(max(abs(hits - confidence) / weight for _, weight, hits, confidence in self.columns(totals)))
+        return _maximum(self.summed(totals))
 
 
-class ReliabilityCurve(_Calibration):
+class ReliabilityCurve(_EqualWidth):
     """Mean confidence and share of hits in each bin that is not empty."""
 
     summary: ClassVar[str] = "per bin: sum of w hit / sum of w, sum of w confidence / sum of w"
@@ -112,8 +150,114 @@ class ReliabilityCurve(_Calibration):
         """Return one line per bin: its edges, weight, confidence and share of hits."""
         edges = np.linspace(0, 1, self.bins + 1).tolist()
         number = int if totals["bins"].dtype.kind == "i" else float
-        lines = [
-            (edges[i], edges[i + 1], number(weight), float(confidence / weight), float(hits / weight))
-            for i, weight, hits, confidence in self.columns(totals)
-        ]
+        lines = [(edges[b.number], edges[b.number + 1], *_line(b, number)) for b in self.summed(totals)]
         return Table(("low", "high", "weight", "confidence", "accuracy"), tuple(lines))
+
+
+def _line(b: _Bin, number: Callable[[Fraction], float]) -> tuple[float, ...]:
+    return number(b.weight), float(b.confidence / b.weight), float(b.hits / b.weight)
+
+
+class _EqualMass(_Calibration, RowMetric):
+    """Base of those with bins of equally many positions; equal confidences are never torn apart.
+
+    The edges are quantiles of the confidence, with linear interpolation, as in scikit-learn: edge j of B lies at the
+    place j (n - 1) / B of the n sorted confidences, counted from 0, and a bin is (edge, next edge]. A run of equal
+    confidences that begins at place s lies above edge j exactly where s > j (n - 1) / B, so the edges themselves are
+    not needed. There is no such definition with weights.
+    """
+
+    takes_weights: ClassVar[bool] = False
+    additive: ClassVar[tuple[str, ...] | None] = ("hit",)
+
+    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
+        """Return a row per position: the confidence, and whether it is a hit."""
+        import tensorflow as tf
+
+        confidence, hit = self.confidence(labels, predictions)
+        return {"rows": Rows(confidence, {"hit": tf.cast(hit, tf.int64)})}
+
+    def cumulate(self, part: Part) -> dict[str, np.ndarray]:
+        """Return how often each row counts."""
+        return {"all": part.counts}
+
+    def fold(self, part: Part) -> dict[str, Any]:
+        """Return the sums of each bin, as far as this part holds it."""
+        found = {name: np.full(self.bins, Fraction(0), dtype=object) for name in ("weight", "hits", "confidence")}
+        begins = wide.cumulative(part.counts, part.before["all"]) - part.counts
+        last = part.total["all"] - 1
+        rows = [*part.ties.tolist(), len(part)]
+        # The first run of each bin: as many runs as there are bins, not as there are rows, are looked at in Python.
+        starts = [int(np.searchsorted(begins[part.ties], _first(b, self.bins, last))) for b in range(self.bins)]
+        ends = [*starts[1:], len(part.ties)]
+        mass = part.mass("hit")
+        for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            at = slice(rows[start], rows[end])
+            found["weight"][b], found["hits"][b] = wide.total(part.counts[at]), wide.total(mass[at])
+            found["confidence"][b] = _sum(part.key[at], part.counts[at])
+        return found
+
+    def summed(self, totals: Totals) -> list[_Bin]:
+        """Return the bins that are not empty.
+
+        Raises: Undefined: all are.
+        """
+        return _filled(totals.exact("weight"), totals.exact("hits"), totals.exact("confidence"))
+
+
+def _first(b: int, bins: int, last: int) -> int:
+    """Return the least place that lies in bin b or above: above b (n - 1) / B, and for the first bin 0.
+
+    >>> [_first(b, 2, 9) for b in range(2)]
+    [0, 5]
+    """
+    return 0 if b == 0 else b * last // bins + 1
+
+
+def _sum(values: np.ndarray, counts: np.ndarray) -> Fraction:
+    """Add up float64 values as often as they count, each rounded once to the grid of all sums."""
+    total = 0
+    for start in range(0, len(values), BLOCK):
+        at = slice(start, start + BLOCK)
+        cells = exact.to_cells(values[at])
+        total += sum(wide.dot(cells[:, k], counts[at]) << (exact.LIMB_BITS * k) for k in range(exact.LIMBS))
+    return Fraction(total, 1 << exact.GRID_BITS)
+
+
+BLOCK = 1 << 15  # rows whose limbs are in memory at once
+
+
+class EqualMassExpectedCalibrationError(_EqualMass):
+    """Mean distance of confidence and accuracy over bins that hold equally many positions. Exact."""
+
+    summary: ClassVar[str] = "sum over bins of |sum of hit - sum of confidence| / n, bins between quantiles of the confidence"
+    source: ClassVar[str] = (
+        "J. Nixon et al., Measuring calibration in deep learning, 2019; bins of sklearn.calibration.calibration_curve"
+    )
+
+    def value(self, totals: Totals) -> float:
+        """Return the mean distance."""
+        return _expected(self.summed(totals))
+
+
+class EqualMassMaximumCalibrationError(_EqualMass):
+    """Largest distance of confidence and accuracy over bins that hold equally many positions. Exact."""
+
+    summary: ClassVar[str] = "maximum over bins of |sum of hit - sum of confidence| / positions in the bin"
+    source: ClassVar[str] = "J. Nixon et al., 2019; bins of sklearn.calibration.calibration_curve(strategy='quantile')"
+
+    def value(self, totals: Totals) -> float:
+        """Return the largest distance."""
+        return _maximum(self.summed(totals))
+
+
+class EqualMassReliabilityCurve(_EqualMass):
+    """Mean confidence and share of hits in bins that hold equally many positions. Exact."""
+
+    summary: ClassVar[str] = "per bin between quantiles of the confidence: sum of hit / positions, sum of confidence / positions"
+    source: ClassVar[str] = "sklearn.calibration.calibration_curve(strategy='quantile')"
+
+    def value(self, totals: Totals) -> Table:
+        """Return one line per bin: how many positions, their confidence and share of hits."""
+        lines = [(b.number, *_line(b, int)) for b in self.summed(totals)]
+        return Table(("bin", "weight", "confidence", "accuracy"), tuple(lines))

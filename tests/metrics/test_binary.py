@@ -105,7 +105,7 @@ def test_what_is_no_probability_is_null(name):
     options = {"positive": 1}
     assert result(name, [1, 0], [1.01, 0.5], **options).reason.endswith("terms are NaN, infinite or not below 2^128")
     assert result(name, [1, 0], [-0.01, 0.5], **options).value is None
-    assert result(name, [1, 0], [math.nan, 0.5], **options).reason == "1 predictions are NaN or infinite"
+    assert result(name, [1, 0], [math.nan, 0.5], **options).reason == "1 predictions are NaN, infinite or out of range"
     # float32 noise above 1 is clipped
     assert value(name, [1, 0], np.float32([1.0000002, 0.5]), **options) == value(name, [1, 0], [1.0, 0.5], **options)
 

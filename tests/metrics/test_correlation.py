@@ -95,7 +95,7 @@ def test_perfect_and_opposite():
         ("concordance", [0.1, 0.1], [0.7, 0.7], "all labels are equal, and so are all predictions"),
         ("pearson", [1e20, 2e20], [1.0, 2.0], "not below 2^128"),
         ("concordance", [math.nan, 1.0], [1.0, 2.0], "1 labels are NaN"),
-        ("pearson", [1.0, 2.0], [math.inf, 2.0], "1 predictions are NaN or infinite"),
+        ("pearson", [1.0, 2.0], [math.inf, 2.0], "1 predictions are NaN, infinite or out of range"),
     ],
 )
 def test_null_with_a_reason(name, labels, predictions, reason):

@@ -36,7 +36,7 @@ def test_spread_agrees_with_numpy():
     assert value("variance", None, x[:, 0], weights=w.astype(float), ddof=1) == pytest.approx(
         float(np.cov(x[:, 0], fweights=w)), rel=1e-12
     )
-    assert result("variance", None, [math.nan, 1.0]).reason == "1 predictions are NaN or infinite"
+    assert result("variance", None, [math.nan, 1.0]).reason == "1 predictions are NaN, infinite or out of range"
     assert result("variance", None, [1.0, 2.0], weights=[0.0, 0.0]).reason == "the total weight is zero"
 
 
