@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from harness.errors import ShapeError
 from harness.metrics.coco import AREAS, BAD, COUNT_BITS, IOUS, MOST, RECALLS, ROW, Category, Guesses, Truths, evaluator, match
@@ -50,15 +51,15 @@ class Coco(RowMetric):
     )
     source: ClassVar[str] = "pycocotools.cocoeval.COCOeval (Lin et al. 2014)"
 
-    scores: str
-    classes: str
-    label_classes: str
-    box_format: Literal["xywh", "xyxy", "yxyx"]
-    count: str | None = None
-    label_count: str | None = None
-    crowd: str | None = None
-    area: str | None = None
-    per_class: bool = False
+    scores: str = Field(description="output: scores of the detections, [B, M]")
+    classes: str = Field(description="output: classes of the detections, [B, M]")
+    label_classes: str = Field(description="feature: classes of the boxes to find, [B, G]")
+    box_format: Literal["xywh", "xyxy", "yxyx"] = Field(description="of output and label; xywh is left, top, width, height")
+    count: str | None = Field(None, description="output: how many detections there are, [B]; null: those of class 0 or more")
+    label_count: str | None = Field(None, description="feature: how many boxes to find, [B]; null: those of class 0 or more")
+    crowd: str | None = Field(None, description="feature: 1 where a box is of a crowd, [B, G]; null: none is")
+    area: str | None = Field(None, description="feature: areas of the objects to find, [B, G]; null: those of their boxes")
+    per_class: bool = Field(False, description="whether AP by class is reported in place of the twelve numbers")
 
     def terms(
         self,
@@ -97,15 +98,15 @@ class Coco(RowMetric):
         ]
         tensors = [tf.cast(labels, tf.float64), tf.cast(predictions, tf.float64), *columns]
         kinds = [tf.float64] + [tf.int64] * 6
-        key, group, rank, matched, ignored, counted, image = (
+        key, group, place, matched, ignored, counted, image = (
             tf.ensure_shape(column, [None]) for column in tf.numpy_function(self._rows, tensors, kinds, stateful=False)
         )
-        # The ties of one image are in the order of `rank` because its name comes last.
-        values = {"counted": counted, "ignored": ignored, "matched": matched, "rank": rank}
+        # The ties of one image are in the order of `place` because its name comes last.
+        values = {"counted": counted, "ignored": ignored, "matched": matched, "place": place}
         return {"rows": Rows(key, values, group, image)}
 
     def _rows(self, labels: np.ndarray, predictions: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Make the rows of a batch: key, group, rank, matched, ignored, counted, image."""
+        """Make the rows of a batch: key, group, place, matched, ignored, counted, image."""
         known: dict[bytes, np.ndarray] = {}
         blocks = []
         for number, image in enumerate(zip(labels, predictions, *columns, strict=True)):
@@ -142,7 +143,7 @@ class Coco(RowMetric):
         edges = np.append(part.groups, len(part)).tolist()
         for start, stop in pairwise(edges):
             rows = {name: np.repeat(column[start:stop], part.multiplicity[start:stop]) for name, column in part.values.items()}
-            sums["bad"] += int(rows["counted"][rows["rank"] == BAD].sum())
+            sums["bad"] += int(rows["counted"][rows["place"] == BAD].sum())
             category = Category.of(rows)
             self._add(sums, category, f"class {part.group[start]}")
         return sums
@@ -193,7 +194,7 @@ def _real(classes: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 def _boxes(what: str, boxes: Any) -> int:
     """Return how many boxes an image has room for."""
-    if boxes.shape.rank != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
+    if boxes.shape.place != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
         raise ShapeError(f"coco: expected boxes [B, M, 4] of known size, found {what} {boxes.dtype.name} {boxes.shape}")
     return int(boxes.shape[1])
 

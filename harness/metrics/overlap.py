@@ -15,6 +15,8 @@ from harness.metrics.text import references, texts
 
 __all__ = ["Bleu", "Chrf", "Rouge"]
 
+Kind = Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"]
+
 
 class _Sacrebleu(HostMetric):
     """Base of metrics whose sufficient statistics and final score are both sacrebleu's own."""
@@ -51,12 +53,12 @@ class Bleu(_Sacrebleu):
     summary: ClassVar[str] = "brevity penalty x geometric mean of clipped n-gram precisions, n = 1 to 4, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_bleu (Papineni et al. 2002)"
 
-    lowercase: bool = False
-    tokenize: Literal["13a", "intl", "zh", "char", "none"] = "13a"
-    smooth_method: Literal["exp", "floor", "add-k", "none"] = "exp"
-    smooth_value: float | None = Field(None, ge=0, allow_inf_nan=False)
-    max_ngram_order: int = Field(4, ge=1, le=16)
-    effective_order: bool = False
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
+    tokenize: Literal["13a", "intl", "zh", "char", "none"] = Field("13a", description="sacrebleu's tokenizer")
+    smooth_method: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="what an order without matches counts as")
+    smooth_value: float | None = Field(None, ge=0, allow_inf_nan=False, description="for floor (0.1) and add-k (1)")
+    max_ngram_order: int = Field(4, ge=1, le=16, description="longest n-gram, in words")
+    effective_order: bool = Field(False, description="whether orders longer than every text are left out")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -75,12 +77,12 @@ class Chrf(_Sacrebleu):
     summary: ClassVar[str] = "F-beta of character (and word) n-gram precision and recall, averaged over n, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_chrf (Popovic 2015, 2017)"
 
-    char_order: int = Field(6, ge=1, le=16)
-    word_order: int = Field(0, ge=0, le=16)
-    beta: int = Field(2, ge=1)
-    lowercase: bool = False
-    whitespace: bool = False
-    eps_smoothing: bool = False
+    char_order: int = Field(6, ge=1, le=16, description="longest n-gram, in characters")
+    word_order: int = Field(0, ge=0, le=16, description="longest n-gram, in words; 2 is chrF++")
+    beta: int = Field(2, ge=1, description="recall counts beta times as much as precision")
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
+    whitespace: bool = Field(False, description="whether white space is part of character n-grams")
+    eps_smoothing: bool = Field(False, description="whether empty orders count as 1e-16, as in chrF++.py and NLTK")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -101,9 +103,9 @@ class Rouge(HostMetric):
     summary: ClassVar[str] = "mean of F1 of n-gram overlap (rouge1, rouge2) or of the longest common subsequence (rougeL)"
     source: ClassVar[str] = "rouge_score.rouge_scorer.RougeScorer (Lin 2004)"
 
-    kinds: tuple[Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"], ...] = ("rouge1", "rouge2", "rougeL")
-    stemmer: bool = False
-    tokenizer: Literal["default", "unicode"] = "default"
+    kinds: tuple[Kind, ...] = Field(("rouge1", "rouge2", "rougeL"), description="which are reported")
+    stemmer: bool = Field(False, description="whether English words are brought to their stem by Porter's rules")
+    tokenizer: Literal["default", "unicode"] = Field("default", description="ASCII words only, or words of every script")
 
     @field_validator("kinds")
     @classmethod

@@ -22,13 +22,15 @@ __all__ = [
 ]  # fmt: skip
 
 WithoutRelevant = Literal["skip", 0, 1]
+Weighting = Literal["groups", "examples", "positives", "pairs"]
+EMPTY = "what a group without anything relevant counts as; skip: it is left out"
 
 
 class Grouped(RowMetric):
     """Base of metrics that are a mean over groups.
 
-    The feature `query` says which group an example belongs to. Labels above `relevant_above` are relevant. With `counts`
-    the value is a mapping: the mean, how many groups went into it, and how many were left out.
+    The feature `query` says which group an example belongs to. With `counts` the value is a mapping: the mean, how many
+    groups went into it, and how many were left out.
     """
 
     inputs: ClassVar[Inputs] = Inputs.NUMBERS
@@ -36,8 +38,8 @@ class Grouped(RowMetric):
     features: ClassVar[tuple[str, ...]] = ("query",)
     nothing: ClassVar[str] = "no group has a relevant example"  # why there may be no group to average
 
-    query: str
-    counts: bool = False
+    query: str = Field(description="feature that says which group an example belongs to: integer or string")
+    counts: bool = Field(False, description="whether the number of groups, and of those left out, is reported too")
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep score and label of every example, by group."""
@@ -61,11 +63,23 @@ def _folded(score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -
     return {"score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad}
 
 
-class _Relevance(Grouped):
-    """Base of metrics that need a relevant example in each group; others are left out, or count as 0 or 1."""
+class _Graded(Grouped):
+    """Base of metrics that need something relevant in each group; groups without are left out, or count as 0 or 1."""
 
-    relevant_above: float = Field(0.0, allow_inf_nan=False)
-    without_relevant: WithoutRelevant = 0
+    without_relevant: WithoutRelevant = Field(0, description=EMPTY)
+
+    def average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
+        """Return what a part adds: `score` summed over the groups where `some` is true, bool [groups], and the others."""
+        full, empty = int(some.sum()), int((~some).sum())
+        if self.without_relevant == "skip":
+            return _folded(score, full, full, empty, bad)
+        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
+
+
+class _Relevance(_Graded):
+    """Base of metrics of relevant examples: those with a label above `relevant_above`."""
+
+    relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are relevant")
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the scores of the groups of a part."""
@@ -73,7 +87,7 @@ class _Relevance(Grouped):
         hits = (ranked.label > self.relevant_above).astype(np.int64)
         relevant = ranked.sum(hits)
         some = relevant > 0
-        return self._average(some, self.score(ranked, hits, relevant, some))
+        return self.average(some, self.score(ranked, hits, relevant, some))
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the scores of the groups in `some`.
@@ -84,12 +98,6 @@ class _Relevance(Grouped):
         """
         raise NotImplementedError
 
-    def _average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
-        full, empty = int(some.sum()), int((~some).sum())
-        if self.without_relevant == "skip":
-            return _folded(score, full, full, empty, bad)
-        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
-
 
 class MeanReciprocalRank(_Relevance):
     """Mean over groups of one over the rank of the first relevant example; beyond k it counts as 0."""
@@ -97,13 +105,13 @@ class MeanReciprocalRank(_Relevance):
     summary: ClassVar[str] = "mean over groups of 1 / rank of the first relevant example"
     source: ClassVar[str] = "torchmetrics.retrieval.RetrievalMRR"
 
-    k: int | None = Field(None, ge=1)
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the reciprocal ranks."""
         first = ranked.place[(hits == 1) & (ranked.running(hits) == 1)] + 1
-        ranks, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
-        return ratios(np.ones_like(ranks), ranks, times)
+        places, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
+        return ratios(np.ones_like(places), places, times)
 
 
 class MeanAveragePrecision(_Relevance):
@@ -117,15 +125,15 @@ class MeanAveragePrecision(_Relevance):
     summary: ClassVar[str] = "mean over groups of (sum over relevant ranks r <= k of precision at r) / relevant examples"
     source: ClassVar[str] = "trec_eval map and map_cut; sklearn.metrics.average_precision_score of each group (without ties)"
 
-    k: int | None = Field(None, ge=1)
-    divisor: Literal["relevant", "reachable"] = "relevant"
-    without_relevant: WithoutRelevant = "skip"
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
+    divisor: Literal["relevant", "reachable"] = Field("relevant", description="all relevant examples of the group, or at most k")
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the average precisions, each a float64."""
-        rank = ranked.place + 1
-        inside = rank <= (self.k or len(rank))
-        above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / rank, 0.0))
+        place = ranked.place + 1
+        inside = place <= (self.k or len(place))
+        above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / place, 0.0))
         below = relevant if self.k is None or self.divisor == "relevant" else np.minimum(relevant, self.k)
         return exact_sum(above[some] / below[some])
 
@@ -133,7 +141,7 @@ class MeanAveragePrecision(_Relevance):
 class _AtK(_Relevance):
     """Base of metrics of the relevant examples among the first k of each group."""
 
-    k: int = Field(10, ge=1)
+    k: int = Field(10, ge=1, description="how many of the first places count")
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum what the hits of each group make."""
@@ -165,7 +173,7 @@ class RecallAtK(_AtK):
     summary: ClassVar[str] = "mean over groups of relevant examples within rank k / relevant examples"
     source: ClassVar[str] = "trec_eval recall_k; torchmetrics.retrieval.RetrievalRecall (which counts empty groups as 0)"
 
-    without_relevant: WithoutRelevant = "skip"
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
         """Sum hits over relevant."""
@@ -183,7 +191,7 @@ class HitRate(_AtK):
         return Fraction(int((found > 0).sum()))
 
 
-class Ndcg(_Relevance):
+class Ndcg(_Graded):
     """Mean over groups of the discounted cumulative gain, relative to the best possible order.
 
     The gain of a label y is 2^y - 1 (`exponential`) or y (`linear`); the discount at rank r is 1 / log2(1 + r).
@@ -194,11 +202,10 @@ class Ndcg(_Relevance):
     summary: ClassVar[str] = "mean over groups of DCG@k / ideal DCG@k"
     source: ClassVar[str] = "sklearn.metrics.ndcg_score (gain: linear, ties: average); Burges et al. 2005 (exponential)"
 
-    k: int | None = Field(None, ge=1)
-    gain: Literal["exponential", "linear"] = "exponential"
-    ties: Literal["order", "average"] = "order"
-    without_relevant: WithoutRelevant = "skip"
-    relevant_above: Literal[0] = 0
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
+    gain: Literal["exponential", "linear"] = Field("exponential", description="2^label - 1, or the label")
+    ties: Literal["order", "average"] = Field("order", description="equal scores: by example id, or the average of all orders")
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the scores of the groups of a part, each a float64."""
@@ -217,7 +224,7 @@ class Ndcg(_Relevance):
         best = ranked.sum(gains[order] * discounts[ranked.place])
         some = best > 0
         score = exact_sum(ranked.sum(found)[some] / best[some])
-        return self._average(some, score, int((~good).sum()))
+        return self.average(some, score, int((~good).sum()))
 
     def _gains(self, labels: np.ndarray) -> np.ndarray:
         if self.gain == "linear":
@@ -244,8 +251,8 @@ class GroupedAuc(Grouped):
     source: ClassVar[str] = "GAUC (Zhou et al. 2018, deep interest network); sklearn.metrics.roc_auc_score of each group"
     nothing: ClassVar[str] = "no group has examples of both classes"
 
-    relevant_above: float = Field(0.0, allow_inf_nan=False)
-    weighting: Literal["groups", "examples", "positives", "pairs"] = "groups"
+    relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are positive")
+    weighting: Weighting = Field("groups", description="what a group counts for: one, or how many it has of these")
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the areas of the groups of a part, times their weight."""

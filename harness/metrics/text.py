@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import HostMetric, Totals, ratio
@@ -59,8 +59,8 @@ def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable])
 class _ErrorRate(HostMetric):
     """Edits over the length of the reference, both summed over all examples."""
 
-    lowercase: bool = False
-    unicode: Form | None = None
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
+    unicode: Form | None = Field(None, description="Unicode normal form that both texts are brought to first")
 
     def columns(self) -> tuple[str, ...]:
         """Name the two sums."""
@@ -99,8 +99,8 @@ class WordErrorRate(_ErrorRate):
     summary: ClassVar[str] = "(substitutions + insertions + deletions) / reference words, each summed over all examples"
     source: ClassVar[str] = "jiwer.wer; torchmetrics.text.WordErrorRate"
 
-    ids: bool = False
-    pad: tuple[int, ...] = ()
+    ids: bool = Field(False, description="whether output and label are token ids, not strings")
+    pad: tuple[int, ...] = Field((), description="ids that are taken out before comparing; one, or a list")
 
     @field_validator("pad", mode="before")
     @classmethod
@@ -137,6 +137,8 @@ class CharacterErrorRate(_ErrorRate):
 class _Answer(HostMetric):
     """Base of metrics of a short answer, compared after SQuAD's normalisation, with the best of the references."""
 
+    spread: ClassVar[bool] = True
+
     def columns(self) -> tuple[str, ...]:
         """Name the score."""
         return ("score",)
@@ -154,6 +156,10 @@ class _Answer(HostMetric):
     def value(self, totals: Totals) -> float:
         """Return the mean score."""
         return totals.mean("score")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return the standard error of the mean."""
+        return totals.mean_error("score")
 
 
 class TokenF1(_Answer):

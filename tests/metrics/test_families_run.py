@@ -9,8 +9,10 @@ import tensorflow as tf
 import yaml
 from sklearn.metrics import ndcg_score
 
+from harness.metrics.text import TokenF1
 from tests import made
 from tests.conftest import start
+from tests.metrics.sums import strings
 from tests.metrics.test_detection import TWELVE, Images
 from tests.metrics.test_text import CORPUS
 
@@ -81,7 +83,8 @@ def evaluate(job, run, ranks):
 
 
 def test_values_of_one_rank(job):
-    found = {name: entry["value"] for name, entry in json.loads(evaluate(job, job.parent / "one", 1))["metrics"].items()}
+    entries = json.loads(evaluate(job, job.parent / "one", 1))["metrics"]
+    found = {name: entry["value"] for name, entry in entries.items()}
     given = columns()
     lines = [CORPUS[number % len(CORPUS)] for number in range(EXAMPLES)]
     references = [[line[1] for line in lines], [line[2] or None for line in lines]]
@@ -90,6 +93,9 @@ def test_values_of_one_rank(job):
     expected = np.mean([ndcg_score([given["relevance"][g]], [given["score"][g]], k=5) for g in groups])
     assert found["ndcg"] == pytest.approx(expected, rel=1e-13)
     assert [found["coco"][name] for name in TWELVE] == pytest.approx(images().oracle(area=False).stats.tolist(), rel=1e-13)
+    each = [TokenF1().host_terms(strings([list(line[1:])]), strings([line[0]])).item() for line in lines]
+    assert found["token_f1"] == pytest.approx(np.mean(each), rel=1e-14)
+    assert entries["token_f1"]["standard_error"] == pytest.approx(np.std(each, ddof=1) / np.sqrt(EXAMPLES), rel=1e-12)
     assert 0 < found["retrieval_recall"] < 1 and 0 < found["grouped_auc"] < 1 and 0 < found["rouge"]["rougeL"] < 1
 
 
