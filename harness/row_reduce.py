@@ -211,9 +211,19 @@ def _narrow(comm: Comm, rows: _Rows) -> _Rows:
     dtypes: dict[str, Any] = {}
     for name in columns:
         kinds, low, high = zip(*(each[name] for each in found), strict=True)
-        dtypes[name] = np.float64 if "f" in kinds else np.result_type(np.min_scalar_type(min(low)), np.min_scalar_type(max(high)))
+        dtypes[name] = np.float64 if "f" in kinds else _integer(min(low), max(high))
     narrow = {name: column.astype(dtypes[name]) for name, column in columns.items()}
     return replace(rows, counts=narrow.pop(""), values=narrow)
+
+
+def _integer(low: int, high: int) -> Any:
+    """Return the narrowest integer dtype that holds both ends and that Horovod can send: it knows no uint32 and uint64.
+
+    >>> [_integer(0, 255), _integer(-1, 99), _integer(0, 1 << 40)] == [np.uint8, np.int8, np.int64]
+    True
+    """
+    fits = (d for d in (np.uint8, np.int8, np.uint16, np.int16, np.int32) if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+    return next(fits, np.int64)
 
 
 def _settle(rows: _Rows, metric: RowMetric) -> _Rows:

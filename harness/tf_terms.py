@@ -243,7 +243,7 @@ def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mappi
     metric.host_terms(nothing[0], nothing[1], **dict(zip(names, nothing[2:], strict=True)))
     found = tf.numpy_function(call, [mask, labels, positions.predictions, *also.values()], tf.float64, stateful=False)
     found = tf.ensure_shape(found, [mask.shape[0], len(metric.columns())])
-    return {name: Number(found[:, number]) for number, name in enumerate(metric.columns())}
+    return {name: Number(found[:, number], spread=metric.spread) for number, name in enumerate(metric.columns())}
 
 
 def _nothing(tensor: Any) -> np.ndarray:

@@ -23,10 +23,10 @@ MOST = 100  # detections of one category in an image that are matched at all
 AREAS = {"all": (0.0, 1e5**2), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e5**2)}
 COUNT_BITS = 15  # of the boxes to find in an image, by category and area: four such counts in an int64
 
-TRUTH, BAD = -1, -2  # in the column `rank`: a row that counts boxes to find; a row for a box or score that is no number
+TRUTH, BAD = -1, -2  # in the column `place`: a row that counts boxes to find; a row for a box or score that is no number
 
 ROW = np.dtype(
-    [("key", np.float64), ("group", np.int64), ("rank", np.int64), ("matched", np.int64), ("ignored", np.int64),
+    [("key", np.float64), ("group", np.int64), ("place", np.int64), ("matched", np.int64), ("ignored", np.int64),
      ("counted", np.int64), ("image", np.int64)]
 )  # fmt: skip
 
@@ -90,8 +90,8 @@ def _category(one: Any, category: int) -> Iterator[tuple[Any, ...]]:
     weights = 1 << np.arange(len(AREAS) * len(IOUS), dtype=np.int64)
     matched = weights @ np.concatenate([each["dtMatches"] != 0 for each in found]).astype(np.int64)
     ignored = weights @ np.concatenate([each["dtIgnore"] != 0 for each in found]).astype(np.int64)
-    for rank, score in enumerate(found[0]["dtScores"]):
-        yield -score, category, rank, matched[rank], ignored[rank], 0, 0
+    for place, score in enumerate(found[0]["dtScores"]):
+        yield -score, category, place, matched[place], ignored[place], 0, 0
     truths = [int(np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)) for each in found]
     if any(truths):
         yield 0.0, category, TRUTH, 0, 0, sum(n << COUNT_BITS * a for a, n in enumerate(truths)), 0
@@ -102,12 +102,12 @@ class Category:
     """All detections of one category by descending score, and how many boxes there were to find.
 
     Args:
-      rank: int64 [n], place among the detections of its image.
+      place: int64 [n], place among the detections of its image.
       matched, ignored: int64 [n], bit 10 a + t for area range a and IoU threshold t.
       truths: int64 [areas].
     """
 
-    rank: np.ndarray
+    place: np.ndarray
     matched: np.ndarray
     ignored: np.ndarray
     truths: np.ndarray
@@ -115,11 +115,11 @@ class Category:
     @classmethod
     def of(cls, rows: dict[str, np.ndarray]) -> Category:
         """Tell detections from the rows that count boxes."""
-        packed = rows["counted"][rows["rank"] == TRUTH]
+        packed = rows["counted"][rows["place"] == TRUTH]
         shifts = np.arange(len(AREAS)) * COUNT_BITS
         truths = (packed[:, None] >> shifts & (1 << COUNT_BITS) - 1).sum(axis=0)
-        seen = rows["rank"] >= 0
-        return cls(rows["rank"][seen], rows["matched"][seen], rows["ignored"][seen], truths)
+        seen = rows["place"] >= 0
+        return cls(rows["place"][seen], rows["matched"][seen], rows["ignored"][seen], truths)
 
     def to_find(self, area: str) -> int:
         """Return how many boxes there were to find."""
@@ -127,7 +127,7 @@ class Category:
 
     def curve(self, area: str, most: int = MOST) -> tuple[np.ndarray, np.ndarray]:
         """Return recall, float64 [T], and precision at the 101 recalls, [T, R], as COCOeval.accumulate computes them."""
-        inside = self.rank < most
+        inside = self.place < most
         recall, precision = np.zeros(len(IOUS)), np.zeros((len(IOUS), len(RECALLS)))
         for t in range(len(IOUS)):
             bit = list(AREAS).index(area) * len(IOUS) + t

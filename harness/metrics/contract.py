@@ -291,6 +291,7 @@ class HostMetric(Metric):
     """
 
     inputs: ClassVar[Inputs] = Inputs.RAW
+    spread: ClassVar[bool] = False  # whether `Totals.mean_error` is asked for the columns; see `Number`
 
     def columns(self) -> tuple[str, ...]:
         """Name the numbers that each example adds."""

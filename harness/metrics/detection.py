@@ -98,15 +98,15 @@ class Coco(RowMetric):
         ]
         tensors = [tf.cast(labels, tf.float64), tf.cast(predictions, tf.float64), *columns]
         kinds = [tf.float64] + [tf.int64] * 6
-        key, group, rank, matched, ignored, counted, image = (
+        key, group, place, matched, ignored, counted, image = (
             tf.ensure_shape(column, [None]) for column in tf.numpy_function(self._rows, tensors, kinds, stateful=False)
         )
-        # The ties of one image are in the order of `rank` because its name comes last.
-        values = {"counted": counted, "ignored": ignored, "matched": matched, "rank": rank}
+        # The ties of one image are in the order of `place` because its name comes last.
+        values = {"counted": counted, "ignored": ignored, "matched": matched, "place": place}
         return {"rows": Rows(key, values, group, image)}
 
     def _rows(self, labels: np.ndarray, predictions: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Make the rows of a batch: key, group, rank, matched, ignored, counted, image."""
+        """Make the rows of a batch: key, group, place, matched, ignored, counted, image."""
         known: dict[bytes, np.ndarray] = {}
         blocks = []
         for number, image in enumerate(zip(labels, predictions, *columns, strict=True)):
@@ -143,7 +143,7 @@ class Coco(RowMetric):
         edges = np.append(part.groups, len(part)).tolist()
         for start, stop in pairwise(edges):
             rows = {name: np.repeat(column[start:stop], part.multiplicity[start:stop]) for name, column in part.values.items()}
-            sums["bad"] += int(rows["counted"][rows["rank"] == BAD].sum())
+            sums["bad"] += int(rows["counted"][rows["place"] == BAD].sum())
             category = Category.of(rows)
             self._add(sums, category, f"class {part.group[start]}")
         return sums
@@ -194,7 +194,7 @@ def _real(classes: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 def _boxes(what: str, boxes: Any) -> int:
     """Return how many boxes an image has room for."""
-    if boxes.shape.rank != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
+    if boxes.shape.place != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
         raise ShapeError(f"coco: expected boxes [B, M, 4] of known size, found {what} {boxes.dtype.name} {boxes.shape}")
     return int(boxes.shape[1])
 

@@ -15,6 +15,8 @@ from harness.metrics.text import references, texts
 
 __all__ = ["Bleu", "Chrf", "Rouge"]
 
+Kind = Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"]
+
 
 class _Sacrebleu(HostMetric):
     """Base of metrics whose sufficient statistics and final score are both sacrebleu's own."""

@@ -22,13 +22,15 @@ __all__ = [
 ]  # fmt: skip
 
 WithoutRelevant = Literal["skip", 0, 1]
+Weighting = Literal["groups", "examples", "positives", "pairs"]
+EMPTY = "what a group without anything relevant counts as; skip: it is left out"
 
 
 class Grouped(RowMetric):
     """Base of metrics that are a mean over groups.
 
-    The feature `query` says which group an example belongs to. Labels above `relevant_above` are relevant. With `counts`
-    the value is a mapping: the mean, how many groups went into it, and how many were left out.
+    The feature `query` says which group an example belongs to. With `counts` the value is a mapping: the mean, how many
+    groups went into it, and how many were left out.
     """
 
     inputs: ClassVar[Inputs] = Inputs.NUMBERS
@@ -61,8 +63,8 @@ def _folded(score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -
     return {"score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad}
 
 
-class _Relevance(Grouped):
-    """Base of metrics that need a relevant example in each group; others are left out, or count as 0 or 1."""
+class _Graded(Grouped):
+    """Base of metrics that need something relevant in each group; groups without are left out, or count as 0 or 1."""
 
     relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are relevant")
     without_relevant: WithoutRelevant = Field(
@@ -75,7 +77,7 @@ class _Relevance(Grouped):
         hits = (ranked.label > self.relevant_above).astype(np.int64)
         relevant = ranked.sum(hits)
         some = relevant > 0
-        return self._average(some, self.score(ranked, hits, relevant, some))
+        return self.average(some, self.score(ranked, hits, relevant, some))
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the scores of the groups in `some`.
@@ -85,12 +87,6 @@ class _Relevance(Grouped):
           relevant: int64 [groups], how many are. some: bool [groups], where any is.
         """
         raise NotImplementedError
-
-    def _average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
-        full, empty = int(some.sum()), int((~some).sum())
-        if self.without_relevant == "skip":
-            return _folded(score, full, full, empty, bad)
-        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
 
 
 class MeanReciprocalRank(_Relevance):
@@ -104,8 +100,8 @@ class MeanReciprocalRank(_Relevance):
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the reciprocal ranks."""
         first = ranked.place[(hits == 1) & (ranked.running(hits) == 1)] + 1
-        ranks, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
-        return ratios(np.ones_like(ranks), ranks, times)
+        places, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
+        return ratios(np.ones_like(places), places, times)
 
 
 class MeanAveragePrecision(_Relevance):
@@ -129,9 +125,9 @@ class MeanAveragePrecision(_Relevance):
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the average precisions, each a float64."""
-        rank = ranked.place + 1
-        inside = rank <= (self.k or len(rank))
-        above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / rank, 0.0))
+        place = ranked.place + 1
+        inside = place <= (self.k or len(place))
+        above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / place, 0.0))
         below = relevant if self.k is None or self.divisor == "relevant" else np.minimum(relevant, self.k)
         return exact_sum(above[some] / below[some])
 
@@ -191,7 +187,7 @@ class HitRate(_AtK):
         return Fraction(int((found > 0).sum()))
 
 
-class Ndcg(_Relevance):
+class Ndcg(_Graded):
     """Mean over groups of the discounted cumulative gain, relative to the best possible order.
 
     The gain of a label y is 2^y - 1 (`exponential`) or y (`linear`); the discount at rank r is 1 / log2(1 + r).
@@ -229,7 +225,7 @@ class Ndcg(_Relevance):
         best = ranked.sum(gains[order] * discounts[ranked.place])
         some = best > 0
         score = exact_sum(ranked.sum(found)[some] / best[some])
-        return self._average(some, score, int((~good).sum()))
+        return self.average(some, score, int((~good).sum()))
 
     def _gains(self, labels: np.ndarray) -> np.ndarray:
         if self.gain == "linear":

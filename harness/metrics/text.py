@@ -137,6 +137,8 @@ class CharacterErrorRate(_ErrorRate):
 class _Answer(HostMetric):
     """Base of metrics of a short answer, compared after SQuAD's normalisation, with the best of the references."""
 
+    spread: ClassVar[bool] = True
+
     def columns(self) -> tuple[str, ...]:
         """Name the score."""
         return ("score",)
@@ -154,6 +156,10 @@ class _Answer(HostMetric):
     def value(self, totals: Totals) -> float:
         """Return the mean score."""
         return totals.mean("score")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return the standard error of the mean."""
+        return totals.mean_error("score")
 
 
 class TokenF1(_Answer):

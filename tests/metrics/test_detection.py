@@ -17,6 +17,7 @@ from harness.metrics.contract import Undefined
 from harness.metrics.detection import PRECISIONS, RECALLED, Coco
 from harness.row_reduce import reduce_rows, row_totals
 from harness.rows import RowTable
+from tests.thread_comm import on_ranks
 
 NAMES = {"scores": "scores", "classes": "classes", "label_classes": "label_classes", "label": "boxes", "output": "found"}
 TWELVE = [*PRECISIONS, *RECALLED]
@@ -138,6 +139,17 @@ def test_order_of_rows_and_size_of_batches_do_not_matter():
     expected = value(metric_for(), table)
     assert value(metric_for(), rows_of(metric_for(), images, batch=3)) == expected
     assert value(metric_for(), table.take(np.random.default_rng(1).permutation(len(table)))) == expected
+
+
+@pytest.mark.parametrize("ranks", [2, 5])
+def test_rows_spread_over_ranks_give_the_same_bits(ranks):
+    table = rows_of(metric_for(), Images(3, images=9, ties=4))
+    expected = reduce_rows(metric_for(), table, SingleComm())
+
+    def work(comm):
+        return reduce_rows(metric_for(), table.take(table.ids % ranks == comm.rank), comm)
+
+    assert on_ranks(ranks, work)[0] == expected
 
 
 def test_an_image_drawn_twice_is_the_image_twice():
