@@ -51,15 +51,15 @@ class Coco(RowMetric):
     )
     source: ClassVar[str] = "pycocotools.cocoeval.COCOeval (Lin et al. 2014)"
 
-    scores: str = Field(description="output with the score of each predicted box")
-    classes: str = Field(description="output with the class of each predicted box")
-    label_classes: str = Field(description="feature with the class of each labelled box")
-    box_format: Literal["xywh", "xyxy", "yxyx"] = Field(description="how the four numbers of a box are to be read")
-    count: str | None = Field(None, description="output that says how many of the predicted boxes are real")
-    label_count: str | None = Field(None, description="feature that says how many of the labelled boxes are real")
-    crowd: str | None = Field(None, description="feature that marks labelled regions of many objects")
-    area: str | None = Field(None, description="feature with the area of each labelled object; null: that of its box")
-    per_class: bool = Field(False, description="report AP by class")
+    scores: str = Field(description="output: scores of the detections, [B, M]")
+    classes: str = Field(description="output: classes of the detections, [B, M]")
+    label_classes: str = Field(description="feature: classes of the boxes to find, [B, G]")
+    box_format: Literal["xywh", "xyxy", "yxyx"] = Field(description="of output and label; xywh is left, top, width, height")
+    count: str | None = Field(None, description="output: how many detections there are, [B]; null: those of class 0 or more")
+    label_count: str | None = Field(None, description="feature: how many boxes to find, [B]; null: those of class 0 or more")
+    crowd: str | None = Field(None, description="feature: 1 where a box is of a crowd, [B, G]; null: none is")
+    area: str | None = Field(None, description="feature: areas of the objects to find, [B, G]; null: those of their boxes")
+    per_class: bool = Field(False, description="whether AP by class is reported in place of the twelve numbers")
 
     def terms(
         self,

@@ -53,14 +53,12 @@ class Bleu(_Sacrebleu):
     summary: ClassVar[str] = "brevity penalty x geometric mean of clipped n-gram precisions, n = 1 to 4, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_bleu (Papineni et al. 2002)"
 
-    lowercase: bool = Field(False, description="compare in lower case")
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
     tokenize: Literal["13a", "intl", "zh", "char", "none"] = Field("13a", description="sacrebleu's tokenizer")
-    smooth_method: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="what a count of zero becomes")
-    smooth_value: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="value of the smoothing floor or add-k; null: sacrebleu's default"
-    )
-    max_ngram_order: int = Field(4, ge=1, le=16, description="longest n-gram")
-    effective_order: bool = Field(False, description="leave out orders for which there is no n-gram")
+    smooth_method: Literal["exp", "floor", "add-k", "none"] = Field("exp", description="what an order without matches counts as")
+    smooth_value: float | None = Field(None, ge=0, allow_inf_nan=False, description="for floor (0.1) and add-k (1)")
+    max_ngram_order: int = Field(4, ge=1, le=16, description="longest n-gram, in words")
+    effective_order: bool = Field(False, description="whether orders longer than every text are left out")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -79,12 +77,12 @@ class Chrf(_Sacrebleu):
     summary: ClassVar[str] = "F-beta of character (and word) n-gram precision and recall, averaged over n, of the summed counts"
     source: ClassVar[str] = "sacrebleu.corpus_chrf (Popovic 2015, 2017)"
 
-    char_order: int = Field(6, ge=1, le=16, description="longest n-gram of characters")
-    word_order: int = Field(0, ge=0, le=16, description="longest n-gram of words; 2 is chrF++")
-    beta: int = Field(2, ge=1, description="how much more recall counts than precision")
-    lowercase: bool = Field(False, description="compare in lower case")
-    whitespace: bool = Field(False, description="count white space as characters")
-    eps_smoothing: bool = Field(False, description="smooth by a small number, as the original script does")
+    char_order: int = Field(6, ge=1, le=16, description="longest n-gram, in characters")
+    word_order: int = Field(0, ge=0, le=16, description="longest n-gram, in words; 2 is chrF++")
+    beta: int = Field(2, ge=1, description="recall counts beta times as much as precision")
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
+    whitespace: bool = Field(False, description="whether white space is part of character n-grams")
+    eps_smoothing: bool = Field(False, description="whether empty orders count as 1e-16, as in chrF++.py and NLTK")
 
     def columns(self) -> tuple[str, ...]:
         """Name sacrebleu's statistics, in its order."""
@@ -105,11 +103,9 @@ class Rouge(HostMetric):
     summary: ClassVar[str] = "mean of F1 of n-gram overlap (rouge1, rouge2) or of the longest common subsequence (rougeL)"
     source: ClassVar[str] = "rouge_score.rouge_scorer.RougeScorer (Lin 2004)"
 
-    kinds: tuple[Literal["rouge1", "rouge2", "rouge3", "rouge4", "rougeL", "rougeLsum"], ...] = Field(
-        ("rouge1", "rouge2", "rougeL"), description="which to report"
-    )
-    stemmer: bool = Field(False, description="compare word stems (Porter, English)")
-    tokenizer: Literal["default", "unicode"] = Field("default", description="what a word is made of")
+    kinds: tuple[Kind, ...] = Field(("rouge1", "rouge2", "rougeL"), description="which are reported")
+    stemmer: bool = Field(False, description="whether English words are brought to their stem by Porter's rules")
+    tokenizer: Literal["default", "unicode"] = Field("default", description="ASCII words only, or words of every script")
 
     @field_validator("kinds")
     @classmethod

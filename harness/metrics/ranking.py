@@ -38,8 +38,8 @@ class Grouped(RowMetric):
     features: ClassVar[tuple[str, ...]] = ("query",)
     nothing: ClassVar[str] = "no group has a relevant example"  # why there may be no group to average
 
-    query: str = Field(description="feature that says which group an example belongs to")
-    counts: bool = Field(False, description="report a mapping: the mean, how many groups went into it, how many were left out")
+    query: str = Field(description="feature that says which group an example belongs to: integer or string")
+    counts: bool = Field(False, description="whether the number of groups, and of those left out, is reported too")
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep score and label of every example, by group."""
@@ -66,10 +66,20 @@ def _folded(score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -
 class _Graded(Grouped):
     """Base of metrics that need something relevant in each group; groups without are left out, or count as 0 or 1."""
 
+    without_relevant: WithoutRelevant = Field(0, description=EMPTY)
+
+    def average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
+        """Return what a part adds: `score` summed over the groups where `some` is true, bool [groups], and the others."""
+        full, empty = int(some.sum()), int((~some).sum())
+        if self.without_relevant == "skip":
+            return _folded(score, full, full, empty, bad)
+        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
+
+
+class _Relevance(_Graded):
+    """Base of metrics of relevant examples: those with a label above `relevant_above`."""
+
     relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are relevant")
-    without_relevant: WithoutRelevant = Field(
-        0, description="what a group without relevant examples counts as; skip: it is left out"
-    )
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the scores of the groups of a part."""
@@ -95,7 +105,7 @@ class MeanReciprocalRank(_Relevance):
     summary: ClassVar[str] = "mean over groups of 1 / rank of the first relevant example"
     source: ClassVar[str] = "torchmetrics.retrieval.RetrievalMRR"
 
-    k: int | None = Field(None, ge=1, description="only the first k of each group")
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the reciprocal ranks."""
@@ -115,13 +125,9 @@ class MeanAveragePrecision(_Relevance):
     summary: ClassVar[str] = "mean over groups of (sum over relevant ranks r <= k of precision at r) / relevant examples"
     source: ClassVar[str] = "trec_eval map and map_cut; sklearn.metrics.average_precision_score of each group (without ties)"
 
-    k: int | None = Field(None, ge=1, description="only the first k of each group")
-    divisor: Literal["relevant", "reachable"] = Field(
-        "relevant", description="divide by the relevant examples of the group, or by at most k of them"
-    )
-    without_relevant: WithoutRelevant = Field(
-        "skip", description="what a group without relevant examples counts as; skip: it is left out"
-    )
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
+    divisor: Literal["relevant", "reachable"] = Field("relevant", description="all relevant examples of the group, or at most k")
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the average precisions, each a float64."""
@@ -135,7 +141,7 @@ class MeanAveragePrecision(_Relevance):
 class _AtK(_Relevance):
     """Base of metrics of the relevant examples among the first k of each group."""
 
-    k: int = Field(10, ge=1, description="only the first k of each group")
+    k: int = Field(10, ge=1, description="how many of the first places count")
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum what the hits of each group make."""
@@ -167,9 +173,7 @@ class RecallAtK(_AtK):
     summary: ClassVar[str] = "mean over groups of relevant examples within rank k / relevant examples"
     source: ClassVar[str] = "trec_eval recall_k; torchmetrics.retrieval.RetrievalRecall (which counts empty groups as 0)"
 
-    without_relevant: WithoutRelevant = Field(
-        "skip", description="what a group without relevant examples counts as; skip: it is left out"
-    )
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
         """Sum hits over relevant."""
@@ -198,15 +202,10 @@ class Ndcg(_Graded):
     summary: ClassVar[str] = "mean over groups of DCG@k / ideal DCG@k"
     source: ClassVar[str] = "sklearn.metrics.ndcg_score (gain: linear, ties: average); Burges et al. 2005 (exponential)"
 
-    k: int | None = Field(None, ge=1, description="only the first k of each group")
-    gain: Literal["exponential", "linear"] = Field("exponential", description="gain of a label y: 2^y - 1, or y")
-    ties: Literal["order", "average"] = Field(
-        "order", description="equal scores: in the order of their ids, or the average of all orders"
-    )
-    without_relevant: WithoutRelevant = Field(
-        "skip", description="what a group without relevant examples counts as; skip: it is left out"
-    )
-    relevant_above: Literal[0] = Field(0, description="labels above this are relevant")
+    k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
+    gain: Literal["exponential", "linear"] = Field("exponential", description="2^label - 1, or the label")
+    ties: Literal["order", "average"] = Field("order", description="equal scores: by example id, or the average of all orders")
+    without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the scores of the groups of a part, each a float64."""
@@ -252,8 +251,8 @@ class GroupedAuc(Grouped):
     source: ClassVar[str] = "GAUC (Zhou et al. 2018, deep interest network); sklearn.metrics.roc_auc_score of each group"
     nothing: ClassVar[str] = "no group has examples of both classes"
 
-    relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are relevant")
-    weighting: Literal["groups", "examples", "positives", "pairs"] = Field("groups", description="what a group counts for")
+    relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are positive")
+    weighting: Weighting = Field("groups", description="what a group counts for: one, or how many it has of these")
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the areas of the groups of a part, times their weight."""

@@ -32,10 +32,10 @@ class RetrievalRecall(RowMetric):
     summary: ClassVar[str] = "share of examples with one of the same label among the k nearest others of the group"
     source: ClassVar[str] = "Recall@K of metric learning (Jegou et al. 2011; Oh Song et al. 2016)"
 
-    k: int = Field(1, ge=1, description="how many of the nearest are looked at")
+    k: int = Field(1, ge=1, description="how many of the nearest count")
     query: str | None = Field(None, description="feature that says which group an example belongs to; null: one group")
-    similarity: Literal["cosine", "dot", "euclidean"] = Field("cosine", description="what near means")
-    counts: bool = Field(False, description="report a mapping: the value, and how many examples had no other of their label")
+    similarity: Literal["cosine", "dot", "euclidean"] = Field("cosine", description="what makes two embeddings near")
+    counts: bool = Field(False, description="whether the number of examples, and of those left out, is reported too")
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep embedding and label of every example, by group.

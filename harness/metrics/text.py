@@ -59,8 +59,8 @@ def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable])
 class _ErrorRate(HostMetric):
     """Edits over the length of the reference, both summed over all examples."""
 
-    lowercase: bool = Field(False, description="compare in lower case")
-    unicode: Form | None = Field(None, description="bring both to this normal form first")
+    lowercase: bool = Field(False, description="whether both texts are brought to lower case first")
+    unicode: Form | None = Field(None, description="Unicode normal form that both texts are brought to first")
 
     def columns(self) -> tuple[str, ...]:
         """Name the two sums."""
@@ -99,8 +99,8 @@ class WordErrorRate(_ErrorRate):
     summary: ClassVar[str] = "(substitutions + insertions + deletions) / reference words, each summed over all examples"
     source: ClassVar[str] = "jiwer.wer; torchmetrics.text.WordErrorRate"
 
-    ids: bool = Field(False, description="label and output are token ids, each a word")
-    pad: tuple[int, ...] = Field((), description="ids that are taken out")
+    ids: bool = Field(False, description="whether output and label are token ids, not strings")
+    pad: tuple[int, ...] = Field((), description="ids that are taken out before comparing; one, or a list")
 
     @field_validator("pad", mode="before")
     @classmethod
