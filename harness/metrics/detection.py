@@ -194,7 +194,7 @@ def _real(classes: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 def _boxes(what: str, boxes: Any) -> int:
     """Return how many boxes an image has room for."""
-    if boxes.shape.place != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
+    if boxes.shape.rank != 3 or boxes.shape[2] != 4 or None in boxes.shape.as_list():
         raise ShapeError(f"coco: expected boxes [B, M, 4] of known size, found {what} {boxes.dtype.name} {boxes.shape}")
     return int(boxes.shape[1])
 
