@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -103,18 +104,31 @@ def cli_server() -> Iterator[subprocess.Popen[str]]:
     server.wait(timeout=30)
 
 
+def command(
+    server: subprocess.Popen[str],
+    folder: Path,
+    *argv: str | Path,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Done:
+    """Run `harness ARGS...` alone, in a process of its own that the server forks."""
+    assert server.stdout is not None and server.stdin is not None
+    out, err = folder / ".out", folder / ".err"
+    request = {
+        "argv": [str(word) for word in argv],
+        "cwd": str(cwd or folder),
+        "environ": {"HARNESS_THREADS": "1", **(environ or {})},
+        "stdout": str(out),
+        "stderr": str(err),
+    }
+    begun = time.monotonic()
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    code = int(server.stdout.readline())
+    return Done(code, out.read_text(), err.read_text(), time.monotonic() - begun)
+
+
 @pytest.fixture
 def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., Done]:
-    """Run `harness ARGS...` alone, in a process of its own."""
-
-    def run(*argv: str | Path, cwd: Path = tmp_path, environ: Mapping[str, str] | None = None) -> Done:
-        assert cli_server.stdout is not None and cli_server.stdin is not None
-        out, err = tmp_path / ".out", tmp_path / ".err"
-        request = {"argv": [str(word) for word in argv], "cwd": str(cwd), "environ": {"HARNESS_THREADS": "1", **(environ or {})}, "stdout": str(out), "stderr": str(err)}  # fmt: skip
-        begun = time.monotonic()
-        cli_server.stdin.write(json.dumps(request) + "\n")
-        cli_server.stdin.flush()
-        code = int(cli_server.stdout.readline())
-        return Done(code, out.read_text(), err.read_text(), time.monotonic() - begun)
-
-    return run
+    """Run `harness ARGS...` alone; see `command`."""
+    return functools.partial(command, cli_server, tmp_path)
