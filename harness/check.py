@@ -109,25 +109,21 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
 
     tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
     from harness.comm import World
-    from harness.failure import translate
-    from harness.tf_feed import Feed
+    from harness.tf_build import compile_step
     from harness.tf_random import effects
-    from harness.tf_step import Step, canary
-    from harness.tf_terms import Terms
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
     tf_setup.set_up(0, threads, job.seed)
     model, bindings, matched = prepare_model(job, metrics, opened)
     _show_model(console, opened.model_path, model, matched)
-    predict = predictor(model, matched)
-    _show_effects(console, effects(predict, matched.wanted, max(job.batch_size, 2)))
-    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
-    try:
-        layout = Step(predict, Terms(metrics, bindings), feed.dataset([]), job.batch_size).layout
-        canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
-    except Exception as exc:
-        raise translate(exc, feed, opened.plan, None, job) from exc
-    _show_metrics(console, bindings, layout)
+    _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
+    step = compile_step(job, metrics, bindings, opened, model=model, matched=matched, chunks=[], threads=threads).step
+    _show_metrics(console, bindings, step.layout)
+    if job.slices:
+        crosses = ", ".join(" x ".join(part.feature for part in cross) for cross in job.slices.by)
+        _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")
+    if job.bootstrap:
+        _say(console, f"bootstrap: {job.bootstrap.replicates:,} replicates, seed {job.bootstrap.seed}")
 
 
 def _show_effects(console: Console, found: Effects) -> None:

@@ -111,8 +111,9 @@ def index(files: Sequence[str]) -> int:
 def doctor() -> int:
     """Say what is installed, what Horovod was built with, and what would go wrong."""
     from harness.doctor import doctor as run_doctor
+    from launch.workstation import count_gpus
 
-    return run_doctor()
+    return run_doctor(count_gpus())
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -98,10 +98,15 @@ class Facts:
         return not self.probe.error and (self.probe.mpi or self.probe.gloo) and self.horovodrun is not None
 
 
-def doctor(console: Console | None = None) -> int:
-    """Print what was found; return 0 where ranks can be started, 1 where only the single-process harness works."""
+def doctor(gpu_devices: int, console: Console | None = None) -> int:
+    """Print what was found; return 0 where ranks can be started, 1 where only the single-process harness works.
+
+    Args:
+      gpu_devices: GPUs that the machine shows, whatever TensorFlow makes of them.
+      console: where to print.
+    """
     console = console or console_for(1)
-    facts = gather()
+    facts = gather(gpu_devices)
     findings = judge(facts)
     width = max(len(finding.subject) for finding in findings)
     marks = {Level.GOOD: "ok  ", Level.DOUBTFUL: "note", Level.BAD: "bad "}
@@ -121,11 +126,8 @@ def doctor(console: Console | None = None) -> int:
     return 0 if works and facts.ranks else 1
 
 
-def gather() -> Facts:
+def gather(gpu_devices: int) -> Facts:
     """Look at this machine."""
-    # launch knows how GPUs are counted and where the launcher is looked for.
-    from launch.workstation import count_gpus
-
     names = ("harness", "tensorflow", "keras", "numpy", "horovod", "mpi4py", "setuptools")
     here = Path(sys.executable).parent
     path = f"{here}:{os.environ.get('PATH', '')}"
@@ -139,7 +141,7 @@ def gather() -> Facts:
         horovodrun=shutil.which("horovodrun", path=path),
         mpirun=_first_line([mpirun, "--version"]) if mpirun else None,
         mpi_library=_first_line([sys.executable, "-c", LIBRARY]) if versions["mpi4py"] else None,
-        gpu_devices=count_gpus(),
+        gpu_devices=gpu_devices,
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=_memory(),
         disk_bytes=shutil.disk_usage(".").free,

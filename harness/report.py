@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from harness.runfolder import RunFolder, read_json
 __all__ = ["console_for", "print_table", "show"]
 
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
+MOST_SLICES = 40  # shown; all are in metrics.csv
 PLAIN_WIDTH = 100
 
 
@@ -43,19 +45,15 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){more}")
     console = console or console_for(1)
     metrics: dict[str, Any] = document["metrics"]
-    table = Table("metric", "value", "examples", header_style="bold")
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for key, entry in metrics.items():
-        for name, value in _lines(key, entry["value"]):
-            # Text, not str: names may hold square brackets, which rich would take for its markup.
-            table.add_row(Text(name), _number(value), f"{entry['examples']:,}")
-    print_table(console, table)
+    _print_metrics(console, metrics, document.get("intervals", {}))
     for key, entry in metrics.items():
         if entry.get("reason"):
             _say(console, Text.assemble((f"{key} is null:", "yellow"), f" {entry['reason']}"))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
             _print_value(console, key, value, folder)
+    if document.get("slices"):
+        _print_slices(console, document, folder)
     certificate = document["certificate"]
     _say(
         console,
@@ -85,12 +83,43 @@ def _say(console: Console, text: str | Text) -> None:
     console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
 
 
-def _lines(key: str, value: Any) -> list[tuple[str, Any]]:
+def _print_metrics(console: Console, metrics: dict[str, Any], intervals: dict[str, Any]) -> None:
+    """Print the values, with their intervals where there are any."""
+    table = Table(*(["metric", "value", "low", "high", "examples"] if intervals else ["metric", "value", "examples"]))
+    table.header_style = "bold"
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key, entry in metrics.items():
+        for name, value, interval in _lines(key, entry["value"], intervals.get(key, {})):
+            ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")] if intervals else []
+            # Text, not str: names may hold square brackets, which rich would take for its markup.
+            table.add_row(Text(name), _number(value), *ends, f"{entry['examples']:,}")
+    print_table(console, table)
+
+
+def _print_slices(console: Console, document: dict[str, Any], folder: RunFolder) -> None:
+    """Print a line per slice and a column per metric that is one number."""
+    slices = document["slices"]
+    keys = [key for key, entry in document["metrics"].items() if not isinstance(entry["value"], dict)]
+    table = Table("slice", "examples", *(escape(key) for key in keys[:WIDEST_TABLE]), header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for found in slices[:MOST_SLICES]:
+        name = ", ".join(f"{feature}={value}" for feature, value in found["slice"].items())
+        cells = [_number(found["metrics"][key]["value"]) for key in keys[:WIDEST_TABLE]]
+        table.add_row(Text(name), f"{found['examples']:,}", *cells)
+    print_table(console, table)
+    if len(slices) > MOST_SLICES or len(keys) > WIDEST_TABLE:
+        _say(console, f"all {len(slices):,} slices and {len(keys):,} metrics: {folder.metrics_csv.name}")
+
+
+def _lines(key: str, value: Any, intervals: dict[str, Any]) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return name, number and interval of each line of a metric."""
     if isinstance(value, dict):
         if "columns" in value:
-            return [(key, "table below")]
-        return [(f"{key}  {name}", part) for name, part in value.items()]
-    return [(key, value)]
+            return [(key, "table below", {})]
+        return [(f"{key}  {name}", part, intervals.get(name, {})) for name, part in value.items()]
+    return [(key, value, intervals)]
 
 
 def _number(value: Any) -> Text:

@@ -31,7 +31,7 @@ from harness.metrics import make
 from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.outcome import outcome
 from harness.plan import Chunk
-from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
+from harness.prepare import Opened, class_list, open_data, prepare_model
 from harness.progress import Progress
 from harness.reduce import Reduced, reduce
 from harness.report import console_for, show
@@ -189,27 +189,16 @@ def _work(context: Context) -> None:
 
 def _build(context: Context, chunks: list[Chunk]) -> Built:
     """Load the model, bind the metrics, compile the step."""
-    from harness.tf_feed import Feed
-    from harness.tf_grid import TFGrid
-    from harness.tf_step import Step, canary
-    from harness.tf_terms import Terms
+    from harness.tf_build import compile_step
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
     model, bindings, matched = prepare_model(job, context.metrics, opened)
     heartbeat.move()
-    grid = None
-    if job.slices or job.bootstrap:
-        grid = TFGrid(job.slices, job.bootstrap, job.batch_size)
-    predict = predictor(model, matched)
-    feed = Feed(opened.source, matched.wanted, job.batch_size, context.threads)
-    try:
-        terms = Terms(context.metrics, bindings)
-        step = Step(predict, terms, feed.dataset(chunks), job.batch_size, grid, unpack=feed.unpack)
-        heartbeat.move()
-        mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
-    except Exception as exc:
-        raise translate(exc, feed, opened.plan, None, job) from exc
-    return Built(step, feed, bindings, mark)
+    made = compile_step(
+        job, context.metrics, bindings, opened,
+        model=model, matched=matched, chunks=chunks, threads=context.threads, moved=heartbeat.move,
+    )  # fmt: skip
+    return Built(made.step, made.feed, bindings, made.canary)
 
 
 def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: Evaluation) -> None:

@@ -63,6 +63,28 @@ def test_a_terminal_of_one_process_has_colours(folder: RunFolder) -> None:
     assert "\x1b[33m" in out.getvalue()  # yellow: null
 
 
+def test_intervals_and_slices_have_their_columns(tmp_path: Path) -> None:
+    entry = {"value": 0.5, "examples": 4}
+    document = {
+        "metrics": {"accuracy": entry, "recall": {"value": {"cat": 0.25}, "examples": 4}},
+        "intervals": {"accuracy": {"low": 0.375, "high": 0.75}, "recall": {"cat": {"low": 0.125, "high": None}}},
+        "slices": [{"slice": {"writer": "[x]", "age": 3}, "examples": 2, "metrics": {"accuracy": entry, "recall": entry}}],
+        "certificate": {"examples": 4, "chunks": 1, "id_hash": "0"},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(document))
+    out = io.StringIO()
+    show(RunFolder(tmp_path), Console(file=out, width=300))
+    lines = [" ".join(line.replace("┃", "│").split()) for line in out.getvalue().splitlines()]
+    for line in (
+        "│ metric │ value │ low │ high │ examples │",
+        "│ accuracy │ 0.5 │ 0.375 │ 0.75 │ 4 │",
+        "│ recall cat │ 0.25 │ 0.125 │ null │ 4 │",
+        "│ slice │ examples │ accuracy │",
+        "│ writer=[x], age=3 │ 2 │ 0.5 │",
+    ):
+        assert line in lines
+
+
 def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text('{"state": "failed", "exit_code": 1}')
     (tmp_path / "failure.json").write_text('{"message": "record 3 is corrupt"}')

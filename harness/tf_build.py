@@ -1,0 +1,62 @@
+"""The compiled step of a job, put together one way for a run and for `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.failure import translate
+from harness.job import Job
+from harness.match import Matched
+from harness.metrics.contract import Binding, Metric
+from harness.plan import Chunk
+from harness.prepare import Opened, predictor
+from harness.tf_feed import Feed
+from harness.tf_grid import TFGrid
+from harness.tf_step import Step, canary
+from harness.tf_terms import Terms
+
+__all__ = ["Compiled", "compile_step"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A step, the pipeline that feeds it, and the hash of the first batch's predictions."""
+
+    step: Step
+    feed: Feed
+    canary: int
+
+
+def compile_step(
+    job: Job,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    opened: Opened,
+    *,
+    model: Any,
+    matched: Matched,
+    chunks: Sequence[Chunk],
+    threads: int,
+    moved: Callable[[], None] = lambda: None,
+) -> Compiled:
+    """Trace a job into the compiled step, and predict its first batch.
+
+    Args:
+      job, metrics, bindings, opened, model, matched: as `prepare_model` and `open_data` return them.
+      chunks: what the pipeline will read.
+      threads: of the pipeline.
+      moved: called at each sign of progress.
+    Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
+    """
+    grid = TFGrid(job.slices, job.bootstrap, job.batch_size) if job.slices or job.bootstrap else None
+    predict = predictor(model, matched)
+    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
+    try:
+        step = Step(predict, Terms(metrics, bindings), feed.dataset(chunks), job.batch_size, grid, unpack=feed.unpack)
+        moved()
+        mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+    except Exception as exc:
+        raise translate(exc, feed, opened.plan, None, job) from exc
+    return Compiled(step, feed, mark)
