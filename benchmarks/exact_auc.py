@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -48,7 +49,8 @@ def _launch(over: str, case: str, given: argparse.Namespace) -> None:
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    lines = [json.loads(line[line.index("{") :]) for line in done.stdout.splitlines() if '"peak_mib"' in line]
+    # Lines of several ranks may run into each other.
+    lines = [json.loads(text) for text in re.findall(r'\{"seconds.*?\}', done.stdout)]
     if done.returncode or len(lines) != given.ranks:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     values = [line["value"] for line in lines if line["value"] is not None]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Comm", "SingleComm", "World"]
+__all__ = ["Comm", "SingleComm", "World", "joined"]
 
 # What launchers tell a process of its place: the first that is set counts.
 RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
@@ -130,3 +130,20 @@ class SingleComm(Comm):
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Return the parts as one array: without a copy where they are the pieces of one, as `np.split` makes them.
+
+    >>> whole = np.arange(4)
+    >>> joined(np.split(whole, [1, 1])) is whole
+    True
+    """
+    base = parts[0].base
+    if isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == parts[0].dtype:
+        # An empty array may claim any address.
+        starts = base.ctypes.data + np.cumsum([0, *(part.nbytes for part in parts)])
+        apart = [part for part, start in zip(parts, starts, strict=False) if part.nbytes and part.ctypes.data != start]
+        if starts[-1] == base.ctypes.data + base.nbytes and not apart:
+            return base
+    return np.concatenate(parts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.comm import Comm
+from harness.comm import Comm, joined
 
 __all__ = ["Route", "gather"]
 
@@ -34,6 +34,8 @@ class Route:
       key: float64 [n], what rows are sorted by; not NaN.
       group: int64 [n], what they are sorted by before that and what is never cut; None to cut between keys.
       is_sorted: whether this rank's rows are in order already.
+    Attributes:
+      key, group: those that arrive here, in order.
     """
 
     def __init__(self, comm: Comm, key: np.ndarray, group: np.ndarray | None, *, is_sorted: bool = False) -> None:
@@ -41,20 +43,24 @@ class Route:
         self._order: np.ndarray | None = None if is_sorted else _argsort(key, group)
         self._merge: np.ndarray | None = None
         if comm.size == 1:
+            self.key = self.move(key)
+            self.group = None if group is None else self.move(group)
             return
         lead = key if group is None else group
         lead = lead if self._order is None else lead[self._order]
         self._cuts = np.searchsorted(lead, _splitters(comm, lead), side="left")
-        arrived_key = self.move(key)
+        arrived = self.move(key)
         arrived_group = None if group is None else self.move(group)
-        self._merge = _argsort(arrived_key, arrived_group)
+        self._merge = _argsort(arrived, arrived_group)
+        self.key = arrived[self._merge]
+        self.group = None if arrived_group is None else arrived_group[self._merge]
 
     def move(self, column: np.ndarray) -> np.ndarray:
         """Send a column, [n] or [n, ...], to where its rows belong; return what arrives here, in order of (group, key)."""
         if self._order is not None:
             column = column[self._order]
         if self._comm.size > 1:
-            column = np.concatenate(self._comm.alltoall(np.split(column, self._cuts)))
+            column = joined(self._comm.alltoall(np.split(column, self._cuts)))
         return column if self._merge is None else column[self._merge]
 
 

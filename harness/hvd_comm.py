@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from harness.comm import Comm
+from harness.comm import Comm, joined
 from harness.errors import CommError
 
 __all__ = ["HorovodComm"]
@@ -69,11 +69,11 @@ class HorovodComm(Comm):
     def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
         """Send the parts in one alltoall with uneven splits."""
         splits = np.array([len(part) for part in parts], np.int32)
-        joined, dtype = _joined(parts), parts[0].dtype
+        sent, dtype = joined(parts), parts[0].dtype
         if dtype.kind == "u":
-            joined = joined.view(f"i{dtype.itemsize}")  # Horovod takes few unsigned types
+            sent = sent.view(f"i{dtype.itemsize}")  # Horovod takes few unsigned types
         try:
-            received, sizes = self._hvd.alltoall(joined, splits=splits, name="alltoall")
+            received, sizes = self._hvd.alltoall(sent, splits=splits, name="alltoall")
         except Exception as exc:
             raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
         return np.split(received.numpy().view(dtype), np.cumsum(sizes.numpy())[:-1])
@@ -94,16 +94,6 @@ class HorovodComm(Comm):
     def close(self) -> None:
         """Shut Horovod down."""
         self._hvd.shutdown()
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """Return the parts as one array: without a copy where they are the pieces of one, as `np.split` makes them."""
-    base = parts[0].base
-    if isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == parts[0].dtype:
-        ends = np.cumsum([0, *(part.nbytes for part in parts)]) + base.ctypes.data
-        if ends[-1] == base.ctypes.data + base.nbytes and [part.ctypes.data for part in parts] == ends[:-1].tolist():
-            return base
-    return np.concatenate(parts)
 
 
 def _short(exc: Exception) -> str:

@@ -107,14 +107,12 @@ class _Rows:
         )
 
     def moved(self, route: Route) -> _Rows:
-        """Send all rows along a route."""
-        key = route.move(self.key)
-        group = None if self.group is None else route.move(self.group)
+        """Send all rows along a route of their key and group."""
         values = {name: route.move(self.values[name]) for name in sorted(self.values)}
         counts = route.move(self.counts)
         ids = None if self.ids is None else route.move(self.ids)
-        slices = route.move(self.slices) if self.slices.shape[1] else np.zeros((len(key), 0), np.int64)
-        return _Rows(key, group, values, counts, ids, slices, self.weighted)
+        slices = route.move(self.slices) if self.slices.shape[1] else np.zeros((len(route.key), 0), np.int64)
+        return _Rows(route.key, route.group, values, counts, ids, slices, self.weighted)
 
 
 def _prepare(table: RowTable, comm: Comm) -> tuple[_Rows, Fraction]:
@@ -367,7 +365,7 @@ def _fold_twice(metric: RowMetric, comm: Comm, first: _Sorted) -> dict[Which, Fo
     rows = first.rows
     other = np.asarray(rows.values[str(metric.then_by)], np.float64) + 0.0
     route = Route(comm, other, rows.group)
-    second = _Sorted(replace(rows, key=other).moved(route), first.unit, False, first.slices, first.draw)
+    second = _Sorted(rows.moved(route), first.unit, False, first.slices, first.draw)
     folded: dict[Which, Folded] = {}
     for replicate in first.replicates:
         tallies = _tally(metric, comm, first, [replicate])
