@@ -50,6 +50,14 @@ class TFGrid:
         """The crosses of features that the job slices by."""
         return self._slices.by if self._slices else ()
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that slices and clusters are told by."""
+        names = [feature.feature for cross in self.slice_specs for feature in cross]
+        if self._bootstrap and self._bootstrap.cluster:
+            names.append(self._bootstrap.cluster)
+        return tuple(dict.fromkeys(names))
+
     def plan(self, terms: BatchTerms) -> GridLayout:
         """Learn the layout from traced terms."""
         self.layout = GridLayout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import Feature, Source
+from harness.errors import ShapeError
 from harness.rows import RowTable
 from harness.state import Layout, RowLayout
 from harness.tf_feed import pad
@@ -24,6 +26,12 @@ __all__ = ["ChunkSums", "Step", "canary"]
 # Which ones are together differs from run to run; their sum does not.
 CALL_S = 0.1
 CALL_CHUNKS = 128
+# Terms are formed of several batches at once: their operations cost time however few examples there are. A group ends
+# where a call ends, so it never holds up a batch.
+GROUP_EXAMPLES = 4096
+GROUP_BATCHES = 64
+GROUP_BYTES = 8 << 20  # of what the terms read
+STRING_BYTES = 64  # what a string is taken for
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
@@ -101,10 +109,29 @@ class Step:
         return found
 
     def _learn(self) -> None:
-        """Trace one batch on its own, to learn the layout of the state and of the rows."""
+        """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
+        size = self._batch_size
 
         def trace(element: Mapping[str, Any]) -> Any:
-            terms, *_ = self._form(self._unpack(element))
+            batch = self._unpack(element)
+            held = self._held(batch, self._outputs(batch))
+            self._shapes = {
+                key: (tensor.dtype, tensor.shape.as_list() if tensor.shape.rank is not None else None)
+                for key, tensor in held.items()
+            }
+            for key, (dtype, shape) in self._shapes.items():
+                if shape is None or None in shape:
+                    raise ShapeError(f"{key}: expected sizes that are known, found {dtype.name} {shape}, the batch first")
+            bytes_ = sum(int(np.prod(shape)) * (dtype.size or STRING_BYTES) for dtype, shape in self._shapes.values())
+            unit = ROW // math.gcd(ROW, size)
+            batches = max(1, min(GROUP_EXAMPLES // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
+            self._group = -(-batches // unit) * unit
+            rows = self._group * size
+            empty = {
+                key: tf.fill([rows, *shape[1:]], "") if dtype == tf.string else tf.zeros([rows, *shape[1:]], dtype)
+                for key, (dtype, shape) in self._shapes.items()
+            }
+            terms = self._form(empty, tf.zeros([rows], tf.bool))
             self.layout: Layout = terms.layout
             self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
@@ -119,53 +146,98 @@ class Step:
             return left > 0
 
         def body(left: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
-            batch = iterator.get_next_as_optional()
-
-            def evaluate() -> tuple[Any, ...]:
-                found = self._unpack(batch.get_value())
-                sums, line, packed = self._batch(found)
-                kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-                return left - tf.cast(found["last"], tf.int32), state + sums, number + 1, seen.write(number, line), *kept
-
-            def nothing() -> tuple[Any, ...]:
-                return tf.zeros_like(left), state, number, seen, *rows
-
-            return tf.cond(batch.has_value(), evaluate, nothing)
+            left, batches, marks, held = self._gather(iterator, left)
+            sums, lines, packed = self._sum(batches, marks, held)
+            kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
+            return left, state + sums, number + 1, seen.write(number, lines), *kept
 
         with tf.device("/CPU:0"):
-            seen = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[3])
+            seen = tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, 3])
             specs = len(self.grid.slice_specs) if self.grid else 0
             widths = [1 + specs + width for width in self._row_widths]
             rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
             start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
         _, state, _, seen, *rows = tf.while_loop(more, body, start)
-        return state, seen.stack(), *(array.concat() for array in rows)
+        return state, seen.concat(), *(array.concat() for array in rows)
 
-    def _form(self, batch: Mapping[str, Any]) -> tuple[BatchTerms, Mapping[str, Any], Any, Any]:
-        """Predict, and form the terms; also return features, ids and mask, all with a multiple of ROW rows."""
-        size, count = self._batch_size, batch["count"]
-        features = batch["features"]
+    def _gather(self, iterator: Any, left: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """Predict a group of batches, or what there is up to the end of the chunks.
+
+        Returns: chunks left; how many batches; their chunk and count, int64 [group, 2]; and what the terms read of them,
+          [group * B, ...] by key.
+        """
+
+        def more(left: Any, at: Any, *_: Any) -> Any:
+            return (left > 0) & (at < self._group)
+
+        def body(left: Any, at: Any, marks: Any, *arrays: Any) -> tuple[Any, ...]:
+            element = iterator.get_next_as_optional()
+
+            def predict() -> tuple[Any, ...]:
+                batch = self._unpack(element.get_value())
+                held = self._held(batch, self._outputs(batch))
+                mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
+                written = [array.write(at, tensor) for array, tensor in zip(arrays, held.values(), strict=True)]
+                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *written
+
+            def nothing() -> tuple[Any, ...]:
+                return tf.zeros_like(left), at, marks, *arrays
+
+            return tf.cond(element.has_value(), predict, nothing)
+
+        with tf.device("/CPU:0"):
+            marks = tf.TensorArray(tf.int64, self._group, element_shape=[2])
+            arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in self._shapes.values()]
+        left, at, marks, *arrays = tf.while_loop(more, body, (left, tf.constant(0), marks, *arrays))
+        # What was not written is zeros, and masked.
+        held = {
+            key: tf.reshape(array.stack(), [-1, *shape[1:]])
+            for (key, (_, shape)), array in zip(self._shapes.items(), arrays, strict=True)
+        }
+        return (
+            left,
+            at,
+            marks.stack(),
+            {key: tf.ensure_shape(tensor, [self._group * self._batch_size, *tensor.shape[1:]]) for key, tensor in held.items()},
+        )
+
+    def _outputs(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Predict one batch, [B, ...] by output name."""
+        size = self._batch_size
         # At one row, matrix products take another path whose bits depend on the number of threads.
         rows = max(size, 2)
-        outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in features.items()})
-        padded = -(-rows // ROW) * ROW
-        outputs = {name: _grow(_known(tensor, rows), rows, padded) for name, tensor in outputs.items()}
-        features = {name: _grow(tensor, size, padded) for name, tensor in features.items()}
-        mask = tf.range(padded) < count
-        return self._terms(features, outputs, mask), features, _grow(batch["ids"], size, padded), mask
+        outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in batch["features"].items()})
+        return {name: _known(tensor, rows)[:size] for name, tensor in outputs.items()}
 
-    def _batch(self, batch: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
-        """Return a batch's sums, its line for the certificate, and its rows."""
-        terms, features, ids, mask = self._form(batch)
+    def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the terms and the grid read of a batch, by key."""
+        features = dict.fromkeys((*self._terms.features, *(self.grid.features if self.grid else ())))
+        held = {"ids": batch["ids"]}
+        held |= {f"feature {name}": batch["features"][name] for name in features}
+        held |= {f"output {name}": outputs[name] for name in self._terms.outputs}
+        return held
+
+    def _form(self, held: Mapping[str, Any], mask: Any) -> BatchTerms:
+        """Form the terms of a group."""
+        features = {key.removeprefix("feature "): tensor for key, tensor in held.items() if key.startswith("feature ")}
+        outputs = {key.removeprefix("output "): tensor for key, tensor in held.items() if key.startswith("output ")}
+        return self._terms(features, outputs, mask)
+
+    def _sum(self, batches: Any, marks: Any, held: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+        """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
-            hashes = tf.where(mask, _hash(ids), tf.zeros_like(ids))
-            line = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64), tf.reduce_sum(hashes)])
+            ids = held["ids"]
+            mask = tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1])
+            terms = self._form(held, mask)
+            hashes = tf.reshape(tf.where(mask, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
+            lines = tf.concat([marks, tf.reduce_sum(hashes, axis=1, keepdims=True)], axis=1)[:batches]
             head = ids[:, None]
             if self.grid:
+                features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
                 slots, keys = self.grid.add(terms, features, ids, mask)
                 head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
-            return terms.sums(), line, packed
+            return terms.sums(), lines, packed
 
 
 def _grow(tensor: Any, rows: int, padded: int) -> Any:

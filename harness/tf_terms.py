@@ -95,6 +95,17 @@ class Terms:
         self._metrics = metrics
         self._bindings = bindings
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that the terms read."""
+        read = [n for b in self._bindings.values() for n in (b.label, b.weight, *(feature for _, feature in b.also))]
+        return tuple(dict.fromkeys(name for name in read if name is not None))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the model that the terms read."""
+        return tuple(dict.fromkeys(n for b in self._bindings.values() for n in (b.output, *(output for _, output in b.outputs))))
+
     def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> BatchTerms:
         """Return the terms of a batch.
 
