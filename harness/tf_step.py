@@ -115,7 +115,7 @@ class Step:
         def trace(element: Mapping[str, Any]) -> Any:
             batch = self._unpack(element)
             held = self._held(batch, self._outputs(batch))
-            self._shapes = {
+            self._shapes: dict[str, tuple[Any, Any]] = {
                 key: (tensor.dtype, tensor.shape.as_list() if tensor.shape.rank is not None else None)
                 for key, tensor in held.items()
             }
