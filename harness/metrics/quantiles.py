@@ -251,5 +251,5 @@ def _ranks(part: Part) -> np.ndarray:
     ranks is (n + 1) / 2. Twice the difference is 2 b + c - n.
     """
     sizes = part.per_tie(part.counts)
-    ranks = 2 * wide.cumulative(sizes, part.before["all"]) - sizes - part.total["all"]
-    return np.repeat(ranks, np.diff(part.ties, append=len(part)))
+    centred = 2 * wide.cumulative(sizes, part.before["all"]) - sizes - part.total["all"]
+    return np.repeat(centred, np.diff(part.ties, append=len(part)))
