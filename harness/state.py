@@ -87,6 +87,7 @@ class Layout:
 
     summed: tuple[Summed, ...]
     counted: tuple[Counted, ...]
+    shared: tuple[tuple[str, str], ...] = ()  # metric, and the one whose columns it shares
 
     @property
     def cells(self) -> int:
@@ -109,6 +110,9 @@ class Layout:
             at += part.size
         return slots
 
+    def _slots_of(self, owner: Any) -> list[tuple[str, int, Summed | Counted]]:
+        return self._slots.get(dict(self.shared).get(owner, owner), [])
+
     def carry(self, state: np.ndarray) -> np.ndarray:
         """Return the state with its cells carried; see `exact.carry`."""
         out = state.copy()
@@ -118,7 +122,7 @@ class Layout:
     def totals(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
         """Decode the totals of a metric (or a binding): arrays of Fraction, or of int64."""
         decoded: dict[str, np.ndarray] = {}
-        for name, at, part in self._slots.get(owner, ()):
+        for name, at, part in self._slots_of(owner):
             raw = state[at : at + part.size]
             if isinstance(part, Summed):
                 values = np.empty(part.shape, dtype=object)
@@ -136,7 +140,7 @@ class Layout:
         """
         return sum(
             int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
-            for name, at, part in self._slots.get(owner, ())
+            for name, at, part in self._slots_of(owner)
             if isinstance(part, Summed) and name.endswith(("^2", "*weight")) == spread
         )
 

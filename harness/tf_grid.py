@@ -16,6 +16,7 @@ from harness.errors import JobError, ShapeError
 from harness.exact import CELL, carry
 from harness.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
 from harness.job import BootstrapSpec, SliceFeature, SlicesSpec
+from harness.tf_exact import to_cells
 from harness.tf_terms import BatchTerms
 
 __all__ = ["TFGrid"]
@@ -155,7 +156,8 @@ class TFGrid:
         width = self._known.weighted_buckets
         trash = self.most_slots * width
         at = 0
-        for column, index, cells, per_example in terms.weighted:
+        for column, index, weight, per_example in terms.weighted:
+            cells = to_cells(weight)
             size = column.size // CELL
             slot = row if per_example == 1 else tf.repeat(row, per_example)
             times = drawn if per_example == 1 else tf.repeat(drawn, per_example, axis=0)

@@ -15,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
+from harness.exact import CELL
 from harness.metrics.contract import Binding, Count, HostMetric, Metric, Number, Rows
 from harness.state import Counted, Layout, RowLayout, Status, Summed
-from harness.tf_exact import paired_sum, to_cells, two_product
+from harness.tf_exact import histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 
 __all__ = ["BatchTerms", "Terms", "host_failures"]
@@ -30,7 +31,8 @@ class BatchTerms:
     Attributes:
       numbers: column, and its parts float64 [B, k]: a value, then what rounding took from it.
       counts: column, bucket of each position int32 [B * M] (negative for none), M.
-      weighted: column, bucket int32 [B * M], the weight as cells float64 [B * M, CELL], M.
+      weighted: column, bucket int32 [B * M], the weight float64 [B * M], M.
+      shared: metric, and the one whose columns it shares.
       rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
     """
 
@@ -38,12 +40,13 @@ class BatchTerms:
     counts: list[tuple[Counted, Any, int]] = field(default_factory=list)
     weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
     rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
+    shared: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def layout(self) -> Layout:
         """The layout of the state that these terms add up to."""
         summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
-        return Layout(tuple(summed), tuple(column for column, *_ in self.counts))
+        return Layout(tuple(summed), tuple(column for column, *_ in self.counts), tuple(self.shared))
 
     def cells(self) -> Any:
         """Return the numbers of each example as cells, float64 [B, K, CELL]; None without numbers."""
@@ -59,13 +62,26 @@ class BatchTerms:
 
     def sums(self) -> Any:
         """Return the sums of the batch, int64 [layout.size]."""
-        parts = []
-        cells = self.cells()
-        if cells is not None:
-            parts.append(tf.reshape(tf.cast(tf.reduce_sum(cells, axis=0), tf.int64), [-1]))
+        values, columns = [], []
+        at = 0
+        for column, parts in self.numbers:
+            width = column.size // CELL
+            for part in parts:  # of an error-free pair both go into the same cell
+                values.append(tf.reshape(part, [-1]))
+                columns.append(np.tile(np.arange(at, at + width, dtype=np.int32), part.shape[0]))
+            at += width
         for column, index, weight, _ in self.weighted:
-            binned = tf.math.unsorted_segment_sum(tf.cast(weight, tf.int64), index, column.shape[0])
-            parts.append(tf.reshape(binned, [-1]))
+            size = column.size // CELL
+            values.append(weight)
+            columns.append(tf.where((index >= 0) & (index < size), index + at, -1))
+            at += size
+        counted = self._counted()
+        if not values:
+            return counted
+        return tf.concat([sum_cells(tf.concat(values, axis=0), tf.concat(columns, axis=0), at), counted], axis=0)
+
+    def _counted(self) -> Any:
+        """Return all counts, side by side."""
         offsets = np.cumsum([0] + [column.size for column, *_ in self.counts])
         # Columns of as many positions are shifted into their place together: a batch costs a few operations, not a few
         # a column.
@@ -78,9 +94,7 @@ class BatchTerms:
             sizes = np.array([[self.counts[number][0].size] for number in numbers], np.int32)
             shifted = index + offsets[numbers].astype(np.int32)[:, None]
             indices.append(tf.reshape(tf.where((index >= 0) & (index < sizes), shifted, -1), [-1]))
-        index = tf.concat(indices, axis=0)
-        parts.append(tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, int(offsets[-1])))
-        return tf.concat(parts, axis=0)
+        return histogram(tf.concat(indices, axis=0), int(offsets[-1]))
 
 
 class Terms:
@@ -117,11 +131,17 @@ class Terms:
         """
         found = BatchTerms()
         groups: dict[Binding, Positions] = {}
+        known: dict[Any, str] = {}
         with tf.device("/CPU:0"):
             for binding in dict.fromkeys(self._bindings.values()):
                 groups[binding] = _shared(found, binding, positions_of(binding, features, outputs, mask))
             for key, metric in self._metrics.items():
                 positions, binding = groups[self._bindings[key]], self._bindings[key]
+                if (statistic := metric.statistic()) is not None:
+                    first = known.setdefault((binding, type(metric).terms, statistic), key)
+                    if first != key:
+                        found.shared.append((key, first))
+                        continue
                 also = {option: features[feature] for option, feature in binding.also}
                 also |= {name: outputs[output] for name, output in binding.outputs}
                 try:
@@ -161,8 +181,7 @@ def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions
         if positions.weights is None:
             found.counts.append((Counted((key, name), term.size), index, positions.per_example))
         else:
-            cells = to_cells(positions.weights)
-            found.weighted.append((Summed((key, name), (term.size,)), index, cells, positions.per_example))
+            found.weighted.append((Summed((key, name), (term.size,)), index, positions.weights, positions.per_example))
     elif isinstance(term, Rows):
         found.rows[key] = _rows(term, positions)
     else:

@@ -12,7 +12,7 @@ before `terms` sees them, takes out those that are masked, ignored or invalid, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -270,6 +270,13 @@ class Metric(BaseModel):
           also: the features and outputs named by the options in `features` and `extra_outputs`, [B, ...].
         """
         raise NotImplementedError
+
+    def statistic(self) -> Hashable | None:
+        """Return what tells the terms of this metric apart from those of another that has the same `terms`.
+
+        Metrics that share both, and a binding, are summed once. None: never shared.
+        """
+        return None
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return the standard error of the value, None where it has none but by bootstrap."""
