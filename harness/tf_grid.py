@@ -5,7 +5,7 @@ The sums are int64 variables on the CPU, added to in place: they can be large, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,22 @@ class TFGrid:
     Args:
       slices, bootstrap: of the job; at least one is given.
       batch_size: examples a batch.
+      left_out: keys of metrics that are summed over the whole alone.
     Raises: JobError: the batch is too large for exact products.
     """
 
-    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, batch_size: int) -> None:
+    def __init__(
+        self,
+        slices: SlicesSpec | None,
+        bootstrap: BootstrapSpec | None,
+        batch_size: int,
+        left_out: Collection[str] = (),
+    ) -> None:
         if bootstrap and batch_size > MOST_ROWS:
             raise JobError(f"bootstrap: expected a batch_size of at most {MOST_ROWS}, found {batch_size}")
         self._slices = slices
         self._bootstrap = bootstrap
+        self._left_out = left_out
         self.draws = 1 + (bootstrap.replicates if bootstrap else 0)
         self.most_slots = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
@@ -61,12 +69,13 @@ class TFGrid:
 
     def plan(self, terms: BatchTerms) -> GridLayout:
         """Learn the layout from traced terms."""
+        whole, terms = terms.layout, terms.without(self._left_out)
         self.layout = GridLayout(
             tuple(column for column, _ in terms.numbers),
             tuple(column for column, _, width in terms.counts if width > 1),
             tuple(column for column, _, width in terms.counts if width == 1),
             tuple(column for column, *_ in terms.weighted),
-            terms.layout,
+            whole,
         )
         return self.layout
 
@@ -95,6 +104,7 @@ class TFGrid:
         Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: what rows are kept with.
         """
         with tf.device("/CPU:0"):
+            terms = terms.without(self._left_out)
             keys = self._keys(features, ids)
             drawn = self._drawn(keys)
             slots = [self._find(number, spec, features, mask) for number, spec in enumerate(self.slice_specs)]

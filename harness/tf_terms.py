@@ -7,7 +7,7 @@ GPU build has no int64 kernels for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,16 @@ class BatchTerms:
         """The layout of the state that these terms add up to."""
         summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
         return Layout(tuple(summed), tuple(column for column, *_ in self.counts), tuple(self.shared))
+
+    def without(self, keys: Collection[str]) -> BatchTerms:
+        """Return the sums without those of some metrics."""
+        if not keys:
+            return self
+
+        def kept(columns: list[Any]) -> list[Any]:
+            return [entry for entry in columns if entry[0].key[0] not in keys]
+
+        return BatchTerms(kept(self.numbers), kept(self.counts), kept(self.weighted))
 
     def cells(self) -> Any:
         """Return the numbers of each example as cells, float64 [B, K, CELL]; None without numbers."""

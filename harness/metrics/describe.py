@@ -109,7 +109,7 @@ def _type(field: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        return "|".join(str(choice) for choice in get_args(annotation))
+        return "|".join(_shown(choice) for choice in get_args(annotation))
     if get_args(annotation) and get_origin(annotation) in (Union, UnionType):
         return " or ".join(_kind(part) for part in get_args(annotation))
     if get_origin(annotation) is tuple:
