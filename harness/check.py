@@ -175,7 +175,7 @@ def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Lay
     table = Table("metric", "output", "label", "weight", "state, bytes", header_style="bold")
     table.columns[4].justify = "right"
     own: dict[Any, int] = {}
-    for owner, size in [(p.key[0], p.size) for p in layout.summed] + [(p.key[0], p.size) for p in layout.counted]:
+    for owner, size in ((part.key[0], part.size) for part in layout.parts):
         own[owner] = own.get(owner, 0) + size * 8
     for key, binding in bindings.items():
         outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])

@@ -102,7 +102,7 @@ class GridState:
         return GridState(self.keys, a.reshape(self.dense.shape), b.reshape(self.buckets.shape), c.reshape(self.weighted.shape))
 
     def state(self, slot: int, draw: int, layout: GridLayout) -> np.ndarray:
-        """Return the state of one slot and draw, int64 [layout.state.size]; zero for metrics that the grid leaves out."""
+        """Return the state of one slot and draw, int64; zero for metrics that the grid leaves out, without Gram matrices."""
         found: dict[Counted | Summed, np.ndarray] = {}
         sections: tuple[tuple[Sequence[Counted | Summed], np.ndarray], ...] = (
             ((*layout.numbers, *layout.histograms), self.dense[slot, draw]),

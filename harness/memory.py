@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import JobError
 from harness.grid import GridLayout
 from harness.metrics.contract import Binding
-from harness.state import Counted, Layout, Summed
+from harness.state import Counted, Crossed, Layout, Summed
 
 __all__ = ["allowed_bytes", "check_fits", "size_text"]
 
@@ -43,7 +43,7 @@ def check_fits(layout: Layout, grid: GridLayout | None, slots: int, draws: int, 
     if total <= allowed:
         return total
     by: dict[str, int] = {}
-    whole = _sizes([*layout.summed, *layout.counted])
+    whole = _sizes(layout.parts)
     everywhere = [(owner, size * slots * draws) for owner, size in _sizes(grid.columns if grid else ())]
     for owner, size in whole + everywhere:
         by[owner] = by.get(owner, 0) + 8 * size
@@ -68,7 +68,7 @@ def size_text(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:,.1f} MiB" if size_bytes < 1 << 30 else f"{size_bytes / 2**30:,.1f} GiB"
 
 
-def _sizes(parts: Sequence[Summed | Counted]) -> list[tuple[str, int]]:
+def _sizes(parts: Sequence[Summed | Counted | Crossed]) -> list[tuple[str, int]]:
     return [("what metrics share" if isinstance(part.key[0], Binding) else str(part.key[0]), part.size) for part in parts]
 
 
