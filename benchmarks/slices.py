@@ -129,7 +129,7 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     feed = Feed(opened.source, matched.wanted, job.batch_size, 1)
     chunks = [opened.plan[index] for index in range(len(opened.plan))]
     dataset = feed.dataset(chunks)
-    grid = TFGrid(job.slices, job.bootstrap, job.batch_size) if added else None
+    grid = TFGrid(job.slices, job.bootstrap) if added else None
     step = Step(predictor(model, matched), Terms(metrics, bindings), dataset, job.batch_size, grid, unpack=feed.unpack)
 
     def run() -> None:

@@ -128,7 +128,7 @@ class Layout:
             at += part.size
         return slots
 
-    def _slots_of(self, owner: Any) -> list[tuple[str, int, Summed | Counted]]:
+    def _slots_of(self, owner: Any) -> list[tuple[str, int, Summed | Counted | Crossed]]:
         return self._slots.get(dict(self.shared).get(owner, owner), [])
 
     def carry(self, state: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def compile_step(
     """
     grid = None
     if job.slices or job.bootstrap:
-        grid = TFGrid(job.slices, job.bootstrap, job.batch_size, left_out(job, metrics))
+        grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     try:
