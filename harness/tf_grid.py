@@ -36,9 +36,7 @@ class TFGrid:
       left_out: keys of metrics that are summed over the whole alone.
     """
 
-    def __init__(
-        self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, left_out: Collection[str] = ()
-    ) -> None:
+    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, left_out: Collection[str] = ()) -> None:
         self._slices = slices
         self._bootstrap = bootstrap
         self._left_out = left_out
