@@ -159,7 +159,7 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + (first**2).sum() + (second**2).sum() - 2 * cross)
 
 
-@pytest.mark.parametrize("examples, features", [(300, 2048), (700, 300)])  # fewer examples than features, and more
+@pytest.mark.parametrize("examples, features", [(300, 512), (700, 300)])  # fewer examples than features, and more
 def test_frechet_distance_of_many_features(examples, features):
     random = np.random.default_rng(9)
     mixed = random.normal(size=(40, features)) / 6
@@ -173,6 +173,30 @@ def test_frechet_distance_of_many_features(examples, features):
     assert got == pytest.approx(oracle, rel=1e-6)
     on_grid = (np.round(x * 2.0**16) / 2.0**16 for x in (found.astype(np.float64), reference.astype(np.float64)))
     assert got == pytest.approx(_distance(*on_grid), rel=1e-10)  # from there on nothing is lost
+
+
+def test_the_products_of_inceptions_features_are_exact():
+    """2,048 features through the real terms and sums; the state has one matrix, not ten int64 a product."""
+    import tensorflow as tf
+
+    from harness.job import MetricSpec
+    from harness.metrics import make
+    from harness.metrics.contract import GramSums
+    from harness.tf_terms import Terms
+
+    metrics = make([MetricSpec(name="fid")])
+    terms = Terms(metrics, {"fid": metrics["fid"].binding("output", "label", None)})
+    random = np.random.default_rng(11)
+    found, reference = random.exponential(size=(2, 640, 2048)).astype(np.float32)  # more rows than one exact product
+    given = terms({"label": tf.constant(reference)}, {"output": tf.constant(found)}, tf.range(640) < 600)
+    state = given.sums().numpy()
+    assert given.layout.size == len(state) < 2 * 2049 * 2050 + 20
+    sums = GramSums.of(given.layout.carry(state)[-2049 * 2050 - 1 :])
+    assert (sums.examples, sums.features, sums.refused) == (600, 2048, 0)
+    whole = np.rint(reference[:600].astype(np.float64) * 2**16).astype(np.int64)
+    for number in (0, 1, 1024, 2047):
+        expected = [*(whole[:, number] @ whole[:, number:]).tolist(), int(whole[:, number].sum())]
+        assert sums.row(number).tolist() == expected
 
 
 def test_the_matrix_of_products_is_exact():
