@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check install clean
+.PHONY: help demo test quick check docs coverage install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -31,6 +31,14 @@ check: install
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+# make docs  write docs/metrics.md from the registry of metrics
+docs: install
+	@python -m harness.metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
+
+# make coverage  2,000 simulations of 95 % intervals: how many cover the truth (a minute or two)
+coverage: install
+	@python -m benchmarks coverage
 
 # make clean  take the environment and the example's files away
 clean:

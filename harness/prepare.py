@@ -15,7 +15,7 @@ from harness.match import Matched, match
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.plan import Plan, default_chunk_size
 
-__all__ = ["Opened", "bind", "class_list", "open_data", "predictor", "prepare_model"]
+__all__ = ["Opened", "bind", "class_list", "left_out", "open_data", "predictor", "prepare_model"]
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,11 @@ def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Map
 def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[str, Binding]:
     """Say which output, label and weight each metric reads.
 
-    Raises: JobError: a name is missing or unknown.
+    Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
     """
     bindings = {}
     for key, metric in metrics.items():
+        _refuse(job, key, metric)
         if metric.output is None and len(outputs) > 1:
             raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
         found = metric.binding(outputs[0], job.data.label, job.data.weight)
@@ -95,6 +96,34 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
             raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
         bindings[key] = found
     return bindings
+
+
+def _refuse(job: Job, key: str, metric: Metric) -> None:
+    """Refuse weights, slices and replicates by name where a metric is not defined for them.
+
+    Raises: JobError: see above.
+    """
+    weight = metric.weighing(job.data.weight)
+    asked = (
+        (not metric.takes_weights and weight is not None, "weights", f"weight '{weight}'", "weight"),
+        (not metric.takes_slices and metric.slices and job.slices is not None, "slices", "slices", "slices"),
+        (not metric.takes_replicates and metric.bootstrap and job.bootstrap is not None, "replicates", "bootstrap", "bootstrap"),
+    )
+    for wrong, what, found, option in asked:
+        if wrong:
+            raise JobError(
+                f"metric {key}: takes no {what}, and the job has {found}; set {option}: false on this metric to report it "
+                f"without, or take it out of the job"
+            )
+
+
+def left_out(job: Job, metrics: Mapping[str, Metric]) -> frozenset[str]:
+    """Return the keys of the metrics that neither the job's slices nor its bootstrap report."""
+    return frozenset(
+        key
+        for key, metric in metrics.items()
+        if not (job.slices and metric.in_slices) and not (job.bootstrap and metric.in_replicates)
+    )
 
 
 def class_list(job: Job) -> tuple[str, ...] | None:

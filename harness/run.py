@@ -27,6 +27,7 @@ from harness.evaluate import Evaluation, evaluate
 from harness.failure import end_all, report_failure, translate
 from harness.heartbeat import Heartbeat
 from harness.job import Job
+from harness.memory import allowed_bytes
 from harness.metrics import make
 from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.outcome import outcome
@@ -197,6 +198,7 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     made = compile_step(
         job, context.metrics, bindings, opened,
         model=model, matched=matched, chunks=chunks, threads=context.threads, moved=heartbeat.move,
+        allowed=allowed_bytes(context.comm.local_size),
     )  # fmt: skip
     return Built(made.step, made.feed, bindings, made.canary)
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from harness.data import Feature, Source
 from harness.errors import ShapeError
+from harness.memory import check_fits
 from harness.rows import RowTable
 from harness.state import Layout, RowLayout
 from harness.tf_feed import pad
@@ -60,6 +61,8 @@ class Step:
       batch_size: examples a batch.
       grid: takes the same terms by slice and replicate; None where the job has neither.
       unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
+      allowed_bytes: how large the state may be.
+    Raises: JobError: the state is larger; see `memory.check_fits`.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Step:
         batch_size: int,
         grid: TFGrid | None = None,
         unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        allowed_bytes: int = 1 << 62,
     ) -> None:
         self._unpack = unpack or dict
         self._predict = predict
@@ -78,6 +82,8 @@ class Step:
         self.grid = grid
         self._iterator = iter(dataset)
         self._learn()
+        slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
+        self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
         if grid:
             grid.allocate()
         self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))

@@ -7,7 +7,7 @@ GPU build has no int64 kernels for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.exact import CELL
-from harness.metrics.contract import Binding, Count, HostMetric, Metric, Number, Rows
-from harness.state import Counted, Layout, RowLayout, Status, Summed
+from harness.exact import CELL, LIMB_BITS
+from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows
+from harness.state import Counted, Crossed, Layout, RowLayout, Status, Summed
 from harness.tf_exact import histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 
@@ -32,6 +32,7 @@ class BatchTerms:
       numbers: column, and its parts float64 [B, k]: a value, then what rounding took from it.
       counts: column, bucket of each position int32 [B * M] (negative for none), M.
       weighted: column, bucket int32 [B * M], the weight float64 [B * M], M.
+      grams: column, and what the batch adds to it, int64 [column.size].
       shared: metric, and the one whose columns it shares.
       rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
     """
@@ -39,6 +40,7 @@ class BatchTerms:
     numbers: list[tuple[Summed, list[Any]]] = field(default_factory=list)
     counts: list[tuple[Counted, Any, int]] = field(default_factory=list)
     weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
+    grams: list[tuple[Crossed, Any]] = field(default_factory=list)
     rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
     shared: list[tuple[str, str]] = field(default_factory=list)
 
@@ -46,7 +48,20 @@ class BatchTerms:
     def layout(self) -> Layout:
         """The layout of the state that these terms add up to."""
         summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
-        return Layout(tuple(summed), tuple(column for column, *_ in self.counts), tuple(self.shared))
+        counted, crossed = tuple(column for column, *_ in self.counts), tuple(column for column, _ in self.grams)
+        return Layout(tuple(summed), counted, tuple(self.shared), crossed)
+
+    def without(self, keys: Collection[str]) -> BatchTerms:
+        """Return the sums without those of some metrics; what they share with others stays."""
+        needed = {first for key, first in self.shared if key not in keys}
+        keys = set(keys) - needed
+        if not keys:
+            return self
+
+        def kept(columns: list[Any]) -> list[Any]:
+            return [entry for entry in columns if entry[0].key[0] not in keys]
+
+        return BatchTerms(kept(self.numbers), kept(self.counts), kept(self.weighted))
 
     def cells(self) -> Any:
         """Return the numbers of each example as cells, float64 [B, K, CELL]; None without numbers."""
@@ -75,10 +90,10 @@ class BatchTerms:
             values.append(weight)
             columns.append(tf.where((index >= 0) & (index < size), index + at, -1))
             at += size
-        counted = self._counted()
-        if not values:
-            return counted
-        return tf.concat([sum_cells(tf.concat(values, axis=0), tf.concat(columns, axis=0), at), counted], axis=0)
+        parts = [self._counted(), *(sums for _, sums in self.grams)]
+        if values:
+            parts = [sum_cells(tf.concat(values, axis=0), tf.concat(columns, axis=0), at), *parts]
+        return tf.concat(parts, axis=0)
 
     def _counted(self) -> Any:
         """Return all counts, side by side."""
@@ -182,10 +197,12 @@ def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions
             found.counts.append((Counted((key, name), term.size), index, positions.per_example))
         else:
             found.weighted.append((Summed((key, name), (term.size,)), index, positions.weights, positions.per_example))
+    elif isinstance(term, Gram):
+        found.grams.append((Crossed((key, name), int(term.values.shape[1])), _gram(term, positions)))
     elif isinstance(term, Rows):
         found.rows[key] = _rows(term, positions)
     else:
-        raise ShapeError(f"metric {key}: terms returned a {type(term).__name__}, expected Number, Count or Rows")
+        raise ShapeError(f"metric {key}: terms returned a {type(term).__name__}, expected Number, Count, Gram or Rows")
 
 
 def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions: Positions) -> None:
@@ -215,6 +232,26 @@ def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions:
     found.numbers.append((Summed((key, f"{name}^2"), ()), [a * a]))
     if positions.weights is not None or positions.per_example > 1:
         found.numbers.append((Summed((key, f"{name}*weight"), ()), [a * _example_weight(positions)[:, None]]))
+
+
+def _gram(term: Gram, positions: Positions) -> Any:
+    """Return the upper triangle of [x, 1]^T [x, 1] of the batch in two parts, then how many examples were refused."""
+    values = tf.cast(term.values, tf.float64)
+    good = tf.reduce_all(tf.abs(values) < tf.constant(term.largest, tf.float64), axis=1)  # False for NaN as well
+    keep = (good & positions.valid)[:, None]
+    whole = tf.round(tf.where(keep, values, tf.zeros_like(values)) * tf.constant(2.0**Gram.BITS / term.largest, tf.float64))
+    whole = tf.concat([whole, tf.cast(keep, tf.float64)], axis=1)
+    rows, width = whole.shape
+    upper = tf.constant(np.flatnonzero(np.triu(np.ones([width, width], bool))).astype(np.int32))
+    low, high = [], []
+    for at in range(0, rows, Gram.BLOCK):
+        block = whole[at : at + Gram.BLOCK]
+        sums = tf.cast(tf.gather(tf.reshape(tf.matmul(block, block, transpose_a=True), [-1]), upper), tf.int64)
+        rest = tf.bitwise.right_shift(sums, tf.constant(LIMB_BITS, tf.int64))
+        low.append(sums - tf.bitwise.left_shift(rest, tf.constant(LIMB_BITS, tf.int64)))
+        high.append(rest)
+    refused = tf.math.count_nonzero(positions.valid & ~good, dtype=tf.int64)
+    return tf.concat([tf.add_n(low), tf.add_n(high), refused[None]], axis=0)
 
 
 def _example_weight(positions: Positions) -> Any:

@@ -135,7 +135,7 @@ class Quantile(_Ordered):
 
         Raises: JobError: the examples are weighted, and the method cannot weigh.
         """
-        weight = self.weight or weight
+        weight = self.weighing(weight)
         if weight is not None and not self.method.endswith("inverted_cdf"):
             raise JobError(
                 f"quantile: method '{self.method}' takes no weights, found weight '{weight}': "
