@@ -54,13 +54,14 @@ def cli() -> None:
 @OUTPUT
 @SET
 @STALL
-def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float) -> int:
+@click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    return run(Job.load(job, overrides), Options(output, stall_timeout), World.from_environment())
+    return run(Job.load(job, overrides), Options(output, stall_timeout, resume), World.from_environment())
 
 
 @cli.command()
