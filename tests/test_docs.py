@@ -75,6 +75,7 @@ def test_pages_that_have_commands() -> None:
         "README.md",
         "docs/install.md",
         "docs/quickstart.md",
+        "docs/resume.md",
     ]
     assert commands((ROOT / "README.md").read_text())[0].split("#")[0].strip() == "make demo"
 

@@ -103,7 +103,9 @@ def test_any_history_of_attempts_gives_every_chunk_once(data, plan):
     for name in united.kept[:1]:
         certificate = Certificate(plan)
         certificate.expect(plan[i] for i in range(len(plan)))
-        certificate.add(merge([segment(plan), *(disk[n] for n in united.kept if n != name), *(segment(plan, *s) for s in shares)]).lines)
+        certificate.add(
+            merge([segment(plan), *(disk[n] for n in united.kept if n != name), *(segment(plan, *s) for s in shares)]).lines
+        )
         named = [int(text.split()[1]) for text in certificate.problems() if text.startswith("chunk ")]
         assert named == disk[name].chunks.tolist()[:5]
 
@@ -136,8 +138,12 @@ def test_what_is_not_whole_chunks_is_left_out(lines):
 
 # Files --------------------------------------------------------------------------------------------------------------
 
-TABLE = RowTable(np.array([0.5, -0.0]), {"y": np.array([1, 0])}, np.array([7, 8]), np.array([[1], [2]]), None, np.array([1.0, 2.0]))
-GRID = GridState(("0\x1eib", "0\x1eia"), np.arange(6).reshape(3, 1, 2), np.arange(3).reshape(3, 1, 1), np.zeros((3, 0, 1, 5), np.int64))
+TABLE = RowTable(
+    np.array([0.5, -0.0]), {"y": np.array([1, 0])}, np.array([7, 8]), np.array([[1], [2]]), None, np.array([1.0, 2.0])
+)
+GRID = GridState(
+    ("0\x1eib", "0\x1eia"), np.arange(6).reshape(3, 1, 2), np.arange(3).reshape(3, 1, 1), np.zeros((3, 0, 1, 5), np.int64)
+)
 FULL = Segment(np.array([[1, 4, -5]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": TABLE})
 
 
@@ -189,7 +195,9 @@ def test_a_torn_segment_loses_only_its_own_chunks(tmp_path):
 def test_sums_of_something_else_are_refused_by_name(tmp_path):
     Journal(tmp_path, ORIGIN, 1, 0).write(segment(PLAN, 0))
     name = str(Name(1, 0, 1))
-    with pytest.raises(RunFolderError, match="computed with another layout and another software \\(tf 1, here tf 2\\); resume with"):
+    with pytest.raises(
+        RunFolderError, match="computed with another layout and another software \\(tf 1, here tf 2\\); resume with"
+    ):
         load(tmp_path, [name], dataclasses.replace(ORIGIN, layout="x", software="tf 2"))
     (tmp_path / name).unlink()
     with pytest.raises(HarnessError, match="cannot be read: No such file or directory, and was whole when this attempt began"):
@@ -279,7 +287,9 @@ def test_killed_at_any_step_of_a_write_nothing_committed_is_lost(tmp_path):
         united = unite(whole, LONG)
         done = set(united.done.tolist())
         assert done in (committed, committed | {len(committed)})
-        assert merge([segment(LONG), *load(folder, united.kept, ORIGIN)]).state.tolist() == [int(c in done) for c in range(WRITES)]
+        assert merge([segment(LONG), *load(folder, united.kept, ORIGIN)]).state.tolist() == [
+            int(c in done) for c in range(WRITES)
+        ]
         seen.add((len(done), len(list(folder.glob("*.segment"))), len(list(folder.glob(".*.segment.*")))))
         if not killed:
             break
@@ -297,7 +307,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
     yield folder
@@ -311,7 +323,9 @@ def test_a_full_disk_is_an_error_and_the_earlier_commit_intact(small_disk):
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
         while True:
             stream.write(b"x" * 4096)
-    with pytest.raises(HarnessError, match="No space left on device; make room .*; what was finished before is kept, --resume") as caught:
+    with pytest.raises(
+        HarnessError, match="No space left on device; make room .*; what was finished before is kept, --resume"
+    ) as caught:
         writer.write(segment(PLAN, 1))
     assert caught.value.exit_code == 1
     assert unite(find(small_disk)[0], PLAN).done.tolist() == [0]

@@ -53,7 +53,9 @@ class Mpi:
         command = ["mpirun", "-np", str(size), "--oversubscribe", sys.executable, "-m", "tests.ranks.slow", *argv]
         environ = {**os.environ, "HARNESS_THREADS": "1", "OMPI_MCA_odls_base_sigkill_timeout": "6"}
         with output.open("ab") as stream:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
         self.size = size
 
     @property
@@ -198,7 +200,9 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         lines, good = verify(chain.folder)
         assert good, (lines, log)
         (last,) = json.loads(chain.folder.run_json.read_text())["attempts"][-1:]
-        assert last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == 21  # 153 examples by 8, and the GZIP file
+        assert (
+            last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == 21
+        )  # 153 examples by 8, and the GZIP file
         chains += 1
     phases = Counter(entry["phase"] for entry in log)
     print(phases, Counter(entry["event"] for entry in log))
