@@ -133,6 +133,8 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         opened, attempt = _open(job, options, folder, comm, lock)
     if attempt is None:
         if comm.rank == 0:
+            with contextlib.suppress(RunFolderError):  # the disk may have been full just after the result was written
+                folder.set_status("done", 0)
             show(folder, console_for(comm.size))
             print(
                 "this run is done already, nothing was evaluated; "

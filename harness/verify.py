@@ -28,18 +28,22 @@ def verify(folder: RunFolder) -> tuple[list[str], bool]:
     plan = Plan.from_dict(raw)
     found, torn = find(folder.journal)
     run, metrics = read_json(folder.run_json), read_json(folder.metrics_json)
-    problems = list(torn)
     if metrics is None:
         # Nothing has been summed yet: what a resumed run would go on from.
         united = unite(found, plan)
         left = len(plan) - len(united.done)
-        problems += [f"this run is not finished: {left} of {len(plan)} chunks are not in the journal, --resume evaluates them"]
+        problems = [
+            *torn,
+            f"this run is not finished: {left} of {len(plan)} chunks are not in the journal, --resume evaluates them",
+        ]
         chosen = [segment for segment in found if segment.name in united.kept]
         return [*problems, *united.warnings, *_counts(plan, chosen)], False
     named = (run or {}).get("journal")
     if named is None:
-        return [*problems, f"{folder.run_json} is missing or torn: it names the segments that were summed"], False
+        return [f"{folder.run_json} is missing or torn: it names the segments that were summed"], False
     whole = {segment.name: segment for segment in found}
+    # What was left out of the sum may be torn.
+    problems = [text for text in torn if any(name in text for name in named)]
     problems += [f"{folder.journal / name} was summed, and is missing or not whole" for name in named if name not in whole]
     chosen = [whole[name] for name in named if name in whole]
     problems += _strangers(chosen, digests, plan)

@@ -34,7 +34,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "25"))
 SEED = int(os.environ.get("SEED", "5"))
 EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up late")
 SLOW = "0.08"
-METRICS = ["accuracy", "cross_entropy", {"roc_auc": {"positive": 1}}]
+METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
 GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
 
 
@@ -185,11 +185,11 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
     log: list[dict[str, Any]] = []
     chains = 0
     while len(log) < ROUNDS:
-        name = "grid" if chains % 4 == 3 else "plain"
+        name = "grid" if chains % 5 == 2 else "plain"
         chain = Chain(forks, jobs[name], tmp_path / f"run-{chains}", rng)
         while not chain.folder.metrics_json.exists() and len(log) < ROUNDS:
             mpi = len(log) % 9 == 4
-            size = rng.choice([2, 3]) if mpi else rng.choice([1, 1, 2, 2, 3, 4, 5])
+            size = rng.choice([2, 3]) if mpi else rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 5])
             event = rng.choice(EVENTS)
             log.append({"job": name, "ranks": size, "mpi": mpi, "event": event})
             log[-1]["phase"] = chain.round(size, event, mpi=mpi)

@@ -57,13 +57,13 @@ def alone(
     return world.text
 
 
-def committed(folder: RunFolder, least: int = 1) -> None:
-    """Wait until the last attempt has committed something."""
+def committed(folder: RunFolder, least: int = 1, then: Callable[[], None] = lambda: None) -> None:
+    """Wait until the last attempt has committed something; then do something."""
     begun = time.monotonic()
     while True:
         number = max((int(path.stem) for path in folder.attempts.glob("*.json")), default=0)
         if number and len(list(folder.journal.glob(f"{number:04d}-*"))) >= least:
-            return
+            return then()
         assert time.monotonic() - begun < LIMIT_S
         time.sleep(0.02)
 
@@ -139,7 +139,7 @@ def test_a_run_is_resumed_only_when_asked_and_only_as_what_it_was(forks, job, qu
     folder = tmp_path / "run"
     text = alone(
         forks, folder, "0.3", "evaluate", job, "-o", folder, wanted=4,
-        meanwhile=lambda world: (committed(RunFolder(folder), 2), world.kill(0, signal.SIGTERM)) and None,
+        meanwhile=lambda world: committed(RunFolder(folder), 2, lambda: world.kill(0, signal.SIGTERM)),
     )  # fmt: skip
     assert "interrupted by SIGTERM" in text
     text = alone(forks, folder, "0", "evaluate", job, "-o", folder, wanted=2)
@@ -169,7 +169,7 @@ def test_a_resumed_run_keeps_the_model_version_and_files_it_began_with(forks, jo
     )
     alone(
         forks, folder, "0.3", "evaluate", mine, "-o", folder, wanted=4,
-        meanwhile=lambda world: (committed(RunFolder(folder)), folder.joinpath("stop").touch()) and None,
+        meanwhile=lambda world: committed(RunFolder(folder), 1, (folder / "stop").touch),
     )  # fmt: skip
     shutil.copytree(world.folder / "logits", versions / "2")
     shutil.copy(world.folder / "e.tfrecord", data)
@@ -215,7 +215,8 @@ def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path
             assert len(list((folder / "journal").glob("*.segment"))) >= 2
         else:
             text = alone(forks, tmp_path / "out", "0", "evaluate", job, "-o", folder, meanwhile=lambda world: None)
-            (folder / "metrics.json").unlink()
+            for name in ("metrics.json", "metrics.csv"):
+                (folder / name).unlink()
             with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
                 while True:
                     stream.write(b"x" * 4096)
