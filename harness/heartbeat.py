@@ -119,6 +119,8 @@ class Heartbeat:
             self._write()
             self._judge()
         self._write()
+        if self.beat.rank == 0:
+            self._on_beats(self._others())
 
     def _write(self) -> None:
         path = self._folder.heartbeat(self.beat.rank)

@@ -191,8 +191,8 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
 
 
 def _began(folder: RunFolder) -> Began | None:
-    """Return what the run in a folder began with; None where none has begun."""
-    raw = read_json(folder.plan_json)
+    """Return what the run in a folder began with; None where it has left nothing to go on from."""
+    raw = read_json(folder.plan_json) if folder.has_segments or folder.metrics_json.exists() else None
     return Began(raw["model"], tuple(file["path"] for file in raw["files"])) if raw else None
 
 

@@ -138,14 +138,20 @@ class RunFolder:
             other = [name for name, value in digests.items() if held.get(name) != value]
             # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
             failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
-            if other and not failed:
+            if other and (not failed or self.has_segments):
                 raise RunFolderError(
                     f"{self.path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} "
                     "from this one's; choose another folder with -o, or remove that one"
                 )
-            return self.metrics_json.exists()
+            if not other:
+                return self.metrics_json.exists()
         write_atomically(self.job_json, json.dumps(digests, indent=1, sort_keys=True) + "\n")
         return False
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether an attempt has committed anything."""
+        return any(self.journal.glob("*.segment"))
 
     def clear(self) -> None:
         """Take away what the last attempt left but its journal: heartbeats, failure, the request to stop, half files."""

@@ -64,6 +64,13 @@ def test_a_folder_of_another_job_that_failed_without_results_is_taken_over(folde
     folder.set_status("failed", 2)
     assert folder.claim({**DIGESTS, "model": "mended"}) is False
     assert json.loads(folder.job_json.read_text())["model"] == "mended"
+    folder.clear()
+    folder.set_status("failed", 1)
+    segment = folder.journal / "0001-00000-000001.segment"
+    segment.touch()  # something has been finished
+    with pytest.raises(RunFolderError, match="its model differs"):
+        folder.claim(DIGESTS)
+    segment.unlink()
     folder.metrics_json.write_text("{}")
     folder.set_status("failed", 2)
     with pytest.raises(RunFolderError, match="its model differs"):
