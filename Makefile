@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check docs coverage install clean
+.PHONY: help demo test quick check docs coverage chaos install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -25,6 +25,12 @@ test: install check
 # make quick  unit tests, no ranks, under a minute
 quick: install
 	@python -m pytest tests -m "not ranks" -x -q
+
+# make chaos  kill ranks at random and resume, as often as ROUNDS=500 says; SEED=7 chooses other moments
+ROUNDS ?= 500
+SEED ?= 5
+chaos: install
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) python -m pytest tests/ranks/test_chaos.py -q -s
 
 # make check  ruff and mypy
 check: install

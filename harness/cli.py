@@ -54,13 +54,14 @@ def cli() -> None:
 @OUTPUT
 @SET
 @STALL
-def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float) -> int:
+@click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    return run(Job.load(job, overrides), Options(output, stall_timeout), World.from_environment())
+    return run(Job.load(job, overrides), Options(output, stall_timeout, resume), World.from_environment())
 
 
 @cli.command()
@@ -83,6 +84,18 @@ def show(run: Path) -> int:
 
     show_run(RunFolder(run))
     return 0
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def verify(run: Path) -> int:
+    """Check the certificate of a run again, from its files alone."""
+    from harness.runfolder import RunFolder
+    from harness.verify import verify as run_verify
+
+    lines, good = run_verify(RunFolder(run))
+    click.echo("\n".join(lines))
+    return 0 if good else 1
 
 
 @cli.command()
@@ -128,8 +141,16 @@ def doctor() -> int:
 @click.option("--gloo", "comm", flag_value="gloo", help="Talk over Gloo.")
 @click.option("--mpi", "comm", flag_value="mpi", help="Talk over MPI; the default where Horovod was built with it.")
 @click.option("--dry-run", is_flag=True, help="Print the command and leave.")
+@click.option(
+    "--restarts",
+    default=0,
+    show_default=True,
+    metavar="K",
+    type=click.IntRange(min=0),
+    help="After a failure start again with --resume, at most so often.",
+)
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
-def launch(ranks: str, comm: str | None, dry_run: bool, command: Sequence[str]) -> int:
+def launch(ranks: str, comm: str | None, dry_run: bool, restarts: int, command: Sequence[str]) -> int:
     """Start a command on several ranks of this workstation, through horovodrun."""
     from harness.job import Job
     from harness.metrics import make
@@ -140,7 +161,7 @@ def launch(ranks: str, comm: str | None, dry_run: bool, command: Sequence[str]) 
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...', found '{' '.join(words)}'")
     given = evaluate.make_context("evaluate", words[1:]).params
     make(Job.load(given["job"], given["overrides"]).metrics)  # found wrong before ranks are started
-    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run)
+    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts)
 
 
 def main(args: Sequence[str] | None = None) -> None:

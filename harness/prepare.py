@@ -15,7 +15,7 @@ from harness.match import Matched, match
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.plan import Plan, default_chunk_size
 
-__all__ = ["Opened", "bind", "class_list", "left_out", "open_data", "predictor", "prepare_model"]
+__all__ = ["Began", "Opened", "bind", "class_list", "left_out", "open_data", "predictor", "prepare_model"]
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,28 @@ class Opened:
     plan: Plan
     model_path: str
     digests: dict[str, str]
+    done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
 
 
-def open_data(job: Job) -> Opened:
+@dataclass(frozen=True)
+class Began:
+    """The model version and the files that a run began with: what a resumed one goes on with."""
+
+    model_path: str
+    files: tuple[str, ...]
+
+
+def open_data(job: Job, began: Began | None = None) -> Opened:
     """Find model and data, and cut the plan.
 
+    Args:
+      job: names both.
+      began: take these, whatever else there is by now.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    model_path = model_files.resolve(job.resolve(job.model.path))
-    paths = data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
+    model_path = began.model_path if began else model_files.resolve(job.resolve(job.model.path))
+    paths = list(began.files) if began else data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
     source = data_.open_source(job.data.format, paths)
     examples = sum(file.examples for file in source.files)
     if not examples:
