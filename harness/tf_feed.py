@@ -44,11 +44,12 @@ class Feed:
 
     def dataset(self, chunks: Iterable[Chunk]) -> Any:
         """Return a dataset whose elements `unpack` turns into batches."""
-        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks)
+        # Of arrays in memory only places come through the pipeline: waking a thread for each would cost more than they do.
+        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks).prefetch(4)
         options = tf.data.Options()
         options.threading.private_threadpool_size = self._threads
         options.autotune.enabled = False
-        return built.prefetch(4).with_options(options)
+        return built.with_options(options)
 
     def explain(self, start: int, stop: int) -> str | None:
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
@@ -66,10 +67,9 @@ class Feed:
                     for chunk in run
                     for first in range(chunk.start, chunk.stop, size)
                 ]
-                yield {name: np.array(column) for name, column in zip(dtypes, zip(*lines, strict=True), strict=True)}
+                yield {"line": np.array(lines, np.int64)}
 
-        dtypes = {"first": tf.int64, "count": tf.int64, "chunk": tf.int64, "last": tf.bool}
-        signature = {name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()}
+        signature = {"line": tf.TensorSpec([None, 4], tf.int64)}
         rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=signature)
         return rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
 
@@ -81,7 +81,8 @@ class Feed:
         if self._tensors is None:
             return element
         size, tensors = self._batch_size, self._tensors
-        first, count = element["first"], tf.cast(element["count"], tf.int32)
+        first, rows, chunk, last = tf.unstack(element["line"])
+        count = tf.cast(rows, tf.int32)
 
         def whole() -> list[Any]:
             # A slice along the first dimension is a view, not a copy, where its start is aligned.
@@ -93,7 +94,7 @@ class Feed:
         with tf.device("/CPU:0"):
             cut = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))
         ids = cut.pop(ID)
-        return {"ids": ids, "count": count, "chunk": element["chunk"], "last": element["last"], "features": cut}
+        return {"ids": ids, "count": count, "chunk": chunk, "last": last > 0, "features": cut}
 
     def _from_host(self, chunks: Iterable[Chunk]) -> Any:
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
