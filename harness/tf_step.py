@@ -31,6 +31,8 @@ CALL_CHUNKS = 128
 # where a call ends, so it never holds up a batch.
 GROUP_EXAMPLES = 4096
 GROUP_BATCHES = 64
+# With replicates an example costs far more than the operations' own time, and so does the padding of a group that ends early.
+GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
@@ -130,7 +132,8 @@ class Step:
                     raise ShapeError(f"{key}: expected sizes that are known, found {dtype.name} {shape}, the batch first")
             bytes_ = sum(int(np.prod(shape)) * (dtype.size or STRING_BYTES) for dtype, shape in self._shapes.values())
             unit = ROW // math.gcd(ROW, size)
-            batches = max(1, min(GROUP_EXAMPLES // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
+            most = GROUP_REPLICATED if self.grid and self.grid.draws > 1 else GROUP_EXAMPLES
+            batches = max(1, min(most // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
             self._group = -(-batches // unit) * unit
             rows = self._group * size
             empty = {
