@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.certificate import COUNT, HASH
+from harness.certificate import COUNT, FILTERED, HASH, KEPT, SKIPPED
 from harness.evaluate import Evaluation
 from harness.grid import GridState
 from harness.rows import RowTable
@@ -163,7 +163,8 @@ class Committer:
         chunks = np.flatnonzero(counts)
         if not len(chunks) or self._wrong:
             return
-        lines = np.stack([chunks, counts[chunks], (look.table[HASH] - before.table[HASH])[chunks]], axis=1)
+        added = (look.table - before.table)[:, chunks]
+        lines = np.stack([chunks, *(added[row] for row in (COUNT, HASH, KEPT, FILTERED, SKIPPED))], axis=1)
         # What the plan does not say must not outlive this attempt: the run ends as INVALID, and can be repeated.
         self._wrong = not self._evaluation.certificate.matches(lines)
         if self._wrong:
