@@ -119,6 +119,8 @@ class DataSpec(_Spec):
             raw["files"] = [raw["files"]]
         if raw.get("python") is not None and raw.get("format") is None:
             raw["format"] = "python"
+        if raw.get("python") is None and not raw.get("files"):
+            raise ValueError("files: expected at least one file or glob, found an empty list")
         if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
             suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
             if suffix not in EXTENSIONS:

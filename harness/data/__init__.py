@@ -29,6 +29,7 @@ SERIALIZED = "serialized"  # the raw tensor that holds whole records
 ID = "\0id"  # the array of ids among a source's arrays, cut as they are; no feature of a user has this name
 BAD = "\0bad"  # bool [n] among the raw tensors: records that are skipped; what else they hold is made up
 KEEP = "\0keep"  # bool [B] among the parsed features: what the job's filter says
+IN_MEMORY = 1 << 28  # bytes of archives that are loaded as a whole; larger ones are mapped, where they are not compressed
 FOLDERS = ("images", "tfds")  # formats whose files may be folders
 
 
@@ -156,8 +157,11 @@ def open_source(kind: str, paths: Sequence[str], *, target: str = "", folder: Pa
     """
     # One import a format: what it loads is loaded where it is used.
     if kind == "npz":
+        from harness.data.npy import open_mapped
         from harness.data.npz import NpzSource
 
+        if sum(storage.size_bytes(path) for path in paths) > IN_MEMORY and (mapped := open_mapped(paths)):
+            return mapped
         return NpzSource.open(paths)
     if kind == "npy":
         from harness.data.npy import NpySource

@@ -182,10 +182,9 @@ def from_arrow(column: Any, feature: Feature) -> Column:
         array = array.dictionary_decode()
     if feature.kind is Kind.IMAGE or not feature.shape:
         return _flat(array, feature)
-    bad = np.zeros(count, bool)
     if feature.kind is Kind.VARIABLE:
         return _padded(array, feature)
-    why, width = "", 1
+    whole = array
     for size in feature.shape:
         if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)):
             return Column(blank(feature, count), np.ones(count, bool), f"expected {feature}, found {array.type}")
@@ -193,32 +192,22 @@ def from_arrow(column: Any, feature: Feature) -> Column:
         lengths = np.where(np.isnan(lengths), -1, lengths).astype(np.int64)
         wrong = lengths != size
         if wrong.any():
-            why = why or (
-                f"expected {feature}, found a list of {lengths[wrong][0]}"
-                if lengths[wrong][0] >= 0
-                else "expected a list, found null"
-            )
-            bad |= wrong.reshape(count, width).any(axis=1)
-            array = array.filter(pa.array(np.repeat(~bad, width))) if bad.any() else array
-            return _with_bad(array, feature, bad, why)
-        array, width = array.flatten(), width * int(size or 0)
+            return _row_by_row(whole, feature, lengths[wrong][0])
+        array = array.flatten()
     found = _flat(array, Feature(feature.dtype, ()))
     values = found.values.reshape(count, *(d or 0 for d in feature.shape))
-    inner = None if found.bad is None else found.bad.reshape(count, -1).any(axis=1)
-    return Column(values, inner, found.why)
+    bad = None if found.bad is None else np.asarray(found.bad.reshape(count, -1).any(axis=1))
+    return Column(values, bad, found.why)
 
 
-def _with_bad(array: Any, feature: Feature, bad: np.ndarray, why: str) -> Column:
-    """Convert what is good, fill in what is not."""
-    values = blank(feature, len(bad))
-    if len(array) and not bad.all() and not (len(feature.shape) > 1):
-        good = from_arrow(array, feature)
-        values[~bad] = good.values
-        if good.bad is not None:
-            bad[np.flatnonzero(~bad)[np.asarray(good.bad)]] = True
-    elif len(feature.shape) > 1:
-        bad = np.full(len(bad), True)  # a list of lists is not taken apart any further
-    return Column(values, bad, why)
+def _row_by_row(array: Any, feature: Feature, length: int) -> Column:
+    """Convert what is good, fill in what is not; `length` is that of the first list that is wrong."""
+    found = f"a list of {length}" if length >= 0 else "null"
+    if len(array) == 1:
+        return Column(blank(feature, 1), np.ones(1, bool), f"expected {feature}, found {found}")
+    rows = [from_arrow(array.slice(at, 1), feature) for at in range(len(array))]
+    bad = np.array([row.bad is not None and bool(row.bad[0]) for row in rows])
+    return Column(np.concatenate([row.values for row in rows]), bad, next(row.why for row in rows if row.why))
 
 
 def _padded(array: Any, feature: Feature) -> Column:

@@ -120,7 +120,7 @@ def _dense(found: Any, feature: Feature, lengths: Any) -> Any:
     if feature.kind is Kind.RAGGED:
         most = found.bounding_shape(out_type=tf.int64)[1:]
         with tf.control_dependencies([tf.debugging.assert_less_equal(most, tf.constant(shape, tf.int64))]):
-            return tf.ensure_shape(found.to_tensor(pad, [None, *shape]), [None, *shape])
+            return tf.ensure_shape(found.to_tensor(pad, shape=[None, *shape]), [None, *shape])
     if feature.kind is Kind.VARIABLE:
         found = tf.sparse.to_dense(found, default_value=pad)
     else:

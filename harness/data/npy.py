@@ -13,7 +13,7 @@ from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError
 from harness.plan import File
 
-__all__ = ["Mapped", "NpySource", "mapped_members"]
+__all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped"]
 
 
 class Mapped:
@@ -82,6 +82,23 @@ class NpySource(ColumnSource):
         arrays = self._arrays[number]
         for first in range(start, stop, step):
             yield Piece(first, {n: Column(_plain(arrays[n].rows(first, min(first + step, stop)))) for n in self.chosen})
+
+
+def open_mapped(paths: Sequence[str]) -> NpySource | None:
+    """Map the arrays of .npz files; None where one is compressed, or is no such file (which `NpzSource` says better)."""
+    try:
+        members = [mapped_members(path) for path in paths]
+    except (zipfile.BadZipFile, OSError, DataError):
+        return None
+    found = [arrays for arrays in members if arrays]
+    shapes = [{name: (array.dtype, array.shape[1:]) for name, array in arrays.items()} for arrays in found]
+    lengths = [{array.shape[:1] for array in arrays.values()} for arrays in found]
+    if len(found) < len(paths) or any(shape != shapes[0] for shape in shapes) or any(len(n) != 1 or n == {()} for n in lengths):
+        return None
+    files = [
+        File(path, os.path.getsize(path), next(iter(arrays.values())).shape[0]) for path, arrays in zip(paths, found, strict=True)
+    ]
+    return NpySource(tuple(files), found)
 
 
 def mapped_members(path: str) -> dict[str, Mapped] | None:

@@ -28,7 +28,7 @@ def draw(examples: int, share: float | None, limit: int | None) -> np.ndarray:
     Returns: ids in ascending order, int64 [n].
 
     >>> draw(10, 0.5, None).tolist(), draw(10, 0.5, 2).tolist()
-    ([1, 2, 3, 4, 7, 9], [1, 2])
+    ([1, 2, 4, 5, 6, 8], [1, 2])
     """
     if share is None or share == 1:
         return np.arange(examples if limit is None else min(limit, examples), dtype=np.int64)

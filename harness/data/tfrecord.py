@@ -231,7 +231,7 @@ def write_index(path: str) -> int:
     Raises: DataError: see `build_index`; also for a GZIP file, which has no offsets.
     """
     if _is_packed(path):
-        raise DataError(f"{path}: a packed file cannot be cut and so has no index; it is read as one chunk")
+        raise DataError(f"{path}: a GZIP file cannot be cut and so has no index; it is read as one chunk")
     offsets = build_index(path)
     temporary = f"{index_path(path)}.{os.getpid()}"
     with open(temporary, "w") as stream:
