@@ -207,7 +207,7 @@ def _row_by_row(array: Any, feature: Feature, length: int) -> Column:
         return Column(blank(feature, 1), np.ones(1, bool), f"expected {feature}, found {found}")
     rows = [from_arrow(array.slice(at, 1), feature) for at in range(len(array))]
     bad = np.array([row.bad is not None and bool(row.bad[0]) for row in rows])
-    return Column(np.concatenate([row.values for row in rows]), bad, next(row.why for row in rows if row.why))
+    return Column(np.concatenate([row.values for row in rows]), bad, rows[int(np.argmax(bad))].why)
 
 
 def _padded(array: Any, feature: Feature) -> Column:

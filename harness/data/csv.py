@@ -121,7 +121,9 @@ class CsvSource(ColumnSource):
                 read_options=pc.ReadOptions(
                     column_names=self.names(lines), use_threads=False, block_size=max(len(data) + 1, 1 << 16)
                 ),
-                parse_options=pc.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
+                parse_options=pc.ParseOptions(
+                    delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=None if chosen else _skip_row
+                ),
                 convert_options=pc.ConvertOptions(
                     column_types=kinds or None, include_columns=list(chosen) or None, strings_can_be_null=False
                 ),
@@ -167,6 +169,12 @@ class CsvSource(ColumnSource):
             (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
         )
         return Piece(first + low, {n: Column(values, bad if n == name else None, why) for n, values in columns.items()})
+
+
+def _skip_row(row: Any) -> str:
+    """Leave out what has too few or too many fields, while types are looked for."""
+    del row
+    return "skip"
 
 
 def _rows(data: bytes) -> list[bytes]:

@@ -103,11 +103,12 @@ def _scan(file: storage.RangeFile, path: str, *, quotes: bool) -> np.ndarray:
     records = at = 0
     start = 0 if not quotes else -1  # of the first record; -1 while the header is looked for
     within = False  # quotes
+    last = 0  # byte of the block before
     line = 0  # where the line under way begins
     skipped_bom = False
     stream = storage.unpacked(file)
     try:
-        while block := stream.read(SCAN):
+        while block := stream.read(SCAN if at else max(SCAN, len(BOM))):
             data = np.frombuffer(block, np.uint8)
             if not skipped_bom:
                 skipped_bom = True
@@ -122,11 +123,13 @@ def _scan(file: storage.RangeFile, path: str, *, quotes: bool) -> np.ndarray:
             starts = np.concatenate([[line], at + ends[:-1] + 1]).astype(np.int64) if len(ends) else np.zeros(0, np.int64)
             lengths = at + ends - starts
             # a carriage return alone is an empty line too
-            returns = (lengths == 1) & (data[np.maximum(ends - 1, 0)] == RETURN)
+            before = np.where(ends > 0, data[np.maximum(ends - 1, 0)], last)
+            returns = (lengths == 1) & (before == RETURN)
+            last = int(data[-1])
             starts = starts[(lengths > 0) & ~returns]
             if len(ends):
                 line = at + int(ends[-1]) + 1
-            if start < 0 and len(starts):
+            if start == -1 and len(starts):
                 starts = starts[1:]
                 start = int(starts[0]) if len(starts) else -2
             elif start == -2 and len(starts):

@@ -122,9 +122,9 @@ def _open(path: str) -> Any:
     stored = storage.open_range(path)  # says what is wrong with it in the words of the house
     try:
         if storage.is_url(path):
-            return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True)
+            return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)
         stored.close()
-        return pq.ParquetFile(path, memory_map=True)
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as exc:
         raise _broken(path, exc) from exc
 
