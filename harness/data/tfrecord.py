@@ -72,19 +72,10 @@ class TFRecordSource(Source):
         from harness.data import examples
 
         first: list[bytes] = []
-        for records in self.read(0, min(FIRST_RECORDS, int(self._starts[-1])), FIRST_RECORDS):
-            first += [
-                r
-                for r, bad in zip(records.raw[SERIALIZED], records.raw.get(BAD, [False] * len(records.ids)), strict=True)
-                if not bad
-            ]
-        try:
-            return examples.infer(first)
-        except Exception as exc:  # protobuf's DecodeError, whose home depends on the implementation
-            for number, data in enumerate(first):
-                if wrong := examples.misfit(data, {}):
-                    raise DataError(f"{self._where(number)}: {wrong}") from exc
-            raise
+        # What is bad among them is said, or skipped, when it is read.
+        for records in self.select({}, skip=True).read(0, min(FIRST_RECORDS, int(self._starts[-1])), FIRST_RECORDS):
+            first += [data for data, bad in zip(records.raw[SERIALIZED], records.raw[BAD], strict=True) if not bad]
+        return examples.infer(first)
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read whole records, checking their CRCs."""
@@ -141,9 +132,7 @@ class TFRecordSource(Source):
                     self._spare = data
                     break
             else:
-                raise DataError(
-                    f"{self.files[0].path}: on_bad_record: skip: not one record can be parsed: {self.explain(0, 1, self._wanted)}"
-                )
+                raise DataError(f"not one record can be parsed; the first: {plain.explain(0, 1, self._wanted)}")
         return self._spare
 
     def _where(self, example: int) -> str:
