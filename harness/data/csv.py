@@ -68,7 +68,7 @@ class CsvSource(ColumnSource):
         lines = self._lines[number]
         if not lines.records:
             return {}
-        _, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
         table = self._table(lines, data, {})
         if isinstance(table, str):
             raise DataError(f"{lines.file.path}: not a readable CSV file: {table}")
@@ -91,15 +91,14 @@ class CsvSource(ColumnSource):
         for name in self.chosen:
             if name not in names:
                 raise DataError(f"{lines.file.path}: no column '{name}': {nearest(name, names)}")
-        for first, data in blocks(lines, start, stop, max(BLOCK, size), quotes=True):
-            low, high = max(start - first, 0), min(stop - first, lines.records - first)
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=True):
+            low, high = max(start - first, 0), min(stop, last) - first
             table = self._table(lines, data, self.chosen)
-            expected = min(max(BLOCK, size) // 256 * 256, lines.records - first)
-            if not isinstance(table, str) and table.num_rows >= min(high, expected):
+            if not isinstance(table, str) and table.num_rows == last - first:
                 part = table.slice(low, high - low)
                 yield Piece(first + low, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
             else:
-                yield self._one_by_one(lines, data, first, low, high)
+                yield self._one_by_one(lines, data, first, low, high, last - first)
 
     def where(self, number: int, record: int) -> str:
         """Count rows as a user does: the header is the first line."""
@@ -138,16 +137,16 @@ class CsvSource(ColumnSource):
 
         number = next((n for n, file in enumerate(self.files) if file.examples), 0)
         lines = self._lines[number]
-        _, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
         table = self._table(lines, data, {})
         return set() if isinstance(table, str) else {f.name for f in table.schema if pa.types.is_boolean(f.type)}
 
-    def _one_by_one(self, lines: Lines, data: bytes, first: int, low: int, high: int) -> Piece:
+    def _one_by_one(self, lines: Lines, data: bytes, first: int, low: int, high: int, count: int) -> Piece:
         """Find the rows of a block that cannot be converted."""
         rows = _rows(data)
-        if len(rows) < high:
+        if len(rows) != count:
             raise DataError(
-                f"{lines.file.path}, rows {first}..{first + high}: expected {high} rows, found {len(rows)}; "
+                f"{lines.file.path}, rows {first}..{first + count}: expected {count} rows, found {len(rows)}; "
                 "quotes within a field must be doubled; has the file changed?"
             )
         chosen = self.chosen

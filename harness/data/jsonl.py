@@ -46,7 +46,7 @@ class JsonlSource(ColumnSource):
         lines = self._lines[number]
         if not lines.records:
             return {}
-        _, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=False))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=False))
         table = _table(data, None)
         if isinstance(table, str):
             for row, line in enumerate(_rows(data)):
@@ -76,22 +76,32 @@ class JsonlSource(ColumnSource):
         for name in self.chosen:
             if name not in known:
                 raise DataError(f"{lines.file.path}: no key '{name}' in the first lines: {nearest(name, known)}")
-        for first, data in blocks(lines, start, stop, max(BLOCK, size), quotes=False):
-            low, high = max(start - first, 0), min(stop - first, lines.records - first)
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=False):
+            low, high = max(start - first, 0), min(stop, last) - first
             table = _table(data, self.chosen)
-            if not isinstance(table, str) and table.num_rows >= high and not any(table.column(n).null_count for n in self.chosen):
+            if (
+                not isinstance(table, str)
+                and table.num_rows == last - first
+                and not any(table.column(n).null_count for n in self.chosen)
+            ):
                 part = table.slice(low, high - low)
                 yield Piece(first + low, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
             else:
-                yield self._one_by_one(data, first, low, high)
+                yield self._one_by_one(data, number, first, low, high, last - first)
 
-    def _one_by_one(self, data: bytes, first: int, low: int, high: int) -> Piece:
+    def _one_by_one(self, data: bytes, number: int, first: int, low: int, high: int, count: int) -> Piece:
         """Find the lines of a block that cannot be converted."""
         chosen = self.chosen
         columns = {name: blank(feature, high - low) for name, feature in chosen.items()}
         bad = {name: np.zeros(high - low, bool) for name in chosen}
         why = dict.fromkeys(chosen, "")
-        for at, line in enumerate(_rows(data)[low:high]):
+        rows = _rows(data)
+        if len(rows) != count:
+            raise DataError(
+                f"{self.files[number].path}, lines {first}..{first + count}: expected {count} lines, found {len(rows)}; "
+                "has the file changed?"
+            )
+        for at, line in enumerate(rows[low:high]):
             table = _table(line, chosen)
             for name, feature in chosen.items():
                 found = Column(columns[name][at : at + 1], np.ones(1, bool), f"{table}: {line[:80]!r}")

@@ -65,8 +65,8 @@ def index(path: str, *, quotes: bool) -> Lines:
     return Lines(File(path, size, records, divisible=not packed), offsets, records, packed, header.removeprefix(BOM).strip())
 
 
-def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield runs of records: the number of the first, and their bytes.
+def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> Iterator[tuple[int, int, bytes]]:
+    """Yield runs of records: the numbers of the first and of the one after the last, and their bytes.
 
     Runs begin and end at a stride: they hold records before `start` and after `stop`, for the caller to leave out.
     """
@@ -77,14 +77,14 @@ def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> I
         if not lines.packed:
             for at in range(first, last, step):
                 end = min(at + step, last)
-                yield at * STRIDE, file.read(int(lines.offsets[at]), int(lines.offsets[end]))
+                yield at * STRIDE, min(end * STRIDE, lines.records), file.read(int(lines.offsets[at]), int(lines.offsets[end]))
             return
         try:
             stream = storage.unpacked(file)
             _skip(stream, int(lines.offsets[first]))
             for at in range(first, last, step):
                 end = min(at + step, last)
-                yield at * STRIDE, stream.read(int(lines.offsets[end] - lines.offsets[at]))
+                yield at * STRIDE, min(end * STRIDE, lines.records), stream.read(int(lines.offsets[end] - lines.offsets[at]))
         except BROKEN as exc:
             raise _unreadable(path, exc) from exc
 

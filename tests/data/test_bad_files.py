@@ -155,12 +155,16 @@ def test_lines_are_cut_where_records_end(tmp_path, monkeypatch, content, rows, s
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_any_run_of_lines(tmp_path, kind):
-    lines = [f'{i},"{"x" * (i % 7)}\n"' if kind == "csv" else f'{{"a": {i}, "b": "{i}"}}' for i in range(2000)]
+    lines = [f'{i},"{"x" * (i % 7)}\n"' if kind == "csv" else f'{{"a": {i}, "b": "{i}"}}' for i in range(9000)]
+    lines[8500] = "word,x" if kind == "csv" else '{"a": "word"}'
     path = text(tmp_path / f"x.{kind}", ("a,b\n" if kind == "csv" else "") + "\n".join(lines) + "\n")
-    for start, stop in ((0, 1), (255, 257), (256, 512), (700, 1999), (1999, 2000)):
+    for start, stop in ((0, 1), (255, 257), (256, 512), (700, 1999), (1999, 2000), (0, 8192), (4000, 8400), (8501, 9000)):
         found = read(kind, [path], A, start=start, stop=stop)
         assert [a for r in found for a in r.raw["a"].tolist()] == list(range(start, stop))
         assert [i for r in found for i in r.ids.tolist()] == list(range(start, stop))
+    found = read(kind, [path], A, skip=True, start=4000, stop=9000)
+    assert [i for r in found for i in r.ids.tolist()] == list(range(4000, 9000))
+    assert [i for r in found for i in r.ids[r.raw[BAD]].tolist()] == [8500]
 
 
 def test_large_archives_are_mapped(tmp_path, monkeypatch):
