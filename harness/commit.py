@@ -186,7 +186,7 @@ class Committer:
 def unite_with(evaluation: Evaluation, grid: GridState | None, before: Segment) -> GridState | None:
     """Add what earlier attempts have finished to what this one has; return the grid of both."""
     rows = {key: RowTable.concat(tables) for key, tables in evaluation.rows.items()}
-    both = merge([Segment(np.zeros([0, 3], np.int64), evaluation.state, grid, rows), before])
+    both = merge([Segment(np.zeros([0, before.lines.shape[1]], np.int64), evaluation.state, grid, rows), before])
     evaluation.state = both.state
     evaluation.rows = {key: [table] for key, table in both.rows.items()}
     evaluation.certificate.add(before.lines)
