@@ -29,12 +29,15 @@ setup(
     install_requires=pinned("tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
+        "formats": pinned("pyarrow"),
+        "remote": pinned("fsspec", "s3fs"),
         "language": pinned("sacrebleu", "rouge-score"),
         "detection": pinned("pycocotools"),
         "demo": pinned("scikit-learn"),
         "dev": [
             *pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
-            *pinned("sacrebleu", "rouge-score", "pycocotools"),
+            *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs"),
+            PINS["moto"].replace("moto", "moto[server]"),
         ],
     },
     entry_points={"console_scripts": ["harness=harness.cli:main"]},

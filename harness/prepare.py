@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import data as data_
 from harness import model_files
+from harness.data.derive import DerivedSource
+from harness.data.partial import PartialSource, draw
 from harness.errors import JobError
 from harness.job import Job
-from harness.match import Matched, match
+from harness.match import Matched, declared, match
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.plan import Plan, default_chunk_size
 
@@ -47,14 +51,48 @@ def open_data(job: Job, began: Began | None = None) -> Opened:
     """
     class_list(job)
     model_path = began.model_path if began else model_files.resolve(job.resolve(job.model.path))
-    paths = list(began.files) if began else data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
-    source = data_.open_source(job.data.format, paths)
+    resolved = [job.resolve(path) for path in job.data.files]
+    if job.data.format in ("tfds", "python"):
+        paths = resolved  # a prepared folder is named with its split: nothing that lies on disk under that name
+    elif began and job.data.format not in ("images", "npy"):  # whose files stand for several
+        paths = list(began.files)
+    else:
+        paths = data_.expand(job.data.files, resolved, folders=job.data.format in data_.FOLDERS)
+    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    files = source.files
     examples = sum(file.examples for file in source.files)
     if not examples:
         raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
-    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
-    digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.digest(model_path)}
+    source, ids = _narrowed(job, source)
+    examples = sum(file.examples for file in source.files)
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
+    digests = {"job": job.digest, "data": data_.digest(files), "model": model_files.digest(model_path)}
     return Opened(source, plan, model_path, digests)
+
+
+def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
+    """Add what the job makes of the source: a part of its examples, further features; also return the ids of the part."""
+    data, ids = job.data, None
+    if data.sample is not None or data.limit is not None:
+        ids = draw(sum(file.examples for file in source.files), data.sample, data.limit)
+        if not len(ids):
+            raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
+        source = PartialSource(source, ids)
+    columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
+    asked = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
+    names = [name for name in asked if isinstance(name, str)]
+    if data.transform or data.filter or columns or any(not _is_name(name) for name in names):
+        made = {**declared(data), **{n: data_.Feature(data.features[n].dtype, (len(c),)) for n, c in columns.items()}}
+        source = DerivedSource(
+            source, declared={n: f for n, f in made.items() if n not in columns}, columns=columns,
+            transform=data.transform, filter=data.filter, asked=names, folder=job.folder,
+        )  # fmt: skip
+    return source, ids
+
+
+def _is_name(text: str) -> bool:
+    """Say whether a label is surely a feature: one word, or words joined by slashes and dots, as TensorFlow names them."""
+    return all(part.isidentifier() for part in text.replace("/", ".").split("."))
 
 
 def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tuple[Any, Mapping[str, Binding], Matched]:
@@ -69,7 +107,7 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tu
     if job.bootstrap and job.bootstrap.cluster:
         extra.append(job.bootstrap.cluster)
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
+    matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
     return model, bindings, matched
 
 

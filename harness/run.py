@@ -376,7 +376,12 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
         folder,
         found,
         {
-            "certificate": {"examples": plan.examples, "chunks": len(plan), "id_hash": certificate.id_hash},
+            "certificate": {
+                "examples": plan.examples,
+                "chunks": len(plan),
+                "id_hash": certificate.id_hash,
+                **certificate.left_out,
+            },
             "digests": opened.digests,
         },
     )

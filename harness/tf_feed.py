@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.data import ID, Feature, Records, Source
+from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.plan import Chunk
 
 __all__ = ["Feed", "pad"]
@@ -30,10 +30,13 @@ class Feed:
       wanted: features to parse.
       batch_size: examples a batch.
       threads: of the pipeline.
+      skip: whether bad records are skipped; a batch says which under "bad".
     """
 
-    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int, *, skip: bool = False
+    ) -> None:
+        self.source = source.select(wanted, skip=skip)
         self._wanted = wanted
         self._batch_size = batch_size
         self._threads = threads
@@ -53,7 +56,7 @@ class Feed:
 
     def explain(self, start: int, stop: int) -> str | None:
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
-        return self._source.explain(start, stop, self._wanted)
+        return self.source.explain(start, stop, self._wanted)
 
     def _from_memory(self, chunks: Iterable[Chunk]) -> Any:
         """Say where batches lie in the arrays; `unpack` cuts them out, so that no data goes through the pipeline."""
@@ -76,7 +79,8 @@ class Feed:
     def unpack(self, element: Mapping[str, Any]) -> Mapping[str, Any]:
         """Turn an element of the dataset into a batch, inside the compiled step.
 
-        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}.
+        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}; where the job skips or filters also
+          bad, keep: bool [B].
         """
         if self._tensors is None:
             return element
@@ -99,7 +103,7 @@ class Feed:
     def _from_host(self, chunks: Iterable[Chunk]) -> Any:
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
         size = self._batch_size
-        first = next(iter(self._source.read(0, 1, 1)))
+        first = next(iter(self.source.read(0, 1, 1)))
         signature = {
             "ids": tf.TensorSpec([None, size], tf.int64),
             "count": tf.TensorSpec([None], tf.int32),
@@ -114,7 +118,7 @@ class Feed:
             most = max(1, min(BLOCK_BATCHES, BLOCK_EXAMPLES // size))
             for chunk in chunks:
                 held: list[Records] = []
-                for records in _batches(self._source.read(chunk.start, chunk.stop, size), size):
+                for records in _batches(self.source.read(chunk.start, chunk.stop, size), size):
                     if len(held) == most:
                         yield self._block(held, chunk, final=False)
                         held = []
@@ -123,8 +127,12 @@ class Feed:
                     yield self._block(held, chunk, final=True)
 
         def parse(block: dict[str, Any]) -> dict[str, Any]:
-            raw = block.pop("raw")
-            return {**block, "features": self._source.parse(raw, self._wanted)}
+            raw = dict(block.pop("raw"))
+            marks = {"bad": raw.pop(BAD)} if BAD in raw else {}
+            features = self.source.parse(raw, self._wanted)
+            if KEEP in features:
+                marks["keep"] = features.pop(KEEP)
+            return {**block, **marks, "features": features}
 
         rows = tf.data.Dataset.from_generator(self._guarded(blocks), output_signature=signature)
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.data import Feature, Source
+from harness.data import BAD, Feature, Source
 from harness.errors import ShapeError
 from harness.memory import check_fits
 from harness.rows import RowTable
@@ -35,6 +35,7 @@ GROUP_BATCHES = 64
 GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
+SEEN = 6  # see `ChunkSums.seen`
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
@@ -44,13 +45,38 @@ class ChunkSums:
 
     Attributes:
       state: int64 [layout.size].
-      seen: one line per batch, int64 [batches, 3]: chunk, count, id hash.
+      seen: one line per batch, int64 [batches, 6]: chunk, count, id hash, and of the count kept, filtered, skipped.
       rows: by row metric; slices are numbered as this rank found them.
     """
 
     state: np.ndarray
     seen: np.ndarray
     rows: Mapping[str, RowTable]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which rows of a batch are examples that were read; of those, which are kept, filtered, skipped: bool [B]."""
+
+    read: Any
+    kept: Any
+    filtered: Any
+    skipped: Any
+
+    @classmethod
+    def of(cls, read: Any, marks: Mapping[str, Any]) -> Masks:
+        """Combine what the pipeline marked; a skipped record is not asked whether it is filtered."""
+        none = tf.zeros_like(read)
+        skipped = tf.logical_and(read, marks["bad"]) if "bad" in marks else none
+        good = tf.logical_and(read, tf.logical_not(skipped)) if "bad" in marks else read
+        if "keep" not in marks:
+            return cls(read, good, none, skipped)
+        return cls(read, tf.logical_and(good, marks["keep"]), tf.logical_and(good, tf.logical_not(marks["keep"])), skipped)
+
+    def counts(self, batches: int) -> Any:
+        """Return how many of each batch are kept, filtered, skipped: int64 [batches, 3]."""
+        masks = tf.reshape(tf.stack([self.kept, self.filtered, self.skipped]), [3, batches, -1])
+        return tf.transpose(tf.math.count_nonzero(masks, axis=2))
 
 
 class Step:
@@ -161,7 +187,7 @@ class Step:
             return left, state + sums, number + 1, seen.write(number, lines), *kept
 
         with tf.device("/CPU:0"):
-            seen = tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, 3])
+            seen = tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, SEEN])
             specs = len(self.grid.slice_specs) if self.grid else 0
             widths = [1 + specs + width for width in self._row_widths]
             rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
@@ -221,7 +247,7 @@ class Step:
     def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the terms and the grid read of a batch, by key."""
         features = dict.fromkeys((*self._terms.features, *(self.grid.features if self.grid else ())))
-        held = {"ids": batch["ids"]}
+        held = {key: batch[key] for key in ("ids", "bad", "keep") if key in batch}
         held |= {f"feature {name}": batch["features"][name] for name in features}
         held |= {f"output {name}": outputs[name] for name in self._terms.outputs}
         return held
@@ -236,10 +262,12 @@ class Step:
         """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
             ids = held["ids"]
-            mask = tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1])
+            masks = Masks.of(tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1]), held)
+            mask = masks.kept
             terms = self._form(held, mask)
-            hashes = tf.reshape(tf.where(mask, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
-            lines = tf.concat([marks, tf.reduce_sum(hashes, axis=1, keepdims=True)], axis=1)[:batches]
+            hashes = tf.reshape(tf.where(masks.read, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
+            sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
+            lines = tf.concat([marks, sums, masks.counts(self._group)], axis=1)[:batches]
             head = ids[:, None]
             if self.grid:
                 features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
@@ -282,7 +310,8 @@ def canary(
     Returns: a signed 64-bit integer.
     """
     records = next(iter(source.read(0, size, size)))
-    features = source.parse({name: tf.constant(array) for name, array in records.raw.items()}, wanted)
+    parsed = source.parse({name: tf.constant(array) for name, array in records.raw.items() if name != BAD}, wanted)
+    features = {name: parsed[name] for name in wanted}
     rows = max(size, 2)
     outputs = tf.function(predict, autograph=False)({name: _grow(tensor, size, rows) for name, tensor in features.items()})
     total = hashlib.sha256()
