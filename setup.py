@@ -35,7 +35,7 @@ setup(
         "detection": pinned("pycocotools"),
         "demo": pinned("scikit-learn"),
         "dev": [
-            *pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
+            *pinned("scikit-learn", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-PyYAML"),
             *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],
