@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import data as data_
 from harness import model_files
-from harness.errors import JobError
-from harness.job import Job
+from harness.errors import JobError, nearest
+from harness.job import Job, PredictionsSpec
 from harness.match import Matched, match
+from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
+from harness.parts import Column
 from harness.plan import Plan, default_chunk_size
+from harness.predictions import choose
 
-__all__ = ["Opened", "bind", "class_list", "open_data", "predictor", "prepare_model"]
+__all__ = [
+    "Opened", "bind", "class_list", "columns_of", "load_model", "make_metrics", "match_model", "open_data", "open_predictions", "predictor",
+    "prepare_model", "taker", "wanted_predictions", "without_labels",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,40 @@ class Opened:
 
     source: data_.Source
     plan: Plan
-    model_path: str
+    model_path: str  # of several models all paths; of predictions written earlier nothing
     digests: dict[str, str]
+    model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
+
+
+def make_metrics(job: Job) -> dict[str, Metric]:
+    """Build the metrics of a job by key; of several models each gets its own, as MODEL/KEY.
+
+    A metric whose `output` names its model, as in `output: a/probabilities`, is of that one alone.
+
+    Raises: JobError: see `metrics.make`.
+    """
+    made = make(job.metrics, job.folder)
+    if not job.models:
+        return made
+    every: dict[str, Metric] = {}
+    for model in job.models:
+        for key, metric in made.items():
+            own = (metric.output or "").partition("/")[0]
+            if own in job.models and "/" in (metric.output or ""):
+                if own == model:
+                    every[f"{model}/{key}"] = metric
+                continue
+            named = {o: f"{model}/{name}" for o in ("output", *metric.extra_outputs) if (name := getattr(metric, o)) is not None}
+            every[f"{model}/{key}"] = metric.model_copy(update=named)
+    return every
+
+
+def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Leave out the metrics that need a label where the job names none: predictions are wanted all the same."""
+    return {
+        key: metric for key, metric in metrics.items()
+        if metric.inputs in (Inputs.OUTPUT, Inputs.RAW) or (metric.label or job.data.label) is not None
+    }  # fmt: skip
 
 
 def open_data(job: Job) -> Opened:
@@ -34,31 +72,112 @@ def open_data(job: Job) -> Opened:
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    model_path = model_files.resolve(job.resolve(job.model.path))
+    resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
     paths = data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
     source = data_.open_source(job.data.format, paths)
     examples = sum(file.examples for file in source.files)
     if not examples:
         raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
     plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
-    digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.digest(model_path)}
-    return Opened(source, plan, model_path, digests)
+    marks = {name: model_files.digest_of(spec, resolved[name], job.folder) for name, spec in job.named_models.items()}
+    digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.joined(marks)}
+    shown = "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
+    return Opened(source, plan, shown, digests, resolved)
 
 
-def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tuple[Any, Mapping[str, Binding], Matched]:
-    """Load the model, bind the metrics, match the data."""
+def open_predictions(job: Job, folder: Path) -> Opened:
+    """Take predictions that were written earlier for data and model; the plan is theirs.
+
+    Raises: JobError, DataError: there are none, or they are broken.
+    """
+    from harness.data.predictions import PredictionSource
+
+    class_list(job)
+    source = PredictionSource.open(folder)
+    held = source.manifest
+    plan = Plan(held.plan.files, job.batch_size, held.plan.chunk_size)
+    return Opened(source, plan, "", {**held.digests, "job": job.digest})
+
+
+def load_model(job: Job, opened: Opened) -> Any:
+    """Load what predicts: a model, several as one, or what was predicted earlier."""
     from harness import tf_model
+    from harness.data.predictions import PredictionSource
 
-    model = tf_model.load(opened.model_path, job.model)
+    if isinstance(opened.source, PredictionSource):
+        return tf_model.stored(opened.source.outputs)
+    loaded = {name: tf_model.load(opened.model_paths[name], spec, job.folder) for name, spec in job.named_models.items()}
+    return tf_model.several(loaded) if job.models else loaded[""]
+
+
+def match_model(
+    job: Job, metrics: Mapping[str, Metric], opened: Opened, model: Any, passed: Sequence[str] = ()
+) -> tuple[Mapping[str, Binding], Matched]:
+    """Bind the metrics to the model's outputs, and match the data with its inputs.
+
+    Args:
+      passed: features that are read beside those of the metrics.
+    """
+    from harness.data.predictions import OUTPUT, PredictionSource
+
     bindings = bind(job, metrics, list(model.outputs))
+    extra = [*_features(job, bindings), *passed]
+    needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
+    found = opened.source.features()
+    if isinstance(opened.source, PredictionSource):
+        data = job.data.model_copy(update={"inputs": {name: OUTPUT + name for name in needs}, "features": {}})
+        known = [feature for feature in extra if feature not in found]
+        if known:
+            raise JobError(
+                f"the predictions hold no feature '{known[0]}': {nearest(known[0], [f for f in found if not f.startswith(OUTPUT)])}; "
+                f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
+            )
+        return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)
+    return bindings, match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
+
+
+def prepare_model(
+    job: Job, metrics: Mapping[str, Metric], opened: Opened, passed: Sequence[str] = ()
+) -> tuple[Any, Mapping[str, Binding], Matched]:
+    """Load the model, bind the metrics, match the data; see `match_model`."""
+    model = load_model(job, opened)
+    return model, *match_model(job, metrics, opened, model, passed)
+
+
+def _features(job: Job, bindings: Mapping[str, Binding]) -> list[str]:
+    """Name the features that metrics, slices and bootstrap read."""
     extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
     if job.slices:
         extra += [feature.feature for cross in job.slices.by for feature in cross]
     if job.bootstrap and job.bootstrap.cluster:
         extra.append(job.bootstrap.cluster)
-    needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
-    return model, bindings, matched
+    return list(dict.fromkeys(extra))
+
+
+def columns_of(job: Job, bindings: Mapping[str, Binding], model: Any, matched: Matched) -> tuple[Column, ...]:
+    """Choose what `harness predict` writes: outputs, the features that metrics read, and those that the job passes through."""
+    spec = wanted_predictions(job)
+    outputs = {name: (found.dtype.name, tuple(found.shape[1:])) for name, found in model.outputs.items()}
+    features = dict.fromkeys([*_features(job, bindings), *spec.features])
+    return choose(spec, outputs, {name: (matched.wanted[name].dtype, matched.wanted[name].shape) for name in features})
+
+
+def wanted_predictions(job: Job) -> PredictionsSpec:
+    """Return what the job says of predictions, or the defaults."""
+    return job.predictions or PredictionsSpec()
+
+
+def taker(columns: Sequence[Column]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]:
+    """Return the function from features and outputs to the columns that are written; the id is there anyway."""
+
+    def take(features: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            column.name: (outputs if column.kind == "output" else features)[column.source]
+            for column in columns
+            if column.kind != "id"
+        }
+
+    return take
 
 
 def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
@@ -82,7 +201,10 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
     Raises: JobError: a name is missing or unknown.
     """
     bindings = {}
+    every = outputs
     for key, metric in metrics.items():
+        own = key.partition("/")[0] + "/" if job.models else ""
+        outputs = [name for name in every if name.startswith(own)]
         if metric.output is None and len(outputs) > 1:
             raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
         found = metric.binding(outputs[0], job.data.label, job.data.weight)

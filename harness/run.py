@@ -13,25 +13,37 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import results, tf_setup
+from harness import predictions, results, tf_setup
 from harness.agree import check_shared, connect, together
 from harness.certificate import Certificate
 from harness.comm import Comm, World
-from harness.errors import HarnessError, InvalidRun, OtherRankFailed
+from harness.errors import HarnessError, InvalidRun, JobError, OtherRankFailed
 from harness.evaluate import Evaluation, evaluate
 from harness.failure import end_all, report_failure, translate
 from harness.heartbeat import Heartbeat
 from harness.job import Job
-from harness.metrics import make
 from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.outcome import outcome
+from harness.parts import Column
 from harness.plan import Chunk
-from harness.prepare import Opened, class_list, open_data, prepare_model
+from harness.predictions import Manifest, PartWriter
+from harness.prepare import (
+    Opened,
+    class_list,
+    columns_of,
+    make_metrics,
+    open_data,
+    open_predictions,
+    prepare_model,
+    taker,
+    wanted_predictions,
+    without_labels,
+)  # fmt: skip
 from harness.progress import Progress
 from harness.reduce import Reduced, reduce
 from harness.report import console_for, show
@@ -47,6 +59,8 @@ class Options:
 
     output: Path | None = None
     stall_timeout_s: float = 600.0
+    predict: bool = False  # write predictions
+    predictions: Path | None = None  # evaluate those written earlier, instead of a model
 
 
 @dataclass
@@ -80,6 +94,7 @@ class Context:
     heartbeat: Heartbeat
     progress: Progress
     opened: Opened
+    predict: bool = False
 
 
 @dataclass
@@ -90,6 +105,8 @@ class Built:
     feed: Any
     bindings: Mapping[str, Binding]
     canary: int
+    writer: PartWriter | None = None
+    columns: tuple[Column, ...] = ()
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -98,16 +115,20 @@ def run(job: Job, options: Options, world: World) -> int:
     Raises: HarnessError: what went wrong. A failure while ranks work ends all of them at once.
     """
     timer = Timer()
-    metrics = make(job.metrics, job.folder)
+    metrics = make_metrics(job)
+    if options.predict:
+        metrics = without_labels(job, metrics)
+    elif not metrics:
+        raise JobError("metrics: expected at least one metric, found none; harness predict does without")
     folder = RunFolder((options.output or job.output_folder).absolute())
     with timer.phase("import"):
         tf_setup.import_tensorflow()
     threads = tf_setup.threads_per_rank(world)
-    devices = tf_setup.set_up(world.local_rank, threads, job.seed)
+    devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
     with timer.phase("connect"):
         comm = connect(world)
     with timer.phase("open"):
-        opened, done = _open(job, folder, comm)
+        opened, done = _open(job, options, folder, comm)
     if done:
         if comm.rank == 0:
             show(folder, console_for(comm.size))
@@ -120,7 +141,7 @@ def run(job: Job, options: Options, world: World) -> int:
     together(comm, lambda: check_shared(folder, comm))
     progress = Progress(opened.plan.examples)
     heartbeat = _heartbeat(folder, comm, options, progress)
-    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened)
+    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened, options.predict)
     try:
         _work(context)
     except OtherRankFailed:
@@ -140,15 +161,18 @@ def run(job: Job, options: Options, world: World) -> int:
     return 0
 
 
-def _open(job: Job, folder: RunFolder, comm: Comm) -> tuple[Opened, bool]:
+def _open(job: Job, options: Options, folder: RunFolder, comm: Comm) -> tuple[Opened, bool]:
     """Open the data and claim the run folder on rank 0, tell the others; also whether the run is done already."""
 
     def work() -> tuple[Opened, bool] | None:
         if comm.rank:
             return None
-        opened = open_data(job)
-        done = folder.claim(opened.digests)
+        opened = open_predictions(job, options.predictions) if options.predictions else open_data(job)
+        marks = {"predictions": predictions.digest(wanted_predictions(job))} if options.predict else {}
+        done = folder.claim({**opened.digests, **marks})
         if not done:
+            if options.predict:
+                predictions.clear(folder.predictions, wanted_predictions(job).format)
             folder.set_status("running", None, pid=os.getpid(), ranks=comm.size)
         return opened, done
 
@@ -177,11 +201,15 @@ def _work(context: Context) -> None:
         job, step = context.job, built.step
         grid = step.grid.fetch() if step.grid else None
         reduced = reduce(comm, evaluation, built.canary, grid, step.row_layouts, context.metrics, job.slices, job.bootstrap)
+    if built.writer:
+        with timer.phase("collect"):
+            kind = wanted_predictions(context.job).format
+            written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
     ranks = [json.loads(line) for line in comm.gather(json.dumps(_account(context, built, evaluation)).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
         context.progress.finish(reduced.certificate.examples)
-        _write(context, built, reduced, ranks)
+        _write(context, built, reduced, ranks, written if built.writer else None)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
     comm.barrier()
@@ -192,13 +220,17 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     from harness.tf_build import compile_step
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
-    model, bindings, matched = prepare_model(job, context.metrics, opened)
+    passed = wanted_predictions(job).features if context.predict else ()
+    model, bindings, matched = prepare_model(job, context.metrics, opened, passed)
     heartbeat.move()
+    columns = columns_of(job, bindings, model, matched) if context.predict else ()
     made = compile_step(
         job, context.metrics, bindings, opened,
         model=model, matched=matched, chunks=chunks, threads=context.threads, moved=heartbeat.move,
+        take=taker(columns) if columns else None,
     )  # fmt: skip
-    return Built(made.step, made.feed, bindings, made.canary)
+    writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, columns) if columns else None
+    return Built(made.step, made.feed, bindings, made.canary, writer, columns)
 
 
 def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: Evaluation) -> None:
@@ -213,7 +245,8 @@ def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: E
         heartbeat.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
     try:
-        evaluate(chunks, built.step, evaluation, progress)
+        step = predictions.Writing(built.step, built.writer) if built.writer else built.step
+        evaluate(chunks, step, evaluation, progress)
     except Exception as exc:
         raise translate(exc, built.feed, plan, at, context.job) from exc
     heartbeat.beat.examples, heartbeat.beat.chunks = evaluation.examples, evaluation.chunks
@@ -228,7 +261,9 @@ def _account(context: Context, built: Built, evaluation: Evaluation) -> dict[str
     }  # fmt: skip
 
 
-def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[str, Any]]) -> None:
+def _write(
+    context: Context, built: Built, reduced: Reduced, ranks: list[dict[str, Any]], written: Manifest | None = None
+) -> None:
     """On rank 0: certify, compute the values, write the files, print the table.
 
     Raises: InvalidRun: what the ranks counted is not what the plan holds; no result is written.
@@ -240,7 +275,7 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
     document = {
         "attempts": [_attempt(context, certificate.examples, ranks, alike)],
         "environment": tf_setup.environment(),
-        "model": {"path": opened.model_path},
+        "model": _model(context),
         "files": [{"path": f.path, "bytes": f.size_bytes, "examples": f.examples} for f in plan.files],
         "plan": {
             "examples": plan.examples, "chunks": len(plan), "chunk_size": plan.chunk_size, "batch_size": plan.batch_size,
@@ -260,6 +295,8 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
         job.slices,
         job.bootstrap,
     )
+    if written is not None:
+        predictions.commit(folder.predictions, replace(written, digests=opened.digests))
     results.write(
         folder,
         found,
@@ -276,6 +313,20 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
             "may change the last digits",
             file=sys.stderr,
         )
+
+
+def _model(context: Context) -> dict[str, Any]:
+    """Say which model it was and how it was run."""
+    job, opened = context.job, context.opened
+    found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager}
+    if not opened.model_paths:
+        return found
+    options = {
+        name: {"path": opened.model_paths[name], "precision": spec.precision, "jit_compile": spec.jit_compile,
+               **({"python": spec.python} if spec.python else {"signature": spec.signature})}
+        for name, spec in job.named_models.items()
+    }  # fmt: skip
+    return {**found, **options[""]} if job.model else {**found, "models": options}
 
 
 def _attempt(context: Context, examples: int, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from harness.plan import Chunk
 from harness.prepare import Opened, predictor
 from harness.tf_feed import Feed
 from harness.tf_grid import TFGrid
-from harness.tf_step import Step, canary
+from harness.tf_step import Step, Take, canary
 from harness.tf_terms import Terms
 
 __all__ = ["Compiled", "compile_step"]
@@ -40,6 +40,7 @@ def compile_step(
     chunks: Sequence[Chunk],
     threads: int,
     moved: Callable[[], None] = lambda: None,
+    take: Take | None = None,
 ) -> Compiled:
     """Trace a job into the compiled step, and predict its first batch.
 
@@ -48,13 +49,16 @@ def compile_step(
       chunks: what the pipeline will read.
       threads: of the pipeline.
       moved: called at each sign of progress.
+      take: what is handed to the host of each batch; see `Step`.
     Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
     """
     grid = TFGrid(job.slices, job.bootstrap, job.batch_size) if job.slices or job.bootstrap else None
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     try:
-        step = Step(predict, Terms(metrics, bindings), feed.dataset(chunks), job.batch_size, grid, unpack=feed.unpack)
+        terms = Terms(metrics, bindings)
+        dataset = feed.dataset(chunks)
+        step = Step(predict, terms, dataset, job.batch_size, grid, unpack=feed.unpack, take=take, eager=job.eager)
         moved()
         mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:

@@ -78,6 +78,8 @@ class BatchTerms:
             sizes = np.array([[self.counts[number][0].size] for number in numbers], np.int32)
             shifted = index + offsets[numbers].astype(np.int32)[:, None]
             indices.append(tf.reshape(tf.where((index >= 0) & (index < sizes), shifted, -1), [-1]))
+        if not indices:  # a job that only predicts has no metrics
+            return tf.zeros([0], tf.int64)
         index = tf.concat(indices, axis=0)
         parts.append(tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, int(offsets[-1])))
         return tf.concat(parts, axis=0)
