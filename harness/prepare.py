@@ -19,9 +19,21 @@ from harness.plan import Plan, default_chunk_size
 from harness.predictions import choose
 
 __all__ = [
-    "Opened", "bind", "class_list", "columns_of", "load_model", "make_metrics", "match_model", "open_data", "open_predictions", "predictor",
-    "prepare_model", "taker", "wanted_predictions", "without_labels",
-]  # fmt: skip
+    "Opened",
+    "bind",
+    "class_list",
+    "columns_of",
+    "load_model",
+    "make_metrics",
+    "match_model",
+    "open_data",
+    "open_predictions",
+    "predictor",
+    "prepare_model",
+    "taker",
+    "wanted_predictions",
+    "without_labels",
+]
 
 
 @dataclass(frozen=True)
@@ -128,8 +140,9 @@ def match_model(
         data = job.data.model_copy(update={"inputs": {name: OUTPUT + name for name in needs}, "features": {}})
         known = [feature for feature in extra if feature not in found]
         if known:
+            names = [name for name in found if not name.startswith(OUTPUT)]
             raise JobError(
-                f"the predictions hold no feature '{known[0]}': {nearest(known[0], [f for f in found if not f.startswith(OUTPUT)])}; "
+                f"the predictions hold no feature '{known[0]}': {nearest(known[0], names)}; "
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
         return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)

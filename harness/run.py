@@ -22,13 +22,14 @@ from harness import predictions, results, tf_setup
 from harness.agree import check_shared, connect, together
 from harness.certificate import Certificate
 from harness.comm import Comm, World
+from harness.differences import differences
 from harness.errors import HarnessError, InvalidRun, JobError, OtherRankFailed
 from harness.evaluate import Evaluation, evaluate
 from harness.failure import end_all, report_failure, translate
 from harness.heartbeat import Heartbeat
 from harness.job import Job
 from harness.metrics.contract import Binding, Metric, RowMetric
-from harness.outcome import outcome
+from harness.outcome import Outcome, outcome
 from harness.parts import Column
 from harness.plan import Chunk
 from harness.predictions import Manifest, PartWriter
@@ -303,6 +304,7 @@ def _write(
         {
             "certificate": {"examples": plan.examples, "chunks": len(plan), "id_hash": certificate.id_hash},
             "digests": opened.digests,
+            **_compared(job, found),
         },
     )
     folder.set_status("done", 0)
@@ -313,6 +315,18 @@ def _write(
             "may change the last digits",
             file=sys.stderr,
         )
+
+
+def _compared(job: Job, found: Outcome) -> dict[str, Any]:
+    """Return what metrics.json says of several models: the differences from the first."""
+    if len(job.models) < 2:
+        return {}
+    each = differences(found, list(job.models), job.bootstrap.level if job.bootstrap else None)
+    document: dict[str, Any] = {}
+    for one in each:
+        entry = {"value": one.value, **({"interval": results.interval_json(one.interval)} if one.interval else {})}
+        document.setdefault(f"{one.model} - {next(iter(job.models))}", {})[one.metric] = entry
+    return {"differences": document}
 
 
 def _model(context: Context) -> dict[str, Any]:

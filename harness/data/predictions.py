@@ -60,8 +60,9 @@ class PredictionSource(Source):
             if column.kind != "id":
                 if None in column.shape:
                     raise JobError(
-                        f"{self._folder}: {column.kind} '{column.source}' is {Feature(column.dtype, column.shape)}: its size "
-                        "differs from example to example, so that it cannot be evaluated from files; leave it out of predictions.outputs"
+                        f"{self._folder}: {column.kind} '{column.source}' is {Feature(column.dtype, column.shape)}: its "
+                        "size differs from example to example, so that it cannot be "
+                        "evaluated from files; leave it out of predictions.outputs"
                     )
                 found[_mark(column.kind) + column.source] = Feature(column.dtype, column.shape)
         return found
