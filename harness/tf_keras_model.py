@@ -108,21 +108,17 @@ def from_keras(path: str, loaded: Any) -> Model:
         )
     inputs = {_name(tensor): tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in loaded.inputs}
     if type(loaded).__name__ == "Sequential":  # it names its layers, not its output
-        structure, names = loaded.outputs, [loaded.layers[-1].name]
+        structure, names, structured = loaded.outputs, [loaded.layers[-1].name], None
     else:
-        structure = loaded.output
+        structure, structured = loaded.output, loaded.input
         names = list(structure) if isinstance(structure, Mapping) else list(loaded.output_names)
-    structured = loaded.input
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         ordered = [tensors[name] for name in inputs]
-        given = (
-            ordered[0]
-            if len(ordered) == 1 and not isinstance(structured, Mapping)
-            else tensors
-            if isinstance(structured, Mapping)
-            else ordered
-        )
+        if isinstance(structured, Mapping):
+            given: Any = tensors
+        else:
+            given = ordered[0] if len(ordered) == 1 else ordered
         found = loaded(given, training=False)
         if isinstance(found, Mapping):
             return found

@@ -42,7 +42,7 @@ def save(folder: Path) -> None:
     old = tf_keras.Sequential(
         [tf_keras.layers.InputLayer((made.WIDTH,), name="x"), tf_keras.layers.Dense(made.CLASSES, activation="softmax", use_bias=False, name="probabilities")]
     )
-    old.compile("adam", "sparse_categorical_crossentropy")
+    old.compile(tf_keras.optimizers.legacy.Adam(), "sparse_categorical_crossentropy")
     old.fit(x[:16], made.examples().label[:16], verbose=0)  # makes the optimizer's slots
     old.set_weights([kernel])
     old.save(folder / "keras2_saved_model", save_format="tf")
@@ -94,7 +94,7 @@ def _tflite(folder: Path, tf: Any, x: Any) -> None:
     (folder / "one.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder / "one")).convert())
     quantised = tf.lite.TFLiteConverter.from_saved_model(source)
     quantised.optimizations = [tf.lite.Optimize.DEFAULT]
-    quantised.representative_dataset = lambda: ([x[i : i + 1]] for i in range(100))
+    quantised.representative_dataset = lambda: ([x[i : i + 1]] for i in range(made.EXAMPLES))
     quantised.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     quantised.inference_input_type = quantised.inference_output_type = tf.int8
     (folder / "int8.tflite").write_bytes(quantised.convert())
