@@ -26,7 +26,9 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["harness", "harness.*", "launch", "launch.*"]),
     package_data={"launch": ["install"]},
-    install_requires=pinned("tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "pyarrow"),
+    install_requires=pinned(
+        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "pyarrow"
+    ),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
         "language": pinned("sacrebleu", "rouge-score"),

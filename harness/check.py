@@ -22,6 +22,7 @@ from harness.prepare import (
     Opened,
     class_list,
     columns_of,
+    copy_models,
     load_model,
     make_metrics,
     match_model,
@@ -123,6 +124,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
     tf_setup.set_up(0, threads, job.seed)
+    copy_models(opened)
     model = load_model(job, opened)
     passed = wanted_predictions(job).features
     try:

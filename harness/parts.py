@@ -111,7 +111,7 @@ def _check_text(column: Column, parts: Sequence[np.ndarray], ids: Sequence[np.nd
     at = 0
     for part in parts:
         for values in part:
-            for value in np.ravel(values).tolist():
+            for value in _flat(values):
                 try:
                     value.decode()
                 except UnicodeDecodeError:
@@ -120,6 +120,11 @@ def _check_text(column: Column, parts: Sequence[np.ndarray], ids: Sequence[np.nd
                         f"keep it as bytes: predictions: {{bytes: [{column.source}]}}"
                     ) from None
             at += 1
+
+
+def _flat(value: Any) -> list[Any]:
+    """Return the values of one example as a list; NumPy would cut the zeros off the end of a single string."""
+    return [value] if isinstance(value, bytes) else np.ravel(value).tolist()
 
 
 def _to_parquet(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarray]]) -> bytes:
@@ -238,7 +243,7 @@ def _to_tfrecord(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarra
         example = tf.train.Example()
         for column, value in zip(columns, values, strict=True):
             feature = example.features.feature[column.name]
-            flat = np.ravel(value).tolist()
+            flat = _flat(value)
             if column.dtype == "string":
                 feature.bytes_list.value.extend(flat)
             elif np.dtype(column.stored).kind == "f":

@@ -14,6 +14,7 @@ from harness.job import Job, PredictionsSpec
 from harness.match import Matched, match
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
+from harness.node_copy import copy_to_node, node_path, wants_copy
 from harness.parts import Column
 from harness.plan import Plan, default_chunk_size
 from harness.predictions import choose
@@ -23,6 +24,7 @@ __all__ = [
     "bind",
     "class_list",
     "columns_of",
+    "copy_models",
     "load_model",
     "make_metrics",
     "match_model",
@@ -45,6 +47,7 @@ class Opened:
     model_path: str  # of several models all paths; of predictions written earlier nothing
     digests: dict[str, str]
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
+    copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
 
 
 def make_metrics(job: Job) -> dict[str, Metric]:
@@ -78,9 +81,11 @@ def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]
     }  # fmt: skip
 
 
-def open_data(job: Job) -> Opened:
+def open_data(job: Job, ranks: int = 1) -> Opened:
     """Find model and data, and cut the plan.
 
+    Args:
+      ranks: how many will read the model.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
@@ -94,7 +99,12 @@ def open_data(job: Job) -> Opened:
     marks = {name: model_files.digest_of(spec, resolved[name], job.folder) for name, spec in job.named_models.items()}
     digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.joined(marks)}
     shown = "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
-    return Opened(source, plan, shown, digests, resolved)
+    copied = {
+        name: model_files.digest(path)
+        for name, path in resolved.items()
+        if path is not None and wants_copy(job.named_models[name], path, ranks)
+    }
+    return Opened(source, plan, shown, digests, resolved, copied)
 
 
 def open_predictions(job: Job, folder: Path) -> Opened:
@@ -111,6 +121,17 @@ def open_predictions(job: Job, folder: Path) -> Opened:
     return Opened(source, plan, "", {**held.digests, "job": job.digest})
 
 
+def copy_models(opened: Opened) -> None:
+    """Copy models to this node; the first rank of each node calls this, and the others load afterwards.
+
+    Raises: ModelError: see `copy_to_node`.
+    """
+    for name, mark in opened.copies.items():
+        path = opened.model_paths[name]
+        assert path is not None
+        copy_to_node(path, mark)
+
+
 def load_model(job: Job, opened: Opened) -> Any:
     """Load what predicts: a model, several as one, or what was predicted earlier."""
     from harness import tf_model
@@ -118,7 +139,12 @@ def load_model(job: Job, opened: Opened) -> Any:
 
     if isinstance(opened.source, PredictionSource):
         return tf_model.stored(opened.source.outputs)
-    loaded = {name: tf_model.load(opened.model_paths[name], spec, job.folder) for name, spec in job.named_models.items()}
+    loaded = {}
+    for name, spec in job.named_models.items():
+        path = opened.model_paths[name]
+        if path is not None and name in opened.copies:
+            path = str(node_path(path, opened.copies[name]))
+        loaded[name] = tf_model.load(path, spec, job.folder)
     return tf_model.several(loaded) if job.models else loaded[""]
 
 

@@ -37,6 +37,7 @@ from harness.prepare import (
     Opened,
     class_list,
     columns_of,
+    copy_models,
     make_metrics,
     open_data,
     open_predictions,
@@ -168,7 +169,7 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm) -> tuple[Op
     def work() -> tuple[Opened, bool] | None:
         if comm.rank:
             return None
-        opened = open_predictions(job, options.predictions) if options.predictions else open_data(job)
+        opened = open_predictions(job, options.predictions) if options.predictions else open_data(job, comm.size)
         marks = {"predictions": predictions.digest(wanted_predictions(job))} if options.predict else {}
         done = folder.claim({**opened.digests, **marks})
         if not done:
@@ -186,6 +187,9 @@ def _work(context: Context) -> None:
     """Build, evaluate, sum, and on rank 0 write."""
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     chunks = static_share(plan, comm.rank, comm.size)
+    if context.opened.copies:  # what rank 0 found, and so the same on all
+        with timer.phase("copy"):
+            together(comm, lambda: copy_models(context.opened) if comm.local_rank == 0 else None)
     with timer.phase("build"):
         built = together(comm, lambda: _build(context, chunks))
     # A replicate may leave out the one row that a metric would have kept.
@@ -332,7 +336,7 @@ def _compared(job: Job, found: Outcome) -> dict[str, Any]:
 def _model(context: Context) -> dict[str, Any]:
     """Say which model it was and how it was run."""
     job, opened = context.job, context.opened
-    found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager}
+    found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager, "copied_to_nodes": bool(opened.copies)}
     if not opened.model_paths:
         return found
     options = {

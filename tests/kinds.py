@@ -7,7 +7,7 @@ from typing import Any
 
 from tests import made
 
-FACTORIES = '''
+FACTORIES = """
 import keras
 import tensorflow as tf
 
@@ -28,7 +28,7 @@ def function():
 
 def nothing():
     return 3
-'''
+"""
 
 
 def save(folder: Path) -> None:
@@ -40,7 +40,10 @@ def save(folder: Path) -> None:
 
     kernel, x = made.kernel(), made.examples().x
     old = tf_keras.Sequential(
-        [tf_keras.layers.InputLayer((made.WIDTH,), name="x"), tf_keras.layers.Dense(made.CLASSES, activation="softmax", use_bias=False, name="probabilities")]
+        [
+            tf_keras.layers.InputLayer((made.WIDTH,), name="x"),
+            tf_keras.layers.Dense(made.CLASSES, activation="softmax", use_bias=False, name="probabilities"),
+        ]
     )
     old.compile(tf_keras.optimizers.legacy.Adam(), "sparse_categorical_crossentropy")
     old.fit(x[:16], made.examples().label[:16], verbose=0)  # makes the optimizer's slots
@@ -48,7 +51,12 @@ def save(folder: Path) -> None:
     old.save(folder / "keras2_saved_model", save_format="tf")
     old.save(folder / "keras2.h5", save_format="h5")
     old.save(folder / "keras2.keras")
-    new = keras.Sequential([keras.Input((made.WIDTH,), name="x"), keras.layers.Dense(made.CLASSES, activation="softmax", use_bias=False, name="probabilities")])
+    new = keras.Sequential(
+        [
+            keras.Input((made.WIDTH,), name="x"),
+            keras.layers.Dense(made.CLASSES, activation="softmax", use_bias=False, name="probabilities"),
+        ]
+    )
     new.set_weights([kernel])
     new.save(folder / "keras3.h5")
     new.save(folder / "keras3.keras")
@@ -78,7 +86,11 @@ def _saved_models(folder: Path, tf: Any, kernel: Any) -> None:
     @tf.function(input_signature=halves)
     def two(x: Any, weight: Any) -> Any:
         found = tf.nn.softmax(x @ module.kernel)
-        return {"probabilities": found, "name": tf.strings.as_string(tf.argmax(found, axis=1)), "weighted": found * weight[:, None]}
+        return {
+            "probabilities": found,
+            "name": tf.strings.as_string(tf.argmax(found, axis=1)),
+            "weighted": found * weight[:, None],
+        }
 
     tf.saved_model.save(module, str(folder / "signatures"), signatures={"two": two})
 
@@ -87,7 +99,10 @@ def _tflite(folder: Path, tf: Any, x: Any) -> None:
     source = str(folder / "versions" / "3")
     (folder / "float.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(source).convert())
     loaded = tf.saved_model.load(source)
-    one = tf.function(lambda x: loaded.signatures["serving_default"](x=x), input_signature=[tf.TensorSpec([1, made.WIDTH], tf.float32, name="x")])
+    one = tf.function(
+        lambda x: loaded.signatures["serving_default"](x=x),
+        input_signature=[tf.TensorSpec([1, made.WIDTH], tf.float32, name="x")],
+    )
     module = tf.Module()
     module.loaded = loaded
     tf.saved_model.save(module, str(folder / "one"), signatures={"serving_default": one})
@@ -109,14 +124,22 @@ def _estimator(folder: Path, tf: Any, kernel: Any) -> None:
         x = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([made.WIDTH], tf.float32)})["x"]
         found = tf.nn.softmax(x @ v1.get_variable("kernel", initializer=kernel))
         names = tf.lookup.TextFileInitializer(
-            str(folder / "vocabulary.txt"), tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE
+            str(folder / "vocabulary.txt"),
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
         )
         best = tf.lookup.StaticHashTable(names, "?").lookup(tf.argmax(found, axis=1))
         session.run([v1.global_variables_initializer(), v1.tables_initializer()])
         builder = v1.saved_model.Builder(str(folder / "estimator"))
         signature = v1.saved_model.predict_signature_def({"examples": examples}, {"probabilities": found, "class": best})
         builder.add_meta_graph_and_variables(
-            session, ["serve"], {"predict": signature}, assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS), main_op=v1.tables_initializer()
+            session,
+            ["serve"],
+            {"predict": signature},
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=v1.tables_initializer(),
         )
         builder.save()
     (folder / "vocabulary.txt").unlink()  # the model brings its own copy

@@ -44,14 +44,21 @@ def test_what_is_written_is_read(kind):
     for column, parts in zip(columns, batches, strict=True):
         wanted = np.concatenate(parts)
         assert (found[column.name].dtype, found[column.name].shape) == (wanted.dtype, wanted.shape)
-        assert found[column.name].tobytes() == wanted.tobytes() if wanted.dtype != object else found[column.name].tolist() == wanted.tolist()
+        assert (
+            found[column.name].tobytes() == wanted.tobytes()
+            if wanted.dtype != object
+            else found[column.name].tolist() == wanted.tolist()
+        )
 
 
 def test_float64_keeps_its_bits():
     column = Column("d", "output", "d", "float64", ())
     values = np.array([0.1, 1 / 3, 5e-324])
     for kind in ("parquet", "jsonl"):
-        assert decode(kind, [ID, column], encode(kind, [ID, column], [[np.arange(3)], [values]]), "")["d"].tobytes() == values.tobytes()
+        assert (
+            decode(kind, [ID, column], encode(kind, [ID, column], [[np.arange(3)], [values]]), "")["d"].tobytes()
+            == values.tobytes()
+        )
     with pytest.raises(JobError, match="'d' is float64, a tf.train.Example keeps float32"):
         check_format("tfrecord", [ID, column])
     with pytest.raises(JobError, match="'c' is complex64, which no format keeps"):

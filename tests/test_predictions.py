@@ -124,7 +124,12 @@ def test_a_part_that_was_changed_is_found(runs, harness, tmp_path):
 
 
 def test_without_labels_and_without_metrics(world, harness, tmp_path):
-    world.job(tmp_path / "job.yaml", model=str(world.folder / "heads"), metrics=[METRICS[0], {"mean": {"output": "amount"}}], data={"label": None})
+    world.job(
+        tmp_path / "job.yaml",
+        model=str(world.folder / "heads"),
+        metrics=[METRICS[0], {"mean": {"output": "amount"}}],
+        data={"label": None},
+    )
     done = harness("predict", "job.yaml", "-o", "unlabelled", "--set", "predictions.outputs=[probabilities]")
     assert done.code == 0, done.text
     assert set(json.loads((tmp_path / "unlabelled" / "metrics.json").read_text())["metrics"]) == {"mean"}
@@ -146,7 +151,10 @@ def test_without_labels_and_without_metrics(world, harness, tmp_path):
     [
         (["predict", "job.yaml", "-o", "s3://bucket/run"], "committed by rename, which object stores do not have"),
         (["predict", "job.yaml", "--set", "output=gs://bucket/run"], "committed by rename, which object stores do not have"),
-        (["predict", "job.yaml", "--set", "predictions.outputs=[logit]"], "the model has no output 'logit': did you mean 'logits'?"),
+        (
+            ["predict", "job.yaml", "--set", "predictions.outputs=[logit]"],
+            "the model has no output 'logit': did you mean 'logits'?",
+        ),
         (["predict", "job.yaml", "--set", "predictions.features=[y]"], "the data has no feature 'y'"),
         (["predict", "job.yaml", "--set", "predictions.bytes=[y]"], "predictions.bytes: 'y' is not written"),
         (["evaluate", "job.yaml", "--predictions", "nowhere"], "found no _SUCCESS"),

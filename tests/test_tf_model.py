@@ -71,7 +71,9 @@ def test_the_same_classifier_however_it_was_saved(kind, folder):
     model = load(folder, **KINDS[kind])
     found = predict(model)
     assert set(found) == set(model.outputs)
-    (probabilities,) = [value for value in found.values() if value.dtype == np.float32 and value.shape == (made.EXAMPLES, made.CLASSES)][:1]
+    (probabilities,) = [
+        value for value in found.values() if value.dtype == np.float32 and value.shape == (made.EXAMPLES, made.CLASSES)
+    ][:1]
     if "probabilities" in found:
         probabilities = found["probabilities"]
     np.testing.assert_allclose(probabilities, wanted(), atol=1e-5)
@@ -128,8 +130,16 @@ def test_mixed_precision_is_that_of_the_layers(folder):
         ({"path": "signatures", "signature": "two", "precision": "mixed_float16"}, ModelError, "was fixed when it was exported"),
         ({"python": "factories:nothing"}, ModelError, "the factory returned a int"),
         ({"python": "factories:dens"}, JobError, "did you mean 'dense'?"),
-        ({"python": "factories:dense", "args": {"unit": 3}}, JobError, "model.args: python: factories:dense: got an unexpected keyword"),
-        ({"python": "factories:dense", "args": {"units": 4}, "path": "keras3.weights.h5"}, ModelError, "do not fit what the factory made"),
+        (
+            {"python": "factories:dense", "args": {"unit": 3}},
+            JobError,
+            "model.args: python: factories:dense: got an unexpected keyword",
+        ),
+        (
+            {"python": "factories:dense", "args": {"units": 4}, "path": "keras3.weights.h5"},
+            ModelError,
+            "do not fit what the factory made",
+        ),
         ({"python": "factories:dense", "path": "none.weights.h5"}, ModelError, "no such weights"),
         ({"path": "vocabulary.txt"}, ModelError, "no such model"),
         ({"path": "factories.py"}, ModelError, "expected a SavedModel folder, or a .keras, .h5 or .tflite file"),
