@@ -149,4 +149,4 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
         one, many = alone / name / "predictions", tmp_path / name / "predictions"
         assert sorted(path.name for path in many.iterdir()) == sorted(path.name for path in one.iterdir())
         assert all((many / path.name).read_bytes() == path.read_bytes() for path in one.iterdir())
-    assert len(list((alone / "jsonl" / "predictions").glob("part-*"))) > 60
+    assert len(list((alone / "jsonl" / "predictions").glob("part-*"))) == 53  # 26 and 26 of three, the GZIP file in one
