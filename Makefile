@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check install clean
+.PHONY: help demo test quick check docs coverage chaos install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -26,11 +26,25 @@ test: install check
 quick: install
 	@python -m pytest tests -m "not ranks" -x -q
 
+# make chaos  kill ranks at random and resume, as often as ROUNDS=500 says; SEED=7 chooses other moments
+ROUNDS ?= 500
+SEED ?= 5
+chaos: install
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) python -m pytest tests/ranks/test_chaos.py -q -s
+
 # make check  ruff and mypy
 check: install
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+# make docs  write docs/metrics.md from the registry of metrics
+docs: install
+	@python -m harness.metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
+
+# make coverage  2,000 simulations of 95 % intervals: how many cover the truth (a minute or two)
+coverage: install
+	@python -m benchmarks coverage
 
 # make clean  take the environment and the example's files away
 clean:

@@ -8,8 +8,9 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import loop
+from benchmarks import coverage, loop, slices
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
@@ -28,9 +29,25 @@ def main() -> None:
     asked.add_argument("--warmups", type=int, default=2)
     asked.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     asked.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
+    cost = questions.add_parser("slices", help="a thousand slices, or 200 replicates, against none, in one process")
+    cost.add_argument("--questions", nargs="+", choices=slices.QUESTIONS, default=list(slices.QUESTIONS))
+    cost.add_argument("--rounds", type=int, default=6)
+    cost.add_argument("--threads", type=int, default=1)
+    cost.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
+    covered = questions.add_parser("coverage", help="how many of the 95 %% intervals cover the truth, by simulation")
+    covered.add_argument("--simulations", type=int, default=2000)
     given = parser.parse_args()
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if given.question == "coverage":
+        found = coverage.coverage(given.simulations)
+        print(coverage.table(found))
+        outside = [each.metric for each in found if not 0.93 <= each.share("percentile") <= 0.97]
+        raise SystemExit(f"outside 93 % to 97 %: {', '.join(outside)}" if outside else 0)
+    if given.question == "slices":
+        costs = _slices(given)
+        _keep("slices", {"environment": environment(), "threads": given.threads, "costs": [each.document() for each in costs]})
+        return
     document = {"question": "loop", "environment": environment(), "threads": given.threads, "cases": []}
     for name in given.cases:
         write(CASES[name], given.folder)
@@ -39,8 +56,29 @@ def main() -> None:
         )
         document["cases"].append(measured.document())
         print(f"\n{loop.table(measured)}", flush=True)
+    _keep("loop", document)
+
+
+def _slices(given: argparse.Namespace) -> list[slices.Cost]:
+    """Measure the cost of slices and replicates, and print each as it is known."""
+    from harness import tf_setup
+
+    tf_setup.import_tensorflow()
+    tf_setup.set_up(0, given.threads, 0)
+    costs = []
+    for name in given.questions:
+        case, added = slices.QUESTIONS[name]
+        write(CASES[case], given.folder)
+        costs.append(slices.measure(name, CASES[case], added, given.folder, rounds=given.rounds))
+        lines = slices.table(costs).splitlines()
+        print("\n".join(lines if len(costs) == 1 else lines[-1:]), flush=True)
+    return costs
+
+
+def _keep(question: str, document: dict[str, Any]) -> None:
+    """Write the raw values to a file of their own."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"loop-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path = RESULTS / f"{question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     print(f"\nraw values: {path}")
 

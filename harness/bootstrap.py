@@ -82,12 +82,16 @@ class Interval:
 def interval(value: float, replicates: Sequence[float | None], level: float) -> Interval:
     """Return the interval of a value from its replicates.
 
-    Quantiles are interpolated linearly between order statistics (numpy's default, Hyndman and Fan's type 7).
+    The quantile q of R replicates is the order statistic q (R + 1), interpolated linearly (Hyndman and Fan's type 6;
+    A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1): the value and R replicates being
+    exchangeable, that is what holds the level at finite R. NumPy's default, type 7, takes 1 + q (R - 1), and with 200
+    replicates covers 94.1 % for 95 %. Where q (R + 1) lies outside, below 39 replicates at 95 %, the ends are the
+    smallest and the largest replicate. A replicate that is infinite counts as null.
 
     >>> interval(2.0, [1.0, 2.0, 3.0, 4.0, 5.0], 0.5).low, interval(2.0, [1.0, 2.0, 3.0, 4.0, 5.0], 0.5).high
-    (2.0, 4.0)
+    (1.5, 4.5)
     """
-    defined = np.sort([x for x in replicates if x is not None])
+    defined = np.sort([x for x in replicates if x is not None and math.isfinite(x)])
     missing = len(replicates) - len(defined)
     if len(defined) < 2 or len(defined) < DEFINED_SHARE * len(replicates):
         reason = f"the value is null in {missing} of {len(replicates)} replicates"
@@ -99,7 +103,7 @@ def interval(value: float, replicates: Sequence[float | None], level: float) -> 
 
 
 def _quantile(ordered: np.ndarray, q: float) -> float:
-    at = q * (len(ordered) - 1)
+    at = min(max(q * (len(ordered) + 1) - 1, 0.0), float(len(ordered) - 1))
     below = min(int(at), len(ordered) - 2)
     a, b = float(ordered[below]), float(ordered[below + 1])
     return a + (b - a) * (at - below)

@@ -25,6 +25,7 @@ class Certificate:
     def __init__(self, plan: Plan, table: np.ndarray | None = None) -> None:
         self._plan = plan
         self.table = np.zeros([3, len(plan)], np.int64) if table is None else table.reshape(3, len(plan))
+        self._expected = np.zeros(len(plan), bool)
 
     def of(self, table: np.ndarray) -> Certificate:
         """Return the certificate of the same plan with another table."""
@@ -36,9 +37,18 @@ class Certificate:
         np.add.at(self.table[HASH], seen[:, 0], seen[:, 2])
 
     def expect(self, chunks: Iterable[Chunk]) -> None:
-        """Add the hashes that the plan asks for."""
+        """Note the hashes that the plan asks for, once for each chunk."""
         for chunk in chunks:
-            self.table[EXPECTED, chunk.index] += self._plan.id_hash(chunk)
+            if not self._expected[chunk.index]:
+                self._expected[chunk.index] = True
+                self.table[EXPECTED, chunk.index] = self._plan.id_hash(chunk)
+
+    def matches(self, lines: np.ndarray) -> bool:
+        """Say whether lines, int64 [n, 3] of chunk, count, id hash, are whole chunks of the plan."""
+        chunks = lines[:, 0]
+        self.expect(self._plan[index] for index in chunks.tolist())
+        whole = lines[:, 1] == np.diff(self._plan.bounds)[chunks]
+        return bool((whole & (lines[:, 2] == self.table[EXPECTED, chunks])).all())
 
     @property
     def examples(self) -> int:

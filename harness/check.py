@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.errors import HarnessError, ModelError, UsageError
 from harness.job import Job
 from harness.match import Matched
+from harness.memory import allowed_bytes, size_text
 from harness.metrics.contract import Binding, Metric
 from harness.plan import Plan
 from harness.prepare import (
@@ -134,7 +135,10 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
         raise
     _show_model(console, opened.model_path, model, matched)
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
-    step = compile_step(job, metrics, bindings, opened, model=model, matched=matched, chunks=[], threads=threads).step
+    allowed = allowed_bytes(1)
+    step = compile_step(
+        job, metrics, bindings, opened, model=model, matched=matched, chunks=[], threads=threads, allowed=allowed
+    ).step
     _show_metrics(console, bindings, step.layout)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
@@ -144,6 +148,12 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
         _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")
     if job.bootstrap:
         _say(console, f"bootstrap: {job.bootstrap.replicates:,} replicates, seed {job.bootstrap.seed}")
+    if step.grid:
+        _say(
+            console,
+            f"slices and replicates: {step.grid.most_slots:,} slices x {step.grid.draws:,} draws, the whole included, with the "
+            f"state {size_text(step.state_bytes)} of {size_text(allowed)} that one rank alone may take here",
+        )
 
 
 def _show_effects(console: Console, found: Effects) -> None:
@@ -187,7 +197,7 @@ def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Lay
     table = Table("metric", "output", "label", "weight", "state, bytes", header_style="bold")
     table.columns[4].justify = "right"
     own: dict[Any, int] = {}
-    for owner, size in [(p.key[0], p.size) for p in layout.summed] + [(p.key[0], p.size) for p in layout.counted]:
+    for owner, size in ((part.key[0], part.size) for part in layout.parts):
         own[owner] = own.get(owner, 0) + size * 8
     for key, binding in bindings.items():
         outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])

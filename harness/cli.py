@@ -39,6 +39,9 @@ STALL = click.option(
 )  # fmt: skip
 
 
+RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(harness.__version__, prog_name="harness")
 def cli() -> None:
@@ -54,17 +57,20 @@ def cli() -> None:
 @OUTPUT
 @SET
 @STALL
+@RESUME
 @click.option(
     "--predictions", type=click.Path(path_type=Path), metavar="DIR",
     help="Evaluate what harness predict wrote, without the model.",
 )  # fmt: skip
-def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, predictions: Path | None) -> int:
+def evaluate(
+    job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool, predictions: Path | None
+) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    options = Options(output, stall_timeout, predictions=predictions)
+    options = Options(output, stall_timeout, resume, predictions=predictions)
     return run(Job.load(job, overrides), options, World.from_environment())
 
 
@@ -73,13 +79,14 @@ def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_tim
 @OUTPUT
 @SET
 @STALL
-def predict(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float) -> int:
+@RESUME
+def predict(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
     """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    options = Options(output, stall_timeout, predict=True)
+    options = Options(output, stall_timeout, resume, predict=True)
     return run(Job.load(job, overrides, predicts=True), options, World.from_environment())
 
 
@@ -103,6 +110,18 @@ def show(run: Path) -> int:
 
     show_run(RunFolder(run))
     return 0
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def verify(run: Path) -> int:
+    """Check the certificate of a run again, from its files alone."""
+    from harness.runfolder import RunFolder
+    from harness.verify import verify as run_verify
+
+    lines, good = run_verify(RunFolder(run))
+    click.echo("\n".join(lines))
+    return 0 if good else 1
 
 
 @cli.command()
@@ -148,8 +167,16 @@ def doctor() -> int:
 @click.option("--gloo", "comm", flag_value="gloo", help="Talk over Gloo.")
 @click.option("--mpi", "comm", flag_value="mpi", help="Talk over MPI; the default where Horovod was built with it.")
 @click.option("--dry-run", is_flag=True, help="Print the command and leave.")
+@click.option(
+    "--restarts",
+    default=0,
+    show_default=True,
+    metavar="K",
+    type=click.IntRange(min=0),
+    help="After a failure start again with --resume, at most so often.",
+)
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
-def launch(ranks: str, comm: str | None, dry_run: bool, command: Sequence[str]) -> int:
+def launch(ranks: str, comm: str | None, dry_run: bool, restarts: int, command: Sequence[str]) -> int:
     """Start a command on several ranks of this workstation, through horovodrun."""
     from harness.job import Job
     from harness.prepare import make_metrics
@@ -162,7 +189,7 @@ def launch(ranks: str, comm: str | None, dry_run: bool, command: Sequence[str]) 
     given = starts[words[0]].make_context(words[0], words[1:]).params
     job = Job.load(given["job"], given["overrides"], predicts=words[0] == "predict")
     make_metrics(job)  # found wrong before ranks are started
-    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run)
+    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts)
 
 
 def main(args: Sequence[str] | None = None) -> None:

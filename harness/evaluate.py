@@ -63,7 +63,13 @@ class Evaluation:
             self.examples += int(sums.seen[:, 1].sum())
 
 
-def evaluate(chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, progress: Callable[[Chunk], None]) -> Evaluation:
+def evaluate(
+    chunks: Iterable[Chunk],
+    step: ChunkStep,
+    evaluation: Evaluation,
+    progress: Callable[[Chunk], None],
+    border: Callable[[], None] = lambda: None,
+) -> Evaluation:
     """Evaluate chunks in the order in which the pipeline delivers them.
 
     Args:
@@ -71,6 +77,7 @@ def evaluate(chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, p
       step: evaluates a chunk or a few each call.
       evaluation: what is added to.
       progress: called before each call with the chunk that comes next, or the last one.
+      border: called after each call, when no chunk is under way.
     Returns: the evaluation.
     """
     share = list(chunks)
@@ -83,3 +90,4 @@ def evaluate(chunks: Iterable[Chunk], step: ChunkStep, evaluation: Evaluation, p
             return evaluation
         evaluation.add(sums)
         done += len(np.unique(sums.seen[:, 0]))
+        border()

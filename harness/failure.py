@@ -72,7 +72,8 @@ def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job)
 def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
     """Say what failed and end every rank; returns only where this rank is alone."""
     if isinstance(exc, CommError) and folder.failure_json.exists():
-        comm.abort(OtherRankFailed.exit_code)  # another rank is gone, and has said why
+        print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
+        comm.abort(OtherRankFailed.exit_code)  # the other has said why
     report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)
     exc.reported = True
     if comm.size > 1:

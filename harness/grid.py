@@ -57,6 +57,11 @@ class GridLayout:
         """Return the memory of a grid."""
         return 8 * slots * draws * (self.dense + self.scattered + CELL * self.weighted_buckets)
 
+    @property
+    def columns(self) -> tuple[Summed | Counted, ...]:
+        """All columns that each slot and draw has."""
+        return (*self.numbers, *self.histograms, *self.buckets, *self.weighted)
+
 
 @dataclass(frozen=True)
 class SliceKey:
@@ -97,20 +102,20 @@ class GridState:
         return GridState(self.keys, a.reshape(self.dense.shape), b.reshape(self.buckets.shape), c.reshape(self.weighted.shape))
 
     def state(self, slot: int, draw: int, layout: GridLayout) -> np.ndarray:
-        """Return the state of one slot and draw, int64 [layout.state.size]."""
-        numbers = sum(column.size for column in layout.numbers)
-        dense = self.dense[slot, draw]
-        parts = [dense[:numbers], self.weighted[slot, :, draw].ravel()]
-        counts: dict[Counted, np.ndarray] = {}
-        at = numbers
-        for column in layout.histograms:
-            counts[column] = dense[at : at + column.size]
-            at += column.size
-        at = 0
-        for column in layout.buckets:
-            counts[column] = self.buckets[slot, at : at + column.size, draw]
-            at += column.size
-        return np.concatenate([*parts, *(counts[column] for column in layout.state.counted)])
+        """Return the state of one slot and draw, int64; zero for metrics that the grid leaves out, without Gram matrices."""
+        found: dict[Counted | Summed, np.ndarray] = {}
+        sections: tuple[tuple[Sequence[Counted | Summed], np.ndarray], ...] = (
+            ((*layout.numbers, *layout.histograms), self.dense[slot, draw]),
+            (layout.buckets, self.buckets[slot, :, draw]),
+            (layout.weighted, self.weighted[slot, :, draw].ravel()),
+        )
+        for columns, sums in sections:
+            at = 0
+            for column in columns:
+                found[column] = sums[at : at + column.size]
+                at += column.size
+        parts: list[Counted | Summed] = [*layout.state.summed, *layout.state.counted]
+        return np.concatenate([found[part] if part in found else np.zeros(part.size, np.int64) for part in parts])
 
 
 def decode(key: str, spec: SlicesSpec) -> SliceKey:

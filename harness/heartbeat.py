@@ -22,6 +22,7 @@ from harness.runfolder import RunFolder, read_json
 __all__ = ["Beat", "Heartbeat", "Watch"]
 
 PERIOD_S = 1.0
+STACK_FIRST_S = 3.0  # a stuck rank that still can names itself, with its stack, before another names it
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Beat:
     rank: int
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    phase: str = "starting"  # starting, evaluating, waiting, writing, done
+    phase: str = "starting"  # starting, evaluating, waiting, writing, done, interrupted
     examples: int = 0
     chunks: int = 0
     where: str = ""  # what it works on: chunk and file
@@ -40,7 +41,7 @@ class Beat:
     @property
     def busy(self) -> bool:
         """Whether the rank owes progress; one that waits for others does not."""
-        return self.phase not in ("waiting", "done")
+        return self.phase not in ("waiting", "done", "interrupted")
 
     def __str__(self) -> str:
         where = f" ({self.where})" if self.where else ""
@@ -118,6 +119,8 @@ class Heartbeat:
             self._write()
             self._judge()
         self._write()
+        if self.beat.rank == 0:
+            self._on_beats(self._others())
 
     def _write(self) -> None:
         path = self._folder.heartbeat(self.beat.rank)
@@ -140,8 +143,9 @@ class Heartbeat:
         mine = [] if any(beat.rank == self.beat.rank for beat in beats) else [self.beat]
         for beat in beats + mine:
             idle_s = self._watch.idle_s(beat)
-            if self._timeout_s and beat.busy and idle_s > self._timeout_s:
-                if beat.rank == self.beat.rank:
+            here = beat.rank == self.beat.rank
+            if self._timeout_s and beat.busy and idle_s > self._timeout_s + (0 if here else STACK_FIRST_S):
+                if here:
                     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 self._stop.set()
                 self._on_stall(

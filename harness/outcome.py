@@ -80,7 +80,7 @@ def outcome(
         if examples < slices.minimum:
             left_out += 1
             continue
-        results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.takes_slices}
+        results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.in_slices}
         within, _ = cells.intervals(results, slot, bootstrap)
         found.append(SliceOutcome(decode(text, slices), examples, results, within))
     return Outcome(whole, intervals, tuple(found), left_out, replicates)
@@ -132,7 +132,7 @@ class _Cells:
         found: dict[str, Any] = {}
         stored: dict[str, np.ndarray] = {}
         for key, whole in results.items():
-            if not self._metrics[key].takes_replicates or whole.value is None or isinstance(whole.value, Table | str):
+            if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
                 continue
             drawn = [self.result(key, slot, draw).value for draw in range(1, bootstrap.replicates + 1)]
             if isinstance(whole.value, Mapping):

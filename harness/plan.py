@@ -6,8 +6,10 @@ Example ids run from 0 over the files in their order. A run of files that can be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,20 @@ class Plan:
     files: tuple[File, ...]
     batch_size: int
     chunk_size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` takes; JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Plan:
+        """Return the plan that `to_dict` took apart.
+
+        >>> plan = Plan((File("a", 9, 3),), 2, 2)
+        >>> Plan.from_dict(plan.to_dict()) == plan
+        True
+        """
+        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"])
 
     @cached_property
     def file_starts(self) -> np.ndarray:

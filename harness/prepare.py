@@ -20,11 +20,13 @@ from harness.plan import Plan, default_chunk_size
 from harness.predictions import choose
 
 __all__ = [
+    "Began",
     "Opened",
     "bind",
     "class_list",
     "columns_of",
     "copy_models",
+    "left_out",
     "load_model",
     "make_metrics",
     "match_model",
@@ -46,6 +48,7 @@ class Opened:
     plan: Plan
     model_path: str  # of several models all paths; of predictions written earlier nothing
     digests: dict[str, str]
+    done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
 
@@ -81,16 +84,29 @@ def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]
     }  # fmt: skip
 
 
-def open_data(job: Job, ranks: int = 1) -> Opened:
+@dataclass(frozen=True)
+class Began:
+    """The model versions and the files that a run began with: what a resumed one goes on with."""
+
+    models: Mapping[str, str | None]
+    files: tuple[str, ...]
+
+
+def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
     """Find model and data, and cut the plan.
 
     Args:
+      job: names both.
+      began: take these, whatever else there is by now.
       ranks: how many will read the model.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
-    paths = data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
+    if began:
+        resolved = dict(began.models)
+    else:
+        resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+    paths = list(began.files) if began else data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
     source = data_.open_source(job.data.format, paths)
     examples = sum(file.examples for file in source.files)
     if not examples:
@@ -104,7 +120,7 @@ def open_data(job: Job, ranks: int = 1) -> Opened:
         for name, path in resolved.items()
         if path is not None and wants_copy(job.named_models[name], path, ranks)
     }
-    return Opened(source, plan, shown, digests, resolved, copied)
+    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
 
 
 def open_predictions(job: Job, folder: Path) -> Opened:
@@ -237,11 +253,12 @@ def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Map
 def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[str, Binding]:
     """Say which output, label and weight each metric reads.
 
-    Raises: JobError: a name is missing or unknown.
+    Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
     """
     bindings = {}
     every = outputs
     for key, metric in metrics.items():
+        _refuse(job, key, metric)
         own = key.partition("/")[0] + "/" if job.models else ""
         outputs = [name for name in every if name.startswith(own)]
         if metric.output is None and len(outputs) > 1:
@@ -256,6 +273,34 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
             raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
         bindings[key] = found
     return bindings
+
+
+def _refuse(job: Job, key: str, metric: Metric) -> None:
+    """Refuse weights, slices and replicates by name where a metric is not defined for them.
+
+    Raises: JobError: see above.
+    """
+    weight = metric.weighing(job.data.weight)
+    asked = (
+        (not metric.takes_weights and weight is not None, "weights", f"weight '{weight}'", "weight"),
+        (not metric.takes_slices and metric.slices and job.slices is not None, "slices", "slices", "slices"),
+        (not metric.takes_replicates and metric.bootstrap and job.bootstrap is not None, "replicates", "bootstrap", "bootstrap"),
+    )
+    for wrong, what, found, option in asked:
+        if wrong:
+            raise JobError(
+                f"metric {key}: takes no {what}, and the job has {found}; set {option}: false on this metric to report it "
+                f"without, or take it out of the job"
+            )
+
+
+def left_out(job: Job, metrics: Mapping[str, Metric]) -> frozenset[str]:
+    """Return the keys of the metrics that neither the job's slices nor its bootstrap report."""
+    return frozenset(
+        key
+        for key, metric in metrics.items()
+        if not (job.slices and metric.in_slices) and not (job.bootstrap and metric.in_replicates)
+    )
 
 
 def class_list(job: Job) -> tuple[str, ...] | None:

@@ -104,7 +104,7 @@ def _rows(
     table = RowTable.concat([layout.empty(len(slices.by) if slices else 0), *evaluation.rows.pop(key, [])])
     table = replace(table, slices=_renumbered(here, everywhere)[table.slices])
     drawn = None
-    if bootstrap is not None and metric.takes_replicates:
+    if bootstrap is not None and metric.in_replicates:
 
         def drawn(ids: np.ndarray) -> np.ndarray:
             return multiplicities(ids, bootstrap.seed, bootstrap.replicates)

@@ -114,7 +114,8 @@ def _print_differences(console: Console, pair: str, found: dict[str, Any]) -> No
 def _print_slices(console: Console, document: dict[str, Any], folder: RunFolder) -> None:
     """Print a line per slice and a column per metric that is one number."""
     slices = document["slices"]
-    keys = [key for key, entry in document["metrics"].items() if not isinstance(entry["value"], dict)]
+    sliced = slices[0]["metrics"] if slices else {}  # a metric may be left out of slices
+    keys = [key for key, entry in document["metrics"].items() if key in sliced and not isinstance(entry["value"], dict)]
     table = Table("slice", "examples", *(escape(key) for key in keys[:WIDEST_TABLE]), header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -262,6 +262,8 @@ class _Sorted:
         self.combined = combined
         self.slices = slices
         self.draw = multiplicities
+        # Then a column of ones need not be stored.
+        self._single = bool((rows.counts == 1).all())
         self.pieces = [_Piece(0, 0, None), *_pieces(rows.slices)]
         self._drawn = None if multiplicities is None else _draw(multiplicities, rows.ids)
 
@@ -292,7 +294,7 @@ class _Sorted:
             picked = column if index is None else column[index]
             return picked if picked.dtype == np.float64 else picked.astype(np.int64)
 
-        counts = pick(rows.counts)
+        counts = np.broadcast_to(np.int64(1), len(rows.counts)) if index is None and self._single else pick(rows.counts)
         # Of combined rows the counts are how many there were; else they are the weight.
         weighted = rows.weighted and not self.combined
         repeats = pick(drawn) if drawn is not None else np.ones(len(counts), np.int64) if weighted else counts

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ __all__ = ["RunFolder", "read_json", "write_atomically", "write_status"]
 URL = re.compile(r"(.*/)?[A-Za-z][A-Za-z0-9+]+:/")  # a Path has lost the second slash
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole, also after a crash."""
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
+    """Write a file, given whole or in pieces, so that a reader sees the old one or the new one, also after a crash."""
+    if isinstance(content, str | bytes):
+        content = [content.encode() if isinstance(content, str) else content]
     temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            for piece in content:
+                stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -34,7 +39,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         finally:
             os.close(folder)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise RunFolderError(f"{path}: cannot be written: {exc.strerror}; make room or choose another folder with -o") from exc
 
 
@@ -96,6 +102,31 @@ class RunFolder:
         """Folder of the ranks' heartbeats."""
         return self.path / "progress"
 
+    @property
+    def journal(self) -> Path:
+        """Folder of the segments that ranks have committed."""
+        return self.path / "journal"
+
+    @property
+    def attempts(self) -> Path:
+        """Folder of the records of attempts."""
+        return self.path / "attempts"
+
+    @property
+    def plan_json(self) -> Path:
+        """Model and files that the run began with, and how they are cut into chunks."""
+        return self.path / "plan.json"
+
+    @property
+    def lock(self) -> Path:
+        """There while an attempt is at work."""
+        return self.path / "lock"
+
+    @property
+    def stop(self) -> Path:
+        """Whoever makes this file ends the attempt at the next chunk border."""
+        return self.path / "stop"
+
     def heartbeat(self, rank: int) -> Path:
         """A rank's heartbeat."""
         return self.progress / f"rank-{rank:05d}.json"
@@ -123,21 +154,49 @@ class RunFolder:
             other = [name for name, value in digests.items() if held.get(name) != value]
             # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
             failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
-            if other and not failed:
+            if other and (not failed or self.has_segments):
                 raise RunFolderError(
                     f"{self.path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} "
                     "from this one's; choose another folder with -o, or remove that one"
                 )
-            if self.metrics_json.exists():
-                return True
+            if not other:
+                return self.metrics_json.exists()
         write_atomically(self.job_json, json.dumps(digests, indent=1, sort_keys=True) + "\n")
+        return False
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether an attempt has committed anything."""
+        return any(self.journal.glob("*.segment"))
+
+    def clear(self) -> None:
+        """Take away what the last attempt left but its journal: heartbeats, failure, the request to stop, half files."""
         try:
             shutil.rmtree(self.progress, ignore_errors=True)
-            self.progress.mkdir(exist_ok=True)
-            self.failure_json.unlink(missing_ok=True)
+            for folder in (self.progress, self.journal, self.attempts):
+                folder.mkdir(exist_ok=True)
+            for path in (self.failure_json, self.stop, *self.journal.glob(".*.segment.*")):
+                path.unlink(missing_ok=True)
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be written: {exc.strerror}") from exc
-        return False
+
+    def ask_to_stop(self, attempt: int, why: str) -> None:
+        """Ask all ranks of an attempt to stop, unless they are asked already."""
+        temporary = self.path / f".stop.{os.uname().nodename}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps({"attempt": attempt, "why": why}))
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, self.stop)
+            temporary.unlink()
+
+    def asked_to_stop(self, attempt: int) -> str | None:
+        """Return why the ranks of an attempt are to stop; an empty text where a person asks, None where nobody does."""
+        if not self.stop.exists():
+            return None
+        asked = read_json(self.stop)
+        if not isinstance(asked, dict):
+            return ""
+        return str(asked.get("why", "")) if asked.get("attempt", attempt) == attempt else None
 
     def set_status(self, state: str, exit_code: int | None, **more: Any) -> None:
         """Record the state of this attempt, for launchers that lose exit codes."""

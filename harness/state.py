@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact import CELL, carry, refused, to_fraction
+from harness.exact import CELL, LIMB_BITS, carry, refused, to_fraction
 from harness.metrics.contract import Binding, Metric, Totals, Undefined, row_sums
 from harness.rows import RowTable
 
-__all__ = ["Counted", "Layout", "Result", "RowLayout", "Status", "Summed", "result"]
+__all__ = ["Counted", "Crossed", "Layout", "Result", "RowLayout", "Status", "Summed", "result"]
 
 
 class Status(IntEnum):
@@ -56,6 +56,19 @@ class Counted:
 
 
 @dataclass(frozen=True)
+class Crossed:
+    """Columns of a Gram matrix of so many features: see `contract.GramSums`, then how many examples were refused."""
+
+    key: tuple[Any, str]
+    features: int
+
+    @property
+    def size(self) -> int:
+        """How many int64 it takes."""
+        return (self.features + 1) * (self.features + 2) + 1
+
+
+@dataclass(frozen=True)
 class RowLayout:
     """How the step packs a row metric's rows, int64 [n, columns]; floats by their bits.
 
@@ -83,10 +96,12 @@ class RowLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """The state: all cells, then all counts."""
+    """The state: all cells, then all counts, then Gram matrices."""
 
     summed: tuple[Summed, ...]
     counted: tuple[Counted, ...]
+    shared: tuple[tuple[str, str], ...] = ()  # metric, and the one whose columns it shares
+    crossed: tuple[Crossed, ...] = ()
 
     @property
     def cells(self) -> int:
@@ -96,29 +111,43 @@ class Layout:
     @property
     def size(self) -> int:
         """Length of the state vector."""
-        return self.cells + sum(part.size for part in self.counted)
+        return sum(part.size for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Summed | Counted | Crossed, ...]:
+        """All columns, in their order."""
+        return (*self.summed, *self.counted, *self.crossed)
 
     @cached_property
-    def _slots(self) -> dict[Any, list[tuple[str, int, Summed | Counted]]]:
-        slots: dict[Any, list[tuple[str, int, Summed | Counted]]] = {}
+    def _slots(self) -> dict[Any, list[tuple[str, int, Summed | Counted | Crossed]]]:
+        slots: dict[Any, list[tuple[str, int, Summed | Counted | Crossed]]] = {}
         at = 0
-        parts: list[Summed | Counted] = [*self.summed, *self.counted]
-        for part in parts:
+        for part in self.parts:
             owner, name = part.key
             slots.setdefault(owner, []).append((name, at, part))
             at += part.size
         return slots
 
+    def _slots_of(self, owner: Any) -> list[tuple[str, int, Summed | Counted | Crossed]]:
+        return self._slots.get(dict(self.shared).get(owner, owner), [])
+
     def carry(self, state: np.ndarray) -> np.ndarray:
         """Return the state with its cells carried; see `exact.carry`."""
         out = state.copy()
         out[: self.cells] = carry(state[: self.cells].reshape(-1, CELL)).ravel()
+        at = self.size - sum(part.size for part in self.crossed)
+        for part in self.crossed:
+            low, high = out[at : at + part.size - 1].reshape(2, -1)
+            over = low >> LIMB_BITS
+            low -= over << LIMB_BITS
+            high += over
+            at += part.size
         return out
 
     def totals(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
-        """Decode the totals of a metric (or a binding): arrays of Fraction, or of int64."""
+        """Decode the totals of a metric (or a binding): arrays of Fraction, or of int64; of a `Gram` for `GramSums.of`."""
         decoded: dict[str, np.ndarray] = {}
-        for name, at, part in self._slots.get(owner, ()):
+        for name, at, part in self._slots_of(owner):
             raw = state[at : at + part.size]
             if isinstance(part, Summed):
                 values = np.empty(part.shape, dtype=object)
@@ -136,7 +165,7 @@ class Layout:
         """
         return sum(
             int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
-            for name, at, part in self._slots.get(owner, ())
+            for name, at, part in self._slots_of(owner)
             if isinstance(part, Summed) and name.endswith(("^2", "*weight")) == spread
         )
 

@@ -11,7 +11,7 @@ from harness.job import Job
 from harness.match import Matched
 from harness.metrics.contract import Binding, Metric
 from harness.plan import Chunk
-from harness.prepare import Opened, predictor
+from harness.prepare import Opened, left_out, predictor
 from harness.tf_feed import Feed
 from harness.tf_grid import TFGrid
 from harness.tf_step import Step, Take, canary
@@ -39,6 +39,7 @@ def compile_step(
     matched: Matched,
     chunks: Sequence[Chunk],
     threads: int,
+    allowed: int,
     moved: Callable[[], None] = lambda: None,
     take: Take | None = None,
 ) -> Compiled:
@@ -48,17 +49,23 @@ def compile_step(
       job, metrics, bindings, opened, model, matched: as `prepare_model` and `open_data` return them.
       chunks: what the pipeline will read.
       threads: of the pipeline.
+      allowed: bytes that the state may take.
       moved: called at each sign of progress.
       take: what is handed to the host of each batch; see `Step`.
     Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
     """
-    grid = TFGrid(job.slices, job.bootstrap, job.batch_size) if job.slices or job.bootstrap else None
+    grid = None
+    if job.slices or job.bootstrap:
+        grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
     try:
         terms = Terms(metrics, bindings)
         dataset = feed.dataset(chunks)
-        step = Step(predict, terms, dataset, job.batch_size, grid, unpack=feed.unpack, take=take, eager=job.eager)
+        step = Step(
+            predict, terms, dataset, job.batch_size, grid,
+            unpack=feed.unpack, allowed_bytes=allowed, take=take, eager=job.eager,
+        )  # fmt: skip
         moved()
         mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:

@@ -5,23 +5,27 @@ The sums are int64 variables on the CPU, added to in place: they can be large, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from harness.bootstrap import GOLDEN, MIX, THRESHOLDS, stream
-from harness.errors import JobError, ShapeError
+from harness.errors import ShapeError
 from harness.exact import CELL, carry
 from harness.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
 from harness.job import BootstrapSpec, SliceFeature, SlicesSpec
+from harness.tf_exact import to_cells
 from harness.tf_terms import BatchTerms
 
 __all__ = ["TFGrid"]
 
 CARRY_EVERY = 1 << 26  # examples: a limb of 2^33, a multiplicity of at most 12, and so many examples stay below 2^63
-MOST_ROWS = 1 << 16  # examples a batch: products with multiplicities stay below 2^53, exact in float64
+# Rows of a matrix product: a limb of 2^32, of up to four parts of one number, times a multiplicity of at most 12, and so
+# many of them, stay below 2^53 and so exact in float64.
+MOST_ROWS = 1 << 15
+PART_NUMBERS = 1 << 21  # of the products of rows with all draws that are made at once
 
 
 class TFGrid:
@@ -29,15 +33,13 @@ class TFGrid:
 
     Args:
       slices, bootstrap: of the job; at least one is given.
-      batch_size: examples a batch.
-    Raises: JobError: the batch is too large for exact products.
+      left_out: keys of metrics that are summed over the whole alone.
     """
 
-    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, batch_size: int) -> None:
-        if bootstrap and batch_size > MOST_ROWS:
-            raise JobError(f"bootstrap: expected a batch_size of at most {MOST_ROWS}, found {batch_size}")
+    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, left_out: Collection[str] = ()) -> None:
         self._slices = slices
         self._bootstrap = bootstrap
+        self._left_out = left_out
         self.draws = 1 + (bootstrap.replicates if bootstrap else 0)
         self.most_slots = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
@@ -50,14 +52,23 @@ class TFGrid:
         """The crosses of features that the job slices by."""
         return self._slices.by if self._slices else ()
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that slices and clusters are told by."""
+        names = [feature.feature for cross in self.slice_specs for feature in cross]
+        if self._bootstrap and self._bootstrap.cluster:
+            names.append(self._bootstrap.cluster)
+        return tuple(dict.fromkeys(names))
+
     def plan(self, terms: BatchTerms) -> GridLayout:
         """Learn the layout from traced terms."""
+        whole, terms = terms.layout, terms.without(self._left_out)
         self.layout = GridLayout(
             tuple(column for column, _ in terms.numbers),
             tuple(column for column, _, width in terms.counts if width > 1),
             tuple(column for column, _, width in terms.counts if width == 1),
             tuple(column for column, *_ in terms.weighted),
-            terms.layout,
+            whole,
         )
         return self.layout
 
@@ -86,6 +97,7 @@ class TFGrid:
         Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: what rows are kept with.
         """
         with tf.device("/CPU:0"):
+            terms = terms.without(self._left_out)
             keys = self._keys(features, ids)
             drawn = self._drawn(keys)
             slots = [self._find(number, spec, features, mask) for number, spec in enumerate(self.slice_specs)]
@@ -116,13 +128,19 @@ class TFGrid:
 
     def _add_dense(self, rows: list[Any], dense: Any, drawn: Any) -> None:
         if self._bootstrap:
-            # The whole: one matrix product, exact in float64.
-            whole = tf.matmul(drawn, dense, transpose_a=True)
-            _scatter(self._dense, tf.constant([0]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
+            # The whole: matrix products of so many rows that they are exact in float64.
+            for at in range(0, dense.shape[0], MOST_ROWS):
+                whole = tf.matmul(drawn[at : at + MOST_ROWS], dense[at : at + MOST_ROWS], transpose_a=True)
+                _scatter(self._dense, tf.constant([0]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
         if rows:
-            each = tf.reshape(tf.cast(drawn[:, :, None] * dense[:, None, :], tf.int64), [dense.shape[0], -1])
-            for row in rows:
-                _scatter(self._dense, row, each)
+
+            def add(at: Any, size: int) -> None:
+                each = drawn[at : at + size, :, None] * dense[at : at + size, None, :]
+                each = tf.reshape(tf.cast(each, tf.int64), [size, self.draws * dense.shape[1]])
+                for row in rows:
+                    _scatter(self._dense, row[at : at + size], each)
+
+            _in_parts(add, dense.shape[0], self.draws * dense.shape[1])
 
     def _add_buckets(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
         width = self._known.scattered
@@ -147,14 +165,23 @@ class TFGrid:
         width = self._known.weighted_buckets
         trash = self.most_slots * width
         at = 0
-        for column, index, cells, per_example in terms.weighted:
+        for column, index, weight, per_example in terms.weighted:
+            cells = to_cells(weight)
             size = column.size // CELL
             slot = row if per_example == 1 else tf.repeat(row, per_example)
             times = drawn if per_example == 1 else tf.repeat(drawn, per_example, axis=0)
             place = tf.where((index >= 0) & (index < size), slot * width + at + index, trash)
-            spread = tf.cast(times[:, :, None] * cells[:, None, :], tf.int64)
-            _scatter(self._weighted, place, tf.reshape(spread, [-1, self.draws * CELL]))
+            self._spread(place, times, cells)
             at += size
+
+    def _spread(self, place: Any, times: Any, cells: Any) -> None:
+        """Add the cells of each position to its place, as often as each draw has it."""
+
+        def add(at: Any, size: int) -> None:
+            each = tf.cast(times[at : at + size, :, None] * cells[at : at + size, None, :], tf.int64)
+            _scatter(self._weighted, place[at : at + size], tf.reshape(each, [size, self.draws * CELL]))
+
+        _in_parts(add, cells.shape[0], self.draws * CELL)
 
     def _keys(self, features: Mapping[str, Any], ids: Any) -> Any:
         """Return what the bootstrap draws by, int64 [B]: the id, or a hash of the cluster's value."""
@@ -239,6 +266,23 @@ def _scatter(variable: Any, rows: Any, updates: Any) -> None:
     """Add rows of a matrix in place."""
     if variable.shape[0] and variable.shape[1]:
         tf.raw_ops.ResourceScatterAdd(resource=variable.handle, indices=rows, updates=updates)
+
+
+def _in_parts(add: Callable[[Any, int], None], rows: int, width: int) -> None:
+    """Call `add(start, size)` for runs of rows whose products with all draws, so wide each, stay small."""
+    size = max(1, min(rows, PART_NUMBERS // max(width, 1)))
+    whole = rows // size
+
+    def body(number: Any) -> Any:
+        add(number * size, size)
+        return number + 1
+
+    if whole > 1:
+        tf.while_loop(lambda number: number < whole, body, [tf.constant(0)], parallel_iterations=1)
+    else:
+        add(0, size)
+    if rows % size:
+        add(whole * size, rows % size)
 
 
 def _mix(z: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import harness
 from harness.comm import World
 
-__all__ = ["environment", "import_tensorflow", "set_up", "threads_per_rank"]
+__all__ = ["environment", "import_tensorflow", "set_up", "software", "threads_per_rank"]
 
 
 def import_tensorflow() -> None:
@@ -64,6 +64,12 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(), "platform": platform.platform(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
     }  # fmt: skip
+
+
+def software() -> str:
+    """Return what the bits of a result may depend on: sums of different software are not added up."""
+    found = environment()
+    return ", ".join(f"{name} {found[name]}" for name in ("harness", "tensorflow", "keras", "numpy", "onednn"))
 
 
 def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import ID, Feature, Source
+from harness.errors import ShapeError
+from harness.memory import check_fits
 from harness.rows import RowTable
 from harness.state import Layout, RowLayout
 from harness.tf_feed import pad
@@ -20,11 +23,18 @@ from harness.tf_terms import BatchTerms, Terms
 
 __all__ = ["ChunkSums", "Step", "Take", "canary"]
 
+Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+
 # A call costs about a millisecond, whatever it does: chunks are evaluated together, up to so many, while they are short.
 # Which ones are together differs from run to run; their sum does not.
 CALL_S = 0.1
 CALL_CHUNKS = 128
-Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+# Terms are formed of several batches at once: their operations cost time however few examples there are. A group ends
+# where a call ends, so it never holds up a batch.
+GROUP_EXAMPLES = 4096
+GROUP_BATCHES = 64
+GROUP_BYTES = 8 << 20  # of what the terms read
+STRING_BYTES = 64  # what a string is taken for
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
@@ -55,8 +65,10 @@ class Step:
       batch_size: examples a batch.
       grid: takes the same terms by slice and replicate; None where the job has neither.
       unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
+      allowed_bytes: how large the state may be.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
+    Raises: JobError: the state is larger; see `memory.check_fits`.
     """
 
     def __init__(
@@ -67,6 +79,7 @@ class Step:
         batch_size: int,
         grid: TFGrid | None = None,
         unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+        allowed_bytes: int = 1 << 62,
         take: Take | None = None,
         eager: bool = False,
     ) -> None:
@@ -78,13 +91,14 @@ class Step:
         self.grid = grid
         self._iterator = iter(dataset)
         self._learn()
+        slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
+        self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
         if grid:
             grid.allocate()
-        self._run: Callable[..., Any] = (
-            self._eagerly
-            if eager
-            else tf.function(self._loop, autograph=False).get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
-        )
+        self._run: Callable[..., Any] = self._eagerly
+        if not eager:
+            loop = tf.function(self._loop, autograph=False)
+            self._run = loop.get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
         self._chunks = 1  # to evaluate in one call
 
     def restart(self, dataset: Any) -> None:
@@ -114,11 +128,32 @@ class Step:
         return found
 
     def _learn(self) -> None:
-        """Trace one batch on its own, to learn the layout of the state and of the rows."""
+        """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
+        size = self._batch_size
 
         def trace(element: Mapping[str, Any]) -> Any:
-            terms, *_, taken = self._form(self._unpack(element))
+            batch = self._unpack(element)
+            outputs = self._outputs(batch)
+            held = self._held(batch, outputs)
+            taken = self._taken(batch, outputs)
             self._columns = {name: (tensor.dtype, tensor.shape.rank) for name, tensor in taken.items()}
+            self._shapes: dict[str, tuple[Any, Any]] = {
+                key: (tensor.dtype, tensor.shape.as_list() if tensor.shape.rank is not None else None)
+                for key, tensor in held.items()
+            }
+            for key, (dtype, shape) in self._shapes.items():
+                if shape is None or None in shape:
+                    raise ShapeError(f"{key}: expected sizes that are known, found {dtype.name} {shape}, the batch first")
+            bytes_ = sum(int(np.prod(shape)) * (dtype.size or STRING_BYTES) for dtype, shape in self._shapes.values())
+            unit = ROW // math.gcd(ROW, size)
+            batches = max(1, min(GROUP_EXAMPLES // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
+            self._group = -(-batches // unit) * unit
+            rows = self._group * size
+            empty = {
+                key: tf.fill([rows, *shape[1:]], "") if dtype == tf.string else tf.zeros([rows, *shape[1:]], dtype)
+                for key, (dtype, shape) in self._shapes.items()
+            }
+            terms = self._form(empty, tf.zeros([rows], tf.bool))
             self.layout: Layout = terms.layout
             self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
@@ -128,85 +163,143 @@ class Step:
 
         tf.function(trace, autograph=False).get_concrete_function(self._iterator.element_spec)
 
+    def _loop(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
+        def more(left: Any, *_: Any) -> Any:
+            return left > 0
+
+        def body(left: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
+            rows = arrays[: len(self._row_widths)]
+            left, batches, marks, held, taken = self._gather(iterator, left, first, arrays[len(rows) :])
+            sums, lines, packed = self._sum(batches, marks, held)
+            kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
+            return left, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
+
+        def growing(dtype: Any, shape: list[int | None]) -> Any:
+            return tf.TensorArray(dtype, 0, True, infer_shape=False, element_shape=shape)
+
+        with tf.device("/CPU:0"):
+            seen = growing(tf.int64, [None, 3])
+            rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
+            flat = [growing(dtype, [None]) for dtype, _ in self._columns.values()]
+            shapes = [growing(tf.int32, [rank]) for _, rank in self._columns.values()]
+            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
+        _, state, _, _, seen, *arrays = tf.while_loop(more, body, start)
+        ends = len(rows), len(rows) + len(flat)
+        joined = [array.concat() for array in arrays[: ends[1]]]
+        stacked = tuple(array.stack() for array in arrays[ends[1] :])
+        return state, seen.concat(), tuple(joined[: ends[0]]), tuple(joined[ends[0] :]), stacked
+
     def _eagerly(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
         """Run the loop operation by operation; TensorFlow refuses to put together what is not there."""
         batch = iterator.get_next_as_optional()
-        if not batch.has_value():
-            rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
-            nothing = tuple(
-                tf.zeros([0], dtype) if dtype != tf.string else tf.constant([], dtype) for dtype, _ in self._columns.values()
-            )
-            shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
-            return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, 3], tf.int64), rows, nothing, shapes
-        return self._loop(_Resumed(batch, iterator), chunks)
+        if batch.has_value():
+            return self._loop(_Resumed(batch, iterator), chunks)
+        rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
+        flat = tuple(tf.constant([], dtype) for dtype, _ in self._columns.values())
+        shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
+        return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, 3], tf.int64), rows, flat, shapes
 
     def _packed_widths(self) -> list[int]:
         specs = len(self.grid.slice_specs) if self.grid else 0
         return [1 + specs + width for width in self._row_widths]
 
-    def _loop(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
-        def more(left: Any, *_: Any) -> Any:
-            return left > 0
+    def _gather(
+        self, iterator: Any, left: Any, first: Any, taken: Sequence[Any]
+    ) -> tuple[Any, Any, Any, dict[str, Any], Sequence[Any]]:
+        """Predict a group of batches, or what there is up to the end of the chunks.
 
-        def body(left: Any, state: Any, number: Any, seen: Any, *kept: Any) -> tuple[Any, ...]:
-            batch = iterator.get_next_as_optional()
+        Args:
+          left: chunks. first: number of the first batch in this call. taken: arrays of what is handed to the host.
+        Returns: chunks left; how many batches; their chunk and count, int64 [group, 2]; what the terms read of them,
+          [group * B, ...] by key; and the arrays.
+        """
+        keys = len(self._shapes)
 
-            def evaluate() -> tuple[Any, ...]:
-                found = self._unpack(batch.get_value())
-                sums, line, parts = self._batch(found)
-                written = [array.write(number, part) for array, part in zip(kept, parts, strict=True)]
-                return left - tf.cast(found["last"], tf.int32), state + sums, number + 1, seen.write(number, line), *written
+        def more(left: Any, at: Any, *_: Any) -> Any:
+            return (left > 0) & (at < self._group)
+
+        def body(left: Any, at: Any, marks: Any, *arrays: Any) -> tuple[Any, ...]:
+            element = iterator.get_next_as_optional()
+
+            def predict() -> tuple[Any, ...]:
+                batch = self._unpack(element.get_value())
+                outputs = self._outputs(batch)
+                mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
+                held = self._held(batch, outputs).values()
+                written = [array.write(at, tensor) for array, tensor in zip(arrays[:keys], held, strict=True)]
+                # Flat, and the shape apart: an inner size may differ from batch to batch.
+                real = self._taken(batch, outputs).values()
+                parts = [*(tf.reshape(tensor, [-1]) for tensor in real), *(tf.shape(tensor) for tensor in real)]
+                kept = [array.write(first + at, part) for array, part in zip(arrays[keys:], parts, strict=True)]
+                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *written, *kept
 
             def nothing() -> tuple[Any, ...]:
-                return tf.zeros_like(left), state, number, seen, *kept
+                return tf.zeros_like(left), at, marks, *arrays
 
-            return tf.cond(batch.has_value(), evaluate, nothing)
+            return tf.cond(element.has_value(), predict, nothing)
 
-        def growing(dtype: Any, shape: list[int | None]) -> Any:
-            return tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False, element_shape=shape)
-
-        columns = self._columns.values()
         with tf.device("/CPU:0"):
-            seen = tf.TensorArray(tf.int64, 0, dynamic_size=True, element_shape=[3])
-            rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
-            flat = [growing(dtype, [None]) for dtype, _ in columns]
-            shapes = [growing(tf.int32, [rank]) for _, rank in columns]
-            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows, *flat, *shapes)
-        _, state, _, seen, *kept = tf.while_loop(more, body, start)
-        joined = [array.concat() for array in kept[: len(rows) + len(flat)]]
-        stacked = tuple(array.stack() for array in kept[len(rows) + len(flat) :])
-        return state, seen.stack(), tuple(joined[: len(rows)]), tuple(joined[len(rows) :]), stacked
+            marks = tf.TensorArray(tf.int64, self._group, element_shape=[2])
+            arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in self._shapes.values()]
+        left, at, marks, *every = tf.while_loop(more, body, (left, tf.constant(0), marks, *arrays, *taken))
+        arrays, taken = every[:keys], every[keys:]
+        # What was not written is zeros, and masked.
+        held = {
+            key: tf.reshape(array.stack(), [-1, *shape[1:]])
+            for (key, (_, shape)), array in zip(self._shapes.items(), arrays, strict=True)
+        }
+        return (
+            left,
+            at,
+            marks.stack(),
+            {key: tf.ensure_shape(tensor, [self._group * self._batch_size, *tensor.shape[1:]]) for key, tensor in held.items()},
+            taken,
+        )
 
-    def _form(self, batch: Mapping[str, Any]) -> tuple[BatchTerms, Mapping[str, Any], Any, Any, Mapping[str, Any]]:
-        """Predict, and form the terms; also return features, ids, mask, and what is handed to the host."""
-        size, count = self._batch_size, batch["count"]
-        features = batch["features"]
+    def _taken(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is handed to the host of the real examples of a batch, by column."""
+        if self._take is None:
+            return {}
+        columns = {ID: batch["ids"], **self._take(batch["features"], outputs)}
+        return {name: tensor[: batch["count"]] for name, tensor in columns.items()}
+
+    def _outputs(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Predict one batch, [B, ...] by output name."""
+        size = self._batch_size
         # At one row, matrix products take another path whose bits depend on the number of threads.
         rows = max(size, 2)
-        outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in features.items()})
-        outputs = {name: _known(tensor, rows) for name, tensor in outputs.items()}
-        taken = {ID: batch["ids"], **self._take(features, outputs)} if self._take else {}
-        taken = {name: tensor[:count] for name, tensor in taken.items()}
-        padded = -(-rows // ROW) * ROW
-        outputs = {name: _grow(tensor, rows, padded) for name, tensor in outputs.items()}
-        features = {name: _grow(tensor, size, padded) for name, tensor in features.items()}
-        mask = tf.range(padded) < count
-        return self._terms(features, outputs, mask), features, _grow(batch["ids"], size, padded), mask, taken
+        outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in batch["features"].items()})
+        return {name: _known(tensor, rows)[:size] for name, tensor in outputs.items()}
 
-    def _batch(self, batch: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
-        """Return a batch's sums, its line for the certificate, and what is kept of it: rows, values and shapes."""
-        terms, features, ids, mask, taken = self._form(batch)
+    def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the terms and the grid read of a batch, by key."""
+        features = dict.fromkeys((*self._terms.features, *(self.grid.features if self.grid else ())))
+        held = {"ids": batch["ids"]}
+        held |= {f"feature {name}": batch["features"][name] for name in features}
+        held |= {f"output {name}": outputs[name] for name in self._terms.outputs}
+        return held
+
+    def _form(self, held: Mapping[str, Any], mask: Any) -> BatchTerms:
+        """Form the terms of a group."""
+        features = {key.removeprefix("feature "): tensor for key, tensor in held.items() if key.startswith("feature ")}
+        outputs = {key.removeprefix("output "): tensor for key, tensor in held.items() if key.startswith("output ")}
+        return self._terms(features, outputs, mask)
+
+    def _sum(self, batches: Any, marks: Any, held: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+        """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
-            hashes = tf.where(mask, _hash(ids), tf.zeros_like(ids))
-            line = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64), tf.reduce_sum(hashes)])
+            ids = held["ids"]
+            mask = tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1])
+            terms = self._form(held, mask)
+            hashes = tf.reshape(tf.where(mask, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
+            lines = tf.concat([marks, tf.reduce_sum(hashes, axis=1, keepdims=True)], axis=1)[:batches]
             head = ids[:, None]
             if self.grid:
+                features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
                 slots, keys = self.grid.add(terms, features, ids, mask)
                 head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
-            # Flat, and the shape apart: an inner size may differ from batch to batch.
-            flat = [tf.reshape(tensor, [-1]) for tensor in taken.values()]
-            return terms.sums(), line, [*packed, *flat, *(tf.shape(tensor) for tensor in taken.values())]
+            return terms.sums(), lines, packed
 
 
 class _Resumed:
@@ -228,12 +321,10 @@ def _by_batch(flat: np.ndarray, shapes: np.ndarray) -> list[np.ndarray]:
     Args:
       flat: [sum of the sizes]. shapes: int32 [batches, rank].
     """
+    if not len(shapes):
+        return []
     ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes], dtype=np.int64)
-    return (
-        [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes.tolist(), strict=True)]
-        if len(shapes)
-        else []
-    )
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes.tolist(), strict=True)]
 
 
 def _grow(tensor: Any, rows: int, padded: int) -> Any:

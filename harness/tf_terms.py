@@ -7,7 +7,7 @@ GPU build has no int64 kernels for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, Count, HostMetric, Metric, Number, Rows
-from harness.state import Counted, Layout, RowLayout, Status, Summed
-from harness.tf_exact import paired_sum, to_cells, two_product
+from harness.exact import CELL, LIMB_BITS
+from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows
+from harness.state import Counted, Crossed, Layout, RowLayout, Status, Summed
+from harness.tf_exact import histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 
 __all__ = ["BatchTerms", "Terms", "host_failures"]
@@ -30,20 +31,37 @@ class BatchTerms:
     Attributes:
       numbers: column, and its parts float64 [B, k]: a value, then what rounding took from it.
       counts: column, bucket of each position int32 [B * M] (negative for none), M.
-      weighted: column, bucket int32 [B * M], the weight as cells float64 [B * M, CELL], M.
+      weighted: column, bucket int32 [B * M], the weight float64 [B * M], M.
+      grams: column, and what the batch adds to it, int64 [column.size].
+      shared: metric, and the one whose columns it shares.
       rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
     """
 
     numbers: list[tuple[Summed, list[Any]]] = field(default_factory=list)
     counts: list[tuple[Counted, Any, int]] = field(default_factory=list)
     weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
+    grams: list[tuple[Crossed, Any]] = field(default_factory=list)
     rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
+    shared: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def layout(self) -> Layout:
         """The layout of the state that these terms add up to."""
         summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
-        return Layout(tuple(summed), tuple(column for column, *_ in self.counts))
+        counted, crossed = tuple(column for column, *_ in self.counts), tuple(column for column, _ in self.grams)
+        return Layout(tuple(summed), counted, tuple(self.shared), crossed)
+
+    def without(self, keys: Collection[str]) -> BatchTerms:
+        """Return the sums without those of some metrics; what they share with others stays."""
+        needed = {first for key, first in self.shared if key not in keys}
+        keys = set(keys) - needed
+        if not keys:
+            return self
+
+        def kept(columns: list[Any]) -> list[Any]:
+            return [entry for entry in columns if entry[0].key[0] not in keys]
+
+        return BatchTerms(kept(self.numbers), kept(self.counts), kept(self.weighted))
 
     def cells(self) -> Any:
         """Return the numbers of each example as cells, float64 [B, K, CELL]; None without numbers."""
@@ -59,13 +77,26 @@ class BatchTerms:
 
     def sums(self) -> Any:
         """Return the sums of the batch, int64 [layout.size]."""
-        parts = []
-        cells = self.cells()
-        if cells is not None:
-            parts.append(tf.reshape(tf.cast(tf.reduce_sum(cells, axis=0), tf.int64), [-1]))
+        values, columns = [], []
+        at = 0
+        for column, parts in self.numbers:
+            width = column.size // CELL
+            for part in parts:  # of an error-free pair both go into the same cell
+                values.append(tf.reshape(part, [-1]))
+                columns.append(np.tile(np.arange(at, at + width, dtype=np.int32), part.shape[0]))
+            at += width
         for column, index, weight, _ in self.weighted:
-            binned = tf.math.unsorted_segment_sum(tf.cast(weight, tf.int64), index, column.shape[0])
-            parts.append(tf.reshape(binned, [-1]))
+            size = column.size // CELL
+            values.append(weight)
+            columns.append(tf.where((index >= 0) & (index < size), index + at, -1))
+            at += size
+        parts = [self._counted(), *(sums for _, sums in self.grams)]
+        if values:
+            parts = [sum_cells(tf.concat(values, axis=0), tf.concat(columns, axis=0), at), *parts]
+        return tf.concat(parts, axis=0)
+
+    def _counted(self) -> Any:
+        """Return all counts, side by side."""
         offsets = np.cumsum([0] + [column.size for column, *_ in self.counts])
         # Columns of as many positions are shifted into their place together: a batch costs a few operations, not a few
         # a column.
@@ -80,9 +111,7 @@ class BatchTerms:
             indices.append(tf.reshape(tf.where((index >= 0) & (index < sizes), shifted, -1), [-1]))
         if not indices:  # a job that only predicts has no metrics
             return tf.zeros([0], tf.int64)
-        index = tf.concat(indices, axis=0)
-        parts.append(tf.math.unsorted_segment_sum(tf.ones_like(index, tf.int64), index, int(offsets[-1])))
-        return tf.concat(parts, axis=0)
+        return histogram(tf.concat(indices, axis=0), int(offsets[-1]))
 
 
 class Terms:
@@ -97,6 +126,17 @@ class Terms:
         self._metrics = metrics
         self._bindings = bindings
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that the terms read."""
+        read = [n for b in self._bindings.values() for n in (b.label, b.weight, *(feature for _, feature in b.also))]
+        return tuple(dict.fromkeys(name for name in read if name is not None))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the model that the terms read."""
+        return tuple(dict.fromkeys(n for b in self._bindings.values() for n in (b.output, *(output for _, output in b.outputs))))
+
     def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> BatchTerms:
         """Return the terms of a batch.
 
@@ -108,11 +148,17 @@ class Terms:
         """
         found = BatchTerms()
         groups: dict[Binding, Positions] = {}
+        known: dict[Any, str] = {}
         with tf.device("/CPU:0"):
             for binding in dict.fromkeys(self._bindings.values()):
                 groups[binding] = _shared(found, binding, positions_of(binding, features, outputs, mask))
             for key, metric in self._metrics.items():
                 positions, binding = groups[self._bindings[key]], self._bindings[key]
+                if (statistic := metric.statistic()) is not None:
+                    first = known.setdefault((binding, type(metric).terms, statistic), key)
+                    if first != key:
+                        found.shared.append((key, first))
+                        continue
                 also = {option: features[feature] for option, feature in binding.also}
                 also |= {name: outputs[output] for name, output in binding.outputs}
                 try:
@@ -152,12 +198,13 @@ def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions
         if positions.weights is None:
             found.counts.append((Counted((key, name), term.size), index, positions.per_example))
         else:
-            cells = to_cells(positions.weights)
-            found.weighted.append((Summed((key, name), (term.size,)), index, cells, positions.per_example))
+            found.weighted.append((Summed((key, name), (term.size,)), index, positions.weights, positions.per_example))
+    elif isinstance(term, Gram):
+        found.grams.append((Crossed((key, name), int(term.values.shape[1])), _gram(term, positions)))
     elif isinstance(term, Rows):
         found.rows[key] = _rows(term, positions)
     else:
-        raise ShapeError(f"metric {key}: terms returned a {type(term).__name__}, expected Number, Count or Rows")
+        raise ShapeError(f"metric {key}: terms returned a {type(term).__name__}, expected Number, Count, Gram or Rows")
 
 
 def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions: Positions) -> None:
@@ -187,6 +234,26 @@ def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions:
     found.numbers.append((Summed((key, f"{name}^2"), ()), [a * a]))
     if positions.weights is not None or positions.per_example > 1:
         found.numbers.append((Summed((key, f"{name}*weight"), ()), [a * _example_weight(positions)[:, None]]))
+
+
+def _gram(term: Gram, positions: Positions) -> Any:
+    """Return the upper triangle of [x, 1]^T [x, 1] of the batch in two parts, then how many examples were refused."""
+    values = tf.cast(term.values, tf.float64)
+    good = tf.reduce_all(tf.abs(values) < tf.constant(term.largest, tf.float64), axis=1)  # False for NaN as well
+    keep = (good & positions.valid)[:, None]
+    whole = tf.round(tf.where(keep, values, tf.zeros_like(values)) * tf.constant(2.0**Gram.BITS / term.largest, tf.float64))
+    whole = tf.concat([whole, tf.cast(keep, tf.float64)], axis=1)
+    rows, width = whole.shape
+    upper = tf.constant(np.flatnonzero(np.triu(np.ones([width, width], bool))).astype(np.int32))
+    low, high = [], []
+    for at in range(0, rows, Gram.BLOCK):
+        block = whole[at : at + Gram.BLOCK]
+        sums = tf.cast(tf.gather(tf.reshape(tf.matmul(block, block, transpose_a=True), [-1]), upper), tf.int64)
+        rest = tf.bitwise.right_shift(sums, tf.constant(LIMB_BITS, tf.int64))
+        low.append(sums - tf.bitwise.left_shift(rest, tf.constant(LIMB_BITS, tf.int64)))
+        high.append(rest)
+    refused = tf.math.count_nonzero(positions.valid & ~good, dtype=tf.int64)
+    return tf.concat([tf.add_n(low), tf.add_n(high), refused[None]], axis=0)
 
 
 def _example_weight(positions: Positions) -> Any:

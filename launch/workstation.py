@@ -28,6 +28,7 @@ from harness.errors import HarnessError, Interrupted, UsageError
 __all__ = ["Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
 
 MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
+RESTARTED = (1, 3)
 # A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
 TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
@@ -41,7 +42,13 @@ NOISY_BLOCK = re.compile(
 )
 MPI_DEATH = re.compile(rb"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)")
 GLOO_DEATH = re.compile(rb"Process (\d+) exit with status code (-?\d+)")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What is passed on as what: horovodrun dies of USR1 at once, its ranks with it.
+SIGNALS = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGHUP: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGTERM,
+}
 
 
 def auto_ranks(gpus: int, cores: int) -> int:
@@ -68,6 +75,8 @@ def environment(base: Mapping[str, str], ranks: int, cores: int, status: str | N
         # A rank that is done waits for the others; that is no stall.
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
+        # Seconds from SIGTERM to SIGKILL: ranks commit what they have finished first. Open MPI's own is one.
+        "OMPI_MCA_odls_base_sigkill_timeout": "6",
     }
     if ranks > cores:
         wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
@@ -85,7 +94,7 @@ def command_line(command: Sequence[str], *, ranks: int, comm: str, horovodrun: s
     return [horovodrun, "-np", str(ranks), f"--{comm}", *harness, *command]
 
 
-def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: bool) -> int:
+def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: bool, restarts: int = 0) -> int:
     """Run a harness command on several ranks; return the exit code of the job itself.
 
     Args:
@@ -93,6 +102,7 @@ def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: boo
       ranks: a number, or "auto".
       comm: "mpi" or "gloo"; None is MPI where Horovod was built with it.
       dry_run: print the command, run nothing.
+      restarts: how often to go on, with --resume, after a failure that is not the command's own.
     Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
       HarnessError: it ended and no rank could say why.
     """
@@ -110,9 +120,30 @@ def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: boo
         shown = environment({}, count, cores, None)
         print(" ".join([*(f"{k}={v}" for k, v in sorted(shown.items())), shlex.join(argv)]))
         return 0
+    for attempt in range(restarts + 1):
+        if attempt:
+            again = command if "--resume" in command else [*command, "--resume"]
+            argv = command_line(again, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()])
+        try:
+            code = _attempt(argv, here, count, cores)
+            if code not in RESTARTED or attempt == restarts:
+                return code
+            why = f"exit code {code}"
+        except (UsageError, Interrupted):
+            raise
+        except HarnessError as exc:
+            if attempt == restarts:
+                raise
+            why = str(exc)
+        print(f"harness: {why}\nharness: restart {attempt + 1} of {restarts}, with --resume", file=sys.stderr, flush=True)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _attempt(argv: Sequence[str], here: Path, ranks: int, cores: int) -> int:
+    """Run the launcher once."""
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         status = Path(scratch) / "status.json"
-        env = environment(os.environ, count, cores, str(status))
+        env = environment(os.environ, ranks, cores, str(status))
         env["PATH"] = f"{here}:{env.get('PATH', '')}"
         print(f"+ {shlex.join(argv)}", file=sys.stderr, flush=True)
         ended = _run(argv, env)
@@ -126,6 +157,7 @@ class Ended:
     code: int = 0
     passed: list[int] = field(default_factory=list)
     death: str | None = None
+    killed: bool = False  # whether it died of a signal
 
 
 def restore(ended: Ended, said: int | None) -> int:
@@ -138,15 +170,18 @@ def restore(ended: Ended, said: int | None) -> int:
       said: the exit code that the ranks left, None where none of them could.
     Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
     """
-    if said is not None:
+    # Ranks that are well are ended by SIGTERM when another was killed: they say that they were interrupted, and mean it.
+    if said is not None and not (said == Interrupted.exit_code and ended.killed and not ended.passed):
         return said
     if ended.passed:
         raise Interrupted(
-            f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written"
+            f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written; "
+            "--resume goes on from what was finished"
         )
     if ended.death:
         raise HarnessError(
-            f"{ended.death}; all ranks were ended, no result was written. A SIGKILL that nobody sent is the kernel's, for want "
+            f"{ended.death}; all ranks were ended, no result was written; --resume goes on from what was finished. "
+            "A SIGKILL that nobody sent is the kernel's, for want "
             "of memory: try fewer ranks, or --set batch_size=... with a smaller number"
         )
     if ended.code:
@@ -165,6 +200,7 @@ class LauncherOutput:
 
     def __init__(self) -> None:
         self.death: str | None = None
+        self.killed = False
         self._block: list[bytes] | None = None  # of lines between two rules
         self._traceback: list[bytes] | None = None
 
@@ -196,12 +232,14 @@ class LauncherOutput:
         if self.death is not None:
             return
         if found := MPI_DEATH.search(line):
+            self.killed = True
             self.death = (
                 f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
             )
         elif found := GLOO_DEATH.match(line):
             code = int(found[2])
             number = -code if code < 0 else code - 128
+            self.killed = number > 0
             how = f"was killed by {_signal_name(number)}" if number > 0 else f"ended with {code}"
             self.death = f"rank {int(found[1])} {how}"
 
@@ -232,7 +270,7 @@ def _run(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
         for process in running:
             # The whole group: horovodrun may have a shell between itself and mpirun.
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, SIGNALS[signal.Signals(number)])
 
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
@@ -253,7 +291,9 @@ def _run(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
         ended.code = process.wait()
         for relay in relays:
             relay.join(timeout=10)
-        ended.death = next((output.death for output in outputs if output.death), None)
+        for output in outputs:
+            if output.death and not ended.death:
+                ended.death, ended.killed = output.death, output.killed
         return ended
     finally:
         for number, handler in before.items():

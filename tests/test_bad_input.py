@@ -119,8 +119,8 @@ def test_a_label_out_of_range_is_counted_and_the_value_null(run, tmp_path, label
     "column, value, metric, reason",
     [
         ("target", np.nan, {"mean_absolute_error": {"label": "target"}}, "1 labels are NaN or out of range"),
-        ("x", np.nan, {"mean_absolute_error": {"label": "target"}}, "1 predictions are NaN or infinite"),
-        ("x", np.inf, {"mean": {}}, "1 predictions are NaN or infinite"),
+        ("x", np.nan, {"mean_absolute_error": {"label": "target"}}, "1 predictions are NaN, infinite or out of range"),
+        ("x", np.inf, {"mean": {}}, "1 predictions are NaN, infinite or out of range"),
         ("weight", np.nan, {"mean": {"weight": "weight"}}, "1 weights are NaN or infinite"),
     ],
 )
@@ -188,9 +188,9 @@ def test_a_model_that_cannot_be_loaded(run, world, tmp_path):
     (tmp_path / "none").mkdir()
     refused(run(model="none"), 2, "none: expected saved_model.pb or folders of numbered versions, found neither")
     refused(
-        run(model={"path": str(world.folder / "classifier"), "signature": "serve"}),
+        run(model={"path": str(world.folder / "classifier"), "signature": "serving_defalt"}),
         2,
-        "no signature 'serve': did you mean 'serving_default'?",
+        "no signature 'serving_defalt': did you mean 'serving_default'?",
     )
 
 

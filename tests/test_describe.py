@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.errors import JobError
 from harness.metrics import METRICS, load
-from harness.metrics.describe import describe, overview
+from harness.metrics.describe import describe, overview, page
 
 
 def test_overview_names_every_metric_in_one_line() -> None:
@@ -41,3 +43,17 @@ def test_every_metric_says_what_it_is(name: str) -> None:
 def test_an_unknown_metric_names_the_nearest() -> None:
     with pytest.raises(JobError, match=r"unknown metric 'acuracy': did you mean 'accuracy'\?"):
         describe("acuracy")
+
+
+def test_the_page_of_metrics_is_up_to_date() -> None:
+    written = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    assert written == page(), "docs/metrics.md is not what the registry says: make docs"
+    headings = [line[4:] for line in written.splitlines() if line.startswith("### ")]
+    assert sorted(headings) == sorted(METRICS)
+
+
+def test_the_page_says_what_a_metric_does_not_take() -> None:
+    section = page().split("### fid\n")[1].split("\n### ")[0].split("\n## ")[0]
+    assert "- does not take: weights, slices, bootstrap" in section
+    assert "| `reference` | text or null | null | .npz file with mu and sigma of the reference" in section
+    assert "\n| `weight` | text or false or null | null |" in page()

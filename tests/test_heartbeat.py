@@ -95,12 +95,20 @@ def test_a_rank_that_waits_is_not_stuck_and_0_is_never(tmp_path, monkeypatch):
         assert stalled == []
 
 
-def test_rank_0_sees_all_beats_also_the_last(tmp_path, monkeypatch):
+def test_rank_0_sees_all_beats_and_its_own_last_one_is_left(tmp_path, monkeypatch):
     seen: list[list[tuple[int, int]]] = []
-    heartbeat, _, _, folder = beating(tmp_path, 0, 3, 0, monkeypatch, lambda beats: seen.append([(b.rank, b.examples) for b in beats]))  # fmt: skip
+    told = threading.Event()
+
+    def on_beats(beats: list[Beat]) -> None:
+        seen.append([(beat.rank, beat.examples) for beat in beats])
+        told.set()
+
+    heartbeat, _, _, folder = beating(tmp_path, 0, 3, 0, monkeypatch, on_beats)
     folder.heartbeat(2).write_text(json.dumps({"rank": 2, "host": "h", "pid": 5, "examples": 30}))
-    heartbeat.start()
     heartbeat.beat.examples = 10
+    heartbeat.start()
+    assert told.wait(30)
+    heartbeat.beat.examples = 20
     heartbeat.stop()
-    assert seen[-1] == [(0, 10), (1, 0), (2, 30)]
-    assert json.loads(folder.heartbeat(0).read_text())["examples"] == 10
+    assert seen[0] == [(0, 10), (1, 0), (2, 30)]
+    assert json.loads(folder.heartbeat(0).read_text())["examples"] == 20

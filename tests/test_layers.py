@@ -39,7 +39,11 @@ ABOVE = {
     "harness/schedule.py": {"harness.plan"},
     "harness/certificate.py": {"harness.plan"},
     "harness/runfolder.py": {"harness.errors"},
-    "harness/evaluate.py": {"harness.certificate", "harness.plan", "harness.state"},
+    "harness/evaluate.py": {"harness.certificate", "harness.plan", "harness.rows", "harness.state"},
+    "harness/segment.py": {"harness.grid", "harness.rows"},
+    "harness/journal.py": {"harness.errors", "harness.plan", "harness.runfolder", "harness.segment"},
+    "harness/commit.py": {"harness.certificate", "harness.evaluate", "harness.grid", "harness.rows", "harness.segment"},
+    "harness/attempts.py": {"harness.errors", "harness.runfolder"},
     "harness/match.py": {"harness.data", "harness.errors", "harness.job"},
     "harness/data/npz.py": {"harness.data", "harness.errors", "harness.plan"},
     "harness/data/tfrecord.py": {"harness.data", "harness.errors", "harness.plan"},
@@ -101,7 +105,7 @@ def test_a_module_imports_only_what_stands_above_it(path):
 
 @pytest.mark.parametrize("path", files())
 def test_nothing_imports_the_command_line_and_only_it_imports_launch(path):
-    if path != "harness/cli.py":
+    if path not in ("harness/cli.py", "harness/doctor.py"):  # the doctor asks what the launcher would find
         assert not {name for name in imports(path) if name.startswith(("harness.cli", "launch"))} or path.startswith("launch/")
         assert "harness.cli" not in imports(path)
 

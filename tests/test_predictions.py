@@ -96,7 +96,8 @@ def test_metrics_from_predictions_are_those_of_the_model(runs, kind):
 def test_a_run_that_was_killed_leaves_the_same_bytes_when_it_is_run_again(runs, harness, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(runs / "parquet", broken)
-    # As a killed run leaves a folder: some parts, one of them by another hand, none of what comes last.
+    # As a killed run leaves a folder: some parts, one of them by another hand, none of what comes last, nothing in the journal.
+    shutil.rmtree(broken / "journal")
     for name in ("metrics.json", "predictions/_SUCCESS", "predictions/_manifest.json", "predictions/part-00000003.parquet"):
         (broken / name).unlink()
     (broken / "predictions" / "part-00000001.parquet").write_bytes(b"torn")
@@ -105,6 +106,28 @@ def test_a_run_that_was_killed_leaves_the_same_bytes_when_it_is_run_again(runs, 
     done = harness("predict", runs / "job.yaml", "-o", broken, "--set", "predictions.format=parquet")
     assert done.code == 0, done.text
     assert content(broken / "predictions") == content(runs / "parquet" / "predictions")
+
+
+def test_a_run_that_is_resumed_keeps_the_parts_of_what_is_done(runs, harness, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(runs / "parquet", broken)
+    for name in ("metrics.json", "predictions/_SUCCESS", "predictions/_manifest.json"):
+        (broken / name).unlink()
+    kept = broken / "predictions" / "part-00000002.parquet"
+    stamp = kept.stat().st_mtime_ns
+    argv = ["predict", runs / "job.yaml", "-o", broken, "--set", "predictions.format=parquet"]
+    done = harness(*argv)
+    assert done.code == 2 and "--resume goes on from there" in done.err
+    done = harness(*argv, "--resume")
+    assert done.code == 0, done.text
+    assert content(broken / "predictions") == content(runs / "parquet" / "predictions")
+    assert kept.stat().st_mtime_ns == stamp
+    assert (broken / "metrics.json").read_bytes() == (runs / "evaluated" / "metrics.json").read_bytes()
+    assert harness("verify", broken).code == 0
+    (broken / "metrics.json").unlink()
+    kept.unlink()
+    done = harness(*argv, "--resume")
+    assert done.code == 1 and "an earlier attempt wrote the predictions of chunk 2" in done.err
 
 
 def content(folder: Path) -> dict[str, bytes]:

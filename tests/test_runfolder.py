@@ -19,14 +19,20 @@ def folder(tmp_path):
 def test_a_new_folder_is_claimed(folder):
     assert folder.claim(DIGESTS) is False
     assert json.loads(folder.job_json.read_text()) == DIGESTS
-    assert folder.progress.is_dir()
+    folder.clear()
+    assert folder.progress.is_dir() and folder.journal.is_dir() and folder.attempts.is_dir()
 
 
 def test_a_folder_of_the_same_job_is_claimed_again(folder):
     folder.claim(DIGESTS)
+    folder.clear()
     folder.record_failure("it broke", rank=1)
     folder.heartbeat(0).write_text("{}")
+    (folder.journal / "0001-00000-000001.segment").touch()
+    (folder.journal / ".0001-00000-000002.segment.host.7").touch()
     assert folder.claim(DIGESTS) is False
+    folder.clear()
+    assert [path.name for path in folder.journal.iterdir()] == ["0001-00000-000001.segment"]
     assert not folder.failure_json.exists()  # the last attempt's
     assert list(folder.progress.iterdir()) == []
 
@@ -58,6 +64,13 @@ def test_a_folder_of_another_job_that_failed_without_results_is_taken_over(folde
     folder.set_status("failed", 2)
     assert folder.claim({**DIGESTS, "model": "mended"}) is False
     assert json.loads(folder.job_json.read_text())["model"] == "mended"
+    folder.clear()
+    folder.set_status("failed", 1)
+    segment = folder.journal / "0001-00000-000001.segment"
+    segment.touch()  # something has been finished
+    with pytest.raises(RunFolderError, match="its model differs"):
+        folder.claim(DIGESTS)
+    segment.unlink()
     folder.metrics_json.write_text("{}")
     folder.set_status("failed", 2)
     with pytest.raises(RunFolderError, match="its model differs"):

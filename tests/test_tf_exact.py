@@ -31,6 +31,24 @@ def test_cells_are_those_of_numpy(compiled):
     assert np.abs(cells).max() <= 2.0**32
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_sums_by_column_are_those_of_cells(compiled):
+    import tensorflow as tf
+
+    from harness import tf_exact
+
+    values = numbers()
+    column = np.random.default_rng(8).integers(-1, 7, len(values)).astype(np.int32)
+    run = tf.function(tf_exact.sum_cells) if compiled else tf_exact.sum_cells
+    found = run(tf.constant(values), tf.constant(column), 7).numpy().reshape(7, exact.CELL)
+    with np.errstate(invalid="ignore"):
+        cells = exact.to_cells(values)
+    for number in range(7):
+        expected = cells[column == number].sum(axis=0)
+        assert exact.to_fraction(found[number]) == exact.to_fraction(expected)
+        assert found[number, exact.LIMBS] == expected[exact.LIMBS]
+
+
 def test_two_product_loses_nothing():
     import tensorflow as tf
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, Self
 
@@ -140,16 +141,15 @@ class CrossEntropy(ClassMetric):
         """Return the negative log likelihood of each label."""
         import tensorflow as tf
 
-        scores = tf.cast(predictions, tf.float64)
+        own = tf.cast(tf.gather(predictions, labels, axis=1, batch_dims=1), tf.float64)
         if self.from_logits:
-            own = tf.gather(scores, labels, axis=1, batch_dims=1)
+            scores = tf.cast(predictions, tf.float64)
             top = tf.reduce_max(scores, axis=1)
             # ln sum exp, shifted by the largest logit so that nothing overflows
             loss = tf.math.log(tf.reduce_sum(tf.exp(scores - top[:, None]), axis=1)) + (top - own)
             if self.epsilon:
                 loss = tf.clip_by_value(loss, -math.log1p(-self.epsilon), -math.log(self.epsilon))
         else:
-            own = tf.gather(scores, labels, axis=1, batch_dims=1)
             if self.epsilon:
                 own = tf.clip_by_value(own, self.epsilon, 1.0 - self.epsilon)
             loss = -tf.math.log(own)
@@ -184,6 +184,10 @@ class PerClassMetric(PredictedClassMetric):
     @classmethod
     def _none_is_per_class(cls, value: Any) -> Any:
         return "per_class" if value in (None, "none") else value
+
+    def statistic(self) -> Hashable:
+        """Return what tells these sums apart: all averages are made of the same."""
+        return self.threshold, self.classes
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each class where it is labelled, where it is predicted, and where both agree."""

@@ -12,7 +12,7 @@ before `terms` sees them, takes out those that are masked, ignored or invalid, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "Binding",
     "Count",
+    "Gram",
+    "GramSums",
     "HostMetric",
     "Inputs",
     "Metric",
@@ -37,6 +39,9 @@ __all__ = [
     "ratio",
     "row_sums",
 ]
+
+
+RESOLVED_EXAMPLES = 1 + Fraction(1, 1 << 20)  # an effective number of examples that is more than rounding above 1
 
 
 class Inputs(Enum):
@@ -90,7 +95,55 @@ class Rows:
     per_row: Any = None
 
 
-Term = Number | Count | Rows
+@dataclass(frozen=True)
+class Gram:
+    """Sums of features and of all products of two, for covariances of many; `values` is float [B, D], an example a position.
+
+    Features are rounded once, to multiples of `largest` 2^-22, a power of two times 2^-22; then everything is integers:
+    a product is at most 2^44, 512 of them add up below 2^53 in a float64 matrix product, and go into the state as 32 low
+    bits and the rest. An example with a feature that is NaN or not below `largest` is left out and counted. `GramSums`
+    reads the total. No weights, slices or replicates: a metric with it takes none.
+    """
+
+    values: Any
+    largest: float
+
+    BITS: ClassVar[int] = 22
+    BLOCK: ClassVar[int] = 512
+
+
+@dataclass(frozen=True)
+class GramSums:
+    """What a `Gram` adds up to, in units of `largest` 2^-22 for sums and its square for products; exact integers.
+
+    Attributes:
+      examples, refused: how many were summed, and how many left out.
+      upper: low and high part of the upper triangle of [x, 1]^T [x, 1], row by row, int64 [2, (D + 1) (D + 2) / 2].
+      features: D.
+    """
+
+    examples: int
+    refused: int
+    upper: np.ndarray
+    features: int
+
+    @classmethod
+    def of(cls, raw: np.ndarray) -> GramSums:
+        """Read a total, int64 [(D + 1) (D + 2) + 1]."""
+        upper = raw[:-1].reshape(2, -1)
+        examples = int(upper[0, -1]) + (int(upper[1, -1]) << 32)
+        return cls(examples, int(raw[-1]), upper, (math.isqrt(8 * upper.shape[1] + 1) - 1) // 2 - 1)
+
+    def row(self, number: int) -> np.ndarray:
+        """Return row i of the matrix from the diagonal on: products with x_i, ..., x_D, then the sum of x_i; object ints."""
+        width = self.features + 1
+        start = number * width - number * (number - 1) // 2
+        low, high = self.upper[:, start : start + width - number].astype(object)
+        row: np.ndarray = low + high * (1 << 32)
+        return row
+
+
+Term = Number | Count | Rows | Gram
 
 
 @dataclass(frozen=True)
@@ -182,20 +235,26 @@ class Totals(Mapping[str, Any]):
         """Return the standard error of `mean(name)`, None below two examples.
 
         Of the ratio of sums A / B over examples, by linearisation: sqrt(n / (n - 1) sum of (a - m b)^2) / B, where a is
-        an example's weighted value, b its weight and m the mean (W. G. Cochran, Sampling Techniques, 1977, 6.3). With
-        weights of 1 that is s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact.
+        an example's weighted value, b its weight and m the mean (W. G. Cochran, Sampling Techniques, 1977, 6.3). n is
+        the effective number of examples, B^2 / sum of b^2 (L. Kish, Survey Sampling, 1965, 11.7): one that weighs
+        nothing changes nothing, and one that weighs all leaves no error to be told. With weights of 1 that is
+        s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact.
         """
-        if self.examples < 2 or not self.exact_weight:
+        if self.examples < 2 or not self.exact_weight or not self._weight_squares:
+            return None
+        effective = self.exact_weight**2 / self._weight_squares
+        if effective < RESOLVED_EXAMPLES:
             return None
         mean = self.exact(name) / self.exact_weight
         mixed = self.exact(f"{name}*weight") if f"{name}*weight" in self else self.exact(name)
         squares = self.exact(f"{name}^2") - 2 * mean * mixed + mean * mean * self._weight_squares
-        variance = max(squares, Fraction(0)) * self.examples / (self.examples - 1)
+        variance = max(squares, Fraction(0)) * effective / (effective - 1)
         return math.sqrt(variance) / abs(float(self.exact_weight))
 
     def share_error(self, share: float) -> float | None:
         """Return the standard error of a share of unweighted examples, sqrt(p (1 - p) / (n - 1)); None below two."""
-        if self.examples < 2 or self._weight_squares != self.examples:
+        # Both sums agree with n only where every weight is 1.
+        if self.examples < 2 or self._weight_squares != self.examples or self.exact_weight != self.examples:
             return None
         return math.sqrt(share * (1 - share) / (self.examples - 1))
 
@@ -241,7 +300,21 @@ class Metric(BaseModel):
     name: str | None = Field(None, description="what it is reported as; null: the metric's own name")
     output: str | None = Field(None, description="output of the model; null: its only one")
     label: str | None = Field(None, description="feature that is the label; null: data.label of the job")
-    weight: str | None = Field(None, description="feature that weighs examples; null: data.weight of the job")
+    weight: str | Literal[False] | None = Field(
+        None, description="feature that weighs examples; null: data.weight of the job; false: none"
+    )
+    slices: bool = Field(True, description="whether the job's slices report it too")
+    bootstrap: bool = Field(True, description="whether the job's bootstrap gives it intervals")
+
+    @property
+    def in_slices(self) -> bool:
+        """Whether slices report it."""
+        return self.takes_slices and self.slices
+
+    @property
+    def in_replicates(self) -> bool:
+        """Whether the bootstrap draws it."""
+        return self.takes_replicates and self.bootstrap
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads: its own names where it has them, else those of the job.
@@ -256,11 +329,15 @@ class Metric(BaseModel):
             self.inputs,
             self.output or output,
             None if self.inputs is Inputs.OUTPUT else self.label or label,
-            (self.weight or weight) if self.takes_weights else None,
+            self.weighing(weight) if self.takes_weights else None,
             also=also,
             outputs=outputs,
             **reading,
         )
+
+    def weighing(self, weight: str | None) -> str | None:
+        """Return the feature that weighs: the metric's own, else that of the job; None where either says so."""
+        return weight if self.weight is None else self.weight or None
 
     def terms(self, *args: Any, **also: Any) -> Mapping[str, Term]:
         """Return what each position adds, by name; a subclass writes `terms(self, labels, predictions)`.
@@ -270,6 +347,13 @@ class Metric(BaseModel):
           also: the features and outputs named by the options in `features` and `extra_outputs`, [B, ...].
         """
         raise NotImplementedError
+
+    def statistic(self) -> Hashable | None:
+        """Return what tells the terms of this metric apart from those of another that has the same `terms`.
+
+        Metrics that share both, and a binding, are summed once. None: never shared.
+        """
+        return None
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return the standard error of the value, None where it has none but by bootstrap."""

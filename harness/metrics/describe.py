@@ -11,9 +11,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from harness.metrics import METRICS, load
-from harness.metrics.contract import Inputs, Metric
+from harness.metrics.contract import HostMetric, Inputs, Metric, RowMetric
 
-__all__ = ["describe", "overview"]
+__all__ = ["describe", "overview", "page"]
 
 WIDTH = 100
 KINDS = {bool: "true|false", int: "integer", float: "number", str: "text", NoneType: "null"}
@@ -25,6 +25,10 @@ READS = {
     Inputs.OUTPUT: "an output; no labels",
     Inputs.RAW: "labels and an output as they are",
 }
+PREFACE = """What a job may ask for under `metrics:`. This page is written by `make docs` from the registry of metrics;
+`harness metrics NAME` says the same of one. Every metric gives the same bits at any number of ranks; a value that the
+mathematics does not define is null, with the reason. [slices.md](slices.md) tells of slices and intervals,
+[own-metrics.md](own-metrics.md) of metrics of your own."""
 LACKS = {"takes_weights": "weights", "takes_slices": "slices", "takes_replicates": "bootstrap"}
 
 
@@ -51,14 +55,67 @@ def describe(name: str) -> str:
     more = _further(metric)
     if more:
         parts += ["", textwrap.fill(more, WIDTH, initial_indent="  ", subsequent_indent="  ")]
-    shared = set(Metric.model_fields)
-    # The most special first: what the class itself adds, then what it shares with its family.
-    written = [name for kind in metric.__mro__ for name in inspect.get_annotations(kind)]
-    own = [name for name in dict.fromkeys(written) if name in metric.model_fields and name not in shared]
+    own = _own(metric)
     if own:
         parts += ["", "options", *_options(metric, own)]
     parts += ["", "where it reads from", *_options(metric, list(Metric.model_fields))]
     return "\n".join(parts)
+
+
+def page() -> str:
+    """Return docs/metrics.md: every metric of the registry, by family, in the order of the registry.
+
+    >>> page().splitlines()[0]
+    '# Metrics'
+    """
+    families: dict[str, list[str]] = {}
+    for name, place in METRICS.items():
+        families.setdefault(place.partition(":")[0], []).append(name)
+    parts = ["# Metrics", PREFACE, "| family | metrics |\n|---|---|"]
+    for family, names in families.items():
+        links = ", ".join(f"[`{name}`](#{name})" for name in names)
+        parts[-1] += f"\n| [{_title(family)}](#{_title(family).lower().replace(' ', '-')}) | {links} |"
+    parts += ["## Options of every metric", _table(Metric, list(Metric.model_fields))]
+    for family, names in families.items():
+        parts += [f"## {_title(family)}", *(_section(name) for name in names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(family: str) -> str:
+    return family.replace("_", " ").capitalize()
+
+
+def _section(name: str) -> str:
+    """Write one metric in Markdown."""
+    metric = load(name)
+    facts = [f"- definition: `{metric.summary}`"]
+    if metric.source:
+        facts.append(f"- as in: {metric.source}")
+    facts += [f"- reads: {READS[metric.inputs]}", f"- adds: {_adds(metric)}"]
+    lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
+    if lacks:
+        facts.append(f"- does not take: {', '.join(lacks)}")
+    own = _own(metric)
+    more = [_further(metric), _table(metric, own) if own else ""]
+    return "\n\n".join([f"### {name}", _first_line(metric), "\n".join(facts), *filter(None, more)])
+
+
+def _adds(metric: type[Metric]) -> str:
+    """Say what an example adds, by the kind of metric."""
+    if issubclass(metric, RowMetric):
+        return "rows that are kept, and sorted over all ranks at the end"
+    if issubclass(metric, HostMetric):
+        return "numbers made on the host, by a library or in NumPy"
+    return "numbers and counts, summed exactly"
+
+
+def _table(metric: type[Metric], names: Sequence[str]) -> str:
+    """Write options as a table in Markdown."""
+    lines = ["| option | type | default | meaning |", "|---|---|---|---|"]
+    for cells in _cells(metric, names):
+        name, kind, default, meaning = (cell.replace("|", "\\|") for cell in cells)
+        lines.append(f"| `{name}` | {kind} | {default} | {meaning} |")
+    return "\n".join(lines)
 
 
 def _first_line(metric: type[Metric]) -> str:
@@ -75,13 +132,25 @@ def _further(metric: type[Metric]) -> str:
     return " ".join(" ".join(dict.fromkeys(texts)).split())
 
 
-def _options(metric: type[Metric], names: Sequence[str]) -> list[str]:
-    """Write options as a table: name, type, default, meaning."""
+def _own(metric: type[Metric]) -> list[str]:
+    """Return the options that not every metric has, the most special first: the class's own, then its family's."""
+    written = [name for kind in metric.__mro__ for name in inspect.get_annotations(kind)]
+    return [name for name in dict.fromkeys(written) if name in metric.model_fields and name not in Metric.model_fields]
+
+
+def _cells(metric: type[Metric], names: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """Return name, type, default and meaning of options."""
     rows = []
     for name in names:
         field = metric.model_fields[name]
         default = "required" if field.is_required() else _shown(field.default)
         rows.append((name, _type(field), default, field.description or ""))
+    return rows
+
+
+def _options(metric: type[Metric], names: Sequence[str]) -> list[str]:
+    """Write options as a table: name, type, default, meaning."""
+    rows = _cells(metric, names)
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = []
     for row in rows:
@@ -109,7 +178,7 @@ def _type(field: FieldInfo) -> str:
 
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
-        return "|".join(str(choice) for choice in get_args(annotation))
+        return "|".join(_shown(choice) for choice in get_args(annotation))
     if get_args(annotation) and get_origin(annotation) in (Union, UnionType):
         return " or ".join(_kind(part) for part in get_args(annotation))
     if get_origin(annotation) is tuple:

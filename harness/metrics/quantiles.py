@@ -135,7 +135,7 @@ class Quantile(_Ordered):
 
         Raises: JobError: the examples are weighted, and the method cannot weigh.
         """
-        weight = self.weight or weight
+        weight = self.weighing(weight)
         if weight is not None and not self.method.endswith("inverted_cdf"):
             raise JobError(
                 f"quantile: method '{self.method}' takes no weights, found weight '{weight}': "
@@ -251,5 +251,5 @@ def _ranks(part: Part) -> np.ndarray:
     ranks is (n + 1) / 2. Twice the difference is 2 b + c - n.
     """
     sizes = part.per_tie(part.counts)
-    ranks = 2 * wide.cumulative(sizes, part.before["all"]) - sizes - part.total["all"]
-    return np.repeat(ranks, np.diff(part.ties, append=len(part)))
+    centred = 2 * wide.cumulative(sizes, part.before["all"]) - sizes - part.total["all"]
+    return np.repeat(centred, np.diff(part.ties, append=len(part)))

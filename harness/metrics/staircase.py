@@ -46,7 +46,7 @@ class ScoreMetric(RowMetric):
             self.inputs,
             self.output or output,
             self.label or label,
-            self.weight or weight,
+            self.weighing(weight),
             self.ignore_label,
             self.from_logits,
         )

@@ -21,6 +21,7 @@ def test_environment_shares_the_cores_and_leaves_the_users_word():
     assert env == {
         "TF_CPP_MIN_LOG_LEVEL": "0", "HOME": "/h", "HARNESS_THREADS": "2", "OMP_NUM_THREADS": "2",
         "HOROVOD_STALL_CHECK_DISABLE": "1", "PYTHONUNBUFFERED": "1", "HARNESS_STATUS": "/s",
+        "OMPI_MCA_odls_base_sigkill_timeout": "6",
     }  # fmt: skip
     crowded = environment({}, 4, 2, None)
     assert (crowded["HARNESS_THREADS"], crowded["OMPI_MCA_mpi_yield_when_idle"]) == ("1", "1")
@@ -101,6 +102,9 @@ def test_what_a_launcher_says_for_other_reasons_is_shown():
         (Ended(137, death="rank 1 was killed"), 1, 1),
         (Ended(143, passed=[2]), 0, 0),  # it was done before the signal came
         (Ended(0), None, 0),
+        (Ended(4), 4, 4),
+        (Ended(4, death="rank 1 ended with 4"), 4, 4),  # one rank got a signal of its own
+        (Ended(143, passed=[15], death="rank 1 was killed", killed=True), 4, 4),
     ],
 )
 def test_exit_code_is_the_jobs_own(ended, said, wanted):
@@ -119,3 +123,9 @@ def test_a_job_that_could_not_say_why_it_ended(ended, kind, code, message):
     with pytest.raises(kind) as caught:
         restore(ended, None)
     assert caught.value.exit_code == code and message in str(caught.value)
+
+
+def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():
+    with pytest.raises(HarnessError, match="rank 1 was killed by signal 9; .*--resume goes on from what was finished") as caught:
+        restore(Ended(1, death="rank 1 was killed by signal 9", killed=True), 4)
+    assert caught.value.exit_code == 1

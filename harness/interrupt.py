@@ -1,0 +1,138 @@
+"""Ends a rank that is asked to stop: what is finished is committed, all ranks leave with exit code 4, in seconds.
+
+A Python signal handler runs only when the compiled step returns. So a thread waits for the byte that the interpreter's
+own handler writes, whatever the main thread does; and it looks for the file `stop` in the run folder, by which people
+ask, and by which one rank that got a signal tells the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from harness.comm import Comm
+from harness.commit import Committer
+from harness.errors import HarnessError, Interrupted, OtherRankFailed
+from harness.failure import tell_launcher
+from harness.heartbeat import Heartbeat, read_beat
+from harness.runfolder import RunFolder
+
+__all__ = ["Interrupt"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+LOOK_S = 0.5  # how often the file is looked for
+CHUNK_S = 2.5  # a signal's patience with the chunk under way, where a grid cannot be had in the middle of it
+LEAVE_S = 4.0  # from a signal to the end, whatever the other ranks do
+
+
+class Interrupt:
+    """The thread that waits to be asked.
+
+    Args:
+      leave: ends the process; another in tests.
+    """
+
+    def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
+        self._leave = leave
+        self._comm: Comm | None = None
+        self._folder: RunFolder | None = None
+        self._attempt = 0
+        self._heartbeat: Heartbeat | None = None
+        self._committer: Committer | None = None
+        self._release: Callable[[], None] = lambda: None
+        self._close = threading.Event()
+        self._before: dict[signal.Signals, object] = {}
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._thread = threading.Thread(target=self._run, name="interrupt", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen: from the main thread, before anything else."""
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, lambda *_: None)
+                signal.siginterrupt(number, False)  # other threads' system calls go on
+        self._thread.start()
+
+    def attach(self, comm: Comm, folder: RunFolder, attempt: int, heartbeat: Heartbeat, release: Callable[[], None]) -> None:
+        """Say what is to be ended; `release` gives the run folder free."""
+        self._comm, self._attempt, self._heartbeat, self._release = comm, attempt, heartbeat, release
+        self._folder = folder  # last: it is what the thread looks at
+
+    def guard(self, committer: Committer) -> None:
+        """Say what is to be committed first."""
+        self._committer = committer
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._close.set()
+        if self._before:
+            signal.set_wakeup_fd(-1)
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            for descriptor in (self._read, self._write):
+                os.close(descriptor)
+
+    def _run(self) -> None:
+        while not self._close.is_set():
+            if select.select([self._read], [], [], LOOK_S)[0]:
+                self._end(signal.Signals(os.read(self._read, 1)[0]).name, urgent=True)
+                return
+            why = self._folder.asked_to_stop(self._attempt) if self._folder else None
+            if why is not None:
+                self._end(why or f"the file {self._folder.stop if self._folder else 'stop'}", urgent=bool(why))
+                return
+
+    def _end(self, why: str, *, urgent: bool) -> None:
+        """Commit, tell, wait for the others, leave."""
+        begun = time.monotonic()
+        comm, folder, heartbeat = self._comm, self._folder, self._heartbeat
+        if folder is None or comm is None or heartbeat is None:
+            print(f"harness: interrupted by {why}, before anything was evaluated", file=sys.stderr, flush=True)
+            tell_launcher(Interrupted.exit_code)
+            self._leave(Interrupted.exit_code)
+            return
+        if comm.size > 1:
+            folder.ask_to_stop(self._attempt, why if urgent else "")
+        if heartbeat.beat.phase in ("writing", "done"):
+            time.sleep(LEAVE_S / 2)  # a run that is about to be done is let be done
+        if self._committer is not None:
+            try:
+                self._committer.keep(CHUNK_S if urgent else None)
+            except HarnessError as exc:
+                print(f"harness: error: rank {comm.rank} on {comm.host}: {exc}", file=sys.stderr, flush=True)
+        if folder.failure_json.exists():
+            # The launcher ends the ranks that are well when one has failed: its word stands.
+            rank = f"rank {comm.rank} on {socket.gethostname()}"
+            print(
+                f"harness: {rank}: another rank failed, this one ends; what it had finished is kept", file=sys.stderr, flush=True
+            )
+            comm.abort(OtherRankFailed.exit_code)
+        if comm.rank == 0 or comm.size == 1:
+            print(
+                f"harness: interrupted by {why}; what was finished is kept, --resume goes on from there",
+                file=sys.stderr,
+                flush=True,
+            )
+        tell_launcher(Interrupted.exit_code)
+        with contextlib.suppress(HarnessError):
+            folder.set_status("interrupted", Interrupted.exit_code, attempt=self._attempt)
+        heartbeat.move("interrupted")
+        heartbeat.stop()
+        while comm.size > 1 and (not urgent or time.monotonic() - begun < LEAVE_S):
+            phases = [read_beat(folder.heartbeat(rank), rank).phase for rank in range(comm.size)]
+            if all(phase in ("interrupted", "done") for phase in phases):
+                break
+            time.sleep(0.1)
+        self._release()
+        comm.abort(Interrupted.exit_code)

@@ -1,0 +1,46 @@
+"""The real command line, but every chunk takes so many seconds to read: `slow.py SECONDS evaluate JOB.yaml ...`.
+
+The loop waits for it inside the graph, one chunk a call; commits come as often as they can. Started by a launcher like
+harness itself, or called in a process that has been forked.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+def plant(seconds: float) -> None:
+    """Make reading slow, and commits frequent."""
+    from harness import commit, tf_setup
+
+    tf_setup.import_tensorflow()
+    from harness import tf_step
+    from harness.data.tfrecord import TFRecordSource
+
+    read = TFRecordSource.read
+
+    def slowly(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        if stop - start > 1:
+            time.sleep(seconds)
+        yield from read(self, start, stop, size)
+
+    TFRecordSource.read = slowly  # type: ignore[method-assign]
+    tf_step.CALL_CHUNKS = 1
+    commit.FIRST_S = commit.MOST_S = 0.0
+    commit.COST_SHARE = 1.0
+    commit.Committer.__init__.__kwdefaults__.update(first_s=0.0, most_s=0.0)  # type: ignore[attr-defined]
+
+
+def main(argv: list[str]) -> None:
+    from harness import cli
+
+    plant(float(argv[0]))
+    sys.argv = ["harness", *argv[1:]]
+    cli.main(argv[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,209 @@
+"""Chaos: ranks are killed, stopped, woken and asked to leave at random moments, the run is resumed at another rank count.
+
+The result has to be that of a quiet run, byte for byte. A round is one such event. `make chaos ROUNDS=500` goes on for as
+long as one likes; SEED chooses other moments. Most worlds are forked from one process and talk over Gloo; every ninth is
+started by mpirun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.runfolder import RunFolder, read_json
+from harness.segment import Name
+from harness.verify import verify
+from tests.conftest import ROOT
+from tests.ranks.forks import Forks, World
+
+pytestmark = [pytest.mark.ranks, pytest.mark.timeout(0)]
+
+ROUNDS = int(os.environ.get("ROUNDS", "25"))
+SEED = int(os.environ.get("SEED", "5"))
+EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up late")
+SLOW = "0.08"
+METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
+GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    server = Forks(ROOT)
+    yield server
+    server.close()
+
+
+class Mpi:
+    """A world that mpirun starts; the pids of its ranks are in their heartbeats."""
+
+    def __init__(self, size: int, argv: list[str], output: Path, folder: RunFolder) -> None:
+        self._output, self._folder = output, folder
+        command = ["mpirun", "-np", str(size), "--oversubscribe", sys.executable, "-m", "tests.ranks.slow", *argv]
+        environ = {**os.environ, "HARNESS_THREADS": "1", "OMPI_MCA_odls_base_sigkill_timeout": "6"}
+        with output.open("ab") as stream:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
+        self.size = size
+
+    @property
+    def text(self) -> str:
+        return self._output.read_text()
+
+    def codes(self) -> dict[int, int]:
+        code = self._process.poll()
+        return {} if code is None else dict.fromkeys(range(self.size), code)
+
+    def kill(self, rank: int, number: int) -> None:
+        beat = read_json(self._folder.heartbeat(rank))
+        if beat:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(beat["pid"], number)
+
+    def wait(self, limit_s: float = 90.0) -> dict[int, int]:
+        self._process.wait(timeout=limit_s)
+        return self.codes()
+
+
+def chunks(folder: RunFolder, attempt: int | None = None) -> int:
+    """How many segments an attempt has committed, or all; every segment of these runs is a chunk or a few."""
+    names = [Name.parse(path.name) for path in folder.journal.glob("*.segment")]
+    return len([name for name in names if name and attempt in (None, name.attempt)])
+
+
+class Chain:
+    """One run, and what is done to it until it is done."""
+
+    def __init__(self, forks: Forks, job: Path, folder: Path, rng: random.Random) -> None:
+        self.forks, self.job, self.folder, self.rng = forks, job, RunFolder(folder), rng
+        self.attempts = 0
+        self.over = False
+        self.sleeper: tuple[World, int] | None = None  # a rank of an earlier attempt that is stopped
+
+    def start(self, size: int, *, mpi: bool = False) -> Any:
+        self.attempts += 1
+        output = self.folder.path.parent / f"{self.folder.path.name}-{self.attempts}.txt"
+        output.touch()
+        argv = [SLOW, "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
+        return Mpi(size, argv, output, self.folder) if mpi else World(self.forks, size, argv, output)
+
+    def round(self, size: int, event: str, *, mpi: bool = False) -> str:
+        """Start an attempt and let something happen to it; return in which phase it did."""
+        before = len(list(self.folder.attempts.glob("*.json")))
+        world = self.start(size, mpi=mpi)
+        aim = self.rng.choice([-1, 0, 0, 1, 1, 2, 3, 5, 8])  # commits of this attempt to wait for; -1: any time from the start
+        self.until(world, lambda: len(list(self.folder.attempts.glob("*.json"))) > before)
+        number = before + 1
+        if aim >= 0:
+            self.until(world, lambda: chunks(self.folder, number) > aim)
+        time.sleep(self.rng.uniform(0, 0.1))
+        self.wake()
+        committed, over = chunks(self.folder, number), bool(world.codes()) or self.folder.metrics_json.exists()
+        waiting = any((read_json(self.folder.heartbeat(r)) or {}).get("phase") in ("writing", "done") for r in range(size))
+        phase = "after the last commit" if over or waiting else "between" if committed else "before the first commit"
+        self.happen(world, size, event)
+        return phase
+
+    def happen(self, world: Any, size: int, event: str) -> None:
+        victim = self.rng.randrange(size)
+        if event == "wake up late" and (size == 1 or isinstance(world, Mpi)):
+            event = "KILL"
+        if event == "wake up late":
+            victim = self.rng.randrange(1, size)  # rank 0 holds the lock: while it lives, nobody else may begin
+            world.kill(victim, signal.SIGSTOP)
+            for rank in range(size):
+                if rank != victim:
+                    world.kill(rank, signal.SIGKILL)
+            world.wait(but=(victim,))
+            self.over = self.folder.metrics_json.exists()
+            self.sleeper = (world, victim)
+            return
+        if event == "stop and continue":
+            world.kill(victim, signal.SIGSTOP)
+            time.sleep(self.rng.uniform(0.2, 1.0))
+            world.kill(victim, signal.SIGCONT)
+            codes = world.wait()
+            assert set(codes.values()) == {0}, world.text
+            return
+        if event == "stop file":
+            if self.folder.path.exists():
+                self.folder.stop.touch()
+        else:
+            world.kill(victim, getattr(signal, f"SIG{event}"))
+        codes = world.wait()
+        wanted = {"KILL": {0, 4, 137, -9}, "TERM": {0, 4}, "USR1": {0, 4}, "stop file": {0, 4}}[event]
+        # A rank that is not yet listening dies of the signal.
+        assert set(codes.values()) <= wanted | {1, 3, -15, -10, 143, 138}, (event, codes, world.text)
+        assert "Traceback" not in world.text, world.text
+
+    def wake(self) -> None:
+        """Let a rank of an earlier attempt go on; it ends, and what it writes comes too late."""
+        if self.sleeper is None:
+            return
+        world, victim = self.sleeper
+        self.sleeper = None
+        world.kill(victim, signal.SIGCONT)
+        # Over before it slept: it has nothing more to say than that.
+        assert world.wait()[victim] != 0 or self.over, world.text
+
+    def until(self, world: Any, true: Any, limit_s: float = 60.0) -> None:
+        begun = time.monotonic()
+        while not true() and not self.folder.metrics_json.exists() and not world.codes():
+            assert time.monotonic() - begun < limit_s, world.text
+            time.sleep(0.01)
+
+    def finish(self, size: int) -> None:
+        """Go on quietly until the run is done."""
+        self.wake()
+        world = self.start(size)
+        assert set(world.wait(90).values()) == {0}, world.text
+
+
+def test_chaos_never_changes_a_byte(world, forks, tmp_path):
+    rng = random.Random(SEED)
+    jobs = {
+        "plain": world.job(tmp_path / "plain.yaml", metrics=METRICS, chunk_size=8, batch_size=8),
+        "grid": world.job(tmp_path / "grid.yaml", metrics=METRICS, chunk_size=8, batch_size=8, **GRID),
+    }
+    quiet = {}
+    for name, job in jobs.items():
+        chain = Chain(forks, job, tmp_path / f"quiet-{name}", rng)
+        chain.finish(1)
+        quiet[name] = chain.folder.metrics_json.read_bytes()
+    log: list[dict[str, Any]] = []
+    chains = 0
+    while len(log) < ROUNDS:
+        name = "grid" if chains % 5 == 2 else "plain"
+        chain = Chain(forks, jobs[name], tmp_path / f"run-{chains}", rng)
+        while not chain.folder.metrics_json.exists() and len(log) < ROUNDS:
+            mpi = len(log) % 9 == 4
+            size = rng.choice([2, 3]) if mpi else rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 5])
+            event = rng.choice(EVENTS)
+            log.append({"job": name, "ranks": size, "mpi": mpi, "event": event})
+            log[-1]["phase"] = chain.round(size, event, mpi=mpi)
+        if not chain.folder.metrics_json.exists():
+            chain.finish(rng.choice([1, 2]))
+        chain.wake()
+        assert chain.folder.metrics_json.read_bytes() == quiet[name], log
+        lines, good = verify(chain.folder)
+        assert good, (lines, log)
+        (last,) = json.loads(chain.folder.run_json.read_text())["attempts"][-1:]
+        assert (
+            last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == 21
+        )  # 153 examples by 8, and the GZIP file
+        chains += 1
+    phases = Counter(entry["phase"] for entry in log)
+    print(phases, Counter(entry["event"] for entry in log))
+    assert phases["between"] >= 0.6 * ROUNDS or ROUNDS < 25, phases

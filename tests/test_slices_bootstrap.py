@@ -1,0 +1,303 @@
+"""Slices, weights and replicates through whole runs, against pandas and scikit-learn; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from harness.bootstrap import multiplicities
+from tests import made
+from tests.conftest import ROOT, start
+
+REPLICATES, SEED, BATCH = 40, 17, 16
+P, L, A = {"output": "probabilities"}, {"output": "logits", "from_logits": True}, {"output": "amount", "label": "target"}
+W = {"weight": "weight"}
+METRICS = [
+    {"accuracy": {**P, "name": "accuracy"}},
+    {"accuracy": {**P, **W, "name": "weighted_accuracy"}},
+    {"cross_entropy": L},
+    {"recall": {**P, **W, "average": "micro", "name": "weighted_recall"}},
+    {"r2": {**A, "name": "r2"}},
+    {"r2": {**A, **W, "name": "weighted_r2"}},
+    {"roc_auc": {**P, "name": "roc_auc"}},
+    {"roc_auc": {**P, **W, "name": "weighted_roc_auc"}},
+    {"spearman": A},
+]
+BOUNDS = [30, 50]
+SLICES = {
+    "by": [["writer"], ["digit"], ["writer", "digit"], [{"feature": "age", "buckets": BOUNDS}]],
+    "minimum": 8,
+    "maximum": 60,
+}
+
+
+def columns() -> dict[str, np.ndarray]:
+    """The examples of the tests, with features to slice by: uneven, negative, not ASCII, not a number."""
+    random = np.random.default_rng(5)
+    count = made.EXAMPLES
+    age = random.uniform(10, 80, count).astype(np.float32)
+    age[::17], age[3], age[4] = np.nan, 30.0, 50.0  # NaN; and values on the bounds, which belong above
+    return {
+        **made.examples().columns(),
+        "writer": np.array([name.encode() for name in random.choice(["anna", "bo b", "žofie", ""], count, p=[0.5, 0.3, 0.15, 0.05])]),
+        "digit": random.choice([-1, 0, 3_000_000_000], count, p=[0.2, 0.5, 0.3]),
+        "age": age,
+        "user": random.integers(0, 40, count),
+        "name": np.array([f"u{number}".encode() for number in random.integers(0, 40, count)]),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jobs(world, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("jobs")
+    np.savez(folder / "sliced.npz", **columns())
+    common: dict[str, Any] = {
+        "model": str(world.folder / "heads"), "batch_size": BATCH, "chunk_size": 32,
+        "data": {"files": [str(folder / "sliced.npz")], "inputs": {"x": "x"}},
+    }  # fmt: skip
+    draws = {"replicates": REPLICATES, "seed": SEED}
+    return {
+        "all": world.job(folder / "all.yaml", **common, metrics=METRICS, slices=SLICES, bootstrap=draws),
+        "users": world.job(folder / "users.yaml", **common, metrics=METRICS[:1], bootstrap={**draws, "cluster": "user"}),
+        "names": world.job(folder / "names.yaml", **common, metrics=METRICS[:1] + METRICS[6:7], bootstrap={**draws, "cluster": "name"}),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(jobs, tmp_path_factory) -> dict[str, Path]:
+    """The run folders of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    done = start([sys.executable, "-m", "tests.ranks.many", *(f"{job}={folder / name}" for name, job in jobs.items())], ROOT)
+    assert done.code == 0, done.text
+    return {name: folder / name for name in jobs}
+
+
+@pytest.fixture(scope="module")
+def table(world) -> pd.DataFrame:
+    """What the metrics read: the examples, and the model's outputs in batches of the run's size."""
+    import tensorflow as tf
+
+    given = columns()
+    serve = tf.saved_model.load(str(world.folder / "heads")).signatures["serving_default"]
+    parts = []
+    for at in range(0, made.EXAMPLES, BATCH):
+        x = given["x"][at : at + BATCH]
+        padded = np.concatenate([x, np.repeat(x[:1], BATCH - len(x), axis=0)])
+        parts.append({name: tensor.numpy()[: len(x)].astype(np.float64) for name, tensor in serve(x=tf.constant(padded)).items()})
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    p, logits, y = outputs["probabilities"], outputs["logits"], given["label"]
+    top = logits.max(axis=1)
+    bucket = np.where(np.isnan(given["age"]), 3, np.digitize(given["age"], BOUNDS))
+    return pd.DataFrame({
+        "label": y, "best": p.argmax(axis=1), "one": p[:, 1], "amount": outputs["amount"],
+        "target": given["target"].astype(np.float64), "weight": given["weight"].astype(np.float64),
+        "loss": np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top - logits[np.arange(len(y)), y],
+        "writer": [name.decode() for name in given["writer"]], "digit": given["digit"],
+        "age": np.array(["[-inf, 30)", "[30, 50)", "[50, inf)", "nan"])[bucket], "user": given["user"], "name": given["name"],
+    })  # fmt: skip
+
+
+def auc(t: pd.DataFrame, weight: np.ndarray) -> float | None:
+    positive = t.label == 1
+    return sk.roc_auc_score(positive, t.one, sample_weight=weight) if 0 < weight[positive].sum() < weight.sum() else None
+
+
+def r2(t: pd.DataFrame, weight: np.ndarray) -> float | None:
+    return sk.r2_score(t.target, t.amount, sample_weight=weight) if t.target[weight > 0].nunique() > 1 else None
+
+
+def spearman(t: pd.DataFrame, times: np.ndarray) -> float | None:
+    copies = t.loc[np.repeat(t.index, times)]
+    return stats.spearmanr(copies.target, copies.amount).statistic if copies.target.nunique() > 1 else None
+
+
+def mean(values: Any, weight: np.ndarray) -> float | None:
+    return np.average(values, weights=weight) if weight.sum() else None
+
+
+ORACLES = {
+    "accuracy": lambda t, n: mean(t.label == t.best, n),
+    "weighted_accuracy": lambda t, n: mean(t.label == t.best, n * t.weight.to_numpy()),
+    "cross_entropy": lambda t, n: mean(t.loss, n),
+    # micro recall of one label an example is accuracy
+    "weighted_recall": lambda t, n: mean(t.label == t.best, n * t.weight.to_numpy()),
+    "r2": r2,
+    "weighted_r2": lambda t, n: r2(t, n * t.weight.to_numpy()),
+    "roc_auc": auc,
+    "weighted_roc_auc": lambda t, n: auc(t, n * t.weight.to_numpy()),
+    "spearman": spearman,
+}
+
+
+def close(value: float | None, oracle: float | None) -> bool:
+    if value is None or oracle is None:
+        return value is None and oracle is None
+    return value == pytest.approx(oracle, rel=1e-12, abs=1e-14)
+
+
+def groups(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The slices by pandas, by the text of their features and values."""
+    found = {}
+    for by in (["writer"], ["digit"], ["writer", "digit"], ["age"]):
+        for values, part in table.groupby(by):
+            found[json.dumps(dict(zip(by, values, strict=True)), sort_keys=True)] = part
+    return found
+
+
+def test_whole_and_replicates_are_those_of_scikit_learn(alone, table):
+    document = json.loads((alone["all"] / "metrics.json").read_text())
+    stored = np.load(alone["all"] / "replicates.npz")
+    times = multiplicities(np.arange(made.EXAMPLES), SEED, REPLICATES)
+    assert set(document["metrics"]) == set(document["intervals"]) == set(stored) == set(ORACLES)
+    for key, oracle in ORACLES.items():
+        assert close(document["metrics"][key]["value"], oracle(table, np.ones(len(table), np.int64))), key
+        expected = np.array([oracle(table, draw) for draw in times.T])
+        assert stored[key] == pytest.approx(expected, rel=1e-12), key
+        found = document["intervals"][key]
+        low, high = np.quantile(expected, [0.025, 0.975], method="weibull")
+        assert (found["low"], found["high"]) == pytest.approx((low, high), rel=1e-12), key
+        assert found["standard_error"] == pytest.approx(expected.std(ddof=1), rel=1e-9), key
+
+
+def test_slices_are_those_of_pandas(alone, table):
+    document = json.loads((alone["all"] / "metrics.json").read_text())
+    expected = groups(table)
+    large = {key: part for key, part in expected.items() if len(part) >= SLICES["minimum"]}
+    assert 0 < len(expected) - len(large) == document["slices_left_out"]
+    found = {
+        json.dumps({k: int(v) if k == "digit" else v for k, v in s["slice"].items()}, sort_keys=True): s for s in document["slices"]
+    }  # fmt: skip
+    assert set(found) == set(large) and len(found) == len(document["slices"])
+    times = multiplicities(np.arange(made.EXAMPLES), SEED, REPLICATES)
+    with_interval = 0
+    for name, part in large.items():
+        entry = found[name]
+        assert entry["examples"] == len(part)
+        for key, oracle in ORACLES.items():
+            value = oracle(part, np.ones(len(part), np.int64))
+            assert close(entry["metrics"][key]["value"], value), (name, key)
+            assert entry["metrics"][key].get("reason") is None or value is None
+            if value is None:
+                continue
+            drawn = [oracle(part, draw) for draw in times[part.index].T]
+            defined = [one for one in drawn if one is not None]
+            said = entry["intervals"][key]
+            assert said.get("undefined", 0) == len(drawn) - len(defined), (name, key)
+            if len(defined) >= 0.9 * len(drawn):
+                low, high = np.quantile(defined, [0.025, 0.975], method="weibull")
+                assert (said["low"], said["high"]) == pytest.approx((low, high), rel=1e-12, abs=1e-14), (name, key)
+                with_interval += 1
+    assert with_interval > 100
+
+
+@pytest.mark.parametrize("job, feature", [("users", "user"), ("names", "name")])
+def test_clusters_are_drawn_together(job, feature, alone, table):
+    stored = np.load(alone[job] / "replicates.npz")
+    right = (table.label == table.best).to_numpy()
+    # Whatever the hash of a cluster is: accuracy is a ratio of sums over clusters, with the same multiplicity within each.
+    from tensorflow import fingerprint, strings
+
+    text = table.name.to_numpy() if feature == "name" else strings.as_string(table.user.to_numpy()).numpy()
+    keys = np.frombuffer(fingerprint(text[:, None].astype(object)).numpy().tobytes(), np.int64)
+    assert len(np.unique(keys)) == table[feature].nunique()
+    times = multiplicities(keys, SEED, REPLICATES)
+    assert stored["accuracy"] == pytest.approx([np.average(right, weights=draw) for draw in times.T], rel=1e-12)
+    if job == "names":
+        assert stored["roc_auc"] == pytest.approx([auc(table, draw) for draw in times.T], rel=1e-12)
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize("comm, size", [("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 2)])
+def test_the_same_bytes_at_any_number_of_ranks(comm, size, jobs, alone, tmp_path):
+    pairs = [f"{job}={tmp_path / name}" for name, job in jobs.items()]
+    argv = ["horovodrun", "-np", str(size), f"--{comm}", sys.executable, "-m", "tests.ranks.many", *pairs]
+    done = start(argv, ROOT, {"HARNESS_THREADS": "1"})
+    assert done.code == 0, done.text
+    for name, folder in alone.items():
+        for file in ("metrics.json", "metrics.csv", "replicates.npz"):
+            assert (tmp_path / name / file).read_bytes() == (folder / file).read_bytes(), (name, file)
+
+
+TOO_MANY = "slices: expected at most 3 slices, found"
+
+
+def test_too_many_slices_are_refused_with_what_to_do(jobs, harness):
+    done = harness("evaluate", jobs["all"], "--set", "slices={by: [[user]], maximum: 3}", "--set", "bootstrap=null")
+    assert done.code == 2, done.text
+    assert TOO_MANY in done.err and "(by user)" in done.err and "raise slices.maximum" in done.err
+
+
+@pytest.mark.ranks
+def test_too_many_slices_end_all_ranks(jobs, tmp_path):
+    """No rank alone has too many at first: each holds one chunk, the union is over the limit, and nobody waits."""
+    overrides = ["--set", "slices={by: [[digit]], maximum: 2}", "--set", "bootstrap=null", "--set", "chunk_size=32"]
+    argv = ["harness", "launch", "-np", "3", "--", "evaluate", str(jobs["all"]), "-o", str(tmp_path / "run"), *overrides]
+    done = start(argv, tmp_path)
+    assert done.code == 2, done.text
+    assert "slices: expected at most 2 slices, found 3 or more" in done.text
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    "metric, key, option",
+    [
+        ({"confusion_matrix": {"name": "c"}}, None, None),  # takes all of them: the job below runs
+        ({"fid": {"output": "logits", "label": "reference"}}, "takes no weights, and the job has weight 'weight'", "weight"),
+        ({"fid": {"output": "logits", "label": "reference", "weight": False}}, "takes no slices, and the job has slices", "slices"),
+        ({"fid": {"output": "logits", "label": "reference", "weight": False, "slices": False}}, "takes no replicates, and the job has bootstrap", "bootstrap"),
+        ({"fid": {"output": "logits", "label": "reference", "weight": "weight"}}, "takes no weights, and the job has weight 'weight'", "weight"),
+    ],
+)  # fmt: skip
+def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
+    from harness.errors import JobError
+    from harness.job import Job
+    from harness.metrics import make
+    from harness.prepare import bind, left_out
+
+    job = Job.from_dict({
+        "model": "m", "metrics": [metric], "slices": [["writer"]], "bootstrap": {},
+        "data": {"files": "a.npz", "label": "label", "weight": "weight"},
+    })  # fmt: skip
+    metrics = make(job.metrics)
+    if key is None:
+        assert bind(job, metrics, ["logits"])["c"].weight == "weight" and not left_out(job, metrics)
+        return
+    with pytest.raises(JobError, match=f"metric fid: {key}; set {option}: false on this metric"):
+        bind(job, metrics, ["logits"])
+
+
+def test_false_leaves_one_metric_out(jobs, harness, tmp_path):
+    metrics = [{"accuracy": P}, {"r2": {**A, "slices": False}}, {"roc_auc": {**P, "slices": False, "bootstrap": False, "weight": False}},
+               {"spearman": {**A, "weight": False, "bootstrap": False}}, {"mean_absolute_error": {**A, "slices": False, "bootstrap": False}}]  # fmt: skip
+    overrides = ["--set", f"metrics={json.dumps(metrics)}", "--set", "data.weight=weight"]
+    done = harness("evaluate", jobs["all"], "-o", tmp_path / "run", *overrides)
+    assert done.code == 0, done.text
+    document = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert set(document["metrics"]) == {"accuracy", "r2", "roc_auc", "spearman", "mean_absolute_error"}
+    assert set(document["intervals"]) == {"accuracy", "r2"}
+    assert all(set(entry["metrics"]) == {"accuracy", "spearman"} for entry in document["slices"])
+    given = made.examples()
+    expected = np.average(np.abs(given.target - given.x.sum(axis=1)), weights=given.weight)
+    assert document["metrics"]["mean_absolute_error"]["value"] == pytest.approx(expected, rel=1e-6)  # weighed, in the whole
+
+
+def test_a_state_that_does_not_fit_is_refused_with_the_figure(jobs, harness):
+    for command in ("evaluate", "check"):
+        done = harness(command, jobs["all"], environ={"HARNESS_STATE_BYTES": "1000000"})
+        assert done.code == 2, done.text
+        text = " ".join(done.err.split())
+        assert "the state of 61 slices x 41 draws (the whole included) takes" in text
+        assert "expected at most 1,000,000 bytes" in text or "expected at most 976" in text
+        assert "takes 6.0 MiB a rank" in text and "HARNESS_STATE_BYTES" in text
+        # three histograms of five weighted classes; three numbers; ten int64 each
+        assert "the most take weighted_recall: 2.9 MiB, what metrics share: 1.1 MiB, r2: 600,480 bytes" in text
+    done = harness("check", jobs["all"])
+    assert done.code == 0 and "slices and replicates: 61 slices x 41 draws" in done.out, done.text
