@@ -125,7 +125,7 @@ def choose(
 
     >>> spec = PredictionsSpec(features=("label",))
     >>> [c.name for c in choose(spec, {"p": ("float32", (3,)), "label": ("int64", ())}, {"label": ("int64", ())})]
-    ['id', 'p', 'label', 'feature.label']
+    ['id', 'label', 'p', 'feature.label']
     """
     names = sorted(outputs) if spec.outputs is None else list(spec.outputs)
     unknown = [name for name in names if name not in outputs]

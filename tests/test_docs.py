@@ -74,7 +74,9 @@ def test_pages_that_have_commands() -> None:
     assert {page for page in PAGES if commands((ROOT / page).read_text())} >= {
         "README.md",
         "docs/install.md",
+        "docs/models.md",
         "docs/own-metrics.md",
+        "docs/prediction.md",
         "docs/quickstart.md",
         "docs/resume.md",
         "docs/slices.md",
