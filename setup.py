@@ -31,13 +31,16 @@ setup(
     ),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
+        "formats": pinned("pyarrow"),
+        "remote": pinned("fsspec", "s3fs"),
         "language": pinned("sacrebleu", "rouge-score"),
         "detection": pinned("pycocotools"),
         "keras2": pinned("tf_keras"),
         "demo": pinned("scikit-learn"),
         "dev": [
             *pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
-            *pinned("sacrebleu", "rouge-score", "pycocotools", "tf_keras"),
+            *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
+            PINS["moto"].replace("moto", "moto[server]"),
         ],
     },
     entry_points={"console_scripts": ["harness=harness.cli:main"]},

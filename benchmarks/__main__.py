@@ -6,16 +6,37 @@ import argparse
 import json
 import os
 import tempfile
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import coverage, loop, slices
+from benchmarks import coverage, loop, readers, slices
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 LEGS = ("harness", "bare", "bare-xla", "keras", "keras-lean", "keras-steps32")
+
+
+def _readers(given: argparse.Namespace) -> None:
+    """Compare readers, and leave the raw values in a file."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    found = [
+        readers.measure(
+            name, given.folder, examples=given.examples, batch_size=given.batch_size, rounds=given.rounds, threads=given.threads
+        )
+        for name in given.formats
+    ]
+    print(readers.table(found), flush=True)
+    document = {"question": "readers", "environment": environment(), "formats": [asdict(one) for one in found]}
+    if given.memory_gib:
+        document["memory"] = readers.flat_memory(given.folder, size_bytes=int(given.memory_gib * 2**30))
+        print(document["memory"])
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"readers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"\nraw values: {path}")
 
 
 def main() -> None:
@@ -36,7 +57,18 @@ def main() -> None:
     cost.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
     covered = questions.add_parser("coverage", help="how many of the 95 %% intervals cover the truth, by simulation")
     covered.add_argument("--simulations", type=int, default=2000)
+    read = questions.add_parser("readers", help="each format's reader against a plain loop over the same files, one rank")
+    read.add_argument("--formats", nargs="+", choices=readers.FORMATS, default=list(readers.FORMATS))
+    read.add_argument("--examples", type=int, default=200_000)
+    read.add_argument("--batch-size", type=int, default=256)
+    read.add_argument("--rounds", type=int, default=5)
+    read.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    read.add_argument("--memory-gib", type=float, default=0.0, help="also read a TFRecord file of so many GiB; is memory flat?")
+    read.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
     given = parser.parse_args()
+    if given.question == "readers":
+        _readers(given)
+        return
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if given.question == "coverage":

@@ -15,16 +15,19 @@ from harness.plan import Chunk, Plan
 
 __all__ = ["Certificate"]
 
-COUNT, HASH, EXPECTED = 0, 1, 2
+COUNT, HASH, EXPECTED, KEPT, FILTERED, SKIPPED = range(6)
+ROWS = 6
 SHOWN = 5  # chunks named in a message
 
 
 class Certificate:
-    """Counts and id hashes by chunk, int64 [3, chunks]: counted, hashed, expected hash; hashes are mod 2^64."""
+    """Counts and id hashes by chunk, int64 [6, chunks]: counted, hashed, expected hash, and of the counted ones kept,
+    filtered, skipped. Hashes are mod 2^64.
+    """
 
     def __init__(self, plan: Plan, table: np.ndarray | None = None) -> None:
         self._plan = plan
-        self.table = np.zeros([3, len(plan)], np.int64) if table is None else table.reshape(3, len(plan))
+        self.table = np.zeros([ROWS, len(plan)], np.int64) if table is None else table.reshape(ROWS, len(plan))
         self._expected = np.zeros(len(plan), bool)
 
     def of(self, table: np.ndarray) -> Certificate:
@@ -32,9 +35,11 @@ class Certificate:
         return Certificate(self._plan, table)
 
     def add(self, seen: np.ndarray) -> None:
-        """Add what a chunk's batches counted: int64 [batches, 3] of chunk, count, id hash."""
+        """Add what a chunk's batches counted: int64 [batches, 6] of chunk, count, id hash, kept, filtered, skipped."""
         np.add.at(self.table[COUNT], seen[:, 0], seen[:, 1])
         np.add.at(self.table[HASH], seen[:, 0], seen[:, 2])
+        for row, column in ((KEPT, 3), (FILTERED, 4), (SKIPPED, 5)):
+            np.add.at(self.table[row], seen[:, 0], seen[:, column])
 
     def expect(self, chunks: Iterable[Chunk]) -> None:
         """Note the hashes that the plan asks for, once for each chunk."""
@@ -44,7 +49,7 @@ class Certificate:
                 self.table[EXPECTED, chunk.index] = self._plan.id_hash(chunk)
 
     def matches(self, lines: np.ndarray) -> bool:
-        """Say whether lines, int64 [n, 3] of chunk, count, id hash, are whole chunks of the plan."""
+        """Say whether lines, int64 [n, 6] as `add` takes them, are whole chunks of the plan."""
         chunks = lines[:, 0]
         self.expect(self._plan[index] for index in chunks.tolist())
         whole = lines[:, 1] == np.diff(self._plan.bounds)[chunks]
@@ -56,6 +61,14 @@ class Certificate:
         return int(self.table[COUNT].sum())
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """How many were read, kept, filtered and skipped; empty where all were kept."""
+        kept, filtered, skipped = (int(self.table[row].sum()) for row in (KEPT, FILTERED, SKIPPED))
+        if not filtered and not skipped:
+            return {}
+        return {"read": self.examples, "kept": kept, **{k: v for k, v in (("filtered", filtered), ("skipped", skipped)) if v}}
+
+    @property
     def id_hash(self) -> str:
         """The sum of all id hashes, in hexadecimal."""
         return f"{int(self.table[HASH].sum(dtype=np.int64)) & (2**64 - 1):016x}"
@@ -65,7 +78,8 @@ class Certificate:
         wanted = np.diff(self._plan.bounds)
         counted = self.table[COUNT]
         lines = []
-        wrong = np.flatnonzero((counted != wanted) | (self.table[HASH] != self.table[EXPECTED]))
+        split = self.table[KEPT] + self.table[FILTERED] + self.table[SKIPPED]
+        wrong = np.flatnonzero((counted != wanted) | (self.table[HASH] != self.table[EXPECTED]) | (split != counted))
         for index in wrong[:SHOWN].tolist():
             chunk = self._plan[index]
             have, want = int(counted[index]), int(wanted[index])
@@ -75,6 +89,8 @@ class Certificate:
                 what = f"is incomplete: {have} of {want} examples were counted"
             elif have > want:
                 what = f"was counted more than once: {have} examples for {want}"
+            elif int(split[index]) != have:
+                what = f"read {have} examples, but {int(split[index])} were kept, filtered or skipped"
             else:
                 what = f"has {want} examples, but not the planned ones: their id hash differs"
             lines.append(f"chunk {index} ({self._plan.describe(chunk)}) {what}")

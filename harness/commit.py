@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.certificate import COUNT, HASH
+from harness.certificate import COUNT, FILTERED, HASH, KEPT, SKIPPED
 from harness.evaluate import Evaluation
 from harness.grid import GridState
 from harness.rows import RowTable
@@ -163,7 +163,8 @@ class Committer:
         chunks = np.flatnonzero(counts)
         if not len(chunks) or self._wrong:
             return
-        lines = np.stack([chunks, counts[chunks], (look.table[HASH] - before.table[HASH])[chunks]], axis=1)
+        added = (look.table - before.table)[:, chunks]
+        lines = np.stack([chunks, *(added[row] for row in (COUNT, HASH, KEPT, FILTERED, SKIPPED))], axis=1)
         # What the plan does not say must not outlive this attempt: the run ends as INVALID, and can be repeated.
         self._wrong = not self._evaluation.certificate.matches(lines)
         if self._wrong:
@@ -185,7 +186,7 @@ class Committer:
 def unite_with(evaluation: Evaluation, grid: GridState | None, before: Segment) -> GridState | None:
     """Add what earlier attempts have finished to what this one has; return the grid of both."""
     rows = {key: RowTable.concat(tables) for key, tables in evaluation.rows.items()}
-    both = merge([Segment(np.zeros([0, 3], np.int64), evaluation.state, grid, rows), before])
+    both = merge([Segment(np.zeros([0, before.lines.shape[1]], np.int64), evaluation.state, grid, rows), before])
     evaluation.state = both.state
     evaluation.rows = {key: [table] for key, table in both.rows.items()}
     evaluation.certificate.add(before.lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.runfolder import RunFolder, write_status
 
 __all__ = ["end_all", "report_failure", "say", "tell_launcher", "translate"]
 
+LAST_WORD_S = 5.0
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
@@ -69,9 +71,17 @@ def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job)
     return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
 
 
+def _another_failed(folder: RunFolder) -> bool:
+    """Wait a little for the word of the rank that is gone: or for the launcher's signal, where it could not say any."""
+    deadline = time.monotonic() + LAST_WORD_S
+    while not folder.failure_json.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return folder.failure_json.exists()
+
+
 def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
     """Say what failed and end every rank; returns only where this rank is alone."""
-    if isinstance(exc, CommError) and folder.failure_json.exists():
+    if isinstance(exc, CommError) and comm.size > 1 and _another_failed(folder):
         print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
         comm.abort(OtherRankFailed.exit_code)  # the other has said why
     report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)

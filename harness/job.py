@@ -26,12 +26,17 @@ __all__ = [
     "MetricSpec",
     "ModelSpec",
     "PredictionsSpec",
+    "RaggedSpec",
     "SliceFeature",
     "SlicesSpec",
+    "SparseSpec",
 ]
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-EXTENSIONS = {".npz": "npz", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord"}
+EXTENSIONS = {
+    ".npz": "npz", ".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".parquet": "parquet", ".csv": "csv",
+    ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
 
 
 class _Spec(BaseModel):
@@ -60,23 +65,66 @@ class ModelSpec(_Spec):
         return self
 
 
+class SparseSpec(_Spec):
+    """Where a sparse feature's positions and values lie; one list of positions for each dimension."""
+
+    indices: tuple[str, ...]
+    values: str
+
+    @field_validator("indices", mode="before")
+    @classmethod
+    def _one_or_more(cls, raw: Any) -> Any:
+        return [raw] if isinstance(raw, str) else raw
+
+
+class RaggedSpec(_Spec):
+    """Where a ragged feature's values lie, and how many of them each row has."""
+
+    values: str
+    row_lengths: str
+
+
 class FeatureSpec(_Spec):
     """Dtype and shape of one feature, where they cannot be told from the first record and the model."""
 
-    dtype: Literal["float32", "int64", "string"]
+    dtype: Literal["float32", "int64", "string", "uint8"]
     shape: tuple[int, ...] = ()
+    pad: int | float | str | None = None  # of variable length, up to `shape`
+    sequence: bool = False  # in the feature lists of a SequenceExample
+    image: bool = False  # an encoded image
+    sparse: SparseSpec | None = None
+    ragged: RaggedSpec | None = None
+    columns: tuple[str, ...] | None = None  # features of one number each, side by side
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FeatureSpec:
+        kinds = ("sequence", "image", "sparse", "ragged", "columns")
+        named = [name for name in kinds if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(f"a feature is one of {', '.join(named)}, not several")
+        if self.dtype == "uint8" and not self.image:
+            raise ValueError("dtype uint8 is for images; records hold float32, int64 and string")
+        if (self.sequence or self.ragged) and self.pad is None:
+            raise ValueError("a feature whose length varies needs pad: the value that fills it up to shape")
+        return self
 
 
 class DataSpec(_Spec):
     """Which examples, and what of them is input, label and weight."""
 
-    files: tuple[str, ...]
-    format: Literal["tfrecord", "npz"]
+    files: tuple[str, ...] = ()
+    format: Literal["tfrecord", "parquet", "csv", "tsv", "jsonl", "npz", "npy", "images", "tfds", "python"]
+    python: str | None = None  # package.module:function
     inputs: dict[str, str] | None = None
     label: str | None = None
     weight: str | None = None
     classes: tuple[str, ...] | str | None = None
     features: dict[str, FeatureSpec] = Field(default_factory=dict)
+    transform: str | None = None  # package.module:function, features -> features
+    filter: str | None = None  # package.module:function, features -> bool
+    limit: int | None = Field(None, ge=1)  # examples
+    sample: float | None = Field(None, gt=0, le=1)  # share of the examples
+    on_bad_record: Literal["fail", "skip"] = "fail"
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +134,10 @@ class DataSpec(_Spec):
         raw = dict(raw)
         if isinstance(raw.get("files"), str):
             raw["files"] = [raw["files"]]
+        if raw.get("python") is not None and raw.get("format") is None:
+            raw["format"] = "python"
+        if raw.get("python") is None and not raw.get("files"):
+            raise ValueError("files: expected at least one file or glob, found an empty list")
         if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
             suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
             if suffix not in EXTENSIONS:
@@ -93,12 +145,15 @@ class DataSpec(_Spec):
             raw["format"] = EXTENSIONS[suffix]
         return raw
 
-    @field_validator("files")
-    @classmethod
-    def _some_files(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        if not files:
-            raise ValueError("expected at least one file or glob, found an empty list")
-        return files
+    @model_validator(mode="after")
+    def _some_files(self) -> DataSpec:
+        if (self.format == "python") != (self.python is not None):
+            raise ValueError("python: package.module:function goes with format: python, and with no other")
+        if self.python is not None and self.files:
+            raise ValueError("expected files or python, found both")
+        if self.python is None and not self.files:
+            raise ValueError("files: expected at least one file or glob, found an empty list")
+        return self
 
 
 class MetricSpec(_Spec):
@@ -373,6 +428,8 @@ def _spec_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         "data": DataSpec,
         "metrics": MetricSpec,
         "features": FeatureSpec,
+        "sparse": SparseSpec,
+        "ragged": RaggedSpec,
         "slices": SlicesSpec,
         "by": SliceFeature,
         "bootstrap": BootstrapSpec,

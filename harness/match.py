@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data import SERIALIZED, Feature
+from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, ModelError, nearest
 from harness.job import DataSpec, FeatureSpec
 
-__all__ = ["Matched", "match"]
+__all__ = ["Matched", "declared", "match"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def match(
       parsed: whether the data is made of serialized records, whose values are a flat list.
     Raises: ModelError: an input has no feature, or one that does not fit. JobError: a label or weight is not there.
     """
-    known = {**found, **{name: _declared(spec) for name, spec in data.features.items()}}
+    known = {**found, **declared(data)}
     inputs = dict(data.inputs) if data.inputs else _guess(model_inputs, known, set(extra), parsed=parsed)
     unknown = set(inputs) - set(model_inputs)
     if unknown:
@@ -64,14 +64,30 @@ def match(
             wanted[feature] = _fit(name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed)
     for feature in extra:
         have = _have(feature, known, "label or weight")
-        if parsed and have.shape == (1,):
+        if parsed and have.shape == (1,) and have.kind is Kind.FIXED:
             have = Feature(have.dtype, ())
+        if None in have.shape:
+            raise JobError(f"label or weight: {_varies(feature, have)}")
         wanted.setdefault(feature, have)
     return Matched(inputs, wanted)
 
 
+def declared(data: DataSpec) -> dict[str, Feature]:
+    """Return what the job says of features, but for those it makes of columns."""
+    return {name: _declared(spec) for name, spec in data.features.items() if spec.columns is None}
+
+
 def _declared(spec: FeatureSpec) -> Feature:
-    return Feature(spec.dtype, tuple(spec.shape))
+    shape: tuple[int | None, ...] = tuple(spec.shape)
+    if spec.image:
+        return Feature(spec.dtype, shape or (None, None, None), Kind.IMAGE)
+    if spec.sparse:
+        return Feature(spec.dtype, shape, Kind.SPARSE, spec.pad, (*spec.sparse.indices, spec.sparse.values))
+    if spec.ragged:
+        return Feature(spec.dtype, shape, Kind.RAGGED, spec.pad, (spec.ragged.values, spec.ragged.row_lengths))
+    if spec.sequence:
+        return Feature(spec.dtype, shape, Kind.SEQUENCE, spec.pad)
+    return Feature(spec.dtype, shape, Kind.VARIABLE if spec.pad is not None and len(shape) == 1 else Kind.FIXED, spec.pad)
 
 
 def _have(name: str, known: Mapping[str, Feature], what: str) -> Feature:
@@ -101,13 +117,17 @@ def _fit(name: str, wants: Feature, feature: str, has: Feature, *, parsed: bool)
 
     Raises: ModelError: neither dtype nor shape can be brought there without loss of meaning.
     """
+    if has.kind is Kind.IMAGE and wants.dtype != "string":
+        return _fit_image(name, wants, feature, has)
     both = f"model input '{name}' takes {wants}, feature '{feature}' is {has}"
     if (wants.dtype == "string") != (has.dtype == "string"):
         raise ModelError(f"data.inputs: {both}: one is a string and the other is not")
     # same_kind: a wider integer or float may become a narrower one, a float never an integer
     if wants.dtype != "string" and not np.can_cast(_dtype(has.dtype), _dtype(wants.dtype), casting="same_kind"):
         raise ModelError(f"data.inputs: {both}: a {has.dtype} is not turned into {wants.dtype}; convert the data")
-    if not parsed:
+    if None in has.shape:
+        raise ModelError(f"data.inputs: {both}: {_varies(feature, has)}")
+    if not parsed or has.kind is not Kind.FIXED:
         if len(wants.shape) != len(has.shape) or any(w not in (None, h) for w, h in zip(wants.shape, has.shape, strict=True)):
             raise ModelError(f"data.inputs: {both}: the shapes differ")
         return has
@@ -117,6 +137,29 @@ def _fit(name: str, wants: Feature, feature: str, has: Feature, *, parsed: bool)
     if len(free) > 1 or (not free and fixed != count) or (free and (not fixed or count % fixed)):
         raise ModelError(f"data.inputs: {both}, {count} values in its first record: they do not fill the shape")
     return Feature(has.dtype, tuple(count // fixed if d is None else d for d in wants.shape))
+
+
+def _fit_image(name: str, wants: Feature, feature: str, has: Feature) -> Feature:
+    """Decode to the shape that the model takes; what it leaves open, the job or the data must say."""
+    both = f"model input '{name}' takes {wants}, feature '{feature}' is {has}"
+    if len(wants.shape) != 3:
+        raise ModelError(f"data.inputs: {both}: expected an input of height, width and channels")
+    height, width, channels = (w or h for w, h in zip(wants.shape, has.shape, strict=True))
+    if height is None or width is None:
+        raise ModelError(
+            f"data.inputs: {both}: say to which size images are brought, under data.features: "
+            f"{feature}: {{dtype: float32, shape: [HEIGHT, WIDTH, 3], image: true}}"
+        )
+    dtype = "float32" if np.issubdtype(_dtype(wants.dtype), np.floating) else "uint8"
+    return Feature(dtype, (height, width, channels or 3), Kind.IMAGE)
+
+
+def _varies(feature: str, has: Feature) -> str:
+    more = ", sequence: true" if has.kind is Kind.SEQUENCE else ""
+    return (
+        f"feature '{feature}' has a length that differs between examples; say how long it is at most, and what fills it up, "
+        f"under data.features: {feature}: {{dtype: {has.dtype}, shape: [LENGTH], pad: 0{more}}}"
+    )
 
 
 def _dtype(name: str) -> np.dtype:

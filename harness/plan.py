@@ -7,7 +7,7 @@ Example ids run from 0 over the files in their order. A run of files that can be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -48,10 +48,13 @@ class Plan:
     files: tuple[File, ...]
     batch_size: int
     chunk_size: int
+    chosen: np.ndarray | None = field(default=None, compare=False)  # ids, where only a part of the examples is drawn
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes; JSON can hold it."""
-        return asdict(self)
+        raw = asdict(self)
+        chosen = raw.pop("chosen")
+        return raw if chosen is None else {**raw, "chosen": chosen.tolist()}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Plan:
@@ -61,7 +64,8 @@ class Plan:
         >>> Plan.from_dict(plan.to_dict()) == plan
         True
         """
-        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"])
+        chosen = np.array(raw["chosen"], np.int64) if "chosen" in raw else None
+        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"], chosen)
 
     @cached_property
     def file_starts(self) -> np.ndarray:
@@ -123,13 +127,14 @@ class Plan:
                 spans.append(f"{self.files[number].path}, records {start - base}..{stop - base}")
         if len(spans) > 3:
             spans[1:-1] = [f"{len(spans) - 2} files between"]
-        return "; ".join(spans)
+        return "; ".join(spans) + (" of those drawn" if self.chosen is not None else "")
 
     def id_hash(self, chunk: Chunk) -> int:
         """Return the sum of the hashes of a chunk's example ids, mod 2^64, as a signed 64-bit integer."""
         total = np.uint64(0)
         for start in range(chunk.start, chunk.stop, HASH_BLOCK):
-            ids = np.arange(start, min(start + HASH_BLOCK, chunk.stop), dtype=np.int64)
+            stop = min(start + HASH_BLOCK, chunk.stop)
+            ids = np.arange(start, stop, dtype=np.int64) if self.chosen is None else self.chosen[start:stop]
             total = np.add(total, hash_ids(ids).sum(dtype=np.uint64), dtype=np.uint64)
         return int(total.astype(np.int64))
 

@@ -20,7 +20,7 @@ from harness.data import ID
 from harness.errors import DataError, HarnessError, JobError, RunFolderError, nearest
 from harness.job import PredictionsSpec
 from harness.parts import SUFFIXES, Column, check_format, encode
-from harness.plan import File, Plan
+from harness.plan import Plan
 from harness.runfolder import write_atomically
 
 __all__ = [
@@ -75,10 +75,7 @@ class Manifest:
         document = {
             "format": self.format,
             "columns": [asdict(column) for column in self.columns],
-            "plan": {
-                "files": [[Path(f.path).name, f.size_bytes, f.examples, f.divisible] for f in self.plan.files],
-                "batch_size": self.plan.batch_size, "chunk_size": self.plan.chunk_size,
-            },
+            "plan": replace(self.plan, files=tuple(replace(f, path=Path(f.path).name) for f in self.plan.files)).to_dict(),
             "digests": dict(self.digests),
             "examples": sum(part.examples for part in self.parts),
             "parts": [{key: value for key, value in asdict(part).items() if key != "shapes"} for part in self.parts],
@@ -92,7 +89,7 @@ class Manifest:
         Raises: ValueError, KeyError, TypeError: it is something else.
         """
         raw = json.loads(text)
-        plan = Plan(tuple(File(*f) for f in raw["plan"]["files"]), raw["plan"]["batch_size"], raw["plan"]["chunk_size"])
+        plan = Plan.from_dict(raw["plan"])
         columns = tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in raw["columns"])
         return cls(raw["format"], columns, plan, raw["digests"], tuple(Part(**part) for part in raw["parts"]))
 

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import data as data_
 from harness import model_files
+from harness.data.derive import DerivedSource
+from harness.data.partial import PartialSource, draw
 from harness.errors import JobError, nearest
 from harness.job import Job, PredictionsSpec
-from harness.match import Matched, match
+from harness.match import Matched, declared, match
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.node_copy import copy_to_node, node_path, wants_copy
@@ -106,14 +110,23 @@ def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
         resolved = dict(began.models)
     else:
         resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
-    paths = list(began.files) if began else data_.expand(job.data.files, [job.resolve(path) for path in job.data.files])
-    source = data_.open_source(job.data.format, paths)
+    named = [job.resolve(path) for path in job.data.files]
+    if job.data.format in ("tfds", "python"):
+        paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
+    elif began and job.data.format not in ("images", "npy"):  # whose files stand for several
+        paths = list(began.files)
+    else:
+        paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
+    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    files = source.files
     examples = sum(file.examples for file in source.files)
     if not examples:
         raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
-    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size))
+    source, ids = _narrowed(job, source)
+    examples = sum(file.examples for file in source.files)
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
     marks = {name: model_files.digest_of(spec, resolved[name], job.folder) for name, spec in job.named_models.items()}
-    digests = {"job": job.digest, "data": data_.digest(source.files), "model": model_files.joined(marks)}
+    digests = {"job": job.digest, "data": data_.digest(files), "model": model_files.joined(marks)}
     shown = "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
     copied = {
         name: model_files.digest(path)
@@ -121,6 +134,31 @@ def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
         if path is not None and wants_copy(job.named_models[name], path, ranks)
     }
     return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
+
+
+def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
+    """Add what the job makes of the source: a part of its examples, further features; also return the ids of the part."""
+    data, ids = job.data, None
+    if data.sample is not None or data.limit is not None:
+        ids = draw(sum(file.examples for file in source.files), data.sample, data.limit)
+        if not len(ids):
+            raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
+        source = PartialSource(source, ids)
+    columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
+    asked = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
+    names = [name for name in asked if isinstance(name, str)]
+    if data.transform or data.filter or columns or any(not _is_name(name) for name in names):
+        made = {**declared(data), **{n: data_.Feature(data.features[n].dtype, (len(c),)) for n, c in columns.items()}}
+        source = DerivedSource(
+            source, declared={n: f for n, f in made.items() if n not in columns}, columns=columns,
+            transform=data.transform, filter=data.filter, asked=names, folder=job.folder,
+        )  # fmt: skip
+    return source, ids
+
+
+def _is_name(text: str) -> bool:
+    """Say whether a label is surely a feature: one word, or words joined by slashes and dots, as TensorFlow names them."""
+    return all(part.isidentifier() for part in text.replace("/", ".").split("."))
 
 
 def open_predictions(job: Job, folder: Path) -> Opened:
@@ -133,7 +171,7 @@ def open_predictions(job: Job, folder: Path) -> Opened:
     class_list(job)
     source = PredictionSource.open(folder)
     held = source.manifest
-    plan = Plan(held.plan.files, job.batch_size, held.plan.chunk_size)
+    plan = Plan(held.plan.files, job.batch_size, held.plan.chunk_size, held.plan.chosen)
     return Opened(source, plan, "", {**held.digests, "job": job.digest})
 
 
@@ -188,7 +226,7 @@ def match_model(
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
         return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)
-    return bindings, match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=job.data.format == "tfrecord")
+    return bindings, match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
 
 
 def prepare_model(

@@ -427,7 +427,12 @@ def _write(
         folder,
         found,
         {
-            "certificate": {"examples": plan.examples, "chunks": len(plan), "id_hash": certificate.id_hash},
+            "certificate": {
+                "examples": plan.examples,
+                "chunks": len(plan),
+                "id_hash": certificate.id_hash,
+                **certificate.left_out,
+            },
             "digests": opened.digests,
             **_compared(job, found),
         },

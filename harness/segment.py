@@ -92,7 +92,7 @@ class Segment:
     """Sums of some finished chunks.
 
     Attributes:
-      lines: one per chunk, int64 [n, 3]: chunk, count, id hash; ascending.
+      lines: one per chunk, int64 [n, 6]: chunk, count, id hash, kept, filtered, skipped; ascending.
       state: int64 [layout.size].
       grid: of the same chunks; None where the job has no grid.
       rows: by row metric; slices are numbered by the keys of the grid.

@@ -58,7 +58,7 @@ def compile_step(
     if job.slices or job.bootstrap:
         grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
     predict = predictor(model, matched)
-    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
+    feed = Feed(opened.source, matched.wanted, job.batch_size, threads, skip=job.data.on_bad_record == "skip")
     try:
         terms = Terms(metrics, bindings)
         dataset = feed.dataset(chunks)
@@ -67,7 +67,7 @@ def compile_step(
             unpack=feed.unpack, allowed_bytes=allowed, take=take, eager=job.eager,
         )  # fmt: skip
         moved()
-        mark = canary(predict, opened.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+        mark = canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     return Compiled(step, feed, mark)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.data import ID, Feature, Records, Source
+from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.plan import Chunk
 
 __all__ = ["Feed", "pad"]
@@ -30,10 +30,13 @@ class Feed:
       wanted: features to parse.
       batch_size: examples a batch.
       threads: of the pipeline.
+      skip: whether bad records are skipped; a batch says which under "bad".
     """
 
-    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int, *, skip: bool = False
+    ) -> None:
+        self.source = source.select(wanted, skip=skip)
         self._wanted = wanted
         self._batch_size = batch_size
         self._threads = threads
@@ -44,15 +47,16 @@ class Feed:
 
     def dataset(self, chunks: Iterable[Chunk]) -> Any:
         """Return a dataset whose elements `unpack` turns into batches."""
-        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks)
+        # Of arrays in memory only places come through the pipeline: waking a thread for each would cost more than they do.
+        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks).prefetch(4)
         options = tf.data.Options()
         options.threading.private_threadpool_size = self._threads
         options.autotune.enabled = False
-        return built.prefetch(4).with_options(options)
+        return built.with_options(options)
 
     def explain(self, start: int, stop: int) -> str | None:
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
-        return self._source.explain(start, stop, self._wanted)
+        return self.source.explain(start, stop, self._wanted)
 
     def _from_memory(self, chunks: Iterable[Chunk]) -> Any:
         """Say where batches lie in the arrays; `unpack` cuts them out, so that no data goes through the pipeline."""
@@ -66,22 +70,23 @@ class Feed:
                     for chunk in run
                     for first in range(chunk.start, chunk.stop, size)
                 ]
-                yield {name: np.array(column) for name, column in zip(dtypes, zip(*lines, strict=True), strict=True)}
+                yield {"line": np.array(lines, np.int64)}
 
-        dtypes = {"first": tf.int64, "count": tf.int64, "chunk": tf.int64, "last": tf.bool}
-        signature = {name: tf.TensorSpec([None], dtype) for name, dtype in dtypes.items()}
+        signature = {"line": tf.TensorSpec([None, 4], tf.int64)}
         rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=signature)
         return rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
 
     def unpack(self, element: Mapping[str, Any]) -> Mapping[str, Any]:
         """Turn an element of the dataset into a batch, inside the compiled step.
 
-        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}.
+        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}; where the job skips or filters also
+          bad, keep: bool [B].
         """
         if self._tensors is None:
             return element
         size, tensors = self._batch_size, self._tensors
-        first, count = element["first"], tf.cast(element["count"], tf.int32)
+        first, rows, chunk, last = tf.unstack(element["line"])
+        count = tf.cast(rows, tf.int32)
 
         def whole() -> list[Any]:
             # A slice along the first dimension is a view, not a copy, where its start is aligned.
@@ -93,12 +98,12 @@ class Feed:
         with tf.device("/CPU:0"):
             cut = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))
         ids = cut.pop(ID)
-        return {"ids": ids, "count": count, "chunk": element["chunk"], "last": element["last"], "features": cut}
+        return {"ids": ids, "count": count, "chunk": chunk, "last": last > 0, "features": cut}
 
     def _from_host(self, chunks: Iterable[Chunk]) -> Any:
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
         size = self._batch_size
-        first = next(iter(self._source.read(0, 1, 1)))
+        first = next(iter(self.source.read(0, 1, 1)))
         signature = {
             "ids": tf.TensorSpec([None, size], tf.int64),
             "count": tf.TensorSpec([None], tf.int32),
@@ -113,7 +118,7 @@ class Feed:
             most = max(1, min(BLOCK_BATCHES, BLOCK_EXAMPLES // size))
             for chunk in chunks:
                 held: list[Records] = []
-                for records in _batches(self._source.read(chunk.start, chunk.stop, size), size):
+                for records in _batches(self.source.read(chunk.start, chunk.stop, size), size):
                     if len(held) == most:
                         yield self._block(held, chunk, final=False)
                         held = []
@@ -122,8 +127,12 @@ class Feed:
                     yield self._block(held, chunk, final=True)
 
         def parse(block: dict[str, Any]) -> dict[str, Any]:
-            raw = block.pop("raw")
-            return {**block, "features": self._source.parse(raw, self._wanted)}
+            raw = dict(block.pop("raw"))
+            marks = {"bad": raw.pop(BAD)} if BAD in raw else {}
+            features = self.source.parse(raw, self._wanted)
+            if KEEP in features:
+                marks["keep"] = features.pop(KEEP)
+            return {**block, **marks, "features": features}
 
         rows = tf.data.Dataset.from_generator(self._guarded(blocks), output_signature=signature)
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.data import ID, Feature, Source
+from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.memory import check_fits
 from harness.rows import RowTable
@@ -33,8 +33,11 @@ CALL_CHUNKS = 128
 # where a call ends, so it never holds up a batch.
 GROUP_EXAMPLES = 4096
 GROUP_BATCHES = 64
+# With replicates an example costs far more than the operations' own time, and so does the padding of a group that ends early.
+GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
+SEEN = 6  # see `ChunkSums.seen`
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
@@ -44,7 +47,7 @@ class ChunkSums:
 
     Attributes:
       state: int64 [layout.size].
-      seen: one line per batch, int64 [batches, 3]: chunk, count, id hash.
+      seen: one line per batch, int64 [batches, 6]: chunk, count, id hash, and of the count kept, filtered, skipped.
       rows: by row metric; slices are numbered as this rank found them.
       taken: by column, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
@@ -53,6 +56,31 @@ class ChunkSums:
     seen: np.ndarray
     rows: Mapping[str, RowTable]
     taken: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which rows of a batch are examples that were read; of those, which are kept, filtered, skipped: bool [B]."""
+
+    read: Any
+    kept: Any
+    filtered: Any
+    skipped: Any
+
+    @classmethod
+    def of(cls, read: Any, marks: Mapping[str, Any]) -> Masks:
+        """Combine what the pipeline marked; a skipped record is not asked whether it is filtered."""
+        none = tf.zeros_like(read)
+        skipped = tf.logical_and(read, marks["bad"]) if "bad" in marks else none
+        good = tf.logical_and(read, tf.logical_not(skipped)) if "bad" in marks else read
+        if "keep" not in marks:
+            return cls(read, good, none, skipped)
+        return cls(read, tf.logical_and(good, marks["keep"]), tf.logical_and(good, tf.logical_not(marks["keep"])), skipped)
+
+    def counts(self, batches: int) -> Any:
+        """Return how many of each batch are kept, filtered, skipped: int64 [batches, 3]."""
+        masks = tf.reshape(tf.stack([self.kept, self.filtered, self.skipped]), [3, batches, -1])
+        return tf.transpose(tf.math.count_nonzero(masks, axis=2))
 
 
 class Step:
@@ -146,7 +174,8 @@ class Step:
                     raise ShapeError(f"{key}: expected sizes that are known, found {dtype.name} {shape}, the batch first")
             bytes_ = sum(int(np.prod(shape)) * (dtype.size or STRING_BYTES) for dtype, shape in self._shapes.values())
             unit = ROW // math.gcd(ROW, size)
-            batches = max(1, min(GROUP_EXAMPLES // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
+            most = GROUP_REPLICATED if self.grid and self.grid.draws > 1 else GROUP_EXAMPLES
+            batches = max(1, min(most // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
             self._group = -(-batches // unit) * unit
             rows = self._group * size
             empty = {
@@ -178,7 +207,7 @@ class Step:
             return tf.TensorArray(dtype, 0, True, infer_shape=False, element_shape=shape)
 
         with tf.device("/CPU:0"):
-            seen = growing(tf.int64, [None, 3])
+            seen = growing(tf.int64, [None, SEEN])
             rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
             flat = [growing(dtype, [None]) for dtype, _ in self._columns.values()]
             shapes = [growing(tf.int32, [rank]) for _, rank in self._columns.values()]
@@ -197,7 +226,7 @@ class Step:
         rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
         flat = tuple(tf.constant([], dtype) for dtype, _ in self._columns.values())
         shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
-        return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, 3], tf.int64), rows, flat, shapes
+        return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, SEEN], tf.int64), rows, flat, shapes
 
     def _packed_widths(self) -> list[int]:
         specs = len(self.grid.slice_specs) if self.grid else 0
@@ -257,10 +286,13 @@ class Step:
         )
 
     def _taken(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is handed to the host of the real examples of a batch, by column."""
+        """Return what is handed to the host of the examples of a batch that count, by column."""
         if self._take is None:
             return {}
         columns = {ID: batch["ids"], **self._take(batch["features"], outputs)}
+        if "bad" in batch or "keep" in batch:
+            kept = Masks.of(tf.range(self._batch_size) < batch["count"], batch).kept
+            return {name: tf.boolean_mask(tensor, kept) for name, tensor in columns.items()}
         return {name: tensor[: batch["count"]] for name, tensor in columns.items()}
 
     def _outputs(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -274,7 +306,7 @@ class Step:
     def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the terms and the grid read of a batch, by key."""
         features = dict.fromkeys((*self._terms.features, *(self.grid.features if self.grid else ())))
-        held = {"ids": batch["ids"]}
+        held = {key: batch[key] for key in ("ids", "bad", "keep") if key in batch}
         held |= {f"feature {name}": batch["features"][name] for name in features}
         held |= {f"output {name}": outputs[name] for name in self._terms.outputs}
         return held
@@ -289,10 +321,12 @@ class Step:
         """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
             ids = held["ids"]
-            mask = tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1])
+            masks = Masks.of(tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1]), held)
+            mask = masks.kept
             terms = self._form(held, mask)
-            hashes = tf.reshape(tf.where(mask, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
-            lines = tf.concat([marks, tf.reduce_sum(hashes, axis=1, keepdims=True)], axis=1)[:batches]
+            hashes = tf.reshape(tf.where(masks.read, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
+            sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
+            lines = tf.concat([marks, sums, masks.counts(self._group)], axis=1)[:batches]
             head = ids[:, None]
             if self.grid:
                 features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
@@ -360,7 +394,8 @@ def canary(
     Returns: a signed 64-bit integer.
     """
     records = next(iter(source.read(0, size, size)))
-    features = source.parse({name: tf.constant(array) for name, array in records.raw.items()}, wanted)
+    parsed = source.parse({name: tf.constant(array) for name, array in records.raw.items() if name != BAD}, wanted)
+    features = {name: parsed[name] for name in wanted}
     rows = max(size, 2)
     outputs = tf.function(predict, autograph=False)({name: _grow(tensor, size, rows) for name, tensor in features.items()})
     total = hashlib.sha256()

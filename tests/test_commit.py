@@ -171,13 +171,14 @@ def test_asked_while_a_border_is_near_it_is_waited_for_and_the_loop_goes_no_furt
 
     committer = Committer(found, written.append, fetch, first_s=1e6, clock=clock)
     passed = threading.Event()
-    go = threading.Event()
+    go, under_way = threading.Event(), threading.Event()
 
     def loop() -> None:
         found.add(Sums(0))
         committer.border()
         found.add(Sums(1))
         committer.border()
+        under_way.set()
         go.wait(10)
         found.add(Sums(2))
         committer.border()
@@ -185,6 +186,7 @@ def test_asked_while_a_border_is_near_it_is_waited_for_and_the_loop_goes_no_furt
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
+    assert under_way.wait(10)
     threading.Timer(0.2, go.set).start()
     committer.keep(None)
     assert [segment.chunks.tolist() for segment in written] == [[0, 1, 2]]

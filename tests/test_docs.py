@@ -73,6 +73,7 @@ def test_pages_that_have_commands() -> None:
     # So that a slip in the fences cannot take all commands out of the test above.
     assert {page for page in PAGES if commands((ROOT / page).read_text())} >= {
         "README.md",
+        "docs/data.md",
         "docs/install.md",
         "docs/models.md",
         "docs/own-metrics.md",
@@ -96,7 +97,7 @@ def test_links_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/job.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/job.md", "docs/data.md"])
 def test_jobs_shown_are_valid(page: str) -> None:
     blocks = [yaml.safe_load(block) for _, kind, block in BLOCK.findall((ROOT / page).read_text()) if kind == "yaml"]
     assert blocks

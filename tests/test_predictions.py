@@ -169,6 +169,25 @@ def test_without_labels_and_without_metrics(world, harness, tmp_path):
     assert done.code == 2 and "'metrics' is missing" in done.err
 
 
+def test_examples_that_were_drawn_or_filtered(world, harness, tmp_path):
+    (tmp_path / "mine.py").write_text("def even(features):\n    return features['label'] % 2 < 1\n")
+    world.job(tmp_path / "job.yaml", model=str(world.folder / "heads"), metrics=METRICS)
+    drawn = ["--set", "data.limit=50"]
+    assert harness("evaluate", "job.yaml", "-o", "model", *drawn).code == 0
+    done = harness("predict", "job.yaml", "-o", "drawn", *drawn)
+    assert done.code == 0, done.text
+    assert len(ds.dataset(tmp_path / "drawn" / "predictions", format="parquet").to_table()) == 50
+    done = harness("evaluate", "job.yaml", "-o", "again", "--predictions", "drawn", *drawn)
+    assert done.code == 0, done.text
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == (tmp_path / "model" / "metrics.json").read_bytes()
+    done = harness("predict", "job.yaml", "-o", "filtered", "--set", "data.filter=mine:even")
+    assert done.code == 0, done.text
+    table = ds.dataset(tmp_path / "filtered" / "predictions", format="parquet").to_table()
+    assert table["id"].to_pylist() == np.flatnonzero(made.examples().label % 2 == 0).tolist()
+    done = harness("evaluate", "job.yaml", "-o", "no", "--predictions", "filtered")
+    assert done.code == 2 and "the run that predicted filtered or skipped the others" in done.err
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [

@@ -22,7 +22,8 @@ FIRST, SECOND = str(Name(1, 0, 1)), str(Name(2, 0, 1))
 
 
 def segment(*chunks: int) -> Segment:
-    lines = [[chunk, PLAN[chunk].stop - PLAN[chunk].start, PLAN.id_hash(PLAN[chunk])] for chunk in chunks]
+    counts = {chunk: PLAN[chunk].stop - PLAN[chunk].start for chunk in chunks}
+    lines = [[chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0] for chunk, count in counts.items()]
     return Segment(np.array(lines, np.int64), np.zeros(1, np.int64))
 
 

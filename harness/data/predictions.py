@@ -32,7 +32,7 @@ class PredictionSource(Source):
         self.manifest = manifest
         self._folder = folder
         self._columns = manifest.columns
-        # Ranks ask for runs of a chunk: its part is read once.
+        # Runs of one chunk are asked for one after the other: its part is read once.
         self._held: tuple[int, dict[str, np.ndarray]] | None = None
 
     @classmethod
@@ -46,7 +46,17 @@ class PredictionSource(Source):
         for part in manifest.parts:
             if not (place / part.file).exists():
                 raise DataError(f"{place / part.file}: the manifest names it, and it is not there; write the predictions again")
+        kept = sum(part.examples for part in manifest.parts)
+        if kept != manifest.plan.examples:
+            raise JobError(
+                f"{place}: expected every example of the plan, {manifest.plan.examples}, found {kept}: the run that predicted "
+                "filtered or skipped the others, which cannot be certified from here; evaluate with the model"
+            )
         return cls(place, manifest)
+
+    def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
+        """Return the source itself; no record of a part is bad, whatever the job says of those of its data."""
+        return self
 
     @property
     def outputs(self) -> dict[str, Feature]:
@@ -75,11 +85,10 @@ class PredictionSource(Source):
             chunk = plan[index]
             end = min(stop, chunk.stop)
             arrays = self._part(index)
-            ids = arrays["id"]
-            first, last = np.searchsorted(ids, [start, end])
-            for at in range(int(first), int(last), size):
-                cut = slice(at, min(at + size, int(last)))
-                yield Records(ids[cut], {_mark(c.kind) + c.source: arrays[c.name][cut] for c in self._columns if c.kind != "id"})
+            for at in range(start - chunk.start, end - chunk.start, size):
+                cut = slice(at, min(at + size, end - chunk.start))
+                raw = {_mark(c.kind) + c.source: arrays[c.name][cut] for c in self._columns if c.kind != "id"}
+                yield Records(arrays["id"][cut], raw)
             start = end
 
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:

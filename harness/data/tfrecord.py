@@ -1,4 +1,4 @@
-"""TFRecord files of tf.train.Example. Plain files are read by byte offset from anywhere; GZIP files from their start.
+"""TFRecord files. Plain ones are read by byte offset from anywhere; GZIP and ZLIB ones from their start.
 
 A record is its length (8 bytes, little endian), the masked CRC-32C of those 8 bytes (4), the data, and the data's
 masked CRC-32C (4). Source: tensorflow/core/lib/io/record_writer.h.
@@ -6,77 +6,76 @@ masked CRC-32C (4). Source: tensorflow/core/lib/io/record_writer.h.
 
 from __future__ import annotations
 
+import copy
 import gzip
-import mmap
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from math import prod
-from typing import IO, Any
+from typing import Any
 
 import google_crc32c
 import numpy as np
 
-from harness.data import SERIALIZED, Feature, Records, Source
+from harness.data import BAD, SERIALIZED, Feature, Records, Source, storage
 from harness.errors import DataError
 from harness.plan import File
 
 __all__ = ["TFRecordSource", "build_index", "index_path", "write_index"]
 
 HEADER, FOOTER = 12, 4
-GZIP_MAGIC = b"\x1f\x8b"
+AHEAD = 16  # batches asked of a server at a time
+FIRST_RECORDS = 20  # that tell the features
+SCAN = 1 << 22  # bytes looked at a time
 HEADER_STRUCT = struct.Struct("<QI")
 FOOTER_STRUCT = struct.Struct("<I")
-LISTS = {"float_list": "float32", "int64_list": "int64", "bytes_list": "string"}
 
 
 class TFRecordSource(Source):
     """Examples in TFRecord files.
 
     Args:
-      files: with their example counts; a file that is not divisible is GZIP.
-      offsets: of each file the byte offset of every record and the file's size, int64 [examples + 1]; None for GZIP.
+      files: with their example counts; a file that is not divisible is GZIP or ZLIB.
+      offsets: of each file the byte offset of every record and the file's size, int64 [examples + 1]; None where packed.
     """
 
     def __init__(self, files: tuple[File, ...], offsets: Sequence[np.ndarray | None]) -> None:
         self.files = files
         self._offsets = offsets
         self._starts = np.concatenate([[0], np.cumsum([f.examples for f in files])]).astype(np.int64)
+        self._wanted: Mapping[str, Feature] = {}
+        self._skip = False
+        self._spare: bytes | None = None  # a record that can be parsed: stands in for one that cannot
 
     @classmethod
     def open(cls, paths: Sequence[str]) -> TFRecordSource:
-        """Index plain files (or read the index beside them), count GZIP files.
+        """Index plain files (or read the index beside them, or the cached one), count packed ones.
 
         Raises: DataError: a file is cut off, or is no TFRecord file.
         """
-        files: list[File] = []
-        indices: list[np.ndarray | None] = []
-        for path in paths:
-            size = os.path.getsize(path)
-            if _is_gzip(path):
-                count = sum(1 for _ in _scan_gzip(path))
-                files.append(File(path, size, count, divisible=False))
-                indices.append(None)
-            else:
-                offsets = _read_index(path, size)
-                if offsets is None:
-                    offsets = build_index(path)
-                files.append(File(path, size, len(offsets) - 1))
-                indices.append(offsets)
-        return cls(tuple(files), indices)
+        found = storage.each(_index, paths)
+        return cls(tuple(file for file, _ in found), [offsets for _, offsets in found])
+
+    @property
+    def flat(self) -> bool:
+        """Records are serialized."""
+        return True
+
+    def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> TFRecordSource:
+        """Read whole records whatever is wanted of them; with `skip`, see whether they can be parsed."""
+        chosen = copy.copy(self)
+        chosen._wanted, chosen._skip = dict(wanted), skip
+        return chosen
 
     def features(self) -> dict[str, Feature]:
-        """Describe the features of the first record: dtype and number of values."""
-        import tensorflow as tf
+        """Describe the features of the first records: dtype and number of values."""
+        from harness.data import examples
 
-        for records in self.read(0, min(1, int(self._starts[-1])), 1):
-            try:
-                example = tf.train.Example.FromString(records.raw[SERIALIZED][0])
-            except Exception as exc:  # protobuf's DecodeError, whose home depends on the implementation
-                raise DataError(f"{self._where(0)}: not a tf.train.Example: {exc}") from exc
-            return {name: _feature(value) for name, value in sorted(example.features.feature.items())}
-        return {}
+        first: list[bytes] = []
+        # What is bad among them is said, or skipped, when it is read.
+        for records in self.select({}, skip=True).read(0, min(FIRST_RECORDS, int(self._starts[-1])), FIRST_RECORDS):
+            first += [data for data, bad in zip(records.raw[SERIALIZED], records.raw[BAD], strict=True) if not bad]
+        return examples.infer(first)
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read whole records, checking their CRCs."""
@@ -89,33 +88,52 @@ class TFRecordSource(Source):
 
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
         """Parse a batch of records at once."""
-        import tensorflow as tf
+        from harness.data import examples
 
-        specs = {
-            name: tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
-            for name, feature in wanted.items()
-            if name != SERIALIZED
-        }
-        parsed = dict(tf.io.parse_example(raw[SERIALIZED], specs)) if specs else {}
-        if SERIALIZED in wanted:
-            parsed[SERIALIZED] = raw[SERIALIZED]
-        return parsed
+        return examples.parse(raw[SERIALIZED], wanted)
 
     def explain(self, start: int, stop: int, wanted: Mapping[str, Feature]) -> str | None:
         """Look at each record by itself."""
-        import tensorflow as tf
+        from harness.data import examples
 
         for records in self.read(start, stop, 256):
             for example_id, data in zip(records.ids.tolist(), records.raw[SERIALIZED], strict=True):
-                try:
-                    example = tf.train.Example.FromString(data)
-                except Exception as exc:  # noqa: BLE001 - as in `features`
-                    return f"{self._where(example_id)}: not a tf.train.Example: {exc}"
-                for name, feature in wanted.items():
-                    wrong = None if name == SERIALIZED else _misfit(name, feature, example.features.feature)
-                    if wrong:
-                        return f"{self._where(example_id)}: {wrong}"
+                if wrong := examples.misfit(data, wanted):
+                    return f"{self._where(example_id)}: {wrong}"
         return None
+
+    def _checked(self, ids: np.ndarray, found: list[bytes | None]) -> Records:
+        """Return records; where bad ones are skipped, with a mark on each, and another in its place."""
+        if not self._skip:
+            return Records(ids, {SERIALIZED: _strings(found)})
+        from harness.data import examples
+
+        whole = [data for data in found if data is not None]
+        wrong = iter(examples.check(whole, self._wanted) if whole else [])
+        bad = np.array([data is None or next(wrong) is not None for data in found], bool)
+        if bad.any():
+            spare = (
+                next((d for d, b in zip(found, bad.tolist(), strict=True) if not b and d is not None), None) or self._find_spare()
+            )
+            found = [spare if b else d for d, b in zip(found, bad.tolist(), strict=True)]
+        return Records(ids, {SERIALIZED: _strings(found), BAD: bad})
+
+    def _find_spare(self) -> bytes:
+        if self._spare is None:
+            from harness.data import examples
+
+            plain = self.select({}, skip=False)
+            for at in range(int(self._starts[-1])):
+                try:
+                    data = next(iter(plain.read(at, at + 1, 1))).raw[SERIALIZED][0]
+                except DataError:
+                    continue
+                if examples.check([data], self._wanted) == [None]:
+                    self._spare = data
+                    break
+            else:
+                raise DataError(f"not one record can be parsed; the first: {plain.explain(0, 1, self._wanted)}")
+        return self._spare
 
     def _where(self, example: int) -> str:
         number = int(np.searchsorted(self._starts, example, side="right")) - 1
@@ -127,30 +145,42 @@ class TFRecordSource(Source):
     def _read_plain(self, number: int, start: int, stop: int, size: int) -> Iterator[Records]:
         path, offsets = self.files[number].path, self._offsets[number]
         assert offsets is not None
-        with _open(path) as stream:
-            for first in range(start, stop, size):
-                last = min(first + size, stop)
-                stream.seek(int(offsets[first]))
-                block = stream.read(int(offsets[last] - offsets[first]))
-                found, places = _records(block, path, first, int(offsets[first]))
-                records = np.searchsorted(offsets, places)
-                yield Records(records.astype(np.int64) + self._starts[number], {SERIALIZED: _strings(found)})
+        with storage.open_range(path) as file:
+            for begin in range(start, stop, size * AHEAD if storage.is_url(path) else size):
+                end = min(begin + (size * AHEAD if storage.is_url(path) else size), stop)
+                block = file.read(int(offsets[begin]), int(offsets[end]))
+                found, places = _records(block, path, begin, int(offsets[begin]), skip=self._skip)
+                records = np.searchsorted(offsets, places).astype(np.int64) + self._starts[number]
+                for at in range(0, len(found), size):
+                    yield self._checked(records[at : at + size], found[at : at + size])
 
     def _read_gzip(self, number: int, start: int, stop: int, size: int) -> Iterator[Records]:
         path = self.files[number].path
-        found: list[bytes] = []
+        found: list[bytes | None] = []
         first = start
-        for record, data in enumerate(_scan_gzip(path)):
+        for record, data in enumerate(_scan_packed(path, skip=self._skip)):
             if record >= stop:
                 break
             if record < start:
                 continue
             found.append(data)
             if len(found) == size or record == stop - 1:
-                yield Records(np.arange(first, record + 1, dtype=np.int64) + self._starts[number], {SERIALIZED: _strings(found)})
+                yield self._checked(np.arange(first, record + 1, dtype=np.int64) + self._starts[number], found)
                 first, found = record + 1, []
         if found:
-            yield Records(np.arange(first, first + len(found)) + self._starts[number], {SERIALIZED: _strings(found)})
+            yield self._checked(np.arange(first, first + len(found)) + self._starts[number], found)
+
+
+def _index(path: str) -> tuple[File, np.ndarray | None]:
+    """Count the records of a file, and find them where it is plain."""
+    size = storage.size_bytes(path)
+    if _is_packed(path):
+        count = storage.cached(path, "tfrecord packed", lambda: np.array([sum(1 for _ in _scan_packed(path))], np.int64))
+        return File(path, size, int(count[0]), divisible=False), None
+    offsets = None if storage.is_url(path) else _read_index(path, size)
+    if offsets is None:
+        offsets = storage.cached(path, "tfrecord", lambda: build_index(path))
+    return File(path, size, len(offsets) - 1), offsets
 
 
 def build_index(path: str) -> np.ndarray:
@@ -159,22 +189,23 @@ def build_index(path: str) -> np.ndarray:
     Returns: byte offset of every record, and the file's size: int64 [records + 1].
     Raises: DataError: the file is cut off, or a length is corrupt.
     """
-    size = os.path.getsize(path)
     offsets = []
     at = 0
-    if size:
-        with _open(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            while at < size:
-                offsets.append(at)
-                if at + HEADER > size:
-                    raise _cut_off(path, len(offsets) - 1, at, HEADER, size - at)
-                length, crc = HEADER_STRUCT.unpack_from(view, at)
-                if crc != _masked_crc(view[at : at + 8]):
-                    hint = "is it a TFRecord file?" if at == 0 else "copy or write the file again"
-                    raise DataError(f"{path}, record {len(offsets) - 1} at byte {at}: the CRC of its length is wrong; {hint}")
-                at += HEADER + length + FOOTER
-            if at > size:
-                raise _cut_off(path, len(offsets) - 1, offsets[-1], at - offsets[-1], size - offsets[-1])
+    with storage.open_range(path) as file:
+        size, base, block = file.size, 0, b""
+        while at < size:
+            offsets.append(at)
+            if at + HEADER > size:
+                raise _cut_off(path, len(offsets) - 1, at, HEADER, size - at)
+            if at + HEADER > base + len(block):
+                base, block = at, file.read(at, at + SCAN)
+            length, crc = HEADER_STRUCT.unpack_from(block, at - base)
+            if crc != _masked_crc(block[at - base : at - base + 8]):
+                hint = "is it a TFRecord file?" if at == 0 else "copy or write the file again"
+                raise DataError(f"{path}, record {len(offsets) - 1} at byte {at}: the CRC of its length is wrong; {hint}")
+            at += HEADER + length + FOOTER
+        if at > size:
+            raise _cut_off(path, len(offsets) - 1, offsets[-1], at - offsets[-1], size - offsets[-1])
     return np.array([*offsets, size], np.int64)
 
 
@@ -188,7 +219,7 @@ def write_index(path: str) -> int:
 
     Raises: DataError: see `build_index`; also for a GZIP file, which has no offsets.
     """
-    if _is_gzip(path):
+    if _is_packed(path):
         raise DataError(f"{path}: a GZIP file cannot be cut and so has no index; it is read as one chunk")
     offsets = build_index(path)
     temporary = f"{index_path(path)}.{os.getpid()}"
@@ -217,9 +248,9 @@ def _read_index(path: str, size: int) -> np.ndarray | None:
     return offsets if fits else None
 
 
-def _records(block: bytes, path: str, first: int, offset: int) -> tuple[list[bytes], list[int]]:
-    """Cut a block of whole records; check their CRCs. Returns the data and the byte offset of each."""
-    found: list[bytes] = []
+def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = False) -> tuple[list[bytes | None], list[int]]:
+    """Cut a block of whole records; check their CRCs. Returns the data (None: skipped) and the byte offset of each."""
+    found: list[bytes | None] = []
     places: list[int] = []
     at, end = 0, len(block)
     while at < end:
@@ -234,23 +265,26 @@ def _records(block: bytes, path: str, first: int, offset: int) -> tuple[list[byt
             )
         if stop + FOOTER > end:
             raise _cut_off(path, record, offset + at, HEADER + length + FOOTER, end - at)
-        data = block[at + HEADER : stop]
-        if FOOTER_STRUCT.unpack_from(block, stop)[0] != _masked_crc(data):
-            raise DataError(
-                f"{path}, record {record} at byte {offset + at}: the CRC of its data is wrong, the record is corrupt; "
-                "copy or write the file again"
-            )
+        data: bytes | None = block[at + HEADER : stop]
+        if FOOTER_STRUCT.unpack_from(block, stop)[0] != _masked_crc(data):  # type: ignore[arg-type]
+            if not skip:
+                raise DataError(
+                    f"{path}, record {record} at byte {offset + at}: the CRC of its data is wrong, the record is corrupt; "
+                    "copy or write the file again"
+                )
+            data = None
         found.append(data)
         places.append(offset + at)
         at = stop + FOOTER
     return found, places
 
 
-def _scan_gzip(path: str) -> Iterator[bytes]:
-    """Yield the records of a GZIP file, checking their CRCs."""
+def _scan_packed(path: str, *, skip: bool = False) -> Iterator[bytes | None]:
+    """Yield the records of a GZIP or ZLIB file, checking their CRCs; None for one that is skipped."""
     record = at = 0
     try:
-        with gzip.open(path, "rb") as stream:
+        with storage.open_range(path) as file:
+            stream = storage.unpacked(file)
             while header := stream.read(HEADER):
                 if len(header) < HEADER:
                     raise _cut_off(path, record, at, HEADER, len(header), "of the unpacked stream")
@@ -262,13 +296,16 @@ def _scan_gzip(path: str) -> Iterator[bytes]:
                 body = stream.read(length + FOOTER)
                 if len(body) < length + FOOTER:
                     raise _cut_off(path, record, at, length + FOOTER, len(body), "of the unpacked stream")
-                if FOOTER_STRUCT.unpack_from(body, length)[0] != _masked_crc(body[:length]):
+                good = FOOTER_STRUCT.unpack_from(body, length)[0] == _masked_crc(body[:length])
+                if not good and not skip:
                     raise DataError(f"{path}, record {record} at byte {at} of the unpacked stream: the CRC of its data is wrong")
-                yield body[:length]
+                yield body[:length] if good else None
                 record += 1
                 at += HEADER + length + FOOTER
     except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise DataError(f"{path}, record {record} at byte {at} of the unpacked stream: the GZIP stream is broken: {exc}") from exc
+        raise DataError(
+            f"{path}, record {record} at byte {at} of the unpacked stream: the packed stream is broken: {exc}"
+        ) from exc
 
 
 def _cut_off(path: str, record: int, at: int, expected: int, found: int, stream: str = "") -> DataError:
@@ -281,39 +318,16 @@ def _masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _strings(found: list[bytes]) -> np.ndarray:
+def _strings(found: Sequence[bytes | None]) -> np.ndarray:
     array = np.empty(len(found), dtype=object)
     array[:] = found
     return array
 
 
-def _open(path: str) -> IO[bytes]:
-    try:
-        return open(path, "rb")
-    except OSError as exc:
-        raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-
-
-def _is_gzip(path: str) -> bool:
-    with _open(path) as stream:
-        return stream.read(2) == GZIP_MAGIC
-
-
-def _feature(value: Any) -> Feature:
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        return Feature("float32", (0,))
-    return Feature(LISTS[kind], (len(getattr(value, kind).value),))
-
-
-def _misfit(name: str, wanted: Feature, features: Any) -> str | None:
-    """Say how a feature of one record differs from what is wanted, None where it fits."""
-    if name not in features or features[name].WhichOneof("kind") is None:
-        return f"feature '{name}' is missing; the record has {', '.join(sorted(features)) or 'none'}"
-    found = _feature(features[name])
-    if found.dtype != wanted.dtype:
-        return f"feature '{name}': expected {wanted}, found {found.dtype} values"
-    count = prod(d or 0 for d in wanted.shape)
-    if found.shape != (count,):
-        return f"feature '{name}': expected {wanted}, that is {count} values, found {found.shape[0]}"
-    return None
+def _is_packed(path: str) -> bool:
+    """Say whether a file is GZIP or ZLIB. A plain one begins with a length whose CRC fits, whatever its first bytes are."""
+    with storage.open_range(path) as file:
+        head = file.read(0, HEADER)
+    if len(head) == HEADER and HEADER_STRUCT.unpack(head)[1] == _masked_crc(head[:8]):
+        return False
+    return head[:2] == storage.GZIP_MAGIC or storage.is_zlib(head[:2])

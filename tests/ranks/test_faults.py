@@ -111,7 +111,8 @@ def test_a_signal_ends_all_ranks(job, comm, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 4, err
-    assert f"{number.name} was passed on, and all ranks were ended" in err
+    # of a rank, or where the launcher left it no time, of `launch`
+    assert "what was finished is kept, --resume goes on from there" in err or f"{number.name} was passed on, and all ranks" in err
     for _ in range(300):  # mpirun leaves a moment before the last of its children
         if not any(alive(pid) for pid in pids):
             break

@@ -1,0 +1,236 @@
+"""How fast each reader feeds one rank, against the plain loop of the field over the same files; and whether memory is flat.
+
+Both read everything and parse it into batches of the same features; no model is involved. Legs take turns.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Compared", "flat_memory", "measure", "table"]
+
+WIDTH = 64
+FORMATS = ("tfrecord", "parquet", "csv", "jsonl", "npy")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Raw seconds of each round, of the harness and of the plain loop."""
+
+    name: str
+    examples: int
+    ours: list[float]
+    plain: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Return the median, over rounds, of how many times as fast the harness is."""
+        return statistics.median(b / a for a, b in zip(self.ours, self.plain, strict=True))
+
+
+def measure(name: str, folder: Path, *, examples: int, batch_size: int, rounds: int, threads: int) -> Compared:
+    """Measure one format.
+
+    Raises: RuntimeError: the two loops do not see the same numbers.
+    """
+    path = _write(name, folder, examples)
+    ours, plain = _ours(name, path, batch_size, threads), _PLAIN[name](path, batch_size, threads)
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    legs = [("ours", ours), ("plain", plain)]
+    for number in range(rounds + 1):
+        sums = {}
+        for leg, loop in legs if number % 2 else legs[::-1]:
+            begun = time.perf_counter()
+            sums[leg] = loop()
+            if number:  # the first round warms up
+                seconds[leg].append(time.perf_counter() - begun)
+        if sums["ours"] != sums["plain"]:
+            raise RuntimeError(f"{name}: the harness read labels that sum to {sums['ours']}, the plain loop {sums['plain']}")
+    return Compared(name, examples, seconds["ours"], seconds["plain"])
+
+
+def table(found: list[Compared]) -> str:
+    """Write rates and ratios as lines of a Markdown table."""
+    lines = ["| format | harness, examples/s | plain loop | harness / plain |", "| --- | ---: | ---: | ---: |"]
+    for one in found:
+        rates = [one.examples / statistics.median(seconds) for seconds in (one.ours, one.plain)]
+        lines.append(f"| {one.name} | {rates[0]:,.0f} | {rates[1]:,.0f} | {one.ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def flat_memory(folder: Path, *, size_bytes: int, batch_size: int = 256) -> dict[str, int]:
+    """Read a large TFRecord file; return the peak of resident memory after a tenth of it and at its end, in bytes."""
+    from harness.data import Feature, open_source
+    from harness.plan import Chunk
+    from harness.tf_feed import Feed
+
+    path = folder / "large.tfrecord"
+    examples = size_bytes // (16 * 1024)
+    if not path.exists() or path.stat().st_size < size_bytes * 0.9:
+        _write_tfrecord(path, examples, 4096)
+    source = open_source("tfrecord", [str(path)])
+    chunks = [
+        Chunk(i, at, min(at + 4096, source.files[0].examples)) for i, at in enumerate(range(0, source.files[0].examples, 4096))
+    ]
+    feed = Feed(source, {"x": Feature("float32", (4096,))}, batch_size, 1)
+    seen, early = 0, 0
+    for batch in feed.dataset(chunks):
+        seen += int(batch["count"])
+        if not early and seen >= examples // 10:
+            early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"bytes": path.stat().st_size, "examples": seen, "peak_early": early, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}  # fmt: skip
+
+
+def _columns(examples: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    return {"x": rng.normal(size=(examples, WIDTH)).astype(np.float32), "label": rng.integers(0, 10, examples)}
+
+
+def _write(name: str, folder: Path, examples: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"readers-{examples}.{name}"
+    if path.exists():
+        return path
+    columns = _columns(examples)
+    if name == "tfrecord":
+        _write_tfrecord(path, examples, WIDTH)
+    elif name == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        x = pa.FixedSizeListArray.from_arrays(columns["x"].ravel(), WIDTH)
+        pq.write_table(pa.table({"x": x, "label": columns["label"]}), path, row_group_size=1 << 14)
+    elif name == "csv":
+        import pandas as pd
+
+        frame = pd.DataFrame(columns["x"], columns=[f"x{i}" for i in range(WIDTH)])
+        frame.assign(label=columns["label"]).to_csv(path, index=False)
+    elif name == "jsonl":
+        import json
+
+        with open(path, "w") as stream:
+            for x, label in zip(columns["x"].tolist(), columns["label"].tolist(), strict=True):
+                stream.write(json.dumps({"x": x, "label": label}) + "\n")
+    else:
+        path.mkdir()
+        for key, array in columns.items():
+            np.save(path / f"{key}.npy", array)
+    return path
+
+
+def _write_tfrecord(path: Path, examples: int, width: int) -> None:
+    import tensorflow as tf
+
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(examples, width)).astype(np.float32) if width == WIDTH else None
+    label = rng.integers(0, 10, examples)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i in range(examples):
+            row = x[i] if x is not None else rng.random(width, np.float32)
+            feature = {
+                "x": tf.train.Feature(float_list=tf.train.FloatList(value=row)),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label[i]])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    from harness.data import Feature, open_source
+    from harness.plan import Plan
+    from harness.tf_feed import Feed
+
+    paths = sorted(str(p) for p in path.iterdir()) if path.is_dir() else [str(path)]
+    source = open_source(name, paths)
+    plan = Plan(source.files, batch_size, 64 * batch_size)
+    label = Feature("int64", ())
+    wanted: Mapping[str, Any] = {"x": Feature("float32", (WIDTH,)), "label": label}
+    if name == "csv":
+        wanted = {**{f"x{i}": Feature("float32", ()) for i in range(WIDTH)}, "label": label}
+    feed = Feed(source, wanted, batch_size, threads)
+    return _compiled(feed.dataset([plan[i] for i in range(len(plan))]), lambda b: b["features"]["label"], lambda b: b["count"])
+
+
+def _compiled(dataset: Any, label: Callable[[Any], Any], count: Callable[[Any], Any] | None = None) -> Callable[[], int]:
+    """Loop over a dataset inside one compiled function, as the step does."""
+    import tensorflow as tf
+
+    @tf.function
+    def loop(found: Any) -> Any:
+        total = tf.constant(0, tf.int64)
+        for batch in found:
+            values = label(batch)
+            if count is not None:
+                values = tf.where(tf.range(tf.shape(values)[0]) < count(batch), values, 0)
+            total += tf.reduce_sum(values)
+        return total
+
+    return lambda: int(loop(dataset))
+
+
+def _plain_tfrecord(path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    import tensorflow as tf
+
+    specs = {"x": tf.io.FixedLenFeature([WIDTH], tf.float32), "label": tf.io.FixedLenFeature([], tf.int64)}
+    dataset = tf.data.TFRecordDataset(str(path)).batch(batch_size)
+    dataset = dataset.map(lambda batch: tf.io.parse_example(batch, specs), num_parallel_calls=threads).prefetch(4)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    return _compiled(dataset.with_options(options), lambda batch: batch["label"])
+
+
+def _plain_arrow(batches: Callable[[], Any]) -> Callable[[], int]:
+    def loop() -> int:
+        total = 0
+        for batch in batches():
+            arrays = [column.to_numpy(zero_copy_only=False) for column in (*_leaves(batch),)]
+            total += int(arrays[-1].sum())
+        return total
+
+    return loop
+
+
+def _leaves(batch: Any) -> Any:
+    for column in batch.columns:
+        yield column.flatten() if hasattr(column, "flatten") and "list" in str(column.type) else column
+
+
+def _plain_parquet(path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    import pyarrow.parquet as pq
+
+    return _plain_arrow(lambda: pq.ParquetFile(path).iter_batches(batch_size))
+
+
+def _plain_csv(path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    types = {**{f"x{i}": pa.float32() for i in range(WIDTH)}, "label": pa.int64()}
+    return _plain_arrow(
+        lambda: pc.open_csv(path, pc.ReadOptions(use_threads=threads > 1), None, pc.ConvertOptions(column_types=types))
+    )
+
+
+def _plain_jsonl(path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    import pyarrow.json as pj
+
+    return _plain_arrow(lambda: pj.read_json(path, pj.ReadOptions(use_threads=threads > 1)).to_batches())
+
+
+def _plain_npy(path: Path, batch_size: int, threads: int) -> Callable[[], int]:
+    import tensorflow as tf
+
+    arrays = {key: np.load(path / f"{key}.npy") for key in ("x", "label")}
+    return _compiled(tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size).prefetch(4), lambda batch: batch["label"])
+
+
+_PLAIN = {
+    "tfrecord": _plain_tfrecord, "parquet": _plain_parquet, "csv": _plain_csv, "jsonl": _plain_jsonl, "npy": _plain_npy,
+}  # fmt: skip

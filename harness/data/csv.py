@@ -1,0 +1,193 @@
+"""CSV and TSV files with a header. Cut at line borders, quoted newlines and all; packed ones are read as a whole."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature, storage
+from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
+from harness.data.lines import Lines, blocks, index
+from harness.errors import DataError, nearest
+
+__all__ = ["CsvSource"]
+
+FIRST_ROWS = 4096  # that tell the types
+
+
+class CsvSource(ColumnSource):
+    """Examples in CSV files.
+
+    Args:
+      lines: of each file.
+      delimiter: between fields.
+    """
+
+    def __init__(self, lines: Sequence[Lines], delimiter: str) -> None:
+        super().__init__(tuple(one.file for one in lines))
+        self._lines = lines
+        self._delimiter = delimiter
+
+    @classmethod
+    def open(cls, paths: Sequence[str], *, delimiter: str) -> CsvSource:
+        """Find the lines, and compare the headers.
+
+        Raises: DataError: a file cannot be read, or has other columns than the first.
+        """
+        lines = storage.each(lambda path: index(path, quotes=True), paths)
+        source = cls(lines, delimiter)
+        first = None
+        for path, one in zip(paths, lines, strict=True):
+            if not one.header:
+                raise DataError(f"{path}: expected a first line with the names of the columns, found an empty file")
+            names = source.names(one)
+            if len(set(names)) < len(names):
+                raise DataError(f"{path}: expected unlike names of columns, found {', '.join(names)}")
+            first = first or names
+            if names != first:
+                raise DataError(
+                    f"{path}: expected the columns of {paths[0]} ({', '.join(first)}), found {', '.join(names)}; "
+                    "files of one job must agree in their first line"
+                )
+        return source
+
+    def names(self, lines: Lines) -> list[str]:
+        """Return the names of a file's columns."""
+        import csv
+
+        return next(csv.reader(io.StringIO(lines.header.decode("utf-8", "replace"), newline=""), delimiter=self._delimiter))
+
+    @cached_property
+    def _types(self) -> dict[str, Feature]:
+        number = next((n for n, file in enumerate(self.files) if file.examples), 0)
+        lines = self._lines[number]
+        if not lines.records:
+            return {}
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        table = self._table(lines, data, {})
+        if isinstance(table, str):
+            raise DataError(f"{lines.file.path}: not a readable CSV file: {table}")
+        found = {field.name: feature_of(field.type) for field in table.schema}
+        # Dates, times and columns without a value stay the text they are.
+        plain = {f.name: f.type for f in table.schema}
+        return {
+            name: feature if feature and not _is_temporal(plain[name]) else Feature("string", ())
+            for name, feature in found.items()
+        }
+
+    def features(self) -> dict[str, Feature]:
+        """Return the columns, with the types that the first rows have."""
+        return dict(self._types)
+
+    def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
+        """Convert blocks of lines."""
+        lines = self._lines[number]
+        names = self.names(lines)
+        for name in self.chosen:
+            if name not in names:
+                raise DataError(f"{lines.file.path}: no column '{name}': {nearest(name, names)}")
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=True):
+            low, high = max(start - first, 0), min(stop, last) - first
+            table = self._table(lines, data, self.chosen)
+            if not isinstance(table, str) and table.num_rows == last - first:
+                part = table.slice(low, high - low)
+                yield Piece(first + low, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
+            else:
+                yield self._one_by_one(lines, data, first, low, high, last - first)
+
+    def where(self, number: int, record: int) -> str:
+        """Count rows as a user does: the header is the first line."""
+        return f"{self.files[number].path}, row {record} (the first below the header is 0)"
+
+    def _table(self, lines: Lines, data: bytes, chosen: Any) -> Any:
+        """Convert a block; a text where it cannot be."""
+        import pyarrow as pa
+        import pyarrow.csv as pc
+
+        types = {"string": pa.binary(), "bool": pa.bool_()}
+        kinds = {n: types.get(f.dtype) or pa.from_numpy_dtype(np.dtype(f.dtype)) for n, f in chosen.items() if f.dtype != "uint8"}
+        boolean = {n for n in chosen if n in self._types and self._bools and n in self._bools} if chosen else set()
+        for name in boolean:
+            kinds[name] = pa.bool_()
+        try:
+            return pc.read_csv(
+                pa.BufferReader(data),
+                read_options=pc.ReadOptions(
+                    column_names=self.names(lines), use_threads=False, block_size=max(len(data) + 1, 1 << 16)
+                ),
+                parse_options=pc.ParseOptions(
+                    delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=None if chosen else _skip_row
+                ),
+                convert_options=pc.ConvertOptions(
+                    column_types=kinds or None, include_columns=list(chosen) or None, strings_can_be_null=False
+                ),
+            )
+        except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError) as exc:
+            return " ".join(str(exc).split())[:300]
+
+    @cached_property
+    def _bools(self) -> set[str]:
+        """Columns of true and false: numbers to us, not to the converter."""
+        import pyarrow as pa
+
+        number = next((n for n, file in enumerate(self.files) if file.examples), 0)
+        lines = self._lines[number]
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        table = self._table(lines, data, {})
+        return set() if isinstance(table, str) else {f.name for f in table.schema if pa.types.is_boolean(f.type)}
+
+    def _one_by_one(self, lines: Lines, data: bytes, first: int, low: int, high: int, count: int) -> Piece:
+        """Find the rows of a block that cannot be converted."""
+        rows = _rows(data)
+        if len(rows) != count:
+            raise DataError(
+                f"{lines.file.path}, rows {first}..{first + count}: expected {count} rows, found {len(rows)}; "
+                "quotes within a field must be doubled; has the file changed?"
+            )
+        chosen = self.chosen
+        columns = {name: blank(feature, high - low) for name, feature in chosen.items()}
+        bad = np.zeros(high - low, bool)
+        why = ""
+        for at, row in enumerate(rows[low:high]):
+            table = self._table(lines, row, chosen)
+            if isinstance(table, str) or table.num_rows != 1:
+                why = why or (table if isinstance(table, str) else f"expected one row, found {table.num_rows}")
+                bad[at] = True
+                continue
+            for name, feature in chosen.items():
+                found = from_arrow(table.column(name), feature)
+                columns[name][at] = found.values[0]
+                if found.bad is not None and found.bad[0]:
+                    bad[at], why = True, why or found.why
+        name = next(
+            (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
+        )
+        return Piece(first + low, {n: Column(values, bad if n == name else None, why) for n, values in columns.items()})
+
+
+def _skip_row(row: Any) -> str:
+    """Leave out what has too few or too many fields, while types are looked for."""
+    del row
+    return "skip"
+
+
+def _rows(data: bytes) -> list[bytes]:
+    """Cut a block at newlines outside quotes; empty lines left out."""
+    view = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(view == 10)
+    marks = np.flatnonzero(view == 34)
+    ends = ends[np.searchsorted(marks, ends) % 2 == 0]
+    bounds = [0, *(ends + 1).tolist(), len(data)]
+    parts = [data[a:b] for a, b in itertools.pairwise(bounds)]
+    return [part for part in parts if part.strip(b"\r\n")]
+
+
+def _is_temporal(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_temporal(kind) or pa.types.is_null(kind))

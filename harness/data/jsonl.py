@@ -1,0 +1,170 @@
+"""JSON lines: an object a line. Cut at line borders; packed files are read as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature, Kind, storage
+from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
+from harness.data.lines import Lines, blocks, index
+from harness.errors import DataError, nearest
+
+__all__ = ["JsonlSource"]
+
+FIRST_ROWS = 1024  # that tell names, types and lengths of lists
+
+
+class JsonlSource(ColumnSource):
+    """Examples in files of JSON lines.
+
+    Args:
+      lines: of each file.
+    """
+
+    def __init__(self, lines: Sequence[Lines]) -> None:
+        super().__init__(tuple(one.file for one in lines))
+        self._lines = lines
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> JsonlSource:
+        """Find the lines.
+
+        Raises: DataError: a file cannot be read.
+        """
+        return cls(storage.each(lambda path: index(path, quotes=False), paths))
+
+    @cached_property
+    def _types(self) -> dict[str, Feature]:
+        import pyarrow as pa
+
+        number = next((n for n, file in enumerate(self.files) if file.examples), 0)
+        lines = self._lines[number]
+        if not lines.records:
+            return {}
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=False))
+        table = _table(data, None)
+        if isinstance(table, str):
+            for row, line in enumerate(_rows(data)):
+                found = _table(line, None)
+                if isinstance(found, str):
+                    raise DataError(f"{lines.file.path}, line {row}: expected a JSON object, found {line[:80]!r}: {found}")
+            raise DataError(f"{lines.file.path}: the first {len(_rows(data))} lines do not agree: {table}")
+        features = {}
+        for field in table.schema:
+            found = feature_of(field.type, pa.concat_arrays(table.column(field.name).chunks))
+            if found:
+                features[field.name] = found
+        return features
+
+    def features(self) -> dict[str, Feature]:
+        """Return what the first lines have."""
+        return dict(self._types)
+
+    def where(self, number: int, record: int) -> str:
+        """Say line."""
+        return f"{self.files[number].path}, line {record}"
+
+    def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
+        """Convert blocks of lines."""
+        lines = self._lines[number]
+        known = self._types
+        for name in self.chosen:
+            if name not in known:
+                raise DataError(f"{lines.file.path}: no key '{name}' in the first lines: {nearest(name, known)}")
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=False):
+            low, high = max(start - first, 0), min(stop, last) - first
+            table = _table(data, self.chosen)
+            if (
+                not isinstance(table, str)
+                and table.num_rows == last - first
+                and not any(table.column(n).null_count for n in self.chosen)
+            ):
+                part = table.slice(low, high - low)
+                yield Piece(first + low, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
+            else:
+                yield self._one_by_one(data, number, first, low, high, last - first)
+
+    def _one_by_one(self, data: bytes, number: int, first: int, low: int, high: int, count: int) -> Piece:
+        """Find the lines of a block that cannot be converted."""
+        chosen = self.chosen
+        columns = {name: blank(feature, high - low) for name, feature in chosen.items()}
+        bad = {name: np.zeros(high - low, bool) for name in chosen}
+        why = dict.fromkeys(chosen, "")
+        rows = _rows(data)
+        if len(rows) != count:
+            raise DataError(
+                f"{self.files[number].path}, lines {first}..{first + count}: expected {count} lines, found {len(rows)}; "
+                "has the file changed?"
+            )
+        for at, line in enumerate(rows[low:high]):
+            table = _table(line, chosen)
+            for name, feature in chosen.items():
+                found = Column(columns[name][at : at + 1], np.ones(1, bool), f"{table}: {line[:80]!r}")
+                if not isinstance(table, str):
+                    found = _missing(table, name) or from_arrow(table.column(name), feature)
+                columns[name][at] = found.values[0] if found.values.size else columns[name][at]
+                if found.bad is not None and found.bad[0]:
+                    bad[name][at], why[name] = True, why[name] or found.why
+        return Piece(first + low, {name: Column(values, bad[name], why[name]) for name, values in columns.items()})
+
+
+def _missing(table: Any, name: str) -> Column | None:
+    if table.column(name).null_count:
+        return Column(np.empty(0), np.ones(1, bool), "expected a value, found null or no such key")
+    return None
+
+
+def _rows(data: bytes) -> list[bytes]:
+    return [line for line in data.split(b"\n") if line.strip(b"\r")]
+
+
+def _table(data: bytes, chosen: Any) -> Any:
+    """Convert a block; a text where it cannot be."""
+    import pyarrow as pa
+    import pyarrow.json as pj
+
+    def kind(feature: Feature) -> Any:
+        if feature.dtype == "string" or feature.kind is Kind.IMAGE:
+            found = pa.string()
+        else:
+            found = pa.from_numpy_dtype(np.dtype(feature.dtype))
+        for _ in range(1 if feature.kind is Kind.VARIABLE else 0 if feature.kind is Kind.IMAGE else len(feature.shape)):
+            found = pa.list_(found)
+        return found
+
+    options = None
+    if chosen is not None:
+        schema = pa.schema([(name, kind(feature)) for name, feature in chosen.items()])
+        options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    try:
+        table = pj.read_json(
+            pa.BufferReader(data), pj.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1 << 16)), options
+        )
+        return table
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
+        if chosen is not None and (fallback := _booleans(data, chosen)) is not None:
+            return fallback
+        return " ".join(str(exc).split())[:300]
+
+
+def _booleans(data: bytes, chosen: Any) -> Any:
+    """Convert true and false where numbers are wanted; None where that does not help."""
+    import pyarrow as pa
+
+    if b"true" not in data and b"false" not in data:
+        return None
+    rows = []
+    try:
+        for line in _rows(data):
+            found = json.loads(line)
+            row = {name: found.get(name) for name in chosen}
+            rows.append({n: int(v) if isinstance(v, bool) and chosen[n].dtype != "string" else v for n, v in row.items()})
+        table = pa.Table.from_pylist(rows)
+        return table if set(table.column_names) >= set(chosen) else None
+    except (ValueError, AttributeError, pa.ArrowInvalid):
+        return None

@@ -1,0 +1,143 @@
+"""Parquet files, cut at any row. Only the needed columns are read; ids come from the position of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature, storage
+from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
+from harness.errors import DataError, nearest
+from harness.plan import File
+
+__all__ = ["ParquetSource"]
+
+FIRST_ROWS = 64  # that tell the lengths of lists
+
+
+class ParquetSource(ColumnSource):
+    """Examples in Parquet files.
+
+    A row group is decoded from its start whatever part of it is asked for: the last one is held, so that the chunks of
+    a rank that follow each other decode it once.
+
+    Args:
+      files: with their example counts.
+      groups: of each file the first row of every row group, and the number of rows: int64 [groups + 1].
+    """
+
+    def __init__(self, files: tuple[File, ...], groups: Sequence[np.ndarray]) -> None:
+        super().__init__(files)
+        self._groups = groups
+        self._opened: tuple[int, Any] | None = None
+        self._held: tuple[tuple[int, int, tuple[str, ...]], Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process."""
+        return {**self.__dict__, "_opened": None, "_held": None}
+
+    @classmethod
+    def open(cls, paths: Sequence[str]) -> ParquetSource:
+        """Read the footers, and compare the schemas.
+
+        Raises: DataError: a file is no Parquet file, or has other columns than the first.
+        """
+        found = storage.each(_describe, paths)
+        first = found[0][2]
+        for path, (_, _, schema) in zip(paths, found, strict=True):
+            if not schema.equals(first):
+                raise DataError(
+                    f"{path}: expected the columns of {paths[0]} ({_show(first)}), found {_show(schema)}; "
+                    "files of one job must agree in names and types"
+                )
+        files = tuple(File(path, size, int(groups[-1])) for path, (size, groups, _) in zip(paths, found, strict=True))
+        return cls(files, [groups for _, groups, _ in found])
+
+    def features(self) -> dict[str, Feature]:
+        """Return the columns that are numbers, strings, or lists of them; the first rows tell how long lists are."""
+        number = next((n for n, file in enumerate(self.files) if file.examples), 0)
+        file = self._file(number)
+        names = [field.name for field in file.schema_arrow if feature_of(field.type)]
+        head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
+        found = {}
+        for name in names:
+            feature = feature_of(file.schema_arrow.field(name).type, None if head is None else head.column(name))
+            assert feature is not None
+            found[name] = feature
+        return found
+
+    def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
+        """Cut rows out of their row groups."""
+        groups, step = self._groups[number], size * max(1, BLOCK // size)
+        while start < stop:
+            group = int(np.searchsorted(groups, start, side="right")) - 1
+            base, end = int(groups[group]), min(stop, int(groups[group + 1]))
+            table = self._table(number, group)
+            if table.num_rows != int(groups[group + 1]) - base:
+                raise DataError(
+                    f"{self.files[number].path}, row group {group}: expected {int(groups[group + 1]) - base} rows, "
+                    f"found {table.num_rows}; has the file changed?"
+                )
+            for first in range(start, end, step):
+                part = table.slice(first - base, min(step, end - first))
+                yield Piece(first, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
+            start = end
+
+    def _table(self, number: int, group: int) -> Any:
+        import pyarrow as pa
+
+        names = tuple(self.chosen)
+        if self._held is None or self._held[0] != (number, group, names):
+            self._held = None  # before the next one is read: one row group is in memory, not two
+            file = self._file(number)
+            for name in names:
+                if name not in file.schema_arrow.names:
+                    raise DataError(f"{self.files[number].path}: no column '{name}': {nearest(name, file.schema_arrow.names)}")
+            try:
+                table = file.read_row_group(group, columns=list(names))
+            except (OSError, pa.ArrowException) as exc:
+                raise _broken(self.files[number].path, exc, f", row group {group}") from exc
+            self._held = ((number, group, names), table)
+        return self._held[1]
+
+    def _file(self, number: int) -> Any:
+        if self._opened is None or self._opened[0] != number:
+            self._opened = (number, _open(self.files[number].path))
+        return self._opened[1]
+
+
+def _describe(path: str) -> tuple[int, np.ndarray, Any]:
+    """Return a file's size, the bounds of its row groups, and its schema."""
+    file = _open(path)
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    return storage.size_bytes(path), np.cumsum([0, *rows], dtype=np.int64), file.schema_arrow.remove_metadata()
+
+
+def _open(path: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stored = storage.open_range(path)  # says what is wrong with it in the words of the house
+    try:
+        if storage.is_url(path):
+            return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)
+        stored.close()
+        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as exc:
+        raise _broken(path, exc) from exc
+
+
+def _broken(path: str, exc: BaseException, where: str = "") -> DataError:
+    cause: BaseException | None = exc
+    while cause is not None:  # what the storage said goes through Arrow
+        if isinstance(cause, DataError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    reason = " ".join(str(exc).split())[:300]
+    return DataError(f"{path}{where}: not a readable Parquet file: {reason}; copy or write it again")
+
+
+def _show(schema: Any) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)

@@ -1,0 +1,54 @@
+"""Encoded images: JPEG, PNG, GIF (its first frame) and BMP to numbers of one shape, in the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature
+
+__all__ = ["broken", "decode"]
+
+
+def decode(encoded: Any, feature: Feature) -> Any:
+    """Decode a batch of images, and resize each that has another size.
+
+    Args:
+      encoded: string [B].
+      feature: dtype, and shape (height, width, channels).
+    Returns: [B, height, width, channels], from 0 to 255; resized bilinearly, without antialiasing, as Keras does.
+    """
+    import tensorflow as tf
+
+    height, width, channels = feature.shape
+    dtype = tf.as_dtype(feature.dtype)
+
+    def one(data: Any) -> Any:
+        image = tf.io.decode_image(data, channels=channels or 0, expand_animations=False)
+        image.set_shape([None, None, channels])
+        same = tf.reduce_all(tf.shape(image)[:2] == [height, width])
+        sized = tf.cond(
+            same, lambda: tf.cast(image, tf.float32), lambda: tf.image.resize(image, [height, width], method="bilinear")
+        )
+        return tf.cast(sized if dtype.is_floating else tf.round(sized), dtype)
+
+    return tf.ensure_shape(tf.map_fn(one, encoded, fn_output_signature=dtype), [*encoded.shape[:1], height, width, channels])
+
+
+def broken(raw: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Say which images cannot be decoded, bool [n]; those are replaced by one that can."""
+    import tensorflow as tf
+
+    images = raw[name]
+    found = np.zeros(len(images), bool)
+    for at, data in enumerate(images):
+        try:
+            tf.io.decode_image(data, expand_animations=False)
+        except tf.errors.OpError:
+            found[at] = True
+    if found.any():
+        images = images.copy()
+        images[found] = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
+        raw[name] = images
+    return found
