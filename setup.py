@@ -26,17 +26,20 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["harness", "harness.*", "launch", "launch.*"]),
     package_data={"launch": ["install"]},
-    install_requires=pinned("tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c"),
+    install_requires=pinned(
+        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "pyarrow"
+    ),
     extras_require={
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
         "formats": pinned("pyarrow"),
         "remote": pinned("fsspec", "s3fs"),
         "language": pinned("sacrebleu", "rouge-score"),
         "detection": pinned("pycocotools"),
+        "keras2": pinned("tf_keras"),
         "demo": pinned("scikit-learn"),
         "dev": [
             *pinned("scikit-learn", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-PyYAML"),
-            *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs"),
+            *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],
     },

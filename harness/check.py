@@ -17,10 +17,20 @@ from harness.errors import HarnessError, ModelError, UsageError
 from harness.job import Job
 from harness.match import Matched
 from harness.memory import allowed_bytes, size_text
-from harness.metrics import make
 from harness.metrics.contract import Binding, Metric
 from harness.plan import Plan
-from harness.prepare import Opened, class_list, open_data, predictor, prepare_model
+from harness.prepare import (
+    Opened,
+    class_list,
+    columns_of,
+    copy_models,
+    load_model,
+    make_metrics,
+    match_model,
+    open_data,
+    predictor,
+    wanted_predictions,
+)  # fmt: skip
 from harness.report import console_for, print_table
 from harness.schedule import static_share
 from harness.state import Layout
@@ -41,7 +51,7 @@ def check(job: Job, console: Console | None = None) -> int:
     Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
     """
     console = console or console_for(1)
-    metrics = make(job.metrics, job.folder)
+    metrics = make_metrics(job)
     try:
         opened = open_data(job)
         _show_data(console, job, opened)
@@ -115,7 +125,14 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
     tf_setup.set_up(0, threads, job.seed)
-    model, bindings, matched = prepare_model(job, metrics, opened)
+    copy_models(opened)
+    model = load_model(job, opened)
+    passed = wanted_predictions(job).features
+    try:
+        bindings, matched = match_model(job, metrics, opened, model, passed)
+    except HarnessError:
+        _show_model(console, opened.model_path, model, None)  # what does not fit is seen better beside what there is
+        raise
     _show_model(console, opened.model_path, model, matched)
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
     allowed = allowed_bytes(1)
@@ -123,6 +140,9 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
         job, metrics, bindings, opened, model=model, matched=matched, chunks=[], threads=threads, allowed=allowed
     ).step
     _show_metrics(console, bindings, step.layout)
+    if job.predictions:
+        columns = columns_of(job, bindings, model, matched)
+        _say(console, f"predictions: {job.predictions.format}, columns {', '.join(column.name for column in columns)}")
     if job.slices:
         crosses = ", ".join(" x ".join(part.feature for part in cross) for cross in job.slices.by)
         _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")
@@ -160,12 +180,14 @@ def _show_effects(console: Console, found: Effects) -> None:
         )
 
 
-def _show_model(console: Console, path: str, model: Any, matched: Matched) -> None:
-    _say(console, f"model: {path}")
+def _show_model(console: Console, path: str, model: Any, matched: Matched | None) -> None:
+    _say(console, f"model: {path or model.path}")
+    for name, said in model.signatures.items():
+        _say(console, f"signature {name}{' (used)' if name == model.used and len(model.signatures) > 1 else ''}: {said}")
     table = Table("", "name", "dtype and shape", "from feature", header_style="bold")
     for name, spec in model.inputs.items():
-        feature = matched.inputs[name]
-        table.add_row("input", Text(name), Text(_spec(spec)), Text(f"{feature}: {matched.wanted[feature]}"))
+        feature = matched.inputs[name] if matched else ""
+        table.add_row("input", Text(name), Text(_spec(spec)), Text(f"{feature}: {matched.wanted[feature]}" if matched else ""))
     for name, spec in model.outputs.items():
         table.add_row("output", Text(name), Text(_spec(spec)), "")
     print_table(console, table)

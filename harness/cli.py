@@ -39,6 +39,9 @@ STALL = click.option(
 )  # fmt: skip
 
 
+RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(harness.__version__, prog_name="harness")
 def cli() -> None:
@@ -54,14 +57,37 @@ def cli() -> None:
 @OUTPUT
 @SET
 @STALL
-@click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
-def evaluate(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
+@RESUME
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), metavar="DIR",
+    help="Evaluate what harness predict wrote, without the model.",
+)  # fmt: skip
+def evaluate(
+    job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool, predictions: Path | None
+) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    return run(Job.load(job, overrides), Options(output, stall_timeout, resume), World.from_environment())
+    options = Options(output, stall_timeout, resume, predictions=predictions)
+    return run(Job.load(job, overrides), options, World.from_environment())
+
+
+@cli.command()
+@JOB
+@OUTPUT
+@SET
+@STALL
+@RESUME
+def predict(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
+    """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
+    from harness.comm import World
+    from harness.job import Job
+    from harness.run import Options, run
+
+    options = Options(output, stall_timeout, resume, predict=True)
+    return run(Job.load(job, overrides, predicts=True), options, World.from_environment())
 
 
 @cli.command()
@@ -153,14 +179,16 @@ def doctor() -> int:
 def launch(ranks: str, comm: str | None, dry_run: bool, restarts: int, command: Sequence[str]) -> int:
     """Start a command on several ranks of this workstation, through horovodrun."""
     from harness.job import Job
-    from harness.metrics import make
+    from harness.prepare import make_metrics
     from launch.workstation import launch as run_launch
 
     words = list(command[1:] if command[0] == "--" else command)
-    if words[:1] != ["evaluate"]:
-        raise UsageError(f"launch starts 'evaluate JOB.yaml ...', found '{' '.join(words)}'")
-    given = evaluate.make_context("evaluate", words[1:]).params
-    make(Job.load(given["job"], given["overrides"]).metrics)  # found wrong before ranks are started
+    starts = {"evaluate": evaluate, "predict": predict}
+    if words[0] not in starts:
+        raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{' '.join(words)}'")
+    given = starts[words[0]].make_context(words[0], words[1:]).params
+    job = Job.load(given["job"], given["overrides"], predicts=words[0] == "predict")
+    make_metrics(job)  # found wrong before ranks are started
     return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts)
 
 

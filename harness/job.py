@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,12 +25,14 @@ __all__ = [
     "Job",
     "MetricSpec",
     "ModelSpec",
+    "PredictionsSpec",
     "RaggedSpec",
     "SliceFeature",
     "SlicesSpec",
     "SparseSpec",
 ]
 
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 EXTENSIONS = {
     ".npz": "npz", ".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".parquet": "parquet", ".csv": "csv",
     ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
@@ -43,9 +46,23 @@ class _Spec(BaseModel):
 class ModelSpec(_Spec):
     """Which model, and how to run it."""
 
-    path: str
+    path: str | None = None  # with `python`: weights for the model that the factory makes
+    python: str | None = None  # package.module:factory
+    args: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the factory
     signature: str = "serving_default"
+    version: int | None = Field(None, ge=0)
+    precision: Literal["mixed_float16", "mixed_bfloat16"] | None = None
     jit_compile: bool = False
+    node_copy: Literal["auto", "always", "never"] = "auto"
+    node_copy_bytes: int = Field(64 << 20, ge=0)  # below this size "auto" does not copy
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> ModelSpec:
+        if self.path is None and self.python is None:
+            raise ValueError("expected a path, or python: package.module:factory")
+        if self.args and self.python is None:
+            raise ValueError("args are those of a factory: python: package.module:factory is missing")
+        return self
 
 
 class SparseSpec(_Spec):
@@ -216,17 +233,29 @@ class BootstrapSpec(_Spec):
     level: float = Field(0.95, gt=0, lt=1)
 
 
+class PredictionsSpec(_Spec):
+    """What `harness predict` writes of each example, beside its id."""
+
+    outputs: tuple[str, ...] | None = None  # all of them
+    features: tuple[str, ...] = ()  # passed through, beside those that the metrics read
+    format: Literal["parquet", "tfrecord", "jsonl"] = "parquet"
+    bytes: tuple[str, ...] = ()  # string outputs and features that are no UTF-8 text
+
+
 class Job(_Spec):
     """What to evaluate: model, data, metrics."""
 
-    model: ModelSpec
+    model: ModelSpec | None = None
+    models: dict[str, ModelSpec] = Field(default_factory=dict)
     data: DataSpec
-    metrics: tuple[MetricSpec, ...]
+    metrics: tuple[MetricSpec, ...] = ()
     slices: SlicesSpec | None = None
     bootstrap: BootstrapSpec | None = None
     batch_size: int = Field(64, ge=1, le=1 << 20)
     chunk_size: int | None = Field(None, ge=1)
     seed: int = 0
+    eager: bool = False
+    predictions: PredictionsSpec | None = None
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -235,8 +264,13 @@ class Job(_Spec):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, raw: Any) -> Any:
-        if isinstance(raw, Mapping) and isinstance(raw.get("model"), str):
-            return {**raw, "model": {"path": raw["model"]}}
+        if not isinstance(raw, Mapping):
+            return raw
+        raw = dict(raw)
+        if isinstance(raw.get("model"), str):
+            raw["model"] = {"path": raw["model"]}
+        if isinstance(raw.get("models"), Mapping):
+            raw["models"] = {str(name): {"path": spec} if isinstance(spec, str) else spec for name, spec in raw["models"].items()}
         return raw
 
     @field_validator("metrics")
@@ -246,10 +280,32 @@ class Job(_Spec):
             raise ValueError("expected at least one metric, found an empty list")
         return metrics
 
+    @field_validator("models")
     @classmethod
-    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Job:
+    def _names(cls, models: dict[str, ModelSpec]) -> dict[str, ModelSpec]:
+        for name in models:
+            if not MODEL_NAME.fullmatch(name):
+                raise ValueError(
+                    f"a model's name is made of letters, digits and -_. and begins with none of these, found {name!r}"
+                )
+        return models
+
+    @model_validator(mode="after")
+    def _whole(self) -> Job:
+        if (self.model is None) == (not self.models):
+            raise ValueError("'model' is missing" if self.model is None else "expected model or models, found both")
+        if not self.metrics and self.predictions is None:
+            raise ValueError("'metrics' is missing")
+        if not self.metrics and (self.slices or self.bootstrap):
+            raise ValueError("slices and bootstrap: expected at least one metric, found none")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = (), *, predicts: bool = False) -> Job:
         """Read a job file, with `key.path=value` overrides applied before it is validated.
 
+        Args:
+          predicts: whether the job is to predict, and so may do without metrics.
         Raises: JobError: the file, a key or a value is wrong.
         """
         path = Path(path)
@@ -261,6 +317,8 @@ class Job(_Spec):
             raise JobError(f"{path}: cannot be read: {exc.strerror}") from exc
         except (yaml.YAMLError, UnicodeDecodeError) as exc:
             raise JobError(f"{path}: not YAML: {' '.join(str(exc).split())}") from exc
+        if predicts and isinstance(raw, Mapping):
+            raw = {"predictions": {}, **raw}
         return cls.from_dict(raw, folder=path.parent, name=path.stem, where=str(path), overrides=overrides)
 
     @classmethod
@@ -307,9 +365,16 @@ class Job(_Spec):
         return Path(self.resolve(self.output or f"runs/{self._name}"))
 
     @property
+    def named_models(self) -> dict[str, ModelSpec]:
+        """The models by name; a job's only one has none."""
+        return dict(self.models) if self.model is None else {"": self.model}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the keys that can change a value, in hexadecimal."""
-        keys = self.model_dump(mode="json", exclude_defaults=True, exclude={"output": True, "model": {"path"}, "data": {"files"}})
+        place = {"path", "version", "node_copy", "node_copy_bytes"}  # what lies there is in the model's own digest
+        elsewhere: Any = {"output": True, "predictions": True, "model": place, "models": {"__all__": place}, "data": {"files"}}
+        keys = self.model_dump(mode="json", exclude_defaults=True, exclude=elsewhere)
         return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 
 
@@ -358,6 +423,8 @@ def _spec_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the part of the job that a key belongs to."""
     specs: dict[str, type[BaseModel]] = {
         "model": ModelSpec,
+        "models": ModelSpec,
+        "predictions": PredictionsSpec,
         "data": DataSpec,
         "metrics": MetricSpec,
         "features": FeatureSpec,

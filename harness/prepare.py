@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,35 @@ from harness import data as data_
 from harness import model_files
 from harness.data.derive import DerivedSource
 from harness.data.partial import PartialSource, draw
-from harness.errors import JobError
-from harness.job import Job
+from harness.errors import JobError, nearest
+from harness.job import Job, PredictionsSpec
 from harness.match import Matched, declared, match
+from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
+from harness.node_copy import copy_to_node, node_path, wants_copy
+from harness.parts import Column
 from harness.plan import Plan, default_chunk_size
+from harness.predictions import choose
 
-__all__ = ["Began", "Opened", "bind", "class_list", "left_out", "open_data", "predictor", "prepare_model"]
+__all__ = [
+    "Began",
+    "Opened",
+    "bind",
+    "class_list",
+    "columns_of",
+    "copy_models",
+    "left_out",
+    "load_model",
+    "make_metrics",
+    "match_model",
+    "open_data",
+    "open_predictions",
+    "predictor",
+    "prepare_model",
+    "taker",
+    "wanted_predictions",
+    "without_labels",
+]
 
 
 @dataclass(frozen=True)
@@ -28,36 +50,73 @@ class Opened:
 
     source: data_.Source
     plan: Plan
-    model_path: str
+    model_path: str  # of several models all paths; of predictions written earlier nothing
     digests: dict[str, str]
     done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
+    model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
+    copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
+
+
+def make_metrics(job: Job) -> dict[str, Metric]:
+    """Build the metrics of a job by key; of several models each gets its own, as MODEL/KEY.
+
+    A metric whose `output` names its model, as in `output: a/probabilities`, is of that one alone.
+
+    Raises: JobError: see `metrics.make`.
+    """
+    made = make(job.metrics, job.folder)
+    if not job.models:
+        return made
+    every: dict[str, Metric] = {}
+    for model in job.models:
+        for key, metric in made.items():
+            own = (metric.output or "").partition("/")[0]
+            if own in job.models and "/" in (metric.output or ""):
+                if own == model:
+                    every[f"{model}/{key}"] = metric
+                continue
+            named = {o: f"{model}/{name}" for o in ("output", *metric.extra_outputs) if (name := getattr(metric, o)) is not None}
+            every[f"{model}/{key}"] = metric.model_copy(update=named)
+    return every
+
+
+def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Leave out the metrics that need a label where the job names none: predictions are wanted all the same."""
+    return {
+        key: metric for key, metric in metrics.items()
+        if metric.inputs in (Inputs.OUTPUT, Inputs.RAW) or (metric.label or job.data.label) is not None
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Began:
-    """The model version and the files that a run began with: what a resumed one goes on with."""
+    """The model versions and the files that a run began with: what a resumed one goes on with."""
 
-    model_path: str
+    models: Mapping[str, str | None]
     files: tuple[str, ...]
 
 
-def open_data(job: Job, began: Began | None = None) -> Opened:
+def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
     """Find model and data, and cut the plan.
 
     Args:
       job: names both.
       began: take these, whatever else there is by now.
+      ranks: how many will read the model.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    model_path = began.model_path if began else model_files.resolve(job.resolve(job.model.path))
-    resolved = [job.resolve(path) for path in job.data.files]
+    if began:
+        resolved = dict(began.models)
+    else:
+        resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+    named = [job.resolve(path) for path in job.data.files]
     if job.data.format in ("tfds", "python"):
-        paths = resolved  # a prepared folder is named with its split: nothing that lies on disk under that name
+        paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
     elif began and job.data.format not in ("images", "npy"):  # whose files stand for several
         paths = list(began.files)
     else:
-        paths = data_.expand(job.data.files, resolved, folders=job.data.format in data_.FOLDERS)
+        paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
     source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
     files = source.files
     examples = sum(file.examples for file in source.files)
@@ -66,8 +125,15 @@ def open_data(job: Job, began: Began | None = None) -> Opened:
     source, ids = _narrowed(job, source)
     examples = sum(file.examples for file in source.files)
     plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
-    digests = {"job": job.digest, "data": data_.digest(files), "model": model_files.digest(model_path)}
-    return Opened(source, plan, model_path, digests)
+    marks = {name: model_files.digest_of(spec, resolved[name], job.folder) for name, spec in job.named_models.items()}
+    digests = {"job": job.digest, "data": data_.digest(files), "model": model_files.joined(marks)}
+    shown = "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
+    copied = {
+        name: model_files.digest(path)
+        for name, path in resolved.items()
+        if path is not None and wants_copy(job.named_models[name], path, ranks)
+    }
+    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
 
 
 def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
@@ -95,20 +161,116 @@ def _is_name(text: str) -> bool:
     return all(part.isidentifier() for part in text.replace("/", ".").split("."))
 
 
-def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> tuple[Any, Mapping[str, Binding], Matched]:
-    """Load the model, bind the metrics, match the data."""
-    from harness import tf_model
+def open_predictions(job: Job, folder: Path) -> Opened:
+    """Take predictions that were written earlier for data and model; the plan is theirs.
 
-    model = tf_model.load(opened.model_path, job.model)
+    Raises: JobError, DataError: there are none, or they are broken.
+    """
+    from harness.data.predictions import PredictionSource
+
+    class_list(job)
+    source = PredictionSource.open(folder)
+    held = source.manifest
+    plan = Plan(held.plan.files, job.batch_size, held.plan.chunk_size, held.plan.chosen)
+    return Opened(source, plan, "", {**held.digests, "job": job.digest})
+
+
+def copy_models(opened: Opened) -> None:
+    """Copy models to this node; the first rank of each node calls this, and the others load afterwards.
+
+    Raises: ModelError: see `copy_to_node`.
+    """
+    for name, mark in opened.copies.items():
+        path = opened.model_paths[name]
+        assert path is not None
+        copy_to_node(path, mark)
+
+
+def load_model(job: Job, opened: Opened) -> Any:
+    """Load what predicts: a model, several as one, or what was predicted earlier."""
+    from harness import tf_model
+    from harness.data.predictions import PredictionSource
+
+    if isinstance(opened.source, PredictionSource):
+        return tf_model.stored(opened.source.outputs)
+    loaded = {}
+    for name, spec in job.named_models.items():
+        path = opened.model_paths[name]
+        if path is not None and name in opened.copies:
+            path = str(node_path(path, opened.copies[name]))
+        loaded[name] = tf_model.load(path, spec, job.folder)
+    return tf_model.several(loaded) if job.models else loaded[""]
+
+
+def match_model(
+    job: Job, metrics: Mapping[str, Metric], opened: Opened, model: Any, passed: Sequence[str] = ()
+) -> tuple[Mapping[str, Binding], Matched]:
+    """Bind the metrics to the model's outputs, and match the data with its inputs.
+
+    Args:
+      passed: features that are read beside those of the metrics.
+    """
+    from harness.data.predictions import OUTPUT, PredictionSource
+
     bindings = bind(job, metrics, list(model.outputs))
+    extra = [*_features(job, bindings), *passed]
+    needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
+    found = opened.source.features()
+    if isinstance(opened.source, PredictionSource):
+        data = job.data.model_copy(update={"inputs": {name: OUTPUT + name for name in needs}, "features": {}})
+        known = [feature for feature in extra if feature not in found]
+        if known:
+            names = [name for name in found if not name.startswith(OUTPUT)]
+            raise JobError(
+                f"the predictions hold no feature '{known[0]}': {nearest(known[0], names)}; "
+                f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
+            )
+        return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)
+    return bindings, match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
+
+
+def prepare_model(
+    job: Job, metrics: Mapping[str, Metric], opened: Opened, passed: Sequence[str] = ()
+) -> tuple[Any, Mapping[str, Binding], Matched]:
+    """Load the model, bind the metrics, match the data; see `match_model`."""
+    model = load_model(job, opened)
+    return model, *match_model(job, metrics, opened, model, passed)
+
+
+def _features(job: Job, bindings: Mapping[str, Binding]) -> list[str]:
+    """Name the features that metrics, slices and bootstrap read."""
     extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
     if job.slices:
         extra += [feature.feature for cross in job.slices.by for feature in cross]
     if job.bootstrap and job.bootstrap.cluster:
         extra.append(job.bootstrap.cluster)
-    needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    matched = match(job.data, opened.source.features(), needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
-    return model, bindings, matched
+    return list(dict.fromkeys(extra))
+
+
+def columns_of(job: Job, bindings: Mapping[str, Binding], model: Any, matched: Matched) -> tuple[Column, ...]:
+    """Choose what `harness predict` writes: outputs, the features that metrics read, and those that the job passes through."""
+    spec = wanted_predictions(job)
+    outputs = {name: (found.dtype.name, tuple(found.shape[1:])) for name, found in model.outputs.items()}
+    features = dict.fromkeys([*_features(job, bindings), *spec.features])
+    return choose(spec, outputs, {name: (matched.wanted[name].dtype, matched.wanted[name].shape) for name in features})
+
+
+def wanted_predictions(job: Job) -> PredictionsSpec:
+    """Return what the job says of predictions, or the defaults."""
+    return job.predictions or PredictionsSpec()
+
+
+def taker(columns: Sequence[Column]) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]:
+    """Return the function from features and outputs to the columns that are written; the id is there anyway."""
+
+    def take(features: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {
+            column.name: (outputs if column.kind == "output" else features)[column.source]
+            for column in columns
+            if column.kind != "id"
+        }
+
+    return take
 
 
 def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
@@ -132,8 +294,11 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
     Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
     """
     bindings = {}
+    every = outputs
     for key, metric in metrics.items():
         _refuse(job, key, metric)
+        own = key.partition("/")[0] + "/" if job.models else ""
+        outputs = [name for name in every if name.startswith(own)]
         if metric.output is None and len(outputs) > 1:
             raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
         found = metric.binding(outputs[0], job.data.label, job.data.weight)

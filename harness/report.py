@@ -52,6 +52,8 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
             _print_value(console, key, value, folder)
+    for pair, found in document.get("differences", {}).items():
+        _print_differences(console, pair, found)
     if document.get("slices"):
         _print_slices(console, document, folder)
     certificate = document["certificate"]
@@ -94,6 +96,18 @@ def _print_metrics(console: Console, metrics: dict[str, Any], intervals: dict[st
             ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")] if intervals else []
             # Text, not str: names may hold square brackets, which rich would take for its markup.
             table.add_row(Text(name), _number(value), *ends, f"{entry['examples']:,}")
+    print_table(console, table)
+
+
+def _print_differences(console: Console, pair: str, found: dict[str, Any]) -> None:
+    """Print how much one model differs from the first."""
+    table = Table(escape(pair), "difference", "low", "high", header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for key, entry in found.items():
+        interval = entry.get("interval", {})
+        ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")]
+        table.add_row(Text(key), _number(entry["value"]), *ends)
     print_table(console, table)
 
 

@@ -17,7 +17,7 @@ from harness.outcome import Intervals, Outcome
 from harness.runfolder import RunFolder, write_atomically
 from harness.state import Result
 
-__all__ = ["long_form", "to_json", "write"]
+__all__ = ["interval_json", "long_form", "to_json", "write"]
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -60,12 +60,13 @@ def _entry(result: Result) -> dict[str, Any]:
 
 def _intervals(intervals: Intervals) -> dict[str, Any]:
     return {
-        key: _interval(found) if isinstance(found, Interval) else {name: _interval(one) for name, one in found.items()}
+        key: interval_json(found) if isinstance(found, Interval) else {name: interval_json(one) for name, one in found.items()}
         for key, found in intervals.items()
     }
 
 
-def _interval(found: Interval) -> dict[str, Any]:
+def interval_json(found: Interval) -> dict[str, Any]:
+    """Return what metrics.json holds of an interval."""
     entry = {key: value for key, value in asdict(found).items() if key not in ("reason", "undefined")}
     if found.undefined:
         entry["undefined"] = found.undefined

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import results, tf_setup
+from harness import predictions, results, tf_setup
 from harness.agree import check_shared, connect, together
 from harness.attempts import Attempt, Lock, begin, earlier
 from harness.certificate import Certificate
 from harness.comm import Comm, World
 from harness.commit import Committer, unite_with
-from harness.errors import HarnessError, InvalidRun, OtherRankFailed, RunFolderError
+from harness.differences import differences
+from harness.errors import HarnessError, InvalidRun, JobError, OtherRankFailed, RunFolderError
 from harness.evaluate import Evaluation, evaluate
 from harness.failure import end_all, report_failure, translate
 from harness.heartbeat import Heartbeat
@@ -35,11 +36,25 @@ from harness.interrupt import Interrupt
 from harness.job import Job
 from harness.journal import Journal, United, find, load, plan_digest, unite
 from harness.memory import allowed_bytes
-from harness.metrics import make
 from harness.metrics.contract import Binding, Metric, RowMetric
-from harness.outcome import outcome
+from harness.outcome import Outcome, outcome
+from harness.parts import Column
 from harness.plan import Chunk
-from harness.prepare import Began, Opened, class_list, open_data, prepare_model
+from harness.predictions import Manifest, PartWriter
+from harness.prepare import (
+    Began,
+    Opened,
+    class_list,
+    columns_of,
+    copy_models,
+    make_metrics,
+    open_data,
+    open_predictions,
+    prepare_model,
+    taker,
+    wanted_predictions,
+    without_labels,
+)  # fmt: skip
 from harness.progress import Progress
 from harness.reduce import Reduced, reduce
 from harness.report import console_for, show
@@ -57,6 +72,8 @@ class Options:
     output: Path | None = None
     stall_timeout_s: float = 600.0
     resume: bool = False
+    predict: bool = False  # write predictions
+    predictions: Path | None = None  # evaluate those written earlier, instead of a model
 
 
 @dataclass
@@ -93,6 +110,7 @@ class Context:
     attempt: Attempt
     interrupt: Interrupt
     earlier: Segment | None = None  # this rank's part of what earlier attempts have finished
+    predict: bool = False
 
 
 @dataclass
@@ -103,6 +121,8 @@ class Built:
     feed: Any
     bindings: Mapping[str, Binding]
     canary: int
+    writer: PartWriter | None = None
+    columns: tuple[Column, ...] = ()
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -122,12 +142,16 @@ def run(job: Job, options: Options, world: World) -> int:
 
 def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
     timer = Timer()
-    metrics = make(job.metrics, job.folder)
+    metrics = make_metrics(job)
+    if options.predict:
+        metrics = without_labels(job, metrics)
+    elif not metrics:
+        raise JobError("metrics: expected at least one metric, found none; harness predict does without")
     folder = RunFolder((options.output or job.output_folder).absolute())
     with timer.phase("import"):
         tf_setup.import_tensorflow()
     threads = tf_setup.threads_per_rank(world)
-    devices = tf_setup.set_up(world.local_rank, threads, job.seed)
+    devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
     with timer.phase("connect"):
         comm = connect(world)
     with timer.phase("open"):
@@ -147,7 +171,10 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     progress = Progress(opened.plan.examples)
     heartbeat = _heartbeat(folder, comm, options, progress)
     interrupt.attach(comm, folder, attempt.number, heartbeat, lock.give_back)
-    context = Context(job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened, attempt, interrupt)
+    context = Context(
+        job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened, attempt, interrupt,
+        predict=options.predict,
+    )  # fmt: skip
     try:
         _work(context)
     except OtherRankFailed:
@@ -175,16 +202,24 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
     def work() -> tuple[Opened, Attempt | None] | None:
         if comm.rank:
             return None
-        opened = open_data(job, _began(folder) if options.resume else None)
-        if folder.claim(opened.digests):
+        if options.predictions:
+            opened = open_predictions(job, options.predictions)
+        else:
+            opened = open_data(job, _began(folder) if options.resume else None, comm.size)
+        marks = {"predictions": predictions.digest(wanted_predictions(job))} if options.predict else {}
+        if folder.claim({**opened.digests, **marks}):
             return opened, None
         lock.take()
         united = _unite(opened, folder, options.resume)
         folder.clear()
+        done = tuple(united.done.tolist())
+        if options.predict:
+            predictions.clear(folder.predictions, wanted_predictions(job).format, keep=done)
         attempt = begin(folder, united.kept, len(united.done), comm.size)
-        write_atomically(folder.plan_json, json.dumps({"model": opened.model_path, **opened.plan.to_dict()}) + "\n")
+        began = {"model": opened.model_path, "models": opened.model_paths, **opened.plan.to_dict()}
+        write_atomically(folder.plan_json, json.dumps(began) + "\n")
         folder.set_status("running", None, pid=os.getpid(), ranks=comm.size, attempt=attempt.number)
-        return replace(opened, done=tuple(united.done.tolist())), attempt
+        return replace(opened, done=done), attempt
 
     # Ranks of one job trust each other: what travels here never comes from outside.
     found: tuple[Opened, Attempt | None] = pickle.loads(comm.broadcast(pickle.dumps(together(comm, work))))
@@ -194,7 +229,7 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
 def _began(folder: RunFolder) -> Began | None:
     """Return what the run in a folder began with; None where it has left nothing to go on from."""
     raw = read_json(folder.plan_json) if folder.has_segments or folder.metrics_json.exists() else None
-    return Began(raw["model"], tuple(file["path"] for file in raw["files"])) if raw else None
+    return Began(raw["models"], tuple(file["path"] for file in raw["files"])) if raw else None
 
 
 def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
@@ -231,6 +266,9 @@ def _work(context: Context) -> None:
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     left = np.setdiff1d(np.arange(len(plan)), np.array(context.opened.done, np.int64))
     chunks = static_share(plan, comm.rank, comm.size, left)
+    if context.opened.copies:  # what rank 0 found, and so the same on all
+        with timer.phase("copy"):
+            together(comm, lambda: copy_models(context.opened) if comm.local_rank == 0 else None)
     with timer.phase("build"):
         built = together(comm, lambda: _build(context, chunks))
     # A replicate may leave out the one row that a metric would have kept.
@@ -262,11 +300,15 @@ def _work(context: Context) -> None:
             grid = unite_with(evaluation, grid, context.earlier)
             evaluation.certificate.expect(plan[index] for index in context.earlier.chunks.tolist())
         reduced = reduce(comm, evaluation, built.canary, grid, step.row_layouts, context.metrics, job.slices, job.bootstrap)
+    if built.writer:
+        with timer.phase("collect"):
+            kind = wanted_predictions(context.job).format
+            written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
         context.progress.finish(reduced.certificate.examples)
-        _write(context, built, reduced, ranks)
+        _write(context, built, reduced, ranks, written if built.writer else None)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
     comm.barrier()
@@ -294,14 +336,18 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     from harness.tf_build import compile_step
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
-    model, bindings, matched = prepare_model(job, context.metrics, opened)
+    passed = wanted_predictions(job).features if context.predict else ()
+    model, bindings, matched = prepare_model(job, context.metrics, opened, passed)
     heartbeat.move()
+    columns = columns_of(job, bindings, model, matched) if context.predict else ()
     made = compile_step(
         job, context.metrics, bindings, opened,
         model=model, matched=matched, chunks=chunks, threads=context.threads, moved=heartbeat.move,
+        take=taker(columns) if columns else None,
         allowed=allowed_bytes(context.comm.local_size),
     )  # fmt: skip
-    return Built(made.step, made.feed, bindings, made.canary)
+    writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, columns) if columns else None
+    return Built(made.step, made.feed, bindings, made.canary, writer, columns)
 
 
 def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: Evaluation, committer: Committer) -> None:
@@ -317,7 +363,8 @@ def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: E
         heartbeat.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
     try:
-        evaluate(chunks, built.step, evaluation, progress, committer.border)
+        step = predictions.Writing(built.step, built.writer) if built.writer else built.step
+        evaluate(chunks, step, evaluation, progress, committer.border)
         committer.finish()
     except Exception as exc:
         with contextlib.suppress(HarnessError):
@@ -336,7 +383,9 @@ def _account(context: Context, built: Built, evaluation: Evaluation, committer: 
     }  # fmt: skip
 
 
-def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[str, Any]]) -> None:
+def _write(
+    context: Context, built: Built, reduced: Reduced, ranks: list[dict[str, Any]], written: Manifest | None = None
+) -> None:
     """On rank 0: certify, compute the values, write the files, print the table.
 
     Raises: InvalidRun: what the ranks counted is not what the plan holds; no result is written.
@@ -352,7 +401,7 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
         ],
         "journal": sorted([*context.attempt.kept, *(name for rank in ranks for name in rank.pop("journal"))]),
         "environment": tf_setup.environment(),
-        "model": {"path": opened.model_path},
+        "model": _model(context),
         "files": [{"path": f.path, "bytes": f.size_bytes, "examples": f.examples} for f in plan.files],
         "plan": {
             "examples": plan.examples, "chunks": len(plan), "chunk_size": plan.chunk_size, "batch_size": plan.batch_size,
@@ -372,6 +421,8 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
         job.slices,
         job.bootstrap,
     )
+    if written is not None:
+        predictions.commit(folder.predictions, replace(written, digests=opened.digests))
     results.write(
         folder,
         found,
@@ -383,6 +434,7 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
                 **certificate.left_out,
             },
             "digests": opened.digests,
+            **_compared(job, found),
         },
     )
     folder.set_status("done", 0)
@@ -393,6 +445,32 @@ def _write(context: Context, built: Built, reduced: Reduced, ranks: list[dict[st
             "may change the last digits",
             file=sys.stderr,
         )
+
+
+def _compared(job: Job, found: Outcome) -> dict[str, Any]:
+    """Return what metrics.json says of several models: the differences from the first."""
+    if len(job.models) < 2:
+        return {}
+    each = differences(found, list(job.models), job.bootstrap.level if job.bootstrap else None)
+    document: dict[str, Any] = {}
+    for one in each:
+        entry = {"value": one.value, **({"interval": results.interval_json(one.interval)} if one.interval else {})}
+        document.setdefault(f"{one.model} - {next(iter(job.models))}", {})[one.metric] = entry
+    return {"differences": document}
+
+
+def _model(context: Context) -> dict[str, Any]:
+    """Say which model it was and how it was run."""
+    job, opened = context.job, context.opened
+    found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager, "copied_to_nodes": bool(opened.copies)}
+    if not opened.model_paths:
+        return found
+    options = {
+        name: {"path": opened.model_paths[name], "precision": spec.precision, "jit_compile": spec.jit_compile,
+               **({"python": spec.python} if spec.python else {"signature": spec.signature})}
+        for name, spec in job.named_models.items()
+    }  # fmt: skip
+    return {**found, **options[""]} if job.model else {**found, "models": options}
 
 
 def _attempt(context: Context, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -15,6 +16,9 @@ from typing import Any
 from harness.errors import RunFolderError
 
 __all__ = ["RunFolder", "read_json", "write_atomically", "write_status"]
+
+
+URL = re.compile(r"(.*/)?[A-Za-z][A-Za-z0-9+]+:/")  # a Path has lost the second slash
 
 
 def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
@@ -46,6 +50,13 @@ class RunFolder:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        if URL.match(str(self.path)):
+            raise RunFolderError(
+                f"{self.path}: a run folder lies on a local or shared file system: what is finished is committed by rename, "
+                "which object stores do not have; choose a folder with -o, and copy it to the store when the run is done"
+            )
+
     @property
     def metrics_json(self) -> Path:
         """The result; there once the run is done."""
@@ -60,6 +71,11 @@ class RunFolder:
     def replicates_npz(self) -> Path:
         """The values by bootstrap replicate, float64, one array per metric."""
         return self.path / "replicates.npz"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of what `harness predict` writes."""
+        return self.path / "predictions"
 
     @property
     def run_json(self) -> Path:

@@ -14,7 +14,7 @@ from harness.plan import Chunk
 from harness.prepare import Opened, left_out, predictor
 from harness.tf_feed import Feed
 from harness.tf_grid import TFGrid
-from harness.tf_step import Step, canary
+from harness.tf_step import Step, Take, canary
 from harness.tf_terms import Terms
 
 __all__ = ["Compiled", "compile_step"]
@@ -41,6 +41,7 @@ def compile_step(
     threads: int,
     allowed: int,
     moved: Callable[[], None] = lambda: None,
+    take: Take | None = None,
 ) -> Compiled:
     """Trace a job into the compiled step, and predict its first batch.
 
@@ -50,6 +51,7 @@ def compile_step(
       threads: of the pipeline.
       allowed: bytes that the state may take.
       moved: called at each sign of progress.
+      take: what is handed to the host of each batch; see `Step`.
     Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
     """
     grid = None
@@ -58,9 +60,11 @@ def compile_step(
     predict = predictor(model, matched)
     feed = Feed(opened.source, matched.wanted, job.batch_size, threads, skip=job.data.on_bad_record == "skip")
     try:
+        terms = Terms(metrics, bindings)
+        dataset = feed.dataset(chunks)
         step = Step(
-            predict, Terms(metrics, bindings), feed.dataset(chunks), job.batch_size, grid,
-            unpack=feed.unpack, allowed_bytes=allowed,
+            predict, terms, dataset, job.batch_size, grid,
+            unpack=feed.unpack, allowed_bytes=allowed, take=take, eager=job.eager,
         )  # fmt: skip
         moved()
         mark = canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))

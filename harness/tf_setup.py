@@ -72,7 +72,7 @@ def software() -> str:
     return ", ".join(f"{name} {found[name]}" for name in ("harness", "tensorflow", "keras", "numpy", "onednn"))
 
 
-def set_up(local_rank: int, threads: int, seed: int) -> list[str]:
+def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> list[str]:
     """Choose this rank's device, threads and determinism, before TensorFlow does anything.
 
     Returns: the names of the devices this rank computes on.
@@ -89,5 +89,6 @@ def set_up(local_rank: int, threads: int, seed: int) -> list[str]:
     tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
     tf.random.set_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    tf.config.run_functions_eagerly(eager)
     visible = tf.config.get_visible_devices("GPU")
     return [str(tf.config.experimental.get_device_details(d).get("device_name", d.name)) for d in visible] or ["CPU"]

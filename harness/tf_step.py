@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from harness.data import BAD, Feature, Source
+from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.memory import check_fits
 from harness.rows import RowTable
@@ -21,7 +21,9 @@ from harness.tf_feed import pad
 from harness.tf_grid import TFGrid
 from harness.tf_terms import BatchTerms, Terms
 
-__all__ = ["ChunkSums", "Step", "canary"]
+__all__ = ["ChunkSums", "Step", "Take", "canary"]
+
+Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
 # A call costs about a millisecond, whatever it does: chunks are evaluated together, up to so many, while they are short.
 # Which ones are together differs from run to run; their sum does not.
@@ -47,11 +49,13 @@ class ChunkSums:
       state: int64 [layout.size].
       seen: one line per batch, int64 [batches, 6]: chunk, count, id hash, and of the count kept, filtered, skipped.
       rows: by row metric; slices are numbered as this rank found them.
+      taken: by column, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
 
     state: np.ndarray
     seen: np.ndarray
     rows: Mapping[str, RowTable]
+    taken: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Step:
       grid: takes the same terms by slice and replicate; None where the job has neither.
       unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
       allowed_bytes: how large the state may be.
+      take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
+      eager: run the same loop operation by operation, for debugging.
     Raises: JobError: the state is larger; see `memory.check_fits`.
     """
 
@@ -102,11 +108,14 @@ class Step:
         grid: TFGrid | None = None,
         unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         allowed_bytes: int = 1 << 62,
+        take: Take | None = None,
+        eager: bool = False,
     ) -> None:
         self._unpack = unpack or dict
         self._predict = predict
         self._terms = terms
         self._batch_size = batch_size
+        self._take = take
         self.grid = grid
         self._iterator = iter(dataset)
         self._learn()
@@ -114,7 +123,10 @@ class Step:
         self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
         if grid:
             grid.allocate()
-        self._run = tf.function(self._loop, autograph=False).get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
+        self._run: Callable[..., Any] = self._eagerly
+        if not eager:
+            loop = tf.function(self._loop, autograph=False)
+            self._run = loop.get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
         self._chunks = 1  # to evaluate in one call
 
     def restart(self, dataset: Any) -> None:
@@ -127,11 +139,12 @@ class Step:
         Raises: JobError: there are more slices than the job allows.
         """
         start = time.monotonic()
-        state, seen, *rows = self._run(self._iterator, tf.constant(self._chunks))
+        state, seen, rows, flat, shapes = self._run(self._iterator, tf.constant(self._chunks))
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
             {key: layout.unpack(part.numpy()) for (key, layout), part in zip(self.row_layouts.items(), rows, strict=True)},
+            {name: _by_batch(f.numpy(), s.numpy()) for name, f, s in zip(self._columns, flat, shapes, strict=True)},
         )
         if self.grid:
             self.grid.settle(int(found.seen[:, 1].sum()))
@@ -148,7 +161,10 @@ class Step:
 
         def trace(element: Mapping[str, Any]) -> Any:
             batch = self._unpack(element)
-            held = self._held(batch, self._outputs(batch))
+            outputs = self._outputs(batch)
+            held = self._held(batch, outputs)
+            taken = self._taken(batch, outputs)
+            self._columns = {name: (tensor.dtype, tensor.shape.rank) for name, tensor in taken.items()}
             self._shapes: dict[str, tuple[Any, Any]] = {
                 key: (tensor.dtype, tensor.shape.as_list() if tensor.shape.rank is not None else None)
                 for key, tensor in held.items()
@@ -180,27 +196,53 @@ class Step:
         def more(left: Any, *_: Any) -> Any:
             return left > 0
 
-        def body(left: Any, state: Any, number: Any, seen: Any, *rows: Any) -> tuple[Any, ...]:
-            left, batches, marks, held = self._gather(iterator, left)
+        def body(left: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
+            rows = arrays[: len(self._row_widths)]
+            left, batches, marks, held, taken = self._gather(iterator, left, first, arrays[len(rows) :])
             sums, lines, packed = self._sum(batches, marks, held)
             kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-            return left, state + sums, number + 1, seen.write(number, lines), *kept
+            return left, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
+
+        def growing(dtype: Any, shape: list[int | None]) -> Any:
+            return tf.TensorArray(dtype, 0, True, infer_shape=False, element_shape=shape)
 
         with tf.device("/CPU:0"):
-            seen = tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, SEEN])
-            specs = len(self.grid.slice_specs) if self.grid else 0
-            widths = [1 + specs + width for width in self._row_widths]
-            rows = [tf.TensorArray(tf.int64, 0, True, infer_shape=False, element_shape=[None, width]) for width in widths]
-            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), seen, *rows)
-        _, state, _, seen, *rows = tf.while_loop(more, body, start)
-        return state, seen.concat(), *(array.concat() for array in rows)
+            seen = growing(tf.int64, [None, SEEN])
+            rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
+            flat = [growing(dtype, [None]) for dtype, _ in self._columns.values()]
+            shapes = [growing(tf.int32, [rank]) for _, rank in self._columns.values()]
+            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
+        _, state, _, _, seen, *arrays = tf.while_loop(more, body, start)
+        ends = len(rows), len(rows) + len(flat)
+        joined = [array.concat() for array in arrays[: ends[1]]]
+        stacked = tuple(array.stack() for array in arrays[ends[1] :])
+        return state, seen.concat(), tuple(joined[: ends[0]]), tuple(joined[ends[0] :]), stacked
 
-    def _gather(self, iterator: Any, left: Any) -> tuple[Any, Any, Any, dict[str, Any]]:
+    def _eagerly(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
+        """Run the loop operation by operation; TensorFlow refuses to put together what is not there."""
+        batch = iterator.get_next_as_optional()
+        if batch.has_value():
+            return self._loop(_Resumed(batch, iterator), chunks)
+        rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
+        flat = tuple(tf.constant([], dtype) for dtype, _ in self._columns.values())
+        shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
+        return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, SEEN], tf.int64), rows, flat, shapes
+
+    def _packed_widths(self) -> list[int]:
+        specs = len(self.grid.slice_specs) if self.grid else 0
+        return [1 + specs + width for width in self._row_widths]
+
+    def _gather(
+        self, iterator: Any, left: Any, first: Any, taken: Sequence[Any]
+    ) -> tuple[Any, Any, Any, dict[str, Any], Sequence[Any]]:
         """Predict a group of batches, or what there is up to the end of the chunks.
 
-        Returns: chunks left; how many batches; their chunk and count, int64 [group, 2]; and what the terms read of them,
-          [group * B, ...] by key.
+        Args:
+          left: chunks. first: number of the first batch in this call. taken: arrays of what is handed to the host.
+        Returns: chunks left; how many batches; their chunk and count, int64 [group, 2]; what the terms read of them,
+          [group * B, ...] by key; and the arrays.
         """
+        keys = len(self._shapes)
 
         def more(left: Any, at: Any, *_: Any) -> Any:
             return (left > 0) & (at < self._group)
@@ -210,10 +252,15 @@ class Step:
 
             def predict() -> tuple[Any, ...]:
                 batch = self._unpack(element.get_value())
-                held = self._held(batch, self._outputs(batch))
+                outputs = self._outputs(batch)
                 mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
-                written = [array.write(at, tensor) for array, tensor in zip(arrays, held.values(), strict=True)]
-                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *written
+                held = self._held(batch, outputs).values()
+                written = [array.write(at, tensor) for array, tensor in zip(arrays[:keys], held, strict=True)]
+                # Flat, and the shape apart: an inner size may differ from batch to batch.
+                real = self._taken(batch, outputs).values()
+                parts = [*(tf.reshape(tensor, [-1]) for tensor in real), *(tf.shape(tensor) for tensor in real)]
+                kept = [array.write(first + at, part) for array, part in zip(arrays[keys:], parts, strict=True)]
+                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *written, *kept
 
             def nothing() -> tuple[Any, ...]:
                 return tf.zeros_like(left), at, marks, *arrays
@@ -223,7 +270,8 @@ class Step:
         with tf.device("/CPU:0"):
             marks = tf.TensorArray(tf.int64, self._group, element_shape=[2])
             arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in self._shapes.values()]
-        left, at, marks, *arrays = tf.while_loop(more, body, (left, tf.constant(0), marks, *arrays))
+        left, at, marks, *every = tf.while_loop(more, body, (left, tf.constant(0), marks, *arrays, *taken))
+        arrays, taken = every[:keys], every[keys:]
         # What was not written is zeros, and masked.
         held = {
             key: tf.reshape(array.stack(), [-1, *shape[1:]])
@@ -234,7 +282,18 @@ class Step:
             at,
             marks.stack(),
             {key: tf.ensure_shape(tensor, [self._group * self._batch_size, *tensor.shape[1:]]) for key, tensor in held.items()},
+            taken,
         )
+
+    def _taken(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is handed to the host of the examples of a batch that count, by column."""
+        if self._take is None:
+            return {}
+        columns = {ID: batch["ids"], **self._take(batch["features"], outputs)}
+        if "bad" in batch or "keep" in batch:
+            kept = Masks.of(tf.range(self._batch_size) < batch["count"], batch).kept
+            return {name: tf.boolean_mask(tensor, kept) for name, tensor in columns.items()}
+        return {name: tensor[: batch["count"]] for name, tensor in columns.items()}
 
     def _outputs(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Predict one batch, [B, ...] by output name."""
@@ -275,6 +334,31 @@ class Step:
                 head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
             return terms.sums(), lines, packed
+
+
+class _Resumed:
+    """An iterator whose first element has been taken already."""
+
+    def __init__(self, first: Any, rest: Any) -> None:
+        self._first = first
+        self._rest = rest
+
+    def get_next_as_optional(self) -> Any:
+        """Return the first element, then the rest."""
+        first, self._first = self._first, None
+        return self._rest.get_next_as_optional() if first is None else first
+
+
+def _by_batch(flat: np.ndarray, shapes: np.ndarray) -> list[np.ndarray]:
+    """Cut the values of some batches, each in its own shape.
+
+    Args:
+      flat: [sum of the sizes]. shapes: int32 [batches, rank].
+    """
+    if not len(shapes):
+        return []
+    ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes], dtype=np.int64)
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends[:-1]), shapes.tolist(), strict=True)]
 
 
 def _grow(tensor: Any, rows: int, padded: int) -> Any:

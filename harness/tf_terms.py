@@ -109,6 +109,8 @@ class BatchTerms:
             sizes = np.array([[self.counts[number][0].size] for number in numbers], np.int32)
             shifted = index + offsets[numbers].astype(np.int32)[:, None]
             indices.append(tf.reshape(tf.where((index >= 0) & (index < sizes), shifted, -1), [-1]))
+        if not indices:  # a job that only predicts has no metrics
+            return tf.zeros([0], tf.int64)
         return histogram(tf.concat(indices, axis=0), int(offsets[-1]))
 
 

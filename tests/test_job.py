@@ -160,3 +160,16 @@ def test_no_job_file(tmp_path):
 )
 def test_the_digest_covers_what_can_change_a_value(keys, same):
     assert (job(**keys).digest == job().digest) is same
+
+
+def test_keys_that_came_later_leave_the_digest_of_older_jobs_alone():
+    first = {"model": "m", "data": {"files": "a.npz"}, "metrics": ["accuracy"]}
+    wanted = (
+        "d2908079dedbc882933d560776998f00fb2a95bff9bbcc9d29d53546650e391a"  # as it was before there were predictions and models
+    )
+    assert Job.from_dict(first).digest == wanted
+    more = {"model": {"path": "n", "version": 3, "node_copy": "always"}, "predictions": {"features": ["x"]}}
+    assert Job.from_dict({**first, **more}).digest == wanted
+    assert Job.from_dict({**first, "eager": True}).digest != wanted
+    models = {"data": first["data"], "metrics": first["metrics"], "models": {"a": "m", "b": "n"}}
+    assert Job.from_dict(models).digest == Job.from_dict({**models, "models": {"a": "x", "b": "y"}}).digest != wanted

@@ -1,4 +1,4 @@
-"""Many things in one launch, on each of the ranks: the Comm contract, then several jobs. `many.py JOB=FOLDER ...`"""
+"""Many things in one launch, on each of the ranks: the Comm contract, then several jobs. `many.py [predict:]JOB=FOLDER ...`"""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,9 @@ def main() -> None:
     comm_contract.check(comm)
     for word in sys.argv[1:]:
         job, _, folder = word.partition("=")
-        assert run(Job.load(job), Options(Path(folder)), world) == 0
+        predicts = job.startswith("predict:")
+        options = Options(Path(folder), predict=predicts)
+        assert run(Job.load(job.removeprefix("predict:"), predicts=predicts), options, world) == 0
     comm.barrier()
     print(f"rank {comm.rank} of {comm.size} over {comm.name}: all well", flush=True)
     if isinstance(comm, HorovodComm):

@@ -1,0 +1,119 @@
+"""Predictions written earlier, as a source: outputs and features from the parts that `harness predict` left."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature, Records, Source
+from harness.errors import DataError, JobError
+from harness.parts import decode
+from harness.predictions import Manifest, read_manifest
+
+__all__ = ["OUTPUT", "PredictionSource"]
+
+OUTPUT = "\0output "  # marks outputs among the features; no feature of a user has such a name
+
+
+class PredictionSource(Source):
+    """The examples of a folder of predictions.
+
+    Args:
+      folder: where the parts lie.
+      manifest: what they hold.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.files = manifest.plan.files
+        self.manifest = manifest
+        self._folder = folder
+        self._columns = manifest.columns
+        # Runs of one chunk are asked for one after the other: its part is read once.
+        self._held: tuple[int, dict[str, np.ndarray]] | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> PredictionSource:
+        """Open finished predictions.
+
+        Raises: JobError: there are none. DataError: a part is not there.
+        """
+        manifest = read_manifest(folder)
+        place = folder / "predictions" if (folder / "predictions").is_dir() else folder
+        for part in manifest.parts:
+            if not (place / part.file).exists():
+                raise DataError(f"{place / part.file}: the manifest names it, and it is not there; write the predictions again")
+        kept = sum(part.examples for part in manifest.parts)
+        if kept != manifest.plan.examples:
+            raise JobError(
+                f"{place}: expected every example of the plan, {manifest.plan.examples}, found {kept}: the run that predicted "
+                "filtered or skipped the others, which cannot be certified from here; evaluate with the model"
+            )
+        return cls(place, manifest)
+
+    def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
+        """Return the source itself; no record of a part is bad, whatever the job says of those of its data."""
+        return self
+
+    @property
+    def outputs(self) -> dict[str, Feature]:
+        """The outputs by name."""
+        return {c.source: Feature(c.dtype, c.shape) for c in self._columns if c.kind == "output"}
+
+    def features(self) -> dict[str, Feature]:
+        """Return the features, and the outputs under marked names."""
+        found = {}
+        for column in self._columns:
+            if column.kind != "id":
+                if None in column.shape:
+                    raise JobError(
+                        f"{self._folder}: {column.kind} '{column.source}' is {Feature(column.dtype, column.shape)}: its "
+                        "size differs from example to example, so that it cannot be "
+                        "evaluated from files; leave it out of predictions.outputs"
+                    )
+                found[_mark(column.kind) + column.source] = Feature(column.dtype, column.shape)
+        return found
+
+    def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
+        """Read examples, a part at a time, checking its hash."""
+        plan = self.manifest.plan
+        while start < stop:
+            index = int(np.searchsorted(plan.bounds, start, side="right")) - 1
+            chunk = plan[index]
+            end = min(stop, chunk.stop)
+            arrays = self._part(index)
+            for at in range(start - chunk.start, end - chunk.start, size):
+                cut = slice(at, min(at + size, end - chunk.start))
+                raw = {_mark(c.kind) + c.source: arrays[c.name][cut] for c in self._columns if c.kind != "id"}
+                yield Records(arrays["id"][cut], raw)
+            start = end
+
+    def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
+        """Return the wanted columns; there is nothing to parse."""
+        return {name: raw[name] for name in wanted}
+
+    def _part(self, index: int) -> dict[str, np.ndarray]:
+        held = self._held
+        if held is not None and held[0] == index:
+            return held[1]
+        part = self.manifest.parts[index]
+        path = self._folder / part.file
+        try:
+            data = path.read_bytes()
+        except OSError as exc:
+            raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            raise DataError(
+                f"{path}: expected {part.bytes} bytes with SHA-256 {part.sha256[:12]}..., found {len(data)} other bytes; "
+                "the part was changed or cut off after it was written: write the predictions again"
+            )
+        arrays = decode(self.manifest.format, self._columns, data, str(path))
+        self._held = (index, arrays)
+        return arrays
+
+
+def _mark(kind: str) -> str:
+    return OUTPUT if kind == "output" else ""
