@@ -20,11 +20,12 @@ demo: install
 	else echo "no Horovod in this environment (MPI=none): one process"; harness evaluate examples/digits/job.yaml; fi
 
 test: install check
-	@python -m pytest tests
+	@python -m pytest tests -m "not ranks" -n 2 --dist loadfile
+	@python -m pytest tests -m ranks
 
 # make quick  unit tests, no ranks, under a minute
 quick: install
-	@python -m pytest tests -m "not ranks" -x -q
+	@python -m pytest tests -m "not ranks and not slow" -n 2 --dist loadfile -x -q
 
 # make chaos  kill ranks at random and resume, as often as ROUNDS=500 says; SEED=7 chooses other moments
 ROUNDS ?= 500

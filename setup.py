@@ -38,7 +38,7 @@ setup(
         "keras2": pinned("tf_keras"),
         "demo": pinned("scikit-learn"),
         "dev": [
-            *pinned("scikit-learn", "pytest", "pytest-timeout", "hypothesis", "ruff", "mypy", "types-PyYAML"),
+            *pinned("scikit-learn", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-PyYAML"),
             *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],

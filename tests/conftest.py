@@ -132,3 +132,18 @@ def command(
 def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., Done]:
     """Run `harness ARGS...` alone; see `command`."""
     return functools.partial(command, cli_server, tmp_path)
+
+
+# Whole runs and graphs: left out of `make quick`.
+SLOW = (
+    "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_metric_laws", "test_bad_input", "test_slices_bootstrap",
+    "test_hard_sums", "test_formats", "test_data_keys", "test_coverage", "test_check", "test_models", "test_predict", "test_docs",
+    "test_row_reduce", "test_journal", "test_commit", "test_lazy",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long by where it stands."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker("slow")
