@@ -18,6 +18,7 @@ import tensorflow as tf
 def transform(features):
     return {"shifted": features["x"] + 1.0, "x": features["x"], "label": features["label"], "weight": features["weight"]}
 def heavy(features): return features["weight"] > 1.0
+def third(features): return features["label"] == 3
 def none(features): return features["weight"] < 0.0
 """
 RIGHT = np.argmax(FOUND.x @ made.kernel(), axis=1) == FOUND.label
@@ -50,6 +51,12 @@ def test_filter_is_counted_and_certified(run, world):
     assert {k: certificate[k] for k in ("examples", "read", "kept", "filtered")} == {
         "examples": 203, "read": 203, "kept": int(kept.sum()), "filtered": int((~kept).sum()),
     }  # fmt: skip
+
+
+def test_a_filter_may_compare_for_equality(run):
+    result = run(data={"filter": "data_keys_own:third"})
+    kept = FOUND.label == 3
+    assert valued(result) == (RIGHT[kept].mean(), int(kept.sum()))
 
 
 def test_a_filter_that_leaves_nothing_gives_null(run):

@@ -132,10 +132,17 @@ class DerivedSource(Source):
     def _trace(self, natural: Mapping[str, Feature]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         import tensorflow as tf
 
-        graph = tf.Graph()
-        with graph.as_default():
-            inputs = {n: tf.compat.v1.placeholder(_dtype(f), [None, *f.shape]) for n, f in natural.items()}
-            outputs = self._make(dict(inputs))
+        inputs: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
+
+        def traced(features: dict[str, Any]) -> list[Any]:
+            inputs.update(features)
+            outputs.update(self._make(dict(features)))
+            return list(outputs.values())
+
+        # As the pipeline traces it: in a bare graph `==` would compare tensors by identity, and `if` not work at all.
+        specs = {n: tf.TensorSpec([None, *f.shape], _dtype(f)) for n, f in natural.items()}
+        graph = tf.function(traced).get_concrete_function(specs)
         return graph, inputs, outputs
 
     def _learned(self) -> tuple[dict[str, Feature], dict[str, Any], dict[str, Feature]]:
