@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_loaded(run, world, tmp_path):
     (tmp_path / "m.keras").write_bytes((world.folder / "classifier.keras").read_bytes()[:500])
     refused(run(model="m.keras"), 2, "m.keras: the model cannot be loaded: ")
     (tmp_path / "m.h5").write_bytes(b"x")
-    refused(run(model="m.h5"), 2, "m.h5: expected a SavedModel folder or a .keras file")
+    refused(run(model="m.h5"), 2, "m.h5: the model cannot be loaded: ")
     (tmp_path / "none").mkdir()
     refused(run(model="none"), 2, "none: expected saved_model.pb or folders of numbered versions, found neither")
     refused(
@@ -253,7 +253,7 @@ def test_an_npz_file_that_is_broken(run, tmp_path):
         (["evalute", "job.yaml"], "no command 'evalute': did you mean 'evaluate'?"),
         (["evaluate"], "Missing argument 'JOB'"),
         (["evaluate", "job.yaml", "--nope"], "No such option"),
-        (["launch", "--", "show", "x"], "launch starts 'evaluate JOB.yaml ...', found 'show x'"),
+        (["launch", "--", "show", "x"], "launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found 'show x'"),
         (["launch", "--", "evaluate", "no.yaml"], "no.yaml: no such job file"),
         (["launch", "-np", "none", "--dry-run", "--", "evaluate", "job.yaml"], "-np none: expected a number of ranks, or auto"),
         (["show", "nowhere"], "no finished run in there"),
