@@ -62,9 +62,12 @@ def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job)
     if feed.error is not None:
         return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
     if isinstance(exc, tf.errors.OpError):
-        # The pipeline reads ahead: what does not parse may lie a few chunks further on.
+        # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
+        from harness.tf_step import CALL_CHUNKS
+
         start = at.start if at else 0
-        found = feed.explain(start, min(start + READ_AHEAD * job.batch_size + plan.chunk_size, plan.examples))
+        last = min(at.index + CALL_CHUNKS if at else 0, len(plan) - 1)
+        found = feed.explain(start, min(plan[last].stop + READ_AHEAD * job.batch_size, plan.examples))
         return DataError(found) if found else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
     if at is None:
         return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")

@@ -140,5 +140,6 @@ def test_values_slices_and_intervals(alone):
 
 
 @pytest.mark.ranks
-def test_two_ranks_write_the_same_bytes(job, alone):
-    assert run(job, "two", "launch", "-np", "2", "--") == alone
+@pytest.mark.parametrize("ranks", ["2", "3", "5"])
+def test_ranks_write_the_same_bytes(job, alone, ranks):
+    assert run(job, ranks, "launch", "-np", ranks, "--") == alone

@@ -100,7 +100,7 @@ def test_values_of_one_rank(job):
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_the_same_bytes_at_any_number_of_ranks(job, ranks):
     alone = job.parent / "one" / "metrics.json"
     expected = alone.read_bytes() if alone.exists() else evaluate(job, job.parent / "one", 1)
