@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import secrets
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -39,6 +40,9 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
         done = work()
     except HarnessError as exc:
         error = exc
+    except Exception as exc:  # noqa: BLE001 - the other ranks wait for this one's word, whatever it is
+        traceback.print_exc()
+        error = HarnessError(f"{type(exc).__name__}: {exc}; the lines above say where")
     said = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(None if error is None else (str(error), error.exit_code)))]
     failed = {rank: found for rank, found in enumerate(said) if found is not None}
     if not failed:

@@ -40,7 +40,7 @@ def multiplicities(keys: np.ndarray, seed: int, replicates: int) -> np.ndarray:
     steps = np.arange(1, (replicates + 1) // 2 + 1, dtype=np.uint64) * np.uint64(GOLDEN)
     z = _mix(_mix(start)[:, None] + steps)
     # Each 64-bit hash gives two draws.
-    halves = np.stack([z & np.uint64(0xFFFFFFFF), z >> np.uint64(32)], axis=-1).reshape(len(keys), -1)[:, :replicates]
+    halves = np.stack([z & np.uint64(0xFFFFFFFF), z >> np.uint64(32)], axis=-1).reshape(len(keys), 2 * len(steps))[:, :replicates]
     found = np.zeros(halves.shape, np.int64)
     for threshold in THRESHOLDS:
         found += halves >= np.uint64(threshold)

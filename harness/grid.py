@@ -130,7 +130,8 @@ def decode(key: str, spec: SlicesSpec) -> SliceKey:
 def _value(part: str, feature: SliceFeature) -> int | str:
     kind, text = part[0], part[1:]
     if kind == "s":
-        return text
+        # Bytes that are no UTF-8 are kept apart while slices are summed, and shown as escapes.
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if kind == "i":
         return int(text)
     bounds = [f"{b:g}" for b in feature.buckets or ()]

@@ -106,6 +106,8 @@ class Interrupt:
             folder.ask_to_stop(self._attempt, why if urgent else "")
         if heartbeat.beat.phase in ("writing", "done"):
             time.sleep(LEAVE_S / 2)  # a run that is about to be done is let be done
+        if self._close.is_set() or folder.metrics_json.exists():
+            return
         if self._committer is not None:
             try:
                 self._committer.keep(CHUNK_S if urgent else None)
@@ -124,6 +126,8 @@ class Interrupt:
                 file=sys.stderr,
                 flush=True,
             )
+        if self._close.is_set() or folder.metrics_json.exists():
+            return
         tell_launcher(Interrupted.exit_code)
         with contextlib.suppress(HarnessError):
             folder.set_status("interrupted", Interrupted.exit_code, attempt=self._attempt)

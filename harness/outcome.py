@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ def outcome(
     classes: tuple[str, ...] | None,
     slices: SlicesSpec | None,
     bootstrap: BootstrapSpec | None,
+    progress: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Compute every value.
 
@@ -66,8 +67,9 @@ def outcome(
       metrics, bindings: by key.
       classes: names of the classes.
       slices, bootstrap: of the job.
+      progress: called now and then: a thousand slices and replicates take their time.
     """
-    cells = _Cells(reduced, layout, grid_layout, metrics, bindings, classes)
+    cells = _Cells(reduced, layout, grid_layout, metrics, bindings, classes, progress)
     whole = {key: cells.result(key, 0, 0) for key in metrics}
     if reduced.grid is None:
         return Outcome(whole, {})
@@ -76,6 +78,7 @@ def outcome(
     left_out = 0
     for slot, text in enumerate(reduced.grid.keys, start=1):
         assert slices is not None  # only slices have keys
+        progress()
         examples = cells.examples(slot)
         if examples < slices.minimum:
             left_out += 1
@@ -97,7 +100,9 @@ class _Cells:
         metrics: Mapping[str, Metric],
         bindings: Mapping[str, Binding],
         classes: tuple[str, ...] | None,
+        progress: Callable[[], None],
     ) -> None:
+        self._progress = progress
         self._reduced = reduced
         self._layout = layout
         self._grid_layout = grid_layout
@@ -134,6 +139,7 @@ class _Cells:
         for key, whole in results.items():
             if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
                 continue
+            self._progress()
             drawn = [self.result(key, slot, draw).value for draw in range(1, bootstrap.replicates + 1)]
             if isinstance(whole.value, Mapping):
                 found[key] = {}

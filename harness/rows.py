@@ -107,7 +107,13 @@ def thin(table: RowTable, keep: str) -> RowTable:
     lines = table.slices[order]
     last = np.ones(len(order), bool)
     last[:-1] = (lines[1:] != lines[:-1]).any(axis=1)
-    return table.take(order[last])
+    kept = order[last]
+    if table.weights is not None and len(table):
+        # Whether weights can be used is told by the extremes of all of them: which chunks came together must not matter.
+        size = np.abs(table.weights)
+        extremes = [table.weights.argmin(), table.weights.argmax(), size.argmin(), size.argmax()]
+        kept = np.unique(np.concatenate([kept, extremes]))
+    return table.take(kept)
 
 
 @dataclass(frozen=True)

@@ -420,6 +420,7 @@ def _write(
         class_list(job),
         job.slices,
         job.bootstrap,
+        context.heartbeat.move,
     )
     if written is not None:
         predictions.commit(folder.predictions, replace(written, digests=opened.digests))

@@ -151,7 +151,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: cannot be used as run folder: {exc.strerror}; choose another with -o") from exc
         if known:
             held = read_json(self.job_json) or {}
-            other = [name for name, value in digests.items() if held.get(name) != value]
+            other = [name for name in sorted({*digests, *held}) if held.get(name) != digests.get(name)]
             # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
             failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
             if other and (not failed or self.has_segments):

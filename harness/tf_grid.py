@@ -44,6 +44,7 @@ class TFGrid:
         self.most_slots = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
         self._since_carry = 0
+        self._positions = 1
         with tf.device("/CPU:0"):
             self._table: Any = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1) if slices else None
 
@@ -63,6 +64,7 @@ class TFGrid:
     def plan(self, terms: BatchTerms) -> GridLayout:
         """Learn the layout from traced terms."""
         whole, terms = terms.layout, terms.without(self._left_out)
+        self._positions = max([per_example for *_, per_example in terms.weighted], default=1)  # each adds a cell of its own
         self.layout = GridLayout(
             tuple(column for column, _ in terms.numbers),
             tuple(column for column, _, width in terms.counts if width > 1),
@@ -233,7 +235,7 @@ class TFGrid:
         """
         if self._slices and int(self._table.size()) > self._slices.maximum:
             raise too_many(int(self._table.size()), self._slices)
-        self._since_carry += examples
+        self._since_carry += examples * self._positions
         if self._since_carry >= CARRY_EVERY:
             self._since_carry = 0
             numbers = CELL * (sum(c.size for c in self._known.numbers) // CELL)
@@ -248,7 +250,7 @@ class TFGrid:
         keys: list[str] = []
         if self._slices:
             names, numbers = (tensor.numpy() for tensor in self._table.export())
-            keys = [name.decode("utf-8", "replace") for name in names[np.argsort(numbers)].tolist()]
+            keys = [name.decode("utf-8", "surrogateescape") for name in names[np.argsort(numbers)].tolist()]
         used, draws, layout = len(keys) + 1, self.draws, self._known
         dense = self._dense[:used].numpy().reshape(used, draws, layout.dense)
         numbers = sum(c.size for c in layout.numbers)

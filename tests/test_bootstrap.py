@@ -84,3 +84,8 @@ def test_null_and_infinite_replicates():
     assert (found.low, found.high, found.undefined, found.reason) == (1.0, 2.0, 5, None)
     few = interval(1.0, [1.0] * 8 + [None] * 2, 0.95)
     assert (few.low, few.standard_error, few.reason) == (None, None, "the value is null in 2 of 10 replicates")
+
+
+def test_no_keys_draw_nothing():
+    # A rank may be left without rows when they are sorted over all ranks.
+    assert multiplicities(np.zeros(0, np.int64), 17, 5).shape == (0, 5)

@@ -197,3 +197,10 @@ def test_quantile_under_replicates() -> None:
     for replicate in range(1, 6):
         expected = np.quantile(np.repeat(numbers, draws[:, replicate - 1]), 0.9)
         assert value_from(metric, found[0, replicate]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_thinning_keeps_what_tells_whether_weights_can_be_used():
+    from harness.rows import RowTable, thin
+
+    table = RowTable(np.array([5.0, 1.0, 9.0]), {}, np.arange(3), np.zeros((3, 0), np.int64), None, np.array([-1.0, 1.0, 2.0]))
+    assert sorted(thin(table, "largest").weights.tolist()) == [-1.0, 2.0]

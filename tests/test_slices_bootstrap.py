@@ -301,3 +301,13 @@ def test_a_state_that_does_not_fit_is_refused_with_the_figure(jobs, harness):
         assert "the most take weighted_recall: 2.9 MiB, what metrics share: 1.1 MiB, r2: 600,480 bytes" in text
     done = harness("check", jobs["all"])
     assert done.code == 0 and "slices and replicates: 61 slices x 41 draws" in done.out, done.text
+
+
+def test_slices_whose_names_are_no_utf8_stay_apart():
+    from harness.grid import PART_END, SPEC_END, decode
+    from harness.job import SlicesSpec
+
+    spec = SlicesSpec.model_validate([["city"]])
+    keys = [f"0{SPEC_END}s{name.decode('utf-8', 'surrogateescape')}" for name in (b"Z\xfcrich", b"Z\xf6rich")]
+    assert PART_END not in keys[0] and len(set(keys)) == 2
+    assert [decode(key, spec).values for key in keys] == [("Z\\xfcrich",), ("Z\\xf6rich",)]
