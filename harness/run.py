@@ -438,7 +438,10 @@ def _write(
             **_compared(job, found),
         },
     )
-    folder.set_status("done", 0)
+    try:
+        folder.set_status("done", 0)
+    except HarnessError as exc:
+        print(f"warning: the result is written, but {exc}", file=sys.stderr)  # metrics.json says that the run is done
     show(folder, console_for(context.comm.size))
     if not alike:
         print(
