@@ -43,20 +43,20 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     )
     tf_setup.import_tensorflow()
     tf_setup.set_up(0, threads, job.seed)
-    from harness.tf_feed import Feed
+    from harness.tf_feed import make_feed
     from harness.tf_step import Step
     from harness.tf_terms import Terms
 
     metrics = make(job.metrics)
     opened = open_data(job)
     model, bindings, matched = prepare_model(job, metrics, opened)
-    feed = Feed(opened.source, matched.wanted, job.batch_size, threads)
+    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads)
     chunks = list(opened.plan[index] for index in range(len(opened.plan)))
-    dataset = feed.dataset(chunks)
-    step = Step(predictor(model, matched), Terms(metrics, bindings), dataset, job.batch_size, unpack=feed.unpack)
+    feed.start(chunks)
+    step = Step(predictor(model, matched), Terms(metrics, bindings), feed)
 
     def run() -> dict[str, float]:
-        step.restart(dataset)
+        feed.start(chunks)
         evaluation = Evaluation.empty(step.layout, Certificate(opened.plan), {})
         evaluate(chunks, step, evaluation, lambda chunk: None)
         evaluation.certificate.expect(chunks)

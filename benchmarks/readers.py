@@ -70,7 +70,7 @@ def flat_memory(folder: Path, *, size_bytes: int, batch_size: int = 256) -> dict
     """Read a large TFRecord file; return the peak of resident memory after a tenth of it and at its end, in bytes."""
     from harness.data import Feature, open_source
     from harness.plan import Chunk
-    from harness.tf_feed import Feed
+    from harness.tf_feed import PipelineFeed
 
     path = folder / "large.tfrecord"
     examples = size_bytes // (16 * 1024)
@@ -80,7 +80,8 @@ def flat_memory(folder: Path, *, size_bytes: int, batch_size: int = 256) -> dict
     chunks = [
         Chunk(i, at, min(at + 4096, source.files[0].examples)) for i, at in enumerate(range(0, source.files[0].examples, 4096))
     ]
-    feed = Feed(source, {"x": Feature("float32", (4096,))}, batch_size, 1)
+    wanted = {"x": Feature("float32", (4096,))}
+    feed = PipelineFeed(source.select(wanted), wanted, batch_size, 1)
     seen, early = 0, 0
     for batch in feed.dataset(chunks):
         seen += int(batch["count"])
@@ -145,7 +146,7 @@ def _write_tfrecord(path: Path, examples: int, width: int) -> None:
 def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], int]:
     from harness.data import Feature, open_source
     from harness.plan import Plan
-    from harness.tf_feed import Feed
+    from harness.tf_feed import PipelineFeed
 
     paths = sorted(str(p) for p in path.iterdir()) if path.is_dir() else [str(path)]
     source = open_source(name, paths)
@@ -154,7 +155,7 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     wanted: Mapping[str, Any] = {"x": Feature("float32", (WIDTH,)), "label": label}
     if name == "csv":
         wanted = {**{f"x{i}": Feature("float32", ()) for i in range(WIDTH)}, "label": label}
-    feed = Feed(source, wanted, batch_size, threads)
+    feed = PipelineFeed(source.select(wanted), wanted, batch_size, threads)
     return _compiled(feed.dataset([plan[i] for i in range(len(plan))]), lambda b: b["features"]["label"], lambda b: b["count"])
 
 

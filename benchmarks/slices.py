@@ -110,7 +110,7 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     from harness.job import Job
     from harness.metrics import make
     from harness.prepare import open_data, predictor, prepare_model
-    from harness.tf_feed import Feed
+    from harness.tf_feed import make_feed
     from harness.tf_grid import TFGrid
     from harness.tf_step import Step
     from harness.tf_terms import Terms
@@ -126,14 +126,14 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     metrics = make(job.metrics)
     opened = open_data(job)
     model, bindings, matched = prepare_model(job, metrics, opened)
-    feed = Feed(opened.source, matched.wanted, job.batch_size, 1)
+    feed = make_feed(opened.source, matched.wanted, job.batch_size, 1)
     chunks = [opened.plan[index] for index in range(len(opened.plan))]
-    dataset = feed.dataset(chunks)
+    feed.start(chunks)
     grid = TFGrid(job.slices, job.bootstrap) if added else None
-    step = Step(predictor(model, matched), Terms(metrics, bindings), dataset, job.batch_size, grid, unpack=feed.unpack)
+    step = Step(predictor(model, matched), Terms(metrics, bindings), feed, grid)
 
     def run() -> None:
-        step.restart(dataset)
+        feed.start(chunks)
         evaluation = Evaluation.empty(step.layout, Certificate(opened.plan), {})
         evaluate(chunks, step, evaluation, lambda chunk: None)
         evaluation.certificate.expect(chunks)

@@ -43,10 +43,12 @@ class Certificate:
 
     def expect(self, chunks: Iterable[Chunk]) -> None:
         """Note the hashes that the plan asks for, once for each chunk."""
-        for chunk in chunks:
-            if not self._expected[chunk.index]:
-                self._expected[chunk.index] = True
-                self.table[EXPECTED, chunk.index] = self._plan.id_hash(chunk)
+        wanted = np.unique(np.array([chunk.index for chunk in chunks], np.int64))
+        wanted = wanted[~self._expected[wanted]]
+        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):
+            if len(run):
+                self.table[EXPECTED, run] = self._plan.id_hashes(int(run[0]), int(run[-1]) + 1)
+        self._expected[wanted] = True
 
     def matches(self, lines: np.ndarray) -> bool:
         """Say whether lines, int64 [n, 6] as `add` takes them, are whole chunks of the plan."""

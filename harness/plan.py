@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = ["Chunk", "File", "Plan", "default_chunk_size", "hash_ids"]
 
-HASH_BLOCK = 1 << 20  # ids hashed at a time: 8 MiB of temporaries
+HASH_BLOCK = 1 << 15  # ids hashed at a time: temporaries of 256 KiB stay in the cache
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,19 @@ class Plan:
 
     def id_hash(self, chunk: Chunk) -> int:
         """Return the sum of the hashes of a chunk's example ids, mod 2^64, as a signed 64-bit integer."""
-        total = np.uint64(0)
-        for start in range(chunk.start, chunk.stop, HASH_BLOCK):
-            stop = min(start + HASH_BLOCK, chunk.stop)
+        return int(self.id_hashes(chunk.index, chunk.index + 1)[0])
+
+    def id_hashes(self, first: int, last: int) -> np.ndarray:
+        """Return the sums of the hashes of the example ids of chunks [first, last), mod 2^64, int64 [last - first]."""
+        bounds = self.bounds[first : last + 1]
+        totals = np.zeros(last - first, np.uint64)
+        for start in range(int(bounds[0]), int(bounds[-1]), HASH_BLOCK):
+            stop = min(start + HASH_BLOCK, int(bounds[-1]))
             ids = np.arange(start, stop, dtype=np.int64) if self.chosen is None else self.chosen[start:stop]
-            total = np.add(total, hash_ids(ids).sum(dtype=np.uint64), dtype=np.uint64)
-        return int(total.astype(np.int64))
+            # The chunks that have ids in this block: no chunk is empty.
+            among = slice(int(np.searchsorted(bounds, start, "right")) - 1, int(np.searchsorted(bounds, stop, "left")))
+            totals[among] += np.add.reduceat(hash_ids(ids), np.maximum(bounds[among] - start, 0))
+        return totals.astype(np.int64)
 
 
 def hash_ids(ids: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from harness.match import Matched
 from harness.metrics.contract import Binding, Metric
 from harness.plan import Chunk
 from harness.prepare import Opened, left_out, predictor
-from harness.tf_feed import Feed
+from harness.tf_feed import Feed, make_feed
 from harness.tf_grid import TFGrid
 from harness.tf_step import Step, Take, canary
 from harness.tf_terms import Terms
@@ -58,14 +58,11 @@ def compile_step(
     if job.slices or job.bootstrap:
         grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
     predict = predictor(model, matched)
-    feed = Feed(opened.source, matched.wanted, job.batch_size, threads, skip=job.data.on_bad_record == "skip")
+    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads, skip=job.data.on_bad_record == "skip")
     try:
         terms = Terms(metrics, bindings)
-        dataset = feed.dataset(chunks)
-        step = Step(
-            predict, terms, dataset, job.batch_size, grid,
-            unpack=feed.unpack, allowed_bytes=allowed, take=take, eager=job.eager,
-        )  # fmt: skip
+        feed.start(chunks)
+        step = Step(predict, terms, feed, grid, allowed_bytes=allowed, take=take, eager=job.eager)
         moved()
         mark = canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
     except Exception as exc:

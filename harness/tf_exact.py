@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from harness.exact import CELL, GRID_BITS, LIMB_BITS, LIMBS, SCALES
 
-__all__ = ["histogram", "paired_sum", "sum_cells", "to_cells", "two_product"]
+__all__ = ["exact_graph", "histogram", "paired_sum", "sum_cells", "to_cells", "two_product"]
+
+
+def exact_graph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of tensors with XLA, which makes one loop of many small operations.
+
+    Only for integers, comparisons, selections and steps of float64 arithmetic that are exact: their bits are the same
+    however they are compiled. In eager mode the function is left as it is.
+    """
+    if tf.executing_eagerly():
+        return function
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def to_cells(values: Any) -> Any:

@@ -1,13 +1,15 @@
-"""The pipeline of one rank: chunks -> padded batches of features, as one long-lived tf.data dataset.
+"""Batches of chunks for the compiled step: through a pipeline, or cut from arrays that are in memory anyway.
 
-Built once per rank; it prefetches across chunk borders. Every batch has the same shape: a short one repeats its first
-example, so that padding is always something the model can take, and `count` says how many are real.
+A feed is built once per rank. Every batch has the same shape: a short one repeats its first example, so that padding is
+always something the model can take, and `count` says how many are real.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -15,15 +17,17 @@ import tensorflow as tf
 from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.plan import Chunk
 
-__all__ = ["Feed", "pad"]
+__all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
 
 BLOCK_BATCHES = 16  # batches read on the host at a time: bounds memory where a chunk is a whole GZIP file
 BLOCK_EXAMPLES = 4096
-RUN_BATCHES = 32  # batches in memory that are described at a time
+
+# Takes a batch in the graph, its number in the group and the loop's arrays, and returns the arrays.
+Handle = Callable[[Mapping[str, Any], Any, Sequence[Any]], Sequence[Any]]
 
 
-class Feed:
-    """Batches of chunks.
+def make_feed(source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int, *, skip: bool = False) -> Feed:
+    """Return the feed that suits a source.
 
     Args:
       source: where the examples come from.
@@ -32,60 +36,142 @@ class Feed:
       threads: of the pipeline.
       skip: whether bad records are skipped; a batch says which under "bad".
     """
+    selected = source.select(wanted, skip=skip)
+    if selected.arrays is not None:
+        return ArrayFeed(selected, wanted, batch_size)
+    return PipelineFeed(selected, wanted, batch_size, threads)
 
-    def __init__(
-        self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int, *, skip: bool = False
-    ) -> None:
-        self.source = source.select(wanted, skip=skip)
-        self._wanted = wanted
-        self._batch_size = batch_size
-        self._threads = threads
-        self.error: BaseException | None = None  # what reading raised, before TensorFlow wrapped it
+
+class Feed(ABC):
+    """Delivers the batches of some chunks, a few chunks a call of the compiled step.
+
+    A batch is a dict of tensors: ids int64 [B], count, chunk, last (of its chunk), features {name: [B, ...]}; where the
+    job skips or filters also bad, keep: bool [B].
+
+    Attributes:
+      source: where the examples come from.
+      batch_size: examples a batch.
+      error: what reading raised, before TensorFlow wrapped it.
+      records_read: examples handed out so far.
+      together: whether `gather` returns ids and features of a group, so that nobody has to keep them.
+    """
+
+    together: ClassVar[bool]
+
+    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
+        self.source = source
+        self.batch_size = batch_size
+        self.error: BaseException | None = None
         self.records_read = 0
-        arrays = source.arrays
-        self._tensors = None if arrays is None else {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
-
-    def dataset(self, chunks: Iterable[Chunk]) -> Any:
-        """Return a dataset whose elements `unpack` turns into batches."""
-        # Of arrays in memory only places come through the pipeline: waking a thread for each would cost more than they do.
-        built = self._from_memory(chunks) if self._tensors is not None else self._from_host(chunks).prefetch(4)
-        options = tf.data.Options()
-        options.threading.private_threadpool_size = self._threads
-        options.autotune.enabled = False
-        return built.with_options(options)
+        self._wanted = wanted
 
     def explain(self, start: int, stop: int) -> str | None:
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
         return self.source.explain(start, stop, self._wanted)
 
-    def _from_memory(self, chunks: Iterable[Chunk]) -> Any:
-        """Say where batches lie in the arrays; `unpack` cuts them out, so that no data goes through the pipeline."""
-        size = self._batch_size
+    @abstractmethod
+    def start(self, chunks: Iterable[Chunk]) -> None:
+        """Begin to deliver chunks, as they come."""
 
-        def describe() -> Iterator[dict[str, np.ndarray]]:
-            for run in _runs(chunks, size):
-                self.records_read += sum(chunk.stop - chunk.start for chunk in run)
-                lines = [
-                    (first, min(chunk.stop - first, size), chunk.index, first + size >= chunk.stop)
-                    for chunk in run
-                    for first in range(chunk.start, chunk.stop, size)
-                ]
-                yield {"line": np.array(lines, np.int64)}
+    @property
+    @abstractmethod
+    def spec(self) -> Sequence[Any]:
+        """What the compiled step takes at each call."""
 
-        signature = {"line": tf.TensorSpec([None, 4], tf.int64)}
-        rows = tf.data.Dataset.from_generator(self._guarded(describe), output_signature=signature)
-        return rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
+    @abstractmethod
+    def draw(self, chunks: int) -> Sequence[Any]:
+        """Return what the compiled step gets for the next chunks, so many at most."""
 
-    def unpack(self, element: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Turn an element of the dataset into a batch, inside the compiled step.
+    @abstractmethod
+    def held_back(self, drawn: Sequence[Any]) -> Sequence[Any] | None:
+        """Return what was drawn, None where nothing is left in it; for a step that cannot do with nothing."""
 
-        Returns: ids int64 [B], count, chunk, last, features {name: [B, ...]}; where the job skips or filters also
-          bad, keep: bool [B].
+    @property
+    @abstractmethod
+    def element_spec(self) -> Any:
+        """What `batch` takes, to trace one on its own."""
+
+    @abstractmethod
+    def batch(self, element: Any) -> Mapping[str, Any]:
+        """Return the batch of an element."""
+
+    @abstractmethod
+    def cursor(self, drawn: Sequence[Any]) -> Any:
+        """Return where in what was drawn the step begins, int32."""
+
+    @abstractmethod
+    def more(self, drawn: Sequence[Any], cursor: Any) -> Any:
+        """Return whether there may be more."""
+
+    @abstractmethod
+    def gather(
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
+    ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
+        """Hand out batches up to a group, in the graph.
+
+        Args:
+          drawn: see `draw`. cursor: where to go on.
+          group: batches at most.
+          names: features that are wanted of all batches together, where that costs less.
+          handle: called with each batch.
+          arrays: passed through `handle`.
+        Returns: cursor; how many batches; their chunk and count, int64 [group, 2]; ids and features of all of them by
+          name, [group * B, ...], or none where `handle` has to keep them; the arrays.
         """
-        if self._tensors is None:
-            return element
-        size, tensors = self._batch_size, self._tensors
-        first, rows, chunk, last = tf.unstack(element["line"])
+
+
+class ArrayFeed(Feed):
+    """Cuts batches out of arrays; only where they lie goes through the call.
+
+    Args:
+      source: of examples in memory.
+      wanted: features to cut.
+      batch_size: examples a batch.
+    """
+
+    together = True
+
+    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
+        super().__init__(source, wanted, batch_size)
+        arrays = source.arrays
+        if arrays is None:
+            raise ValueError("expected a source in memory")
+        self._tensors = {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
+        self._chunks: Iterator[Chunk] = iter(())
+
+    def start(self, chunks: Iterable[Chunk]) -> None:
+        """Begin to deliver chunks, as they come."""
+        self._chunks = iter(chunks)
+
+    @property
+    def spec(self) -> Sequence[Any]:
+        """First example, count, chunk, last of its chunk: of each batch."""
+        return (tf.TensorSpec([None, 4], tf.int64),)
+
+    def draw(self, chunks: int) -> Sequence[Any]:
+        """Return where the batches of the next chunks lie."""
+        size = self.batch_size
+        lines = []
+        for chunk in islice(self._chunks, chunks):
+            self.records_read += chunk.stop - chunk.start
+            first = np.arange(chunk.start, chunk.stop, size)
+            count = np.minimum(chunk.stop - first, size)
+            lines.append(np.stack([first, count, np.full_like(first, chunk.index), first + size >= chunk.stop], axis=1))
+        return (tf.constant(np.concatenate(lines) if lines else np.zeros([0, 4], np.int64)),)
+
+    def held_back(self, drawn: Sequence[Any]) -> Sequence[Any] | None:
+        """Return the lines, if there are any."""
+        return drawn if len(drawn[0]) else None
+
+    @property
+    def element_spec(self) -> Any:
+        """One line."""
+        return tf.TensorSpec([4], tf.int64)
+
+    def batch(self, element: Any) -> Mapping[str, Any]:
+        """Cut out the batch of a line."""
+        size, tensors = self.batch_size, self._tensors
+        first, rows, chunk, last = tf.unstack(element)
         count = tf.cast(rows, tf.int32)
 
         def whole() -> list[Any]:
@@ -93,16 +179,129 @@ class Feed:
             return [tf.ensure_shape(t[first : first + size], [size, *t.shape[1:]]) for t in tensors.values()]
 
         def short() -> list[Any]:
-            return [pad(t[first : first + tf.cast(count, tf.int64)], count, size) for t in tensors.values()]
+            return [pad(t[first : first + rows], count, size) for t in tensors.values()]
 
         with tf.device("/CPU:0"):
             cut = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))
         ids = cut.pop(ID)
         return {"ids": ids, "count": count, "chunk": chunk, "last": last > 0, "features": cut}
 
-    def _from_host(self, chunks: Iterable[Chunk]) -> Any:
+    def cursor(self, drawn: Sequence[Any]) -> Any:
+        """Begin at the first line."""
+        return tf.constant(0)
+
+    def more(self, drawn: Sequence[Any], cursor: Any) -> Any:
+        """Return whether there are lines left."""
+        return cursor < tf.shape(drawn[0])[0]
+
+    def gather(
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
+    ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
+        """Hand out batches; what is wanted of all of them is cut once for the group."""
+        size = self.batch_size
+        with tf.device("/CPU:0"):
+            lines = drawn[0][cursor : cursor + group]
+            found = tf.shape(lines)[0]
+            filled = tf.ensure_shape(tf.pad(lines, [[0, group - found], [0, 0]]), [group, 4])
+            offset = tf.range(size, dtype=tf.int64)
+            places = tf.where(offset < filled[:, 1:2], filled[:, :1] + offset, filled[:, :1])
+            places = tf.reshape(places, [-1])
+            together = {name: tf.gather(self._tensors[name], places) for name in (ID, *names)}
+
+        def body(at: Any, *arrays: Any) -> tuple[Any, ...]:
+            return at + 1, *handle(self.batch(lines[at]), at, arrays)
+
+        _, *arrays = tf.while_loop(lambda at, *_: at < found, body, (tf.constant(0), *arrays))
+        marks = tf.gather(filled, [2, 1], axis=1)
+        return cursor + found, found, marks, {"ids": together.pop(ID), **{f"feature {n}": t for n, t in together.items()}}, arrays
+
+
+class PipelineFeed(Feed):
+    """Reads on the host and parses in the graph, as one long-lived tf.data dataset that prefetches across chunk borders.
+
+    Args:
+      source: where the examples come from.
+      wanted: features to parse.
+      batch_size: examples a batch.
+      threads: of the pipeline.
+    """
+
+    together = False
+
+    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int) -> None:
+        super().__init__(source, wanted, batch_size)
+        self._threads = threads
+        self._iterator: Any = None
+
+    def start(self, chunks: Iterable[Chunk]) -> None:
+        """Begin to deliver chunks, as they come."""
+        self._iterator = iter(self.dataset(chunks))
+
+    @property
+    def spec(self) -> Sequence[Any]:
+        """The iterator, and how many chunks to take from it."""
+        return self._iterator, tf.TensorSpec([], tf.int32)
+
+    def draw(self, chunks: int) -> Sequence[Any]:
+        """Return the iterator and the number."""
+        return self._iterator, tf.constant(chunks)
+
+    def held_back(self, drawn: Sequence[Any]) -> Sequence[Any] | None:
+        """Look at the first element."""
+        iterator, chunks = drawn
+        first = iterator.get_next_as_optional()
+        return (_Resumed(first, iterator), chunks) if first.has_value() else None
+
+    @property
+    def element_spec(self) -> Any:
+        """A batch."""
+        return self._iterator.element_spec
+
+    def batch(self, element: Any) -> Mapping[str, Any]:
+        """Return the element: it is a batch."""
+        return dict(element)
+
+    def cursor(self, drawn: Sequence[Any]) -> Any:
+        """Return how many chunks are left to take."""
+        return drawn[1]
+
+    def more(self, drawn: Sequence[Any], cursor: Any) -> Any:
+        """Return whether chunks are left to take."""
+        return cursor > 0
+
+    def gather(
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
+    ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
+        """Hand out batches up to the end of the chunks, or of the pipeline."""
+        iterator = drawn[0]
+
+        def body(left: Any, at: Any, marks: Any, *arrays: Any) -> tuple[Any, ...]:
+            element = iterator.get_next_as_optional()
+
+            def take() -> tuple[Any, ...]:
+                batch = self.batch(element.get_value())
+                mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
+                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *handle(batch, at, arrays)
+
+            return tf.cond(element.has_value(), take, lambda: (tf.zeros_like(left), at, marks, *arrays))
+
+        with tf.device("/CPU:0"):
+            marks = tf.TensorArray(tf.int64, group, element_shape=[2])
+        start = (cursor, tf.constant(0), marks, *arrays)
+        left, at, marks, *arrays = tf.while_loop(lambda left, at, *_: (left > 0) & (at < group), body, start)
+        return left, at, marks.stack(), {}, arrays
+
+    def dataset(self, chunks: Iterable[Chunk]) -> Any:
+        """Return the batches as a dataset."""
+        built = self._read(chunks).prefetch(4)
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = self._threads
+        options.autotune.enabled = False
+        return built.with_options(options)
+
+    def _read(self, chunks: Iterable[Chunk]) -> Any:
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
-        size = self._batch_size
+        size = self.batch_size
         first = next(iter(self.source.read(0, 1, 1)))
         signature = {
             "ids": tf.TensorSpec([None, size], tf.int64),
@@ -143,11 +342,11 @@ class Feed:
         counts = [len(records.ids) for records in held]
         self.records_read += sum(counts)
         return {
-            "ids": np.stack([_pad_host(records.ids, self._batch_size) for records in held]),
+            "ids": np.stack([_pad_host(records.ids, self.batch_size) for records in held]),
             "count": np.array(counts, np.int32),
             "chunk": np.full(len(held), chunk.index, np.int64),
             "last": np.arange(len(held)) == (len(held) - 1 if final else -1),
-            "raw": {name: np.stack([_pad_host(records.raw[name], self._batch_size) for records in held]) for name in held[0].raw},
+            "raw": {name: np.stack([_pad_host(records.raw[name], self.batch_size) for records in held]) for name in held[0].raw},
         }
 
     def _guarded(self, generate: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
@@ -165,6 +364,19 @@ class Feed:
         return guarded
 
 
+class _Resumed:
+    """An iterator whose first element has been taken already."""
+
+    def __init__(self, first: Any, rest: Any) -> None:
+        self._first = first
+        self._rest = rest
+
+    def get_next_as_optional(self) -> Any:
+        """Return the first element, then the rest."""
+        first, self._first = self._first, None
+        return self._rest.get_next_as_optional() if first is None else first
+
+
 def pad(tensor: Any, count: Any, size: int) -> Any:
     """Bring a batch of `count` examples to `size`, repeating its first; a full one is passed on as it is."""
 
@@ -173,20 +385,6 @@ def pad(tensor: Any, count: Any, size: int) -> Any:
 
     full = tf.cond(count < size, padded, lambda: tensor)
     return tf.ensure_shape(full, [size, *tensor.shape[1:]])
-
-
-def _runs(chunks: Iterable[Chunk], size: int) -> Iterator[list[Chunk]]:
-    """Group chunks into runs of at least RUN_BATCHES batches: what a generator yields costs time however little it is."""
-    held: list[Chunk] = []
-    batches = 0
-    for chunk in chunks:
-        held.append(chunk)
-        batches += chunk.batches(size)
-        if batches >= RUN_BATCHES:
-            yield held
-            held, batches = [], 0
-    if held:
-        yield held
 
 
 def _batches(runs: Iterable[Records], size: int) -> Iterator[Records]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Inputs
 from harness.state import Status
+from harness.tf_exact import exact_graph
 
 __all__ = ["Positions", "positions_of"]
 
@@ -50,7 +52,10 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
     else:
         if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
             raise ShapeError(f"output '{binding.output}' is {predictions.dtype.name}, metrics need numbers")
-        labels, predictions, good_label, good_output, ignored = _READERS[binding.inputs](binding, labels, predictions)
+        reader = partial(_READERS[binding.inputs], binding)
+        # Classes are read by comparisons alone; a binary score may be computed.
+        read = exact_graph(reader) if binding.inputs is Inputs.CLASSES else reader
+        labels, predictions, good_label, good_output, ignored = read(labels, predictions)
         shape = good_output.shape
     if not shape.is_fully_defined():
         raise ShapeError(f"output '{binding.output}' {_show(predictions)}: expected sizes that are known")

@@ -17,7 +17,8 @@ from harness.errors import ShapeError
 from harness.memory import check_fits
 from harness.rows import RowTable
 from harness.state import Layout, RowLayout
-from harness.tf_feed import pad
+from harness.tf_exact import exact_graph
+from harness.tf_feed import Feed, pad
 from harness.tf_grid import TFGrid
 from harness.tf_terms import BatchTerms, Terms
 
@@ -89,10 +90,8 @@ class Step:
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
       terms: forms the terms of a batch.
-      dataset: see `Feed.dataset`; its spec fixes all shapes.
-      batch_size: examples a batch.
+      feed: delivers the batches; it has been started.
       grid: takes the same terms by slice and replicate; None where the job has neither.
-      unpack: an element of the dataset to a batch, see `Feed.unpack`; None where the elements are batches.
       allowed_bytes: how large the state may be.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
@@ -103,21 +102,18 @@ class Step:
         self,
         predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         terms: Terms,
-        dataset: Any,
-        batch_size: int,
+        feed: Feed,
         grid: TFGrid | None = None,
-        unpack: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
         allowed_bytes: int = 1 << 62,
         take: Take | None = None,
         eager: bool = False,
     ) -> None:
-        self._unpack = unpack or dict
         self._predict = predict
         self._terms = terms
-        self._batch_size = batch_size
+        self._feed = feed
+        self._batch_size = feed.batch_size
         self._take = take
         self.grid = grid
-        self._iterator = iter(dataset)
         self._learn()
         slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
         self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
@@ -125,13 +121,8 @@ class Step:
             grid.allocate()
         self._run: Callable[..., Any] = self._eagerly
         if not eager:
-            loop = tf.function(self._loop, autograph=False)
-            self._run = loop.get_concrete_function(self._iterator, tf.TensorSpec([], tf.int32))
+            self._run = tf.function(self._loop, autograph=False).get_concrete_function(*feed.spec)
         self._chunks = 1  # to evaluate in one call
-
-    def restart(self, dataset: Any) -> None:
-        """Begin again with another dataset of the same spec."""
-        self._iterator = iter(dataset)
 
     def run(self) -> ChunkSums:
         """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
@@ -139,7 +130,7 @@ class Step:
         Raises: JobError: there are more slices than the job allows.
         """
         start = time.monotonic()
-        state, seen, rows, flat, shapes = self._run(self._iterator, tf.constant(self._chunks))
+        state, seen, rows, flat, shapes = self._run(*self._feed.draw(self._chunks))
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
@@ -160,7 +151,7 @@ class Step:
         size = self._batch_size
 
         def trace(element: Mapping[str, Any]) -> Any:
-            batch = self._unpack(element)
+            batch = self._feed.batch(element)
             outputs = self._outputs(batch)
             held = self._held(batch, outputs)
             taken = self._taken(batch, outputs)
@@ -190,18 +181,18 @@ class Step:
                 self.grid.plan(terms)
             return terms.sums()
 
-        tf.function(trace, autograph=False).get_concrete_function(self._iterator.element_spec)
+        tf.function(trace, autograph=False).get_concrete_function(self._feed.element_spec)
 
-    def _loop(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
-        def more(left: Any, *_: Any) -> Any:
-            return left > 0
+    def _loop(self, *drawn: Any) -> tuple[Any, ...]:
+        def more(cursor: Any, *_: Any) -> Any:
+            return self._feed.more(drawn, cursor)
 
-        def body(left: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
+        def body(cursor: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
             rows = arrays[: len(self._row_widths)]
-            left, batches, marks, held, taken = self._gather(iterator, left, first, arrays[len(rows) :])
+            cursor, batches, marks, held, taken = self._gather(drawn, cursor, first, arrays[len(rows) :])
             sums, lines, packed = self._sum(batches, marks, held)
             kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-            return left, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
+            return cursor, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
 
         def growing(dtype: Any, shape: list[int | None]) -> Any:
             return tf.TensorArray(dtype, 0, True, infer_shape=False, element_shape=shape)
@@ -211,18 +202,17 @@ class Step:
             rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
             flat = [growing(dtype, [None]) for dtype, _ in self._columns.values()]
             shapes = [growing(tf.int32, [rank]) for _, rank in self._columns.values()]
-            start = (chunks, tf.zeros([self.layout.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
-        _, state, _, _, seen, *arrays = tf.while_loop(more, body, start)
+            start = (tf.zeros([self.layout.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
+        _, state, _, _, seen, *arrays = tf.while_loop(more, body, (self._feed.cursor(drawn), *start))
         ends = len(rows), len(rows) + len(flat)
         joined = [array.concat() for array in arrays[: ends[1]]]
         stacked = tuple(array.stack() for array in arrays[ends[1] :])
         return state, seen.concat(), tuple(joined[: ends[0]]), tuple(joined[ends[0] :]), stacked
 
-    def _eagerly(self, iterator: Any, chunks: Any) -> tuple[Any, ...]:
+    def _eagerly(self, *drawn: Any) -> tuple[Any, ...]:
         """Run the loop operation by operation; TensorFlow refuses to put together what is not there."""
-        batch = iterator.get_next_as_optional()
-        if batch.has_value():
-            return self._loop(_Resumed(batch, iterator), chunks)
+        if (held := self._feed.held_back(drawn)) is not None:
+            return self._loop(*held)
         rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
         flat = tuple(tf.constant([], dtype) for dtype, _ in self._columns.values())
         shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
@@ -233,57 +223,38 @@ class Step:
         return [1 + specs + width for width in self._row_widths]
 
     def _gather(
-        self, iterator: Any, left: Any, first: Any, taken: Sequence[Any]
+        self, drawn: Sequence[Any], cursor: Any, first: Any, taken: Sequence[Any]
     ) -> tuple[Any, Any, Any, dict[str, Any], Sequence[Any]]:
         """Predict a group of batches, or what there is up to the end of the chunks.
 
         Args:
-          left: chunks. first: number of the first batch in this call. taken: arrays of what is handed to the host.
-        Returns: chunks left; how many batches; their chunk and count, int64 [group, 2]; what the terms read of them,
+          drawn, cursor: see `Feed`. first: number of the first batch in this call. taken: arrays of what is handed to
+            the host.
+        Returns: cursor; how many batches; their chunk and count, int64 [group, 2]; what the terms read of them,
           [group * B, ...] by key; and the arrays.
         """
-        keys = len(self._shapes)
+        kept = {key: shape for key, shape in self._shapes.items() if not self._feed.together or key.startswith("output ")}
 
-        def more(left: Any, at: Any, *_: Any) -> Any:
-            return (left > 0) & (at < self._group)
-
-        def body(left: Any, at: Any, marks: Any, *arrays: Any) -> tuple[Any, ...]:
-            element = iterator.get_next_as_optional()
-
-            def predict() -> tuple[Any, ...]:
-                batch = self._unpack(element.get_value())
-                outputs = self._outputs(batch)
-                mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
-                held = self._held(batch, outputs).values()
-                written = [array.write(at, tensor) for array, tensor in zip(arrays[:keys], held, strict=True)]
-                # Flat, and the shape apart: an inner size may differ from batch to batch.
-                real = self._taken(batch, outputs).values()
-                parts = [*(tf.reshape(tensor, [-1]) for tensor in real), *(tf.shape(tensor) for tensor in real)]
-                kept = [array.write(first + at, part) for array, part in zip(arrays[keys:], parts, strict=True)]
-                return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *written, *kept
-
-            def nothing() -> tuple[Any, ...]:
-                return tf.zeros_like(left), at, marks, *arrays
-
-            return tf.cond(element.has_value(), predict, nothing)
+        def handle(batch: Mapping[str, Any], at: Any, arrays: Sequence[Any]) -> Sequence[Any]:
+            outputs = self._outputs(batch)
+            held = self._held(batch, outputs)
+            written = [array.write(at, held[key]) for array, key in zip(arrays[: len(kept)], kept, strict=True)]
+            # Flat, and the shape apart: an inner size may differ from batch to batch.
+            real = self._taken(batch, outputs).values()
+            parts = [*(tf.reshape(tensor, [-1]) for tensor in real), *(tf.shape(tensor) for tensor in real)]
+            return [*written, *(array.write(first + at, part) for array, part in zip(arrays[len(kept) :], parts, strict=True))]
 
         with tf.device("/CPU:0"):
-            marks = tf.TensorArray(tf.int64, self._group, element_shape=[2])
-            arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in self._shapes.values()]
-        left, at, marks, *every = tf.while_loop(more, body, (left, tf.constant(0), marks, *arrays, *taken))
-        arrays, taken = every[:keys], every[keys:]
+            arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in kept.values()]
+        names = [key.removeprefix("feature ") for key in self._shapes if key.startswith("feature ")]
+        cursor, found, marks, held, every = self._feed.gather(drawn, cursor, self._group, names, handle, [*arrays, *taken])
+        rows = self._group * self._batch_size
         # What was not written is zeros, and masked.
-        held = {
-            key: tf.reshape(array.stack(), [-1, *shape[1:]])
-            for (key, (_, shape)), array in zip(self._shapes.items(), arrays, strict=True)
+        stacked = {
+            key: tf.ensure_shape(tf.reshape(array.stack(), [-1, *shape[1:]]), [rows, *shape[1:]])
+            for (key, (_, shape)), array in zip(kept.items(), every, strict=False)
         }
-        return (
-            left,
-            at,
-            marks.stack(),
-            {key: tf.ensure_shape(tensor, [self._group * self._batch_size, *tensor.shape[1:]]) for key, tensor in held.items()},
-            taken,
-        )
+        return cursor, found, marks, {**held, **stacked}, every[len(kept) :]
 
     def _taken(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is handed to the host of the examples of a batch that count, by column."""
@@ -321,32 +292,22 @@ class Step:
         """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
             ids = held["ids"]
-            masks = Masks.of(tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1]), held)
-            mask = masks.kept
+            mask, lines = exact_graph(self._count)(marks, {key: held[key] for key in ("ids", "bad", "keep") if key in held})
             terms = self._form(held, mask)
-            hashes = tf.reshape(tf.where(masks.read, _hash(ids), tf.zeros_like(ids)), [self._group, -1])
-            sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
-            lines = tf.concat([marks, sums, masks.counts(self._group)], axis=1)[:batches]
             head = ids[:, None]
             if self.grid:
                 features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
                 slots, keys = self.grid.add(terms, features, ids, mask)
                 head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
-            return terms.sums(), lines, packed
+            return terms.sums(), lines[:batches], packed
 
-
-class _Resumed:
-    """An iterator whose first element has been taken already."""
-
-    def __init__(self, first: Any, rest: Any) -> None:
-        self._first = first
-        self._rest = rest
-
-    def get_next_as_optional(self) -> Any:
-        """Return the first element, then the rest."""
-        first, self._first = self._first, None
-        return self._rest.get_next_as_optional() if first is None else first
+    def _count(self, marks: Any, held: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return which rows of a group count, bool [group * B], and what the certificate holds of each batch."""
+        masks = Masks.of(tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1]), held)
+        hashes = tf.reshape(tf.where(masks.read, _hash(held["ids"]), tf.zeros_like(held["ids"])), [self._group, -1])
+        sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
+        return masks.kept, tf.concat([marks, sums, masks.counts(self._group)], axis=1)
 
 
 def _by_batch(flat: np.ndarray, shapes: np.ndarray) -> list[np.ndarray]:

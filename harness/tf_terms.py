@@ -18,7 +18,7 @@ from harness.errors import ShapeError
 from harness.exact import CELL, LIMB_BITS
 from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows
 from harness.state import Counted, Crossed, Layout, RowLayout, Status, Summed
-from harness.tf_exact import histogram, paired_sum, sum_cells, to_cells, two_product
+from harness.tf_exact import exact_graph, histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 
 __all__ = ["BatchTerms", "Terms", "host_failures"]
@@ -77,13 +77,16 @@ class BatchTerms:
 
     def sums(self) -> Any:
         """Return the sums of the batch, int64 [layout.size]."""
+        return exact_graph(self._sums)()
+
+    def _sums(self) -> Any:
         values, columns = [], []
         at = 0
         for column, parts in self.numbers:
             width = column.size // CELL
             for part in parts:  # of an error-free pair both go into the same cell
                 values.append(tf.reshape(part, [-1]))
-                columns.append(np.tile(np.arange(at, at + width, dtype=np.int32), part.shape[0]))
+                columns.append(tf.tile(tf.range(at, at + width), part.shape[:1]))
             at += width
         for column, index, weight, _ in self.weighted:
             size = column.size // CELL

@@ -90,6 +90,13 @@ def test_hash_of_a_chunk_is_the_sum_over_its_blocks(monkeypatch):
     assert -(2**63) <= plan.id_hash(plan[1]) < 2**63
 
 
+def test_hashes_of_several_chunks_are_those_of_each(monkeypatch):
+    monkeypatch.setattr("harness.plan.HASH_BLOCK", 7)
+    plan = plan_of([(5, True), (3, False), (31, True)], 2, 4)
+    alone = [sum(splitmix64(i * 0x9E3779B97F4A7C15 % 2**64) for i in range(c.start, c.stop)) % 2**64 for c in plan]
+    assert [int(h) % 2**64 for h in plan.id_hashes(1, len(plan))] == alone[1:]
+
+
 @pytest.mark.parametrize(
     "examples, batch_size, wanted",
     [(1, 64, 64), (597, 64, 64), (60_000, 256, 256), (10**6, 64, 61 * 64), (10**9, 64, 64 * 64)],

@@ -109,12 +109,18 @@ class TopK(ClassMetric):
         """Mark each position whose label has fewer than k classes before it."""
         import tensorflow as tf
 
+        from harness.tf_exact import exact_graph
+
         if predictions.shape[-1] < self.k:
             raise ShapeError(f"top_k needs at least k={self.k} classes, the output has {predictions.shape[-1]}")
-        own = tf.gather(predictions, labels, axis=1, batch_dims=1)[:, None]
-        lower = tf.range(predictions.shape[-1]) < labels[:, None]
-        before = tf.reduce_sum(tf.cast((predictions > own) | ((predictions == own) & lower), tf.int32), axis=1)
-        return {"correct": Count(tf.cast(before < self.k, tf.int32), 2)}
+
+        def correct(labels: Any, predictions: Any) -> Any:
+            own = tf.gather(predictions, labels, axis=1, batch_dims=1)[:, None]
+            lower = tf.range(predictions.shape[-1]) < labels[:, None]
+            before = tf.reduce_sum(tf.cast((predictions > own) | ((predictions == own) & lower), tf.int32), axis=1)
+            return tf.cast(before < self.k, tf.int32)
+
+        return {"correct": Count(exact_graph(correct)(labels, predictions), 2)}
 
     def value(self, totals: Totals) -> float:
         """Return the share of positions within the first k."""
