@@ -1,17 +1,11 @@
-"""Measures the exact AUC of 20 million examples on two ranks: what follows prediction, and the memory of a rank.
+"""Measures whole runs with an exact AUC: what follows prediction, and the memory of a rank.
 
     python benchmarks/exact_auc.py [--examples 20000000] [--ranks 2] [--metric roc_auc]
 
-Each case is a launch of its own, so that its peak is its own. The scores of positives are normal around 1, of negatives
-around 0: the area must be near Phi(1 / sqrt 2) = 0.7602; all tied, it must be 0.5.
-
-One run of 20 million, on two cores with a load average of 15 from other work; seconds after prediction, largest RSS of
-a rank (some 640 MiB of it TensorFlow, 230 MiB the rows themselves):
-
-    gloo  distinct  7.2 s  1405 MiB        mpi  distinct  16.5 s  1412 MiB
-
-All tied, over MPI, before one more column was saved: 4.2 s, 1161 MiB. Rows come in one piece here; a run that collects
-them by the chunk holds them twice while it puts them together, which is not measured here.
+Each case is a `harness evaluate` under horovodrun: the model passes a score on, so that nearly all of the run is what
+the harness does. The scores of positives are normal around 1, of negatives around 0: the area must be near
+Phi(1 / sqrt 2) = 0.7602; all tied, it must be 0.5. "After prediction" runs from the end of the last rank's loop to the
+end of the launch; the peak is the largest VmHWM of a rank, mapped files and TensorFlow (some 640 MiB) included.
 """
 
 from __future__ import annotations
@@ -19,17 +13,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
-import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = ("distinct", "float32", "tied", "weighted")
+BATCH = 16384
+BLOCK = 1 << 20
+MODELS = """
+import sys
+import tensorflow as tf
+for kind in ("float32", "float64"):
+    module = tf.Module()
+    serve = tf.function(lambda score: {"probability": score}, [tf.TensorSpec([None], kind, "score")])
+    tf.saved_model.save(module, f"{sys.argv[1]}/model-{kind}", {"serving_default": serve})
+"""
 
 
 def main() -> None:
@@ -40,76 +45,78 @@ def main() -> None:
     parser.add_argument("--metric", default="roc_auc")
     parser.add_argument("--over", nargs="*", choices=("mpi", "gloo"), default=["mpi", "gloo"])
     parser.add_argument("--cases", nargs="*", choices=CASES, default=["distinct", "float32", "tied"])
-    parser.add_argument("--rank-of", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
     given = parser.parse_args()
-    if given.rank_of:
-        _rank(given.rank_of, given.examples, given.metric)
-        return
+    folder = given.folder / f"exact-auc-{given.examples}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "model-float64").exists():
+        subprocess.run([sys.executable, "-c", MODELS, str(folder)], env=_environment(), check=True, capture_output=True)
+    for case in given.cases:
+        _write(folder / case, case, given.examples)
     print(f"{given.metric} of {given.examples:,} examples on {given.ranks} ranks")
     for over in given.over:
         for case in given.cases:
-            _launch(over, case, given)
+            print(_launch(folder, case, over, given), flush=True)
 
 
-def _launch(over: str, case: str, given: argparse.Namespace) -> None:
-    command = ["horovodrun", "-np", str(given.ranks), f"--{over}", sys.executable, __file__]
-    command += ["--rank-of", case, "--examples", str(given.examples), "--metric", given.metric]
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    # Lines of several ranks may run into each other.
-    lines = [json.loads(text) for text in re.findall(r'\{"seconds.*?\}', done.stdout)]
-    if done.returncode or len(lines) != given.ranks:
+def _launch(folder: Path, case: str, over: str, given: argparse.Namespace) -> str:
+    run, job = folder / f"run-{case}-{over}", folder / f"{case}.json"
+    shutil.rmtree(run, ignore_errors=True)
+    data = {"format": "npy", "files": str(folder / case / "*.npy"), "inputs": {"score": "score"}, "label": "label"}
+    kind = "float64" if case == "distinct" else "float32"
+    job.write_text(
+        json.dumps(
+            {
+                "model": str(folder / f"model-{kind}"),
+                "data": {**data, **({"weight": "weight"} if case == "weighted" else {})},
+                "metrics": [given.metric],
+                "batch_size": BATCH,
+                "output": str(run),
+            }
+        )
+    )
+    command = ["horovodrun", "-np", str(given.ranks), f"--{over}", "harness", "evaluate", str(job)]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    end = time.time()
+    if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    values = [line["value"] for line in lines if line["value"] is not None]
-    seconds, peak = max(line["seconds"] for line in lines), max(line["peak_mib"] for line in lines)
-    before = max(line["before_mib"] for line in lines)
-    print(
-        f"{over:5} {case:9} {seconds:6.1f} s  peak {peak:5.0f} MiB a rank, {before:5.0f} before  value {values[0]!r}", flush=True
+    attempt: dict[str, Any] = json.loads((run / "run.json").read_text())["attempts"][-1]
+    (value,) = (entry["value"] for entry in json.loads((run / "metrics.json").read_text())["metrics"].values())
+    ranks = attempt["ranks"]
+    after_s = max(rank["seconds"]["reduce"] for rank in ranks) + end - (run / "run.json").stat().st_mtime
+    predicting_s = max(rank["seconds"]["evaluate"] for rank in ranks)
+    peak = max(rank["peak_bytes"] for rank in ranks) / 2**20
+    return (
+        f"{over:5} {case:9} predicting {predicting_s:5.1f} s  after prediction {after_s:5.1f} s  "
+        f"peak {peak:5.0f} MiB a rank  value {value!r}"
     )
 
 
-def _rank(case: str, examples: int, name: str) -> None:
-    """Make this rank's rows, reduce them, and say how it went."""
-    from harness import tf_setup
-    from harness.hvd_comm import HorovodComm
-    from harness.metrics import load
-    from harness.row_reduce import reduce_rows, row_totals
-
-    tf_setup.import_tensorflow()
-    comm = HorovodComm()
-    metric = load(name)()
-    table = _table(case, examples, comm.rank, comm.size)
-    comm.barrier()
-    before, start = _peak_mib(), time.monotonic()
-    folded = reduce_rows(metric, table, comm)
-    seconds = time.monotonic() - start
-    value = None
-    if comm.rank == 0:
-        value = metric.value(row_totals(folded[0, 0], positions=examples, weight=examples))
-    print(json.dumps({"seconds": seconds, "before_mib": before, "peak_mib": _peak_mib(), "value": value}), flush=True)
-    comm.barrier()
-    comm.close()
-
-
-def _table(case: str, examples: int, rank: int, size: int):  # type: ignore[no-untyped-def]
-    from harness.rows import RowTable
-
-    n = examples // size + (rank < examples % size)
-    rng = np.random.default_rng(rank)
-    positive = rng.integers(0, 2, n, dtype=np.int64)
-    key = np.full(n, 0.5) if case == "tied" else rng.standard_normal(n)
-    if case != "tied":
-        key += positive
-    if case == "float32":
-        key = key.astype(np.float32).astype(np.float64)
-    weights = rng.random(n) if case == "weighted" else None
-    ids = np.arange(rank, examples, size, dtype=np.int64)
-    return RowTable(key, {"positive": positive}, ids, np.zeros((n, 0), np.int64), weights=weights)
+def _write(folder: Path, case: str, examples: int) -> None:
+    """Write scores and labels, a block at a time; does nothing where they are there."""
+    if (folder / "label.npy").exists():
+        return
+    folder.mkdir(exist_ok=True)
+    kind = np.float64 if case == "distinct" else np.float32
+    arrays = {"score": kind, "label": np.int8, **({"weight": np.float32} if case == "weighted" else {})}
+    files = {name: np.lib.format.open_memmap(folder / f".{name}.npy", "w+", dtype, (examples,)) for name, dtype in arrays.items()}
+    rng = np.random.default_rng(7)
+    for at in range(0, examples, BLOCK):
+        n = min(BLOCK, examples - at)
+        label = rng.integers(0, 2, n, dtype=np.int8)
+        files["label"][at : at + n] = label
+        files["score"][at : at + n] = 0.5 if case == "tied" else rng.standard_normal(n) + label
+        if case == "weighted":
+            files["weight"][at : at + n] = rng.random(n)
+    for name in files:  # the label last: it says that all are whole
+        if name != "label":
+            (folder / f".{name}.npy").rename(folder / f"{name}.npy")
+    (folder / ".label.npy").rename(folder / "label.npy")
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _environment() -> dict[str, str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class _Look:
 
     state: np.ndarray
     table: np.ndarray
-    rows: dict[str, int]  # how many tables
+    rows: dict[str, int]  # how many
     grid: GridState | None
 
 
@@ -152,7 +152,7 @@ class Committer:
             return _Look(
                 evaluation.state.copy(),
                 evaluation.certificate.table.copy(),
-                {key: len(tables) for key, tables in evaluation.rows.items()},
+                {key: len(store) for key, store in evaluation.rows.items()},
                 self._fetch() if self._fetch else None,
             )
 
@@ -171,9 +171,9 @@ class Committer:
             return
         rows: dict[str, RowTable] = {}
         for key, stop in look.rows.items():
-            new = self._evaluation.rows[key][before.rows.get(key, 0) : stop]
-            if new:
-                rows[key] = RowTable.concat(new)
+            start = before.rows.get(key, 0)
+            if start < stop:
+                rows[key] = self._evaluation.rows[key].copied(start, stop)
         grid = None if look.grid is None else _less(look.grid, before.grid)
         self._write(Segment(lines, look.state - before.state, grid, rows))
         self._committed = look
@@ -185,10 +185,12 @@ class Committer:
 
 def unite_with(evaluation: Evaluation, grid: GridState | None, before: Segment) -> GridState | None:
     """Add what earlier attempts have finished to what this one has; return the grid of both."""
-    rows = {key: RowTable.concat(tables) for key, tables in evaluation.rows.items()}
+    rows = {key: store.take() for key, store in evaluation.rows.items() if len(store)}
+    evaluation.rows.clear()
     both = merge([Segment(np.zeros([0, before.lines.shape[1]], np.int64), evaluation.state, grid, rows), before])
     evaluation.state = both.state
-    evaluation.rows = {key: [table] for key, table in both.rows.items()}
+    for key, table in both.rows.items():
+        evaluation.add_rows(key, table)
     evaluation.certificate.add(before.lines)
     return both.grid
 

@@ -44,7 +44,13 @@ def empty(built: Built, plan: Plan, job: Job, metrics: Mapping[str, Metric]) -> 
     """Return what a rank starts from."""
     # A replicate may leave out the one row that a metric would have kept.
     keep = {} if job.bootstrap else {key: metric.keep for key, metric in metrics.items() if isinstance(metric, RowMetric)}
-    return Evaluation.empty(built.step.layout, Certificate(plan), keep)
+    return Evaluation.empty(built.step.layout, Certificate(plan), keep, _anonymous(job, metrics))
+
+
+def _anonymous(job: Job, metrics: Mapping[str, Metric]) -> set[str]:
+    """Say which metrics need no ids in their rows: equal rows are alike, and nothing is drawn by them."""
+    rows = {key: metric for key, metric in metrics.items() if isinstance(metric, RowMetric)}
+    return {key for key, m in rows.items() if m.additive is not None and not (job.bootstrap and m.in_replicates)}
 
 
 def loop(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.certificate import Certificate
 from harness.plan import Chunk
+from harness.row_store import RowStore
 from harness.rows import RowTable, thin
 from harness.state import Layout
 
@@ -43,13 +44,16 @@ class Evaluation:
     chunks: int = 0
     batches: int = 0
     examples: int = 0
-    rows: dict[str, list[RowTable]] = field(default_factory=dict)
+    rows: dict[str, RowStore] = field(default_factory=dict)
     keep: Mapping[str, str] = field(default_factory=dict)  # which rows of a chunk a row metric needs; see `rows.thin`
+    anonymous: Collection[str] = ()  # row metrics whose rows need no ids
 
     @classmethod
-    def empty(cls, layout: Layout, certificate: Certificate, keep: Mapping[str, str]) -> Evaluation:
+    def empty(
+        cls, layout: Layout, certificate: Certificate, keep: Mapping[str, str], anonymous: Collection[str] = ()
+    ) -> Evaluation:
         """Start from nothing."""
-        return cls(layout, certificate, np.zeros(layout.size, np.int64), threading.Lock(), keep=keep)
+        return cls(layout, certificate, np.zeros(layout.size, np.int64), threading.Lock(), keep=keep, anonymous=anonymous)
 
     def add(self, sums: Sums) -> None:
         """Add some chunks; their cells are carried first, so the sum of many cannot overflow."""
@@ -57,10 +61,16 @@ class Evaluation:
             self.state += self.layout.carry(sums.state)
             self.certificate.add(sums.seen)
             for key, part in sums.rows.items():
-                self.rows.setdefault(key, []).append(thin(part, self.keep.get(key, "all")))
+                self.add_rows(key, thin(part, self.keep.get(key, "all")))
             self.chunks += len(np.unique(sums.seen[:, 0]))
             self.batches += len(sums.seen)
             self.examples += int(sums.seen[:, 1].sum())
+
+    def add_rows(self, key: str, table: RowTable) -> None:
+        """Add rows of a metric."""
+        if key not in self.rows:
+            self.rows[key] = RowStore(anonymous=key in self.anonymous)
+        self.rows[key].append(table)
 
 
 def evaluate(

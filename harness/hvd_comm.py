@@ -12,6 +12,8 @@ from harness.errors import CommError
 
 __all__ = ["HorovodComm"]
 
+ROUND_BYTES = 16 << 20  # of what is sent at once
+
 
 class HorovodComm(Comm):
     """All ranks that the launcher started.
@@ -67,16 +69,28 @@ class HorovodComm(Comm):
         return [bytes(joined[end - size : end]) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
 
     def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
-        """Send the parts in one alltoall with uneven splits."""
-        splits = np.array([len(part) for part in parts], np.int32)
-        sent, dtype = joined(parts), parts[0].dtype
-        if dtype.kind == "u":
-            sent = sent.view(f"i{dtype.itemsize}")  # Horovod takes few unsigned types
+        """Send the parts in as many alltoalls with uneven splits as the largest part needs; all ranks know how many.
+
+        TensorFlow copies what it sends, and keeps the room of its largest tensors for later ones: they are kept small.
+        """
+        dtype, inner = parts[0].dtype, parts[0].shape[1:]
+        row_bytes = max(1, dtype.itemsize * int(np.prod(inner, dtype=np.int64)))
+        most = max(1, ROUND_BYTES // (row_bytes * self.size))
+        kind = f"i{dtype.itemsize}" if dtype.kind == "u" else dtype  # Horovod takes few unsigned types
         try:
-            received, sizes = self._hvd.alltoall(sent, splits=splits, name="alltoall")
+            lengths = self._hvd.allgather(np.array([[len(part) for part in parts]], np.int64), name="alltoall.sizes").numpy()
+            here = lengths[:, self.rank]
+            found = np.split(np.empty((int(here.sum()), *inner), dtype), np.cumsum(here)[:-1])
+            for at in range(0, int(lengths.max()), most):
+                pieces = [part[at : at + most] for part in parts]
+                splits = np.array([len(piece) for piece in pieces], np.int32)
+                received, sizes = self._hvd.alltoall(joined(pieces).view(kind), splits=splits, name="alltoall")
+                ends = np.cumsum(sizes.numpy())[:-1]
+                for into, piece in zip(found, np.split(received.numpy().view(dtype), ends), strict=True):
+                    into[at : at + most] = piece
         except Exception as exc:
             raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
-        return np.split(received.numpy().view(dtype), np.cumsum(sizes.numpy())[:-1])
+        return found
 
     def abort(self, code: int) -> None:
         """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""

@@ -11,7 +11,7 @@ from harness.grid import GridLayout
 from harness.metrics.contract import Binding
 from harness.state import Counted, Crossed, Layout, Summed
 
-__all__ = ["allowed_bytes", "check_fits", "size_text"]
+__all__ = ["allowed_bytes", "check_fits", "peak_bytes", "size_text"]
 
 SHARE = 4  # the state may take so many-th part of what is available: it is copied once or twice on its way to the sum
 NAMED = 3  # of the largest contributors
@@ -66,6 +66,13 @@ def size_text(size_bytes: int) -> str:
     if size_bytes < 1 << 20:
         return f"{size_bytes:,} bytes"
     return f"{size_bytes / 2**20:,.1f} MiB" if size_bytes < 1 << 30 else f"{size_bytes / 2**30:,.1f} GiB"
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held at once, mapped files included; 0 where the system does not say."""
+    # Not what getrusage says: that includes what the launcher held before it started this process.
+    lines = [line.split() for line in _lines("/proc/self/status") if line.startswith("VmHWM:")]
+    return int(lines[0][1]) << 10 if lines else 0
 
 
 def _sizes(parts: Sequence[Summed | Counted | Crossed]) -> list[tuple[str, int]]:

@@ -101,8 +101,6 @@ def _rows(
 ) -> Mapping[tuple[int, int], Mapping[str, Any]] | str:
     """Sort, merge and fold the rows of one metric over all ranks."""
     assert isinstance(metric, RowMetric)
-    table = RowTable.concat([layout.empty(len(slices.by) if slices else 0), *evaluation.rows.pop(key, [])])
-    table = replace(table, slices=_renumbered(here, everywhere)[table.slices])
     drawn = None
     if bootstrap is not None and metric.in_replicates:
 
@@ -110,12 +108,26 @@ def _rows(
             return multiplicities(ids, bootstrap.seed, bootstrap.replicates)
 
     try:
-        return reduce_rows(metric, table, comm, slices=1 + len(everywhere), multiplicities=drawn)
+        # Handed over, not held here: rows are many, and go as they are used.
+        return reduce_rows(
+            metric,
+            _table(evaluation, key, layout, len(slices.by) if slices else 0, _renumbered(here, everywhere)),
+            comm,
+            slices=1 + len(everywhere),
+            multiplicities=drawn,
+        )
     except Undefined as exc:
         return str(exc)
 
 
+def _table(evaluation: Evaluation, key: str, layout: RowLayout, specs: int, renumbered: np.ndarray) -> RowTable:
+    """Take this rank's rows of a metric out of the evaluation, their slices numbered as everywhere."""
+    store = evaluation.rows.pop(key, None)
+    table = layout.empty(specs) if store is None or not len(store) else store.take()
+    return replace(table, slices=renumbered[table.slices])
+
+
 def _renumbered(here: Sequence[str], everywhere: Sequence[str]) -> np.ndarray:
-    """Return the global slot of each local one, int64 [local slots + 1]; the last entry keeps -1 what it is."""
+    """Return the global slot of each local one, int32 [local slots + 1]; the last entry keeps -1 what it is."""
     where = {key: number for number, key in enumerate(everywhere, start=1)}
-    return np.array([0, *(where[key] for key in here), -1], np.int64)
+    return np.array([0, *(where[key] for key in here), -1], np.int32)

@@ -58,13 +58,14 @@ def reduce_rows(
     Raises: Undefined: on all ranks alike, where a key is NaN or a weight cannot be used.
     """
     rows, unit = _prepare(table, comm)
+    del table  # rows are many: what has been passed on is not held
     combined = metric.additive is not None and multiplicities is None and rows.group is None and _fits(comm, metric, rows)
     if combined:
         rows = _combine(rows, metric)
     elif metric.additive is not None and multiplicities is None:
         rows = replace(rows, ids=None)
     rows = _narrow(comm, rows)
-    rows = _settle(rows.moved(Route(comm, rows.key, rows.group, is_sorted=combined)), metric)
+    rows = _settle(rows.moved(Route(comm, rows.key, rows.group, is_sorted=combined)), metric, combined)
     here = _Sorted(rows, unit, combined, slices, multiplicities)
     if metric.then_by is not None:
         return _fold_twice(metric, comm, here)
@@ -132,7 +133,7 @@ def _prepare(table: RowTable, comm: Comm) -> tuple[_Rows, Fraction]:
 
 def _narrowest(column: np.ndarray) -> np.ndarray:
     ends = (int(column.min()), int(column.max())) if len(column) else (0, 0)
-    return column.astype(np.result_type(*map(np.min_scalar_type, ends)), copy=False)
+    return column.astype(_integer(*ends), copy=False)
 
 
 def _integer_weights(weights: np.ndarray, comm: Comm) -> tuple[np.ndarray, Fraction]:
@@ -176,14 +177,18 @@ def _combine(rows: _Rows, metric: RowMetric) -> _Rows:
     np.add(rows.key, 0.0, out=rows.key)  # -0.0 + 0.0 is 0.0; sorting takes the two for equal
     if rows.weighted:
         rows = replace(rows, values={name: column * rows.counts for name, column in rows.values.items()})
+    return _add_equal(rows)
+
+
+def _add_equal(rows: _Rows) -> _Rows:
+    """Add up neighbours that agree in key and slices, of combined rows."""
     differs = (rows.key[1:] != rows.key[:-1]) | (rows.slices[1:] != rows.slices[:-1]).any(axis=1)
     if differs.all():
         return rows
     starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(differs) + 1])
 
     def add(column: np.ndarray) -> np.ndarray:
-        sums: np.ndarray = np.add.reduceat(column, starts, dtype=np.int64)
-        return sums
+        return _narrowest(np.add.reduceat(column, starts, dtype=np.int64))
 
     return _Rows(
         rows.key[starts],
@@ -224,11 +229,12 @@ def _integer(low: int, high: int) -> Any:
     return next(fits, np.int64)
 
 
-def _settle(rows: _Rows, metric: RowMetric) -> _Rows:
+def _settle(rows: _Rows, metric: RowMetric, combined: bool) -> _Rows:
     """Order rows that agree in (group, key) by all else, so that their order tells nothing of ranks."""
     np.add(rows.key, 0.0, out=rows.key)  # -0.0 becomes 0.0
     if metric.additive is not None or len(rows.key) < 2:
-        return rows
+        # What came from several ranks: fewer rows to show, and no ties among them.
+        return _add_equal(rows) if combined and metric.then_by is None and not rows.slices.shape[1] else rows
     same = rows.key[1:] == rows.key[:-1]
     if rows.group is not None:
         same &= rows.group[1:] == rows.group[:-1]

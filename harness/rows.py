@@ -27,8 +27,8 @@ class RowTable:
     Args:
       key: float64 [n], what rows are sorted by, ascending. -0.0 equals 0.0.
       values: numbers by name, float64 or any integer dtype, [n].
-      ids: int64 [n], the example id, or the hash of the cluster key: what the bootstrap draws by.
-      slices: int64 [n, J], the number of the slice that a row belongs to, for each slice spec; -1 for none. Numbers
+      ids: int64 [n], the example id, or the hash of the cluster key: what the bootstrap draws by; None where nobody asks.
+      slices: an integer dtype, [n, J], the number of the slice that a row belongs to, for each slice spec; -1 for none. Numbers
         are global and begin at 1; 0 is the whole and never written here.
       group: int64 [n], rows of one group stay together; None for one group.
       weights: float64 [n], finite; None where every example counts once.
@@ -37,7 +37,7 @@ class RowTable:
 
     key: np.ndarray
     values: Mapping[str, np.ndarray]
-    ids: np.ndarray
+    ids: np.ndarray | None
     slices: np.ndarray
     group: np.ndarray | None = None
     weights: np.ndarray | None = None
@@ -63,10 +63,9 @@ class RowTable:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the columns by name, as `np.savez` takes them."""
-        optional = {"group": self.group, "weights": self.weights}
+        optional = {"ids": self.ids, "group": self.group, "weights": self.weights}
         return {
             "key": self.key,
-            "ids": self.ids,
             "slices": self.slices,
             **{name: column for name, column in optional.items() if column is not None},
             **{VALUE + name: column for name, column in self.values.items()},
@@ -77,7 +76,7 @@ class RowTable:
         """Return the table that `to_arrays` took apart; takes what `np.load` returns."""
         values = {name.removeprefix(VALUE): arrays[name] for name in arrays if name.startswith(VALUE)}
         rest = {name: arrays[name] for name in arrays if not name.startswith(VALUE)}
-        return cls(values=values, **rest)
+        return cls(values=values, ids=rest.pop("ids", None), **rest)
 
     def take(self, index: np.ndarray) -> RowTable:
         """Return some of the rows, by a mask or by their numbers."""

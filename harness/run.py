@@ -31,7 +31,7 @@ from harness.heartbeat import Heartbeat
 from harness.interrupt import Interrupt
 from harness.job import Job
 from harness.journal import Journal, load
-from harness.memory import allowed_bytes
+from harness.memory import allowed_bytes, peak_bytes
 from harness.metrics.contract import Metric
 from harness.plan import Chunk
 from harness.predictions import Manifest, PartWriter
@@ -223,6 +223,7 @@ def _work(context: Context) -> None:
         with timer.phase("collect"):
             kind = wanted_predictions(context.job).format
             written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
+    account["peak_bytes"] = peak_bytes()
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")

@@ -21,7 +21,7 @@ __all__ = ["RunFolder", "read_json", "write_atomically", "write_status"]
 URL = re.compile(r"(.*/)?[A-Za-z][A-Za-z0-9+]+:/")  # a Path has lost the second slash
 
 
-def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryview]) -> None:
     """Write a file, given whole or in pieces, so that a reader sees the old one or the new one, also after a crash."""
     if isinstance(content, str | bytes):
         content = [content.encode() if isinstance(content, str) else content]

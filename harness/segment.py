@@ -23,7 +23,7 @@ from harness.rows import RowTable
 
 __all__ = ["Name", "Origin", "Segment", "Torn", "merge", "pack", "read_lines", "read_segment"]
 
-MAGIC = b"harness journal 1\n"
+MAGIC = b"harness journal 2\n"
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
 NAME = re.compile(r"(\d{4,})-(\d{5,})-(\d{6,})\.segment")
@@ -146,7 +146,7 @@ def _renumbered(table: RowTable, grid: GridState | None, keys: Sequence[str]) ->
     return replace(table, slices=numbers[table.slices])
 
 
-def pack(segment: Segment, origin: Origin) -> Iterator[bytes]:
+def pack(segment: Segment, origin: Origin) -> Iterator[bytes | memoryview]:
     """Return a segment's file, piece by piece."""
     arrays = {"lines": segment.lines, "state": segment.state}
     if segment.grid is not None:
@@ -160,10 +160,17 @@ def pack(segment: Segment, origin: Origin) -> Iterator[bytes]:
     }
     text = json.dumps(header).encode()
     total = hashlib.sha256()
-    for piece in (MAGIC, len(text).to_bytes(8, "little"), text, *(np.ascontiguousarray(a).tobytes() for a in arrays.values())):
+    pieces: list[bytes | memoryview] = [MAGIC, len(text).to_bytes(8, "little"), text, *map(_raw, arrays.values())]
+    for piece in pieces:
         total.update(piece)
         yield piece
     yield total.digest()
+
+
+def _raw(array: np.ndarray) -> memoryview:
+    """Return the bytes of an array, not copied where they lie in order."""
+    data: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return memoryview(data)
 
 
 def read_lines(path: Path) -> tuple[Origin, np.ndarray]:

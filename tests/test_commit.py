@@ -224,4 +224,4 @@ def test_what_earlier_attempts_have_is_added_once():
     found.certificate.expect(PLAN[i] for i in range(3))
     assert found.certificate.problems() == []
     assert found.state.tolist() == [1, 1, 1]
-    assert sorted(found.rows["auc"][0].key.tolist()) == [0.0, 1.0, 2.0]
+    assert sorted(found.rows["auc"].take().key.tolist()) == [0.0, 1.0, 2.0]
