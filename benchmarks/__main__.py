@@ -16,7 +16,7 @@ from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
-LEGS = ("harness", "bare", "bare-xla", "keras", "keras-lean", "keras-steps32")
+LEGS = ("harness", "bare", "bare-xla", "bare-cut", "keras", "keras-lean", "keras-steps32")
 
 
 def _readers(given: argparse.Namespace) -> None:

@@ -96,6 +96,30 @@ def bare_leg(case: Case, folder: Path, threads: int, *, xla: bool) -> Pass:
     return run
 
 
+def cut_leg(case: Case, folder: Path, threads: int) -> Pass:
+    """The bare loop without a pipeline: batches are views of one tensor, which saves copying them."""
+    import tensorflow as tf
+
+    _threads(threads)
+    model, image, _ = _load(case, folder)
+    whole = tf.constant(image)
+    size, batches = case.batch_size, len(image) // case.batch_size
+
+    @tf.function(autograph=False)
+    def loop() -> Any:
+        def body(number: Any, total: Any) -> Any:
+            batch = tf.ensure_shape(whole[number * size : (number + 1) * size], [size, *case.shape])
+            return number + 1, total + tf.reduce_sum(model(batch, training=False))
+
+        return tf.while_loop(lambda number, _: number < batches, body, (0, 0.0))[1]
+
+    def run() -> dict[str, float]:
+        loop().numpy()
+        return {}
+
+    return run
+
+
 def keras_leg(case: Case, folder: Path, threads: int, *, steps: int = 1, lean: bool = False) -> Pass:
     """`keras.Model.evaluate` with the same metrics, on batches that were cut before; Keras decides on XLA by itself.
 
@@ -158,6 +182,7 @@ LEGS: dict[str, Callable[[Case, Path, int], Pass]] = {
     "harness": harness_leg,
     "bare": partial(bare_leg, xla=False),
     "bare-xla": partial(bare_leg, xla=True),
+    "bare-cut": cut_leg,
     "keras": keras_leg,
     "keras-lean": partial(keras_leg, lean=True),
     "keras-steps32": partial(keras_leg, steps=32),
