@@ -25,8 +25,8 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     from harness import tf_setup
     from harness.certificate import Certificate
     from harness.comm import SingleComm
-    from harness.evaluate import Evaluation, evaluate
     from harness.job import Job
+    from harness.loop import Evaluation, evaluate
     from harness.metrics import make
     from harness.outcome import outcome
     from harness.prepare import open_data, predictor, prepare_model

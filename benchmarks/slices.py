@@ -106,8 +106,8 @@ def _counted(grid: Any, examples: int, *, slices: int) -> None:
 def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[[], None], Any]:
     """Build the step of a job; return one pass over the case's examples, and its grid."""
     from harness.certificate import Certificate
-    from harness.evaluate import Evaluation, evaluate
     from harness.job import Job
+    from harness.loop import Evaluation, evaluate
     from harness.metrics import make
     from harness.prepare import open_data, predictor, prepare_model
     from harness.tf_feed import make_feed

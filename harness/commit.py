@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.certificate import COUNT, FILTERED, HASH, KEPT, SKIPPED
-from harness.evaluate import Evaluation
 from harness.grid import GridState
+from harness.loop import Evaluation
 from harness.rows import RowTable
 from harness.segment import Segment, merge
 

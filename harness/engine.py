@@ -14,9 +14,9 @@ from harness import results
 from harness.certificate import Certificate
 from harness.differences import differences
 from harness.errors import InvalidRun
-from harness.evaluate import Evaluation, evaluate
 from harness.failure import translate
 from harness.job import Job
+from harness.loop import Evaluation, evaluate
 from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.outcome import Outcome, outcome
 from harness.parts import Column
@@ -64,7 +64,7 @@ def loop(
     progress: Callable[[Chunk], None] = lambda chunk: None,
     border: Callable[[], None] = lambda: None,
 ) -> None:
-    """Evaluate a rank's chunks; see `evaluate.evaluate`.
+    """Evaluate a rank's chunks; see `loop.evaluate`.
 
     Args:
       step: runs instead of the built one, and calls it.

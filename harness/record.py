@@ -17,9 +17,9 @@ from harness.attempts import Attempt, earlier
 from harness.comm import Comm
 from harness.commit import Committer
 from harness.engine import Built
-from harness.evaluate import Evaluation
 from harness.job import Job
 from harness.journal import Journal
+from harness.loop import Evaluation
 from harness.prepare import Opened
 from harness.runfolder import RunFolder, write_atomically
 

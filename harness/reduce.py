@@ -15,9 +15,9 @@ import numpy as np
 from harness.bootstrap import multiplicities
 from harness.certificate import Certificate
 from harness.comm import Comm
-from harness.evaluate import Evaluation
 from harness.grid import GridState, union
 from harness.job import BootstrapSpec, SlicesSpec
+from harness.loop import Evaluation
 from harness.metrics.contract import Metric, RowMetric, Undefined
 from harness.row_reduce import reduce_rows
 from harness.rows import RowTable

@@ -25,12 +25,12 @@ from harness.comm import Comm, World
 from harness.commit import Committer, unite_with
 from harness.engine import Built, certify, compute, empty, loop, summary
 from harness.errors import HarnessError, JobError, OtherRankFailed, RunFolderError
-from harness.evaluate import Evaluation
 from harness.failure import end_all, report_failure
 from harness.heartbeat import Heartbeat
 from harness.interrupt import Interrupt
 from harness.job import Job
 from harness.journal import Journal, load
+from harness.loop import Evaluation
 from harness.memory import allowed_bytes, peak_bytes
 from harness.metrics.contract import Metric
 from harness.plan import Chunk

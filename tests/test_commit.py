@@ -10,8 +10,8 @@ import pytest
 from harness.certificate import Certificate
 from harness.commit import Committer, Pace, unite_with
 from harness.errors import HarnessError
-from harness.evaluate import Evaluation
 from harness.grid import GridState
+from harness.loop import Evaluation
 from harness.plan import File, Plan
 from harness.rows import RowTable
 from harness.segment import Segment, merge
