@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import secrets
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from harness.failure import say, tell_launcher
 from harness.runfolder import RunFolder
 
-__all__ = ["check_shared", "connect", "together"]
+__all__ = ["check_shared", "connect", "join", "together"]
 
 T = TypeVar("T")
 SHARED_FOLDER_WAIT_S = 5.0  # network file systems show a new file to other hosts with a delay
@@ -27,6 +28,16 @@ def connect(world: World) -> Comm:
     from harness.hvd_comm import HorovodComm
 
     return HorovodComm()
+
+
+def join(*, alone: bool = False) -> Comm:
+    """Join the world that a script is in already, or that its launcher made; alone where there is none, or it is asked for."""
+    if alone:
+        return SingleComm()
+    horovod = sys.modules.get("horovod.tensorflow")  # a script that has begun with Horovod has loaded it
+    if horovod is not None and horovod.is_initialized():
+        return connect(World(horovod.rank(), horovod.size(), horovod.local_rank(), horovod.local_size()))
+    return connect(World.from_environment())
 
 
 def together(comm: Comm, work: Callable[[], T]) -> T:

@@ -35,7 +35,8 @@ class HorovodComm(Comm):
                 "'harness doctor' says what is missing, launch/install builds it"
             ) from exc
         try:
-            hvd.init()
+            if not hvd.is_initialized():  # by the script that we are called from
+                hvd.init()
         except Exception as exc:
             raise CommError(f"Horovod cannot be initialised: {exc}") from exc
         self._hvd = hvd

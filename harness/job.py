@@ -113,7 +113,7 @@ class DataSpec(_Spec):
     """Which examples, and what of them is input, label and weight."""
 
     files: tuple[str, ...] = ()
-    format: Literal["tfrecord", "parquet", "csv", "tsv", "jsonl", "npz", "npy", "images", "tfds", "python"]
+    format: Literal["tfrecord", "parquet", "csv", "tsv", "jsonl", "npz", "npy", "images", "tfds", "python", "memory"]
     python: str | None = None  # package.module:function
     inputs: dict[str, str] | None = None
     label: str | None = None
@@ -136,7 +136,7 @@ class DataSpec(_Spec):
             raw["files"] = [raw["files"]]
         if raw.get("python") is not None and raw.get("format") is None:
             raw["format"] = "python"
-        if raw.get("python") is None and not raw.get("files"):
+        if raw.get("python") is None and not raw.get("files") and raw.get("format") != "memory":
             raise ValueError("files: expected at least one file or glob, found an empty list")
         if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
             suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
@@ -151,7 +151,7 @@ class DataSpec(_Spec):
             raise ValueError("python: package.module:function goes with format: python, and with no other")
         if self.python is not None and self.files:
             raise ValueError("expected files or python, found both")
-        if self.python is None and not self.files:
+        if self.python is None and not self.files and self.format != "memory":
             raise ValueError("files: expected at least one file or glob, found an empty list")
         return self
 

@@ -25,6 +25,7 @@ from harness.predictions import choose
 
 __all__ = [
     "Began",
+    "Given",
     "Opened",
     "bind",
     "class_list",
@@ -96,20 +97,62 @@ class Began:
     files: tuple[str, ...]
 
 
-def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
+@dataclass(frozen=True)
+class Given:
+    """What Python hands over, in place of what a job names.
+
+    Attributes:
+      model: what to call it in messages; None where the job names one.
+      source, digest: the examples and the digest of their contents; None where the job names files.
+    """
+
+    model: str | None = None
+    source: data_.Source | None = None
+    digest: str = ""
+
+
+def open_data(job: Job, began: Began | None = None, ranks: int = 1, given: Given | None = None) -> Opened:
     """Find model and data, and cut the plan.
 
     Args:
       job: names both.
       began: take these, whatever else there is by now.
       ranks: how many will read the model.
+      given: take these instead; the digest of a model is left to the caller, who has it.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    if began:
+    given = given or Given()
+    if given.model is not None:
+        resolved: dict[str, str | None] = {}
+    elif began:
         resolved = dict(began.models)
     else:
         resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+    source = given.source or _open_source(job, began)
+    files = source.files
+    examples = sum(file.examples for file in source.files)
+    if not examples:
+        where = f"{len(files)} file{'s' * (len(files) > 1)}" if given.source is None else files[0].path
+        raise JobError(f"data.files: expected at least one example, found none in {where}")
+    source, ids = _narrowed(job, source)
+    examples = sum(file.examples for file in source.files)
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
+    marks = {name: model_files.digest_of(job.named_models[name], path, job.folder) for name, path in resolved.items()}
+    digests = {
+        "job": job.digest, "data": given.digest or data_.digest(files), "model": model_files.joined(marks) if marks else "",
+    }  # fmt: skip
+    shown = given.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
+    copied = {
+        name: model_files.digest(path)
+        for name, path in resolved.items()
+        if path is not None and wants_copy(job.named_models[name], path, ranks)
+    }
+    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
+
+
+def _open_source(job: Job, began: Began | None) -> data_.Source:
+    """Open what the job names."""
     named = [job.resolve(path) for path in job.data.files]
     if job.data.format in ("tfds", "python"):
         paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
@@ -117,23 +160,7 @@ def open_data(job: Job, began: Began | None = None, ranks: int = 1) -> Opened:
         paths = list(began.files)
     else:
         paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
-    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
-    files = source.files
-    examples = sum(file.examples for file in source.files)
-    if not examples:
-        raise JobError(f"data.files: expected at least one example, found none in {len(paths)} file{'s' * (len(paths) > 1)}")
-    source, ids = _narrowed(job, source)
-    examples = sum(file.examples for file in source.files)
-    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
-    marks = {name: model_files.digest_of(spec, resolved[name], job.folder) for name, spec in job.named_models.items()}
-    digests = {"job": job.digest, "data": data_.digest(files), "model": model_files.joined(marks)}
-    shown = "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
-    copied = {
-        name: model_files.digest(path)
-        for name, path in resolved.items()
-        if path is not None and wants_copy(job.named_models[name], path, ranks)
-    }
-    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
+    return data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
 
 
 def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:

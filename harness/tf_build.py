@@ -14,7 +14,7 @@ from harness.plan import Chunk
 from harness.prepare import Opened, left_out, predictor
 from harness.tf_feed import Feed, make_feed
 from harness.tf_grid import TFGrid
-from harness.tf_step import Step, Take, canary
+from harness.tf_step import Canary, Step, Take
 from harness.tf_terms import Terms
 
 __all__ = ["Compiled", "compile_step"]
@@ -22,10 +22,11 @@ __all__ = ["Compiled", "compile_step"]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A step, the pipeline that feeds it, and the hash of the first batch's predictions."""
+    """A step, the pipeline that feeds it, the first batch, and the hash of what was predicted of it."""
 
     step: Step
     feed: Feed
+    again: Canary
     canary: int
 
 
@@ -64,7 +65,8 @@ def compile_step(
         feed.start(chunks)
         step = Step(predict, terms, feed, grid, allowed_bytes=allowed, take=take, eager=job.eager)
         moved()
-        mark = canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+        again = Canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
+        mark = again()
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
-    return Compiled(step, feed, mark)
+    return Compiled(step, feed, again, mark)

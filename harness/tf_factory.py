@@ -16,7 +16,7 @@ from harness.tf_keras_model import from_keras, keras_of
 from harness.tf_model import Model
 from harness.tf_saved_model import from_loaded
 
-__all__ = ["from_factory"]
+__all__ = ["from_factory", "from_function"]
 
 
 def from_factory(path: str | None, spec: ModelSpec, folder: Path) -> Model:
@@ -53,7 +53,7 @@ def from_factory(path: str | None, spec: ModelSpec, folder: Path) -> Model:
     if hasattr(made, "signatures"):
         return from_loaded(where, made, spec.signature)
     if getattr(made, "input_signature", None) is not None and hasattr(made, "get_concrete_function"):
-        return _from_function(where, made)
+        return from_function(where, made)
     raise ModelError(
         f"{where}: expected a Keras model, a tf.function with an input_signature, or an object with signatures; "
         f"the factory returned a {type(made).__name__}"
@@ -75,7 +75,7 @@ def _load_weights(where: str, made: Any, path: str) -> None:
         ) from exc
 
 
-def _from_function(where: str, function: Any) -> Model:
+def from_function(where: str, function: Any) -> Model:
     """Take a tf.function, whose arguments are the inputs; an output that has no name is called `output`."""
     concrete = function.get_concrete_function()
     names = list(inspect.signature(function.python_function).parameters)[: len(function.input_signature)]

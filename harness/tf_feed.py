@@ -232,10 +232,13 @@ class PipelineFeed(Feed):
         super().__init__(source, wanted, batch_size)
         self._threads = threads
         self._iterator: Any = None
+        self._built: tuple[Iterable[Chunk], Any] | None = None
 
     def start(self, chunks: Iterable[Chunk]) -> None:
-        """Begin to deliver chunks, as they come."""
-        self._iterator = iter(self.dataset(chunks))
+        """Begin to deliver chunks, as they come; what was built for the same ones serves again."""
+        if self._built is None or self._built[0] is not chunks:
+            self._built = chunks, self.dataset(chunks)
+        self._iterator = iter(self._built[1])
 
     @property
     def spec(self) -> Sequence[Any]:

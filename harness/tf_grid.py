@@ -83,6 +83,14 @@ class TFGrid:
             self._buckets = _zeros([slots * layout.scattered, draws])
             self._weighted = _zeros([slots * layout.weighted_buckets, draws * CELL])
 
+    def clear(self) -> None:
+        """Take all sums and slots away."""
+        for variable in (self._dense, self._buckets, self._weighted):
+            variable.assign(tf.zeros_like(variable))
+        if self._slices:
+            self._table.remove(self._table.export()[0])
+        self._since_carry = 0
+
     @property
     def _known(self) -> GridLayout:
         assert self.layout is not None  # plan() comes first

@@ -13,9 +13,18 @@ from typing import Any
 import numpy as np
 
 import harness
-from harness.comm import World
+from harness.comm import Comm, World
 
-__all__ = ["environment", "import_tensorflow", "set_up", "software", "threads_per_rank"]
+__all__ = [
+    "choose_device",
+    "deterministic",
+    "devices",
+    "environment",
+    "import_tensorflow",
+    "set_up",
+    "software",
+    "threads_per_rank",
+]
 
 
 def import_tensorflow() -> None:
@@ -24,7 +33,7 @@ def import_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
-def threads_per_rank(world: World) -> int:
+def threads_per_rank(world: World | Comm) -> int:
     """Share this machine's cores among its ranks."""
     given = os.environ.get("HARNESS_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK", "")
     if given.isdigit() and int(given) > 0:
@@ -90,5 +99,38 @@ def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> 
     tf.random.set_seed(seed)
     tf.config.experimental.enable_op_determinism()
     tf.config.run_functions_eagerly(eager)
+    return devices()
+
+
+def devices() -> list[str]:
+    """Return the names of the devices this process computes on."""
+    import tensorflow as tf
+
     visible = tf.config.get_visible_devices("GPU")
     return [str(tf.config.experimental.get_device_details(d).get("device_name", d.name)) for d in visible] or ["CPU"]
+
+
+def choose_device(local_rank: int) -> None:
+    """Take one of several GPUs for this rank, where nobody has taken or used any yet."""
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    if len(gpus) > 1:
+        with contextlib.suppress(RuntimeError):  # TensorFlow has begun to compute: the choice was the user's
+            tf.config.set_visible_devices(gpus[local_rank % len(gpus)], "GPU")
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Compute deterministically for a while, and then as before: training would pay for it."""
+    import tensorflow as tf
+    from tensorflow.python.framework import config  # switching it off again is not public
+
+    if config.is_op_determinism_enabled():
+        yield
+        return
+    tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        config.disable_op_determinism()

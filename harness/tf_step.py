@@ -22,7 +22,7 @@ from harness.tf_feed import Feed, pad
 from harness.tf_grid import TFGrid
 from harness.tf_terms import BatchTerms, Terms
 
-__all__ = ["ChunkSums", "Step", "Take", "canary"]
+__all__ = ["Canary", "ChunkSums", "Step", "Take"]
 
 Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
@@ -347,19 +347,33 @@ def _hash(ids: Any) -> Any:
     return tf.bitcast(fold(z, 31), tf.int64)
 
 
-def canary(
-    predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], source: Source, wanted: Mapping[str, Feature], size: int
-) -> int:
-    """Predict the first examples and hash the outputs: machines that give other bits give another hash.
+class Canary:
+    """The first examples, to be predicted on every rank: machines, or weights, that give other bits give another hash.
 
-    Returns: a signed 64-bit integer.
+    Args:
+      predict: as for `Step`.
+      source: of the examples.
+      wanted: features to parse.
+      size: how many examples.
     """
-    records = next(iter(source.read(0, size, size)))
-    parsed = source.parse({name: tf.constant(array) for name, array in records.raw.items() if name != BAD}, wanted)
-    features = {name: parsed[name] for name in wanted}
-    rows = max(size, 2)
-    outputs = tf.function(predict, autograph=False)({name: _grow(tensor, size, rows) for name, tensor in features.items()})
-    total = hashlib.sha256()
-    for name in sorted(outputs):
-        total.update(outputs[name].numpy().tobytes())
-    return int.from_bytes(total.digest()[:8], "little", signed=True)
+
+    def __init__(
+        self,
+        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        source: Source,
+        wanted: Mapping[str, Feature],
+        size: int,
+    ) -> None:
+        records = next(iter(source.read(0, size, size)))
+        parsed = source.parse({name: tf.constant(array) for name, array in records.raw.items() if name != BAD}, wanted)
+        # A batch may be cut short: all have the first one's shape.
+        self._features = {name: _grow(parsed[name], len(records.ids), max(size, 2)) for name in wanted}
+        self._predict = tf.function(predict, autograph=False)
+
+    def __call__(self) -> int:
+        """Predict them and hash the outputs; return a signed 64-bit integer."""
+        outputs = self._predict(self._features)
+        total = hashlib.sha256()
+        for name in sorted(outputs):
+            total.update(outputs[name].numpy().tobytes())
+        return int.from_bytes(total.digest()[:8], "little", signed=True)

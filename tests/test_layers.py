@@ -19,6 +19,7 @@ ALLOWED = {
     "harness/data": {"tensorflow", "google_crc32c", "pyarrow", "fsspec", "pandas"},
     "harness/hvd_comm.py": {"horovod", "mpi4py"},
     "harness/results.py": {"pandas"},
+    "harness/answer.py": {"pandas"},
     "harness/report.py": {"rich"},
     "harness/progress.py": {"rich"},
     "harness/prepare.py": {"tensorflow"},
@@ -147,6 +148,13 @@ def test_importing_launch_loads_nothing_heavy():
 @pytest.mark.parametrize("argv", [["--help"], ["metrics"], ["metrics", "accuracy"], ["evaluate", "--help"], ["launch", "--help"]])
 def test_commands_that_need_no_tensorflow_do_not_load_it(argv):
     fresh("from harness.cli import cli; cli.main(standalone_mode=False)", *argv)
+
+
+def test_importing_the_harness_loads_nothing_heavy():
+    fresh("import harness; harness.evaluate; harness.Results")
+    code = "import sys, harness; print([name for name in ('numpy', 'pandas', 'yaml') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_show_loads_no_tensorflow(tmp_path):

@@ -187,6 +187,8 @@ def open_source(kind: str, paths: Sequence[str], *, target: str = "", folder: Pa
         from harness.data.tfds import open_tfds
 
         return open_tfds(paths)
+    if kind == "memory":
+        raise JobError("data.format: memory is what harness.evaluate(model, data) is given in Python; a job file names files")
     if kind == "python":
         from harness.data.own import OwnSource
 

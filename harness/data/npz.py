@@ -59,7 +59,7 @@ class NpzSource(Source):
     def features(self) -> dict[str, Feature]:
         """Return dtype and shape of every array."""
         return {
-            name: Feature("string" if array.dtype.kind in "SU" else array.dtype.name, array.shape[1:])
+            name: Feature("string" if array.dtype.kind in "OSU" else array.dtype.name, array.shape[1:])
             for name, array in self._arrays.items()
             if name != ID
         }

@@ -1,0 +1,210 @@
+"""Python's door, alone: what it takes, what it answers, what it refuses, what it leaves as it was."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import harness
+from harness.data.memory import DatasetSource
+from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
+from tests import made
+
+EXAMPLES = made.examples()
+# By hand: what share of the labels the largest score finds.
+ACCURACY = float((np.argmax(EXAMPLES.x @ made.kernel(), axis=1) == EXAMPLES.label).mean())
+ARRAYS = (EXAMPLES.x, EXAMPLES.label)
+
+
+@pytest.fixture
+def model():
+    made_ = keras.Sequential([keras.Input((8,), name="features"), keras.layers.Dense(5, activation="softmax", use_bias=False)])
+    made_.layers[0].set_weights([made.kernel()])
+    return made_
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(5, activation="softmax", use_bias=False)
+
+    def call(self, x, training=None):
+        assert not training
+        return self.dense(x)
+
+
+def two_inputs():
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    joined = keras.layers.Concatenate()([left, right])
+    found = keras.Model([left, right], keras.layers.Dense(5, activation="softmax", use_bias=False)(joined))
+    found.set_weights([made.kernel()])
+    return found
+
+
+def test_kinds_of_models(model, world):
+    own = Own()
+    own(EXAMPLES.x[:2])
+    own.set_weights([made.kernel()])
+    halves = (EXAMPLES.x[:, :4], EXAMPLES.x[:, 4:])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8])])
+    def signed(x):
+        return {"scores": x @ made.kernel()}
+
+    given = [
+        (model, ARRAYS),
+        (own, ARRAYS),
+        (signed, ARRAYS),
+        (lambda x: x @ made.kernel(), ARRAYS),
+        (
+            lambda parts: tf.concat([parts["a"], parts["b"]], 1) @ made.kernel(),
+            ({"a": halves[0], "b": halves[1]}, EXAMPLES.label),
+        ),
+        (two_inputs(), (halves, EXAMPLES.label)),
+        (tf.saved_model.load(str(world.folder / "classifier")), ARRAYS),
+        (str(world.folder / "classifier.keras"), ARRAYS),
+        ({"path": world.folder / "classifier", "signature": "serving_default"}, ARRAYS),
+    ]
+    for each, data in given:
+        label = None if isinstance(data[1], np.ndarray) and not isinstance(data[0], dict) else "label"
+        assert harness.evaluate(each, data, ["accuracy"], label=label)["accuracy"] == pytest.approx(ACCURACY, abs=1e-15), each
+
+
+def test_kinds_of_data(model, world):
+    columns = {f"c{i}": EXAMPLES.x[:, i] for i in range(8)}
+    frame = pd.DataFrame({**columns, "label": EXAMPLES.label, "unused": 1.0})
+    given = [
+        (ARRAYS, {}),
+        ((EXAMPLES.x.tolist(), EXAMPLES.label.tolist()), {}),
+        ({"features": EXAMPLES.x, "y": EXAMPLES.label, "unused": EXAMPLES.weight}, {"label": "y"}),
+        (tf.data.Dataset.from_tensor_slices({"features": EXAMPLES.x, "y": EXAMPLES.label}).batch(9), {"label": "y"}),
+        (world.folder / "all.npz", {"label": "label", "inputs": {"features": "x"}}),
+        ({"files": str(world.folder / "*.tfrecord*"), "format": "tfrecord", "label": "label", "inputs": {"features": "x"}}, {}),
+    ]
+    for data, options in given:
+        assert harness.evaluate(model, data, ["accuracy"], **options)["accuracy"] == ACCURACY, data
+    stack = lambda parts: tf.stack([parts[name] for name in columns], 1) @ made.kernel()  # noqa: E731
+    assert harness.evaluate(stack, frame, ["accuracy"], label="label", inputs=list(columns))["accuracy"] == ACCURACY
+
+
+def test_answers(model):
+    classes = ["a", "b", "c", "d", "e"]
+    found = harness.evaluate(
+        model, ARRAYS, ["accuracy", "confusion_matrix", {"recall": {"average": None}}],
+        classes=classes, slices=["label"], bootstrap={"replicates": 10}, batch_size=10,
+    )  # fmt: skip
+    assert found["accuracy"] == ACCURACY and "accuracy" in found and "recal" not in found
+    with pytest.raises(KeyError, match="did you mean 'recall'"):
+        found["recal"]
+    assert set(found["recall"]) == set(classes)
+    assert set(found.numbers) == {"accuracy", *(f"recall/{name}" for name in classes)}
+    table = found["confusion_matrix"]
+    assert isinstance(table, pd.DataFrame) and int(table[classes].to_numpy().trace()) == round(ACCURACY * 203)
+    assert {"metric", "value", "low", "high", "slice:label"} <= set(found.table.columns)
+    assert len(found.document["slices"]) == 5
+    assert (found.certificate.examples, found.certificate.left_out, found.warnings) == (203, {}, ())
+    assert repr(found).startswith("Results(accuracy=0.6798")
+
+
+def test_a_value_that_is_none_has_a_reason(model):
+    found = harness.evaluate(model, (EXAMPLES.x, EXAMPLES.label + 90), ["accuracy"])
+    assert found["accuracy"] is None and "label" in found.reasons["accuracy"]
+    assert math.isnan(found.numbers["accuracy"])
+
+
+def test_again_and_again(model):
+    """Grids and rows begin from nothing each time, the weights are those of the moment, nothing is traced again."""
+    traced = []
+    kernel = tf.Variable(made.kernel())
+
+    def scores(x):
+        traced.append(1)
+        return x @ kernel
+
+    evaluator = harness.Evaluator(
+        scores, {"x": EXAMPLES.x, "label": EXAMPLES.label, "part": EXAMPLES.label % 2},
+        ["accuracy", "cross_entropy", {"roc_auc": {"positive": 1, "from_logits": True}}],
+        label="label", slices=["part"], bootstrap={"replicates": 5}, inputs=["x"],
+    )  # fmt: skip
+    first = evaluator.evaluate()
+    built = len(traced)
+    assert evaluator.evaluate().document == first.document
+    kernel.assign(-kernel)
+    other = evaluator.evaluate()
+    assert other["accuracy"] < 0.1 < first["accuracy"]
+    kernel.assign(-kernel)
+    assert evaluator.evaluate().document == first.document
+    assert len(traced) == built
+
+
+def test_what_a_run_leaves(model, tmp_path):
+    run = tmp_path / "run"
+    found = harness.evaluate(model, ARRAYS, ["accuracy", "confusion_matrix"], output=run)
+    assert harness.Results.load(run).document == found.document
+    assert harness.evaluate(model, ARRAYS, ["accuracy", "confusion_matrix"], output=run).document == found.document
+    assert not (run / "lock").exists()
+    model.set_weights([-made.kernel()])
+    with pytest.raises(RunFolderError, match="its model differs"):
+        harness.evaluate(model, ARRAYS, ["accuracy", "confusion_matrix"], output=run)
+    dataset = tf.data.Dataset.from_tensor_slices(ARRAYS)
+    harness.evaluate(model, dataset, ["accuracy"], output=tmp_path / "dataset")
+    with pytest.raises(RunFolderError, match="nobody can tell whether it is the same"):
+        harness.evaluate(model, dataset, ["accuracy"], output=tmp_path / "dataset")
+    with pytest.raises(RunFolderError, match="no finished run"):
+        harness.Results.load(tmp_path)
+
+
+def test_tensorflow_is_left_as_it_was(model):
+    from tensorflow.python.framework import config
+
+    tf.random.set_seed(5)
+    wanted = tf.random.uniform([3]).numpy()
+    tf.random.set_seed(5)
+    harness.evaluate(model, ARRAYS, ["accuracy"])
+    np.testing.assert_array_equal(tf.random.uniform([3]).numpy(), wanted)
+    assert not config.is_op_determinism_enabled()
+    with pytest.raises(JobError):
+        harness.evaluate(model, ARRAYS, ["acuracy"])
+    assert not config.is_op_determinism_enabled()
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_a_reader_that_is_off_by_one_is_invalid(model, monkeypatch, tmp_path, shift):
+    right = DatasetSource._elements
+
+    def wrong(self, start):
+        for records in right(self, start):
+            yield type(records)(records.ids + shift * (records.ids > 100), records.raw)
+
+    monkeypatch.setattr(DatasetSource, "_elements", wrong)
+    dataset = tf.data.Dataset.from_tensor_slices(ARRAYS)
+    with pytest.raises(InvalidRun, match=r"chunk 3 \(dataset, records 96\.\.128\) has 32 examples, but not the planned ones"):
+        harness.evaluate(model, dataset, ["accuracy"], batch_size=16, chunk_size=32, output=tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "data", "options", "error", "message"),
+    [
+        (7, ARRAYS, {}, ModelError, "found a int"),
+        (lambda x: x @ np.eye(3, dtype=np.float32), ARRAYS, {}, ModelError, "cannot be called with a tensor"),
+        (lambda x: x, {"x": EXAMPLES.x, "y": EXAMPLES.label}, {"label": "z", "inputs": ["x"]}, JobError, "no feature 'z'"),
+        (lambda x: x, ARRAYS, {"batch_size": 0}, JobError, "batch_size"),
+        (lambda x: x, (EXAMPLES.x[:0], EXAMPLES.label[:0]), {}, JobError, "expected at least one example, found none in arrays"),
+        ("nowhere", ARRAYS, {}, ModelError, "no such model"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong, data, options, error, message):
+    with pytest.raises(error, match=message):
+        harness.evaluate(wrong, data, ["accuracy"], **options)
+
+
+def test_names_of_the_door():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        harness.nothing  # noqa: B018
+    assert all(getattr(harness, name) for name in harness.__all__)
