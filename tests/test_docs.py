@@ -78,6 +78,7 @@ def test_pages_that_have_commands() -> None:
         "docs/models.md",
         "docs/own-metrics.md",
         "docs/prediction.md",
+        "docs/python.md",
         "docs/quickstart.md",
         "docs/resume.md",
         "docs/slices.md",
