@@ -328,6 +328,7 @@ class PipelineFeed(Feed):
                 if held:
                     yield self._block(held, chunk, final=True)
 
+        @tf.autograph.experimental.do_not_convert
         def parse(block: dict[str, Any]) -> dict[str, Any]:
             raw = dict(block.pop("raw"))
             marks = {"bad": raw.pop(BAD)} if BAD in raw else {}

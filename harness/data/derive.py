@@ -6,6 +6,7 @@ All of it is built into the graph after parsing, a batch at a time. What is read
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,10 +224,13 @@ class DerivedSource(Source):
         return tensors
 
     def _load(self, target: str, what: str) -> Callable[[dict[str, Any]], Any]:
+        import tensorflow as tf
+
         function = load_object(target, self._folder, what)
         if not callable(function):
             raise JobError(f"{what}: {target} is a {type(function).__name__}, expected a function")
-        return function
+        # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long.
+        return tf.autograph.to_graph(function) if inspect.isfunction(function) else function
 
 
 def _guarded(function: Callable[[dict[str, Any]], Any], features: dict[str, Any], what: str) -> Any:

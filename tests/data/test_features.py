@@ -11,7 +11,8 @@ from harness.data.derive import DerivedSource
 from harness.data.partial import PartialSource, draw
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
-from harness.plan import hash_ids
+from harness.plan import Chunk, hash_ids
+from harness.tf_feed import PipelineFeed
 from tests import made
 
 
@@ -149,6 +150,13 @@ OWN = """
 import tensorflow as tf
 def double(features): return {**features, "twice": 2 * features["a"], "wide": tf.stack([features["b"], features["b"]], 1)}
 def small(features): return features["a"] < 3
+def odd(features):
+    n = features["a"]
+    while tf.reduce_max(n) < 20:
+        n = 2 * n
+    if tf.reduce_sum(n) > 70:
+        n += 1
+    return {**features, "twice": n}
 def wrong(features): return {"a": features["c"]}
 def none(features): return None
 def no_mask(features): return features["a"]
@@ -174,6 +182,12 @@ def derived(tmp_path):
 def test_a_transform_makes_features(derived):
     source = derived("double")
     assert source.features()["wide"] == Feature("float32", (2,))
+
+
+def test_a_transform_may_branch_and_loop_over_tensors(derived):
+    feed = PipelineFeed(derived("odd").select({"twice": Feature("int64", ())}), {"twice": Feature("int64", ())}, 6, 1)
+    (batch,) = feed.dataset([Chunk(0, 0, 6)])
+    assert batch["features"]["twice"].numpy().tolist() == [0, 4, 8, 12, 16, 20]
 
 
 def test_what_a_transform_makes_is_parsed_and_nothing_else_read(derived):

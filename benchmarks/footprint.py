@@ -1,0 +1,103 @@
+"""What a rank costs beside its work: start-up over TensorFlow's own import, memory as the data grow, `harness --help`."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.launched import Run, job_of, launch, launched_environment
+
+__all__ = ["Footprint", "measure", "table"]
+
+CASE = "dense-64-128-10"
+# Phases of a rank before its first chunk that are not TensorFlow's import.
+STARTING = ("connect", "open", "build")
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Runs over some examples and over ten times as many, by round; and seconds of `harness --help`."""
+
+    small: list[Run]
+    large: list[Run]
+    help_s: list[float]
+
+    @property
+    def start_s(self) -> float:
+        """Seconds of start-up of the slowest rank, TensorFlow's import apart: the median over the rounds."""
+        return statistics.median(max(sum(rank[phase] for phase in STARTING) for rank in run.seconds) for run in self.small)
+
+    @property
+    def memory_ratio(self) -> float:
+        """Peak of resident memory with ten times the examples over the peak with one: the median over the rounds."""
+        return statistics.median(max(b.peak_bytes) / max(a.peak_bytes) for a, b in zip(self.small, self.large, strict=True))
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        runs = {name: [run.document() for run in getattr(self, name)] for name in ("small", "large")}
+        return {**runs, "help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio}
+
+
+def measure(folder: Path, *, examples: int, ranks: int, rounds: int) -> Footprint:
+    """Measure; the examples lie in TFRecord files, so that they are no part of resident memory."""
+    found = Footprint([], [], [])
+    jobs = [(found.small, _job(folder, examples)), (found.large, _job(folder, 10 * examples))]
+    for number in range(rounds):
+        for kept, job in jobs[:: 1 if number % 2 == 0 else -1]:
+            kept.append(launch(job, folder / "footprint", ranks))
+        start = time.perf_counter()
+        subprocess.run(["harness", "--help"], env=launched_environment(), stdout=subprocess.DEVNULL, check=True)
+        found.help_s.append(time.perf_counter() - start)
+    return found
+
+
+def table(found: Footprint) -> str:
+    """Write the figures as lines of a Markdown table."""
+    return "\n".join(
+        [
+            "| what | median |",
+            "| --- | ---: |",
+            f"| start-up of a rank over TensorFlow's import, s | {found.start_s:.2f} |",
+            f"| peak of resident memory, ten times the examples over one | {found.memory_ratio:.3f} |",
+            f"| harness --help, s | {statistics.median(found.help_s):.2f} |",
+        ]
+    )
+
+
+def _job(folder: Path, examples: int) -> dict[str, Any]:
+    place = folder / "footprint"
+    path = place / f"{examples}.tfrecord"
+    job = job_of(CASE, folder, 1)  # writes the model
+    if not path.exists():
+        place.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, "-c", WRITE, str(path), str(examples)], env=launched_environment(), check=True)
+    files = {"format": "tfrecord", "files": str(path), "inputs": {"image": "image"}, "label": "label"}
+    return {**job, "data": files, "chunk_size": 4096}
+
+
+WRITE = """
+import sys
+import numpy as np
+import tensorflow as tf
+path, examples = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(3)
+with tf.io.TFRecordWriter(path + ".part") as writer:
+    for _ in range(examples):
+        image = tf.train.Feature(float_list=tf.train.FloatList(value=rng.standard_normal(64)))
+        label = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(rng.integers(10))]))
+        writer.write(tf.train.Example(features=tf.train.Features(feature={"image": image, "label": label})).SerializeToString())
+import os
+os.replace(path + ".part", path)
+"""
+
+
+def phases(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the median seconds of each phase, of the slowest rank."""
+    names = runs[0].seconds[0]
+    return {name: statistics.median(max(rank[name] for rank in run.seconds) for run in runs) for name in names}

@@ -1,0 +1,124 @@
+"""Whole runs under `horovodrun`, as a user starts them, and what their run.json says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import CASES, METRICS, write
+
+__all__ = ["Run", "job_of", "launch", "launched_environment", "mapped"]
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+      ranks: how many.
+      examples: of the job.
+      elapsed_s: of the launch, from outside.
+      seconds: of each rank, by phase.
+      peak_bytes: resident, of each rank.
+      digest: of metrics.json.
+    """
+
+    ranks: int
+    examples: int
+    elapsed_s: float
+    seconds: Sequence[Mapping[str, float]]
+    peak_bytes: Sequence[int]
+    digest: str
+
+    @property
+    def loop_s(self) -> float:
+        """Seconds of the slowest rank's loop."""
+        return max(rank["evaluate"] for rank in self.seconds)
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return asdict(self)
+
+
+def launched_environment() -> dict[str, str]:
+    """Return the environment of a launch: the ranks import this tree, TensorFlow keeps quiet."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi", cores: str | None = None) -> Run:
+    """Evaluate a job on some ranks.
+
+    Args:
+      job: as YAML would have it; its output is set here.
+      folder: where job and run are put.
+      ranks: how many.
+      over: mpi or gloo.
+      cores: which the ranks may use together, as taskset takes them; None for all.
+    Raises: RuntimeError: the run failed.
+    """
+    import hashlib
+
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    path.write_text(json.dumps({**job, "output": str(run)}))
+    pinned = ["taskset", "-c", cores] if cores else []
+    command = [*pinned, "horovodrun", "-np", str(ranks), f"--{over}", "harness", "evaluate", str(path)]
+    start = time.monotonic()
+    done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    elapsed_s = time.monotonic() - start
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    attempt = json.loads((run / "run.json").read_text())["attempts"][-1]
+    return Run(
+        ranks,
+        sum(rank["examples"] for rank in attempt["ranks"]),
+        elapsed_s,
+        [rank["seconds"] for rank in attempt["ranks"]],
+        [rank["peak_bytes"] for rank in attempt["ranks"]],
+        hashlib.sha256((run / "metrics.json").read_bytes()).hexdigest(),
+    )
+
+
+def job_of(case: str, folder: Path, examples: int, metrics: Sequence[Any] = METRICS) -> dict[str, Any]:
+    """Return the job of a case over so many examples in mapped arrays."""
+    saved, _, _ = CASES[case].files(folder)
+    return {
+        "model": str(saved),
+        "data": {"format": "npy", "files": str(mapped(case, folder, examples) / "*.npy"), "inputs": {"image": "image"}, "label": "label"},
+        "metrics": list(metrics),
+        "batch_size": CASES[case].batch_size,
+    }  # fmt: skip
+
+
+def mapped(case: str, folder: Path, examples: int) -> Path:
+    """Write so many examples of a case as .npy files, those of its archive over and over; does nothing where they are there."""
+    _, _, data = CASES[case].files(folder)
+    write(CASES[case], folder)
+    place = folder / case / f"mapped-{examples}"
+    if (place / "label.npy").exists():
+        return place
+    place.mkdir(parents=True, exist_ok=True)
+    with np.load(data) as archive:
+        for name in ("image", "label"):
+            array = archive[name]
+            into = np.lib.format.open_memmap(place / f".{name}", "w+", array.dtype, (examples, *array.shape[1:]))
+            for at in range(0, examples, len(array)):
+                into[at : at + len(array)] = array[: examples - at]
+            into.flush()
+            (place / f".{name}").rename(place / f"{name}.npy")
+    return place

@@ -1,0 +1,114 @@
+"""The final sum: the harness's collective against a bare MPI_Allreduce of the same bytes, turn by turn between the same ranks.
+
+    horovodrun -np 2 python -m benchmarks.reduction OUT.json [ROUNDS]
+
+is what `measure` starts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.launched import TIMEOUT_S, Run, job_of, launch, launched_environment
+
+__all__ = ["Reduction", "few_and_many", "measure", "table"]
+
+SIZES = (8 << 10, 128 << 10, 1 << 20, 8 << 20, 32 << 20)
+FEW: list[Any] = ["accuracy", "cross_entropy", "precision", "recall", "confusion_matrix"]
+MANY = 50
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Seconds by size in bytes, of the slower rank: the harness's sum, and MPI's own."""
+
+    ours: Mapping[int, Sequence[float]]
+    bare: Mapping[int, Sequence[float]]
+
+    def ratio(self, size: int) -> float:
+        """How many times as long the harness takes: the median over the rounds."""
+        return statistics.median(a / b for a, b in zip(self.ours[size], self.bare[size], strict=True))
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        return {**asdict(self), "ratio": {size: self.ratio(size) for size in self.ours}}
+
+
+def measure(folder: Path, *, ranks: int, rounds: int) -> Reduction:
+    """Start the ranks and read what they measured."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / "reduction.json"
+    out.unlink(missing_ok=True)
+    command = ["horovodrun", "-np", str(ranks), "--mpi", sys.executable, "-m", "benchmarks.reduction", str(out), str(rounds)]
+    done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    raw = json.loads(out.read_text())
+    return Reduction(*({int(size): values for size, values in raw[name].items()} for name in ("ours", "bare")))
+
+
+def few_and_many(folder: Path, *, ranks: int, rounds: int) -> dict[str, list[Run]]:
+    """Run the smallest model with 5 metrics and with 50."""
+    many = [*FEW, *({"top_k": {"k": k, "name": f"top_{k}"}} for k in range(1, 10))]
+    many += [{"f_beta": {"beta": b / 8, "name": f"f_{b}"}} for b in range(1, MANY - len(many) + 1)]
+    found: dict[str, list[Run]] = {"few": [], "many": []}
+    for number in range(rounds):
+        for name, metrics in [("few", FEW), ("many", many)][:: 1 if number % 2 == 0 else -1]:
+            found[name].append(launch(job_of("dense-64-128-10", folder, 20_000, metrics), folder / "reduction", ranks))
+    return found
+
+
+def table(found: Reduction) -> str:
+    """Write times and ratios as lines of a Markdown table."""
+    lines = ["| bytes | harness, ms | MPI_Allreduce, ms | harness / MPI |", "| ---: | ---: | ---: | ---: |"]
+    for size in found.ours:
+        ours, bare = (statistics.median(values[size]) * 1e3 for values in (found.ours, found.bare))
+        lines.append(f"| {size:,} | {ours:.2f} | {bare:.2f} | {found.ratio(size):.2f} |")
+    return "\n".join(lines)
+
+
+def main(out: str, rounds: str) -> None:
+    """Be one of the ranks."""
+    from harness.hvd_comm import HorovodComm
+
+    comm = HorovodComm()
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    ours: dict[int, list[float]] = {size: [] for size in SIZES}
+    bare: dict[int, list[float]] = {size: [] for size in SIZES}
+    for size in SIZES:
+        vector = np.arange(size // 8, dtype=np.int64)
+        into = np.empty_like(vector)
+
+        def by_mpi(vector: np.ndarray = vector, into: np.ndarray = into) -> np.ndarray:
+            world.Allreduce(vector, into)
+            return into
+
+        def by_harness(vector: np.ndarray = vector) -> np.ndarray:
+            return comm.sum(vector)
+
+        assert np.array_equal(by_harness(), by_mpi())
+        for number in range(int(rounds)):
+            for sum_, kept in [(by_harness, ours), (by_mpi, bare)][:: 1 if number % 2 == 0 else -1]:
+                world.Barrier()
+                start = time.perf_counter()
+                sum_()
+                kept[size].append(world.allreduce(time.perf_counter() - start, MPI.MAX))
+    if comm.rank == 0:
+        Path(out).write_text(json.dumps({"ours": ours, "bare": bare}))
+    comm.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
