@@ -162,7 +162,7 @@ def doctor() -> int:
     default="auto",
     show_default=True,
     metavar="N|auto",
-    help="Ranks; auto is one per GPU, else one per core up to 8.",
+    help="Ranks; auto: all that the hosts take, or one per GPU, else one per core up to 8.",
 )
 @click.option("--gloo", "comm", flag_value="gloo", help="Talk over Gloo.")
 @click.option("--mpi", "comm", flag_value="mpi", help="Talk over MPI; the default where Horovod was built with it.")
@@ -175,11 +175,16 @@ def doctor() -> int:
     type=click.IntRange(min=0),
     help="After a failure start again with --resume, at most so often.",
 )
+@click.option("-H", "hosts", metavar="HOST:N,...|slurm", help="Hosts and their ranks; slurm: those of the job this runs in.")
+@click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
-def launch(ranks: str, comm: str | None, dry_run: bool, restarts: int, command: Sequence[str]) -> int:
-    """Start a command on several ranks of this workstation, through horovodrun."""
+def launch(
+    ranks: str, comm: str | None, dry_run: bool, restarts: int, hosts: str | None, hostfile: Path | None, command: Sequence[str]
+) -> int:
+    """Start a command on several ranks of this workstation, or of several hosts, through horovodrun."""
     from harness.job import Job
     from harness.prepare import make_metrics
+    from launch import hosts as places
     from launch.workstation import launch as run_launch
 
     words = list(command[1:] if command[0] == "--" else command)
@@ -189,7 +194,13 @@ def launch(ranks: str, comm: str | None, dry_run: bool, restarts: int, command: 
     given = starts[words[0]].make_context(words[0], words[1:]).params
     job = Job.load(given["job"], given["overrides"], predicts=words[0] == "predict")
     make_metrics(job)  # found wrong before ranks are started
-    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts)
+    if hosts and hostfile:
+        raise UsageError("-H and --hostfile: say one of them")
+    where = places.from_file(hostfile) if hostfile else None
+    if hosts:
+        where = places.allocated(os.environ) if hosts == "slurm" else places.parse(hosts)
+    folder = (given["output"] or job.output_folder).absolute()
+    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, hosts=where, folder=folder)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ Nothing here is called while examples are evaluated: a run makes a fixed number 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from abc import ABC, abstractmethod
@@ -48,7 +49,21 @@ class World:
         rank, size = first(RANK_VARIABLES), first(SIZE_VARIABLES)
         if rank is None or size is None:
             return cls(0, 1, 0, 1)
-        return cls(rank, size, first(LOCAL_RANK_VARIABLES) or 0, first(LOCAL_SIZE_VARIABLES) or size)
+        local_size = first(LOCAL_SIZE_VARIABLES) or _tasks_here(environ) or size
+        return cls(rank, size, first(LOCAL_RANK_VARIABLES) or 0, local_size)
+
+
+def _tasks_here(environ: Mapping[str, str]) -> int | None:
+    """Return how many tasks srun started on this node: it says it of all nodes, like 2(x3),1.
+
+    >>> _tasks_here({"SLURM_STEP_TASKS_PER_NODE": "2(x3),1", "SLURM_NODEID": "3"})
+    1
+    """
+    tasks: list[int] = []
+    for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", environ.get("SLURM_STEP_TASKS_PER_NODE", "")):
+        tasks += [int(count)] * int(times or 1)
+    node = environ.get("SLURM_NODEID", "")
+    return tasks[int(node)] if node.isdigit() and int(node) < len(tasks) else None
 
 
 class Comm(ABC):

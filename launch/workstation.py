@@ -1,4 +1,4 @@
-"""Start ranks on this machine through horovodrun: the command line as pure text, run in one place.
+"""Start ranks on this machine, or on several, through horovodrun: the command line as pure text, run in one place.
 
 Knows the errors of the harness; loads no TensorFlow, Horovod or mpi4py.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import HarnessError, Interrupted, UsageError
+from launch.hosts import Hosts
 
 __all__ = ["Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
 
@@ -85,16 +86,27 @@ def environment(base: Mapping[str, str], ranks: int, cores: int, status: str | N
     return {**wanted, **base} if not status else {**wanted, **base, "HARNESS_STATUS": status}
 
 
-def command_line(command: Sequence[str], *, ranks: int, comm: str, horovodrun: str, harness: Sequence[str]) -> list[str]:
+def command_line(
+    command: Sequence[str], *, ranks: int, comm: str, horovodrun: str, harness: Sequence[str], hosts: Hosts | None = None
+) -> list[str]:
     """Return the argv that starts a harness command on several ranks.
 
     >>> command_line(["evaluate", "job.yaml"], ranks=2, comm="mpi", horovodrun="horovodrun", harness=["harness"])
     ['horovodrun', '-np', '2', '--mpi', 'harness', 'evaluate', 'job.yaml']
     """
-    return [horovodrun, "-np", str(ranks), f"--{comm}", *harness, *command]
+    return [horovodrun, "-np", str(ranks), *(["-H", str(hosts)] if hosts else []), f"--{comm}", *harness, *command]
 
 
-def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: bool, restarts: int = 0) -> int:
+def launch(
+    command: Sequence[str],
+    *,
+    ranks: str,
+    comm: str | None,
+    dry_run: bool,
+    restarts: int = 0,
+    hosts: Hosts | None = None,
+    folder: Path | None = None,
+) -> int:
     """Run a harness command on several ranks; return the exit code of the job itself.
 
     Args:
@@ -103,11 +115,19 @@ def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: boo
       comm: "mpi" or "gloo"; None is MPI where Horovod was built with it.
       dry_run: print the command, run nothing.
       restarts: how often to go on, with --resume, after a failure that is not the command's own.
+      hosts: where; None is this machine.
+      folder: of the run; several hosts share it, and leave the exit code there.
     Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
       HarnessError: it ended and no rank could say why.
     """
     cores = len(os.sched_getaffinity(0))
-    count = auto_ranks(count_gpus(), physical_cores(cores)) if ranks == "auto" else _number(ranks)
+    if ranks != "auto":
+        count = _number(ranks)
+    else:
+        count = hosts.ranks if hosts else auto_ranks(count_gpus(), physical_cores(cores))
+    if hosts and count > hosts.ranks:
+        raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
+    near = min(count, hosts.most) if hosts else count  # ranks that share a machine's cores
     here = Path(sys.executable).parent
     horovodrun = shutil.which("horovodrun", path=f"{here}:{os.environ.get('PATH', '')}")
     if horovodrun is None:
@@ -115,17 +135,20 @@ def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: boo
     chosen = comm or ("mpi" if built_with("mpi") else "gloo")
     if not built_with(chosen):
         raise UsageError(f"Horovod was not built with {chosen}; launch/install builds it, or leave --{chosen} away")
-    argv = command_line(command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()])
+
+    def words(command: Sequence[str]) -> list[str]:
+        return command_line(command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()], hosts=hosts)
+
+    argv = words(command)
     if dry_run:
-        shown = environment({}, count, cores, None)
+        shown = environment({}, near, cores, None)
         print(" ".join([*(f"{k}={v}" for k, v in sorted(shown.items())), shlex.join(argv)]))
         return 0
     for attempt in range(restarts + 1):
         if attempt:
-            again = command if "--resume" in command else [*command, "--resume"]
-            argv = command_line(again, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()])
+            argv = words(command if "--resume" in command else [*command, "--resume"])
         try:
-            code = _attempt(argv, here, count, cores)
+            code = _attempt(argv, here, near, cores, folder if hosts else None)
             if code not in RESTARTED or attempt == restarts:
                 return code
             why = f"exit code {code}"
@@ -139,9 +162,14 @@ def launch(command: Sequence[str], *, ranks: str, comm: str | None, dry_run: boo
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(argv: Sequence[str], here: Path, ranks: int, cores: int) -> int:
-    """Run the launcher once."""
-    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
+def _attempt(argv: Sequence[str], here: Path, ranks: int, cores: int, shared: Path | None) -> int:
+    """Run the launcher once; ranks on other machines leave their exit code in a folder that all see."""
+    if shared is not None:
+        try:
+            shared.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageError(f"{shared}: cannot be made: {exc.strerror}; choose a folder that all hosts share with -o") from exc
+    with tempfile.TemporaryDirectory(prefix=".launch-" if shared else "harness-", dir=shared) as scratch:
         status = Path(scratch) / "status.json"
         env = environment(os.environ, ranks, cores, str(status))
         env["PATH"] = f"{here}:{env.get('PATH', '')}"
