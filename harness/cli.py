@@ -32,6 +32,7 @@ JOB = click.argument("job", type=click.Path(path_type=Path))
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a key of the job; may be repeated."
 )
+COUNT = click.IntRange(min=1)
 OUTPUT = click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; default: the job's output.")
 STALL = click.option(
     "--stall-timeout", default=600.0, show_default=True, metavar="SECONDS", type=click.FloatRange(min=0),
@@ -201,6 +202,108 @@ def launch(
         where = places.allocated(os.environ) if hosts == "slurm" else places.parse(hosts)
     folder = (given["output"] or job.output_folder).absolute()
     return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, hosts=where, folder=folder)
+
+
+class _PassingOn(click.Command):
+    """Keeps what stands after -- for another program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta["passed_on"] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+SBATCH = (
+    ("--nodes", "N", str, "Nodes."),
+    ("--ntasks", "N", COUNT, "Ranks in all."),
+    ("--ntasks-per-node", "N", COUNT, "Ranks on each node."),
+    ("--cpus-per-task", "N", COUNT, "CPUs, and so threads, of each rank."),
+    ("--gpus-per-task", "N", str, "GPUs of each rank: 1, where any."),
+    ("--mem", "SIZE", str, "Memory of each node."),
+    ("--time", "T", str, "Time limit; a run that reaches it goes on in the next start."),
+    ("--partition", "NAME", str, "Partition."),
+    ("--account", "NAME", str, "Account."),
+    ("--qos", "NAME", str, "Quality of service."),
+    ("--job-name", "NAME", str, "Name in the queue; default: the job file's."),
+)
+
+
+def _sbatch_options(command: Any) -> Any:
+    for flag, metavar, kind, text in reversed(SBATCH):
+        command = click.option(flag, metavar=metavar, type=kind, help=text)(command)
+    return command
+
+
+@cli.command(cls=_PassingOn)
+@click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB... [-- SBATCH OPTIONS]")
+@OUTPUT
+@SET
+@STALL
+@click.option("--predict", is_flag=True, help="Write predictions too, like harness predict.")
+@_sbatch_options
+@click.option("--launcher", type=click.Choice(["auto", "srun", "mpirun", "horovodrun"]), default="auto", show_default=True,
+              help="What starts the ranks; auto: srun where its pmix works, else mpirun, else horovodrun.")
+@click.option("--module", "modules", multiple=True, metavar="NAME", help="What 'module load' brings; may be repeated.")
+@click.option("--container", metavar="IMAGE", help="An Apptainer image that has the harness.")
+@click.option("--max-requeues", default=10, show_default=True, metavar="K", type=click.IntRange(min=0),
+              help="How often a run goes on after its time limit.")
+@click.option("--array", is_flag=True, help="A job array: each job, or each checkpoint, is a task of it.")
+@click.option("--checkpoints", metavar="GLOB", help="With --array: models, each of which takes the place of the job's.")
+@click.option("--at-once", metavar="N", type=COUNT, help="With --array: so many tasks at a time at most.")
+@click.option("--watch", "watch_s", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
+              help="With --checkpoints: look for new ones so often, until interrupted.")
+@click.option("--patience", "patience_s", metavar="SECONDS", type=click.FloatRange(min=0),
+              help="With --watch: end when no new one has come for so long.")
+@click.option("--wait", is_flag=True, help="Follow the job to its end, and end with its exit code.")
+@click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
+@click.pass_context
+def submit(
+    ctx: click.Context, jobs: tuple[Path, ...], output: Path | None, overrides: tuple[str, ...], stall_timeout: float,
+    predict: bool, launcher: str, container: str | None, **options: Any,
+) -> int:
+    """Submit a job to Slurm: write its batch script into the run folder, give it to sbatch, print the job's number."""
+    from harness.job import Job
+    from harness.prepare import make_metrics
+    from launch.slurm_script import Launcher, Resources
+    from launch.submit import Submission, run
+    from launch.workstation import built_with
+
+    specs = tuple(Job.load(job, overrides, predicts=predict) for job in jobs)
+    for spec in specs:
+        make_metrics(spec)  # found wrong before anything waits in a queue
+    asked = {flag[2:].replace("-", "_") for flag, _, _, _ in SBATCH}
+    resources = {name: options.pop(name) for name in asked}
+    resources["job_name"] = resources["job_name"] or jobs[0].stem
+    words = [word for override in overrides for word in ("--set", override)]
+    if ctx.get_parameter_source("stall_timeout") is not click.core.ParameterSource.DEFAULT:
+        words += ["--stall-timeout", str(stall_timeout)]
+    inside = ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []
+    if launcher == "auto" and not container and not built_with("mpi"):
+        launcher = "horovodrun"  # Gloo's ranks meet through it
+    return run(Submission(
+        jobs, specs, Resources(**resources, more=ctx.meta["passed_on"]), output, tuple(words), "predict" if predict else "evaluate",
+        Launcher(launcher), harness=tuple(inside), **options,
+    ))  # fmt: skip
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the table too: .csv or .parquet; may be repeated.")
+def collect(runs: Sequence[Path], outputs: Sequence[Path]) -> int:
+    """Make one table of many runs, one row a run."""
+    from harness.collect import check_ending, print_summary, write_summary
+    from harness.collect import collect as collect_runs
+    from harness.report import console_for
+
+    for path in outputs:
+        check_ending(path)
+    frame = collect_runs(runs)
+    print_summary(frame, console_for(1))
+    for path in outputs:
+        write_summary(frame, path)
+        click.echo(f"table: {path}", err=True)
+    return 0
 
 
 def main(args: Sequence[str] | None = None) -> None:

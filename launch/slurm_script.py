@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from harness.errors import UsageError
@@ -59,7 +59,7 @@ class Resources:
         """Return a line for each option that is set."""
         known = [(f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self) if f.name != "more"]
         lines = [directive(option, value) for option, value in known if value is not None]
-        return [*lines, *([directive(*self.more)] if self.more else [])]
+        return [*lines, *([" ".join(["#SBATCH", *map(_word, self.more)])] if self.more else [])]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,6 @@ class Script:
     launcher: Launcher = Launcher.AUTO
     modules: tuple[str, ...] = ()
     max_requeues: int = 10
-    pythonpath: str = field(default="", repr=False)
 
 
 def script(said: Script) -> str:
@@ -103,12 +102,12 @@ def script(said: Script) -> str:
     head = [
         "#!/bin/bash",
         "# Written by harness submit; sbatch takes it as it stands. slurm/README.md explains each line.",
-        *said.resources.directives(),
         *([directive("--array", said.array)] if said.array is not None else []),
         directive("--output", said.log),
         "#SBATCH --open-mode=append",
         "#SBATCH --requeue",
         f"#SBATCH --signal=B:USR1@{said.resources.lead_s}",
+        *said.resources.directives(),  # last: what the user says wins
         "",
     ]
     settings = [
@@ -154,15 +153,15 @@ def sweep() -> str:
     return STANDALONE_HEAD.replace("@WHAT@", SWEEP_WHAT).replace("%j", "%A_%a") + STANDALONE_SETTINGS + SWEEP_TASK + RULE + "\n" + BODY
 
 
-def directive(*words: str | int) -> str:
-    r"""Return a line of options for sbatch: each word in double quotes where it has to be.
+def directive(option: str, value: str | int) -> str:
+    r"""Return the line that says an option to sbatch: its value in double quotes where it has to be.
 
     >>> directive("--time", "1:00:00"), directive("--job-name", 'a "b" #1')
-    ('#SBATCH --time 1:00:00', '#SBATCH --job-name "a \\"b\\" #1"')
+    ('#SBATCH --time=1:00:00', '#SBATCH --job-name="a \\"b\\" #1"')
 
-    Raises: UsageError: a word has a line break, which nothing can quote there.
+    Raises: UsageError: the value has a line break, which nothing can quote there.
     """
-    return " ".join(["#SBATCH", *(_word(str(word)) for word in words)])
+    return f"#SBATCH {option}={_word(str(value))}"
 
 
 def seconds(time: str) -> int:
@@ -304,8 +303,12 @@ case $launcher in
     horovodrun) start=("${harness[@]}" launch -H slurm --) ;;
     *) say "launcher=$launcher: expected auto, srun, mpirun or horovodrun"; exit 2 ;;
 esac
-# mpirun and horovodrun start one daemon a node, which has all of its GPUs; each rank takes one by its place on the node.
-if [ "$launcher" != srun ]; then unset SLURM_GPUS_PER_TASK SLURM_CPUS_PER_TASK SLURM_NTASKS_PER_NODE; fi
+# mpirun and horovodrun start a daemon a node, through srun: as one task it would be shown one GPU. It gets all that the job
+# has there, and each rank takes one by its place on the node.
+if [ "$launcher" != srun ] && [ -n "${SLURM_GPUS_PER_TASK:-}" ]; then
+    unset SLURM_GPUS_PER_TASK
+    export SLURM_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-1}
+fi
 
 asked='' ranks=''
 # shellcheck disable=SC2317 # called by the traps

@@ -50,6 +50,11 @@ class Made:
 
     folder: Path
 
+    @property
+    def first_file(self) -> Path:
+        """A plain TFRecord file."""
+        return self.folder / made.FILES[0][0]
+
     def job(self, path: Path, **keys: Any) -> Path:
         """Write a job file; what is not given is the probabilities classifier on all TFRecord files."""
         job = {

@@ -1,0 +1,263 @@
+"""Jobs submitted to a real Slurm of two nodes: what a user does, and what becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.job import Job
+from harness.runfolder import RunFolder, read_json
+from launch.slurm import Slurm
+from launch.slurm_script import Launcher, Resources
+from launch.submit import Submission, run
+from tests.conftest import BIN, ROOT, Made, start
+from tests.slurm.cluster import Cluster
+
+pytestmark = pytest.mark.ranks
+
+LIMIT_S = 240  # a bound, not a measure
+TWO_NODES = {"nodes": "2", "ntasks_per_node": 1}
+# Ranks that take so many seconds a chunk in the first start of a job, and none in later ones. Through `harness launch`
+# too, whose ranks run what it is told to.
+SLOW = """\
+#!/bin/bash
+if [ "$1" = launch ]; then
+    exec {python} -c 'import sys, launch.workstation as w; w._harness = lambda: sys.argv[1]
+from harness import cli; cli.main(sys.argv[2:])' "$0" "$@"
+fi
+if [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] && [ -z "${{HARNESS_REQUEUES:-}}" ]; then exec {python} -m tests.ranks.slow {seconds} "$@"; fi
+exec {harness} "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster, jobs to submit, and how a run that nobody disturbed ends."""
+
+    cluster: Cluster
+    folder: Path
+    job: Path
+    quiet: bytes  # metrics.json
+    world: Made
+
+    def submit(self, name: str, *, job: Path | None = None, slow_s: float | None = None, **options: Any) -> tuple[str, Path]:
+        """Submit like `harness submit` does; return the job's number and the run folder."""
+        job, folder = job or self.job, self.folder / name
+        resources = Resources(**{"job_name": name, **TWO_NODES, **options.pop("resources", {})})
+        harness = (str(self.slow(slow_s)),) if slow_s else ()
+        wanted = Submission((job,), (Job.load(job),), resources, folder, harness=harness, **options)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            assert run(wanted, Slurm()) == 0
+        return said.getvalue().split()[0], folder
+
+    def slow(self, seconds: float) -> Path:
+        """Return a harness that is slow."""
+        path = self.folder / f"slow-{seconds}"
+        path.write_text(SLOW.format(python=sys.executable, seconds=seconds, harness=BIN / "harness"))
+        path.chmod(0o755)
+        return path
+
+    def ended(self, job: str) -> dict[str, str]:
+        """Wait for a job's end; return what Slurm says of it."""
+        return self.until(job, lambda said: said["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"))
+
+    def until(self, job: str, true: Callable[[dict[str, str]], Any]) -> dict[str, str]:
+        """Wait until something is true of a job."""
+        begun = time.monotonic()
+        while not true(said := self.cluster.job(job)):
+            assert time.monotonic() - begun < LIMIT_S, said
+            time.sleep(0.3)
+        return said
+
+    def committed(self, job: str, folder: Path) -> None:
+        """Wait until the ranks of a job have committed something: more than the earlier ones."""
+        before = {path.name for path in RunFolder(folder).journal.glob("*.segment")}
+
+        def more(said: dict[str, str]) -> bool:
+            found = {path.name for path in RunFolder(folder).journal.glob("*.segment")}
+            return found > before or said["JobState"] not in ("PENDING", "RUNNING", "CONFIGURING")
+
+        assert self.until(job, more)["JobState"] == "RUNNING", log(folder, job)
+
+    def is_done(self, folder: Path) -> bool:
+        """Tell whether the result is that of the quiet run."""
+        return (folder / "metrics.json").read_bytes() == self.quiet
+
+
+def log(folder: Path, job: str) -> str:
+    return (folder / f"slurm-{job}.log").read_text()
+
+
+def attempts(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_json(folder / "run.json")["attempts"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(cluster: Cluster, world: Made, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    folder = tmp_path_factory.mktemp("site")
+    job = world.job(folder / "job.yaml", chunk_size=8, batch_size=8)
+    done = start([BIN / "harness", "evaluate", job, "-o", folder / "quiet"], folder)
+    assert done.code == 0, done.text
+    return Site(cluster, folder, job, (folder / "quiet" / "metrics.json").read_bytes(), world)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(site: Site) -> tuple[str, Path]:
+    """A run that meets its time limit of a minute, while the other tests go on."""
+    job, folder = site.submit("limited", slow_s=6, resources={"time": "1"})
+    site.committed(job, folder)
+    return job, folder
+
+
+def test_submit_and_wait_under_hostile_names(site: Site) -> None:
+    """Everything that comes from outside is quoted: to sbatch, to bash, and from there to the ranks."""
+    name = """it's "100%" $(touch pwned) `touch pwned`; touch pwned # &"""
+    folder, job = site.folder / name, site.folder / f"{name}.yaml"
+    site.world.job(job, chunk_size=8, batch_size=8)
+    argv = ["harness", "submit", job, "-o", folder, "--nodes", "2", "--ntasks-per-node", "1", "--cpus-per-task", "2", "--wait", "--", "--comment", name]
+    done = start(argv, site.folder)
+    assert done.code == 0, done.text
+    number = done.out.split()[0]
+    assert f"harness: job {number} completed" in done.err
+    assert "through srun (srun --mpi=pmix works here)" in done.out
+    assert done.out.endswith(log(folder, number))  # --wait shows the log
+    assert site.is_done(folder)
+    (attempt,) = attempts(folder)
+    assert [(rank["host"], rank["threads"]) for rank in attempt["ranks"]] == [("n1", 2), ("n2", 2)]
+    shown = site.cluster.run("scontrol", "-o", "show", "job", number)
+    assert f"JobName={name} " in shown
+    assert f"Comment={name} " in shown
+    assert list(site.folder.rglob("pwned")) == []
+
+
+def test_the_script_as_it_stands(site: Site) -> None:
+    """slurm/evaluate.sbatch, through horovodrun on two nodes; and the exit code of a command that is wrong."""
+
+    def sbatch(name: str, launcher: str, *more: str) -> str:
+        options = ["--nodes=2", "--ntasks-per-node=1", f"--output={site.folder / name}.log"]
+        environ = f"--export=ALL,RUN={site.folder / name},LAUNCHER={launcher},VENV={sys.prefix}"
+        return site.cluster.run("sbatch", "--parsable", *options, environ, ROOT / "slurm" / "evaluate.sbatch", site.job, *more)
+
+    wrong, right = sbatch("wrong", "auto", "--set", "metrics=[acuracy]"), sbatch("standing", "horovodrun")
+    said, text = site.ended(right), (site.folder / "standing.log").read_text()
+    assert (said["JobState"], said["ExitCode"]) == ("COMPLETED", "0:0"), text
+    assert "through horovodrun (as it was asked for)" in text
+    assert site.is_done(site.folder / "standing")
+    assert [rank["host"] for rank in attempts(site.folder / "standing")[0]["ranks"]] == ["n1", "n2"]
+    said = site.ended(wrong)
+    assert (said["JobState"], said["ExitCode"]) == ("FAILED", "2:0")
+    assert "did you mean 'accuracy'?" in (site.folder / "wrong.log").read_text()
+
+
+def test_a_failing_rank_fails_the_job(site: Site) -> None:
+    broken = site.folder / "broken.tfrecord"
+    data = bytearray(site.world.first_file.read_bytes())
+    data[-20] ^= 1
+    broken.write_bytes(data)
+    job = site.world.job(site.folder / "broken.yaml", chunk_size=8, batch_size=8, data={"files": [str(broken)]})
+    number, folder = site.submit("failing", job=job)
+    said = site.ended(number)
+    assert (said["JobState"], said["ExitCode"], said["Restarts"]) == ("FAILED", "1:0", "0")
+    assert re.search(r"harness: error: rank 1 on n2: .*broken.tfrecord", log(folder, number)), log(folder, number)
+    assert read_json(folder / "failure.json")["host"] == "n2"
+    assert not (folder / "metrics.json").exists()
+
+
+def test_what_was_cancelled_and_what_was_requeued_enough_goes_on(site: Site) -> None:
+    """One run of three jobs: scancel; the signal before the limit, through horovodrun; to the end on one rank."""
+    number, folder = site.submit("stopped", slow_s=1)
+    site.committed(number, folder)
+    site.cluster.run("scancel", number)
+    assert site.ended(number)["JobState"] == "CANCELLED"
+    assert read_json(folder / "status.json")["state"] == "interrupted"
+    number, _ = site.submit("stopped", slow_s=1, launcher=Launcher.HOROVODRUN, max_requeues=0)
+    site.committed(number, folder)
+    site.cluster.run("scancel", "--batch", "--signal=USR1", number)
+    said = site.ended(number)
+    assert (said["JobState"], said["ExitCode"]) == ("FAILED", "4:0"), log(folder, number)
+    assert "not done after 0 requeues, the most that were allowed" in log(folder, number)
+    number, _ = site.submit("stopped", resources={"nodes": None, "ntasks_per_node": None, "ntasks": 1})
+    assert site.ended(number)["JobState"] == "COMPLETED", log(folder, number)
+    assert site.is_done(folder)
+    resumed = [attempt["chunks_resumed"] for attempt in attempts(folder)]
+    assert 0 == resumed[0] < resumed[1] < resumed[2]
+
+
+def test_a_job_that_may_not_be_requeued_is_followed_by_another(site: Site) -> None:
+    """The signal before the limit, through mpirun."""
+    first, folder = site.submit("chained", slow_s=1, launcher=Launcher.MPIRUN, resources={"more": ("--no-requeue",)})
+    site.committed(first, folder)
+    site.cluster.run("scancel", "--batch", "--signal=USR1", first)
+    said = site.ended(first)
+    assert (said["JobState"], said["ExitCode"]) == ("FAILED", "4:0"), log(folder, first)
+    after = (folder / "slurm-next").read_text().strip()
+    assert f"this job cannot be requeued: job {after} goes on after it" in log(folder, first)
+    assert site.ended(after)["JobState"] == "COMPLETED", log(folder, after)
+    assert site.is_done(folder)
+    ended = attempts(folder)[-1]
+    assert ended["chunks_resumed"] > 0
+    assert [rank["host"] for rank in ended["ranks"]] == ["n1", "n2"]
+
+
+def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
+    models = site.folder / "checkpoints"
+    models.mkdir()
+    (models / "one: {x}").symlink_to(site.world.folder / "classifier")
+    (models / "two.keras").symlink_to(site.world.folder / "classifier.keras")
+    (models / "wrong").mkdir()  # no model in there
+    argv = ["harness", "submit", site.job, "-o", site.folder / "sweep", "--array", "--checkpoints", f"{models}/*", "--ntasks", "1", "--wait"]
+    done = start(argv, site.folder)
+    assert done.code == 2, done.text  # the worst of them
+    array = done.out.split()[0]
+    states = {task: site.cluster.job(f"{array}_{task}") for task in range(3)}
+    assert {task: (said["JobState"], said["ExitCode"]) for task, said in states.items()} == {
+        0: ("COMPLETED", "0:0"), 1: ("COMPLETED", "0:0"), 2: ("FAILED", "2:0"),
+    }  # fmt: skip
+    for frame in (pd.read_csv(site.folder / "sweep" / "summary.csv"), pd.read_parquet(site.folder / "sweep" / "summary.parquet")):
+        assert [Path(run).name for run in frame["run"]] == ["one: {x}", "two.keras", "wrong"]
+        assert frame["state"].tolist() == ["done", "done", "failed"]
+        assert frame["exit_code"].tolist() == [0, 0, 2]
+        value = json.loads(site.quiet)["metrics"]["accuracy"]["value"]
+        assert frame["accuracy"].tolist()[:2] == [value, value]
+        assert frame["accuracy"].isna().tolist() == [False, False, True]
+    assert "two.keras" in done.out  # the table, from the log of the job that made it
+
+
+def test_each_task_sees_a_gpu_of_its_own(site: Site, tmp_path: Path) -> None:
+    """Under srun; mpirun shows each rank all of its node's, and the harness takes one by its place on the node."""
+    fake = tmp_path / "harness"
+    fake.write_text('#!/bin/bash\necho "task $(hostname) ${OMPI_COMM_WORLD_LOCAL_RANK:-$SLURM_LOCALID} sees $CUDA_VISIBLE_DEVICES"\n')
+    fake.chmod(0o755)
+    found = {}
+    for launcher in ("srun", "mpirun"):
+        options = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-task=1", f"--output={tmp_path}/{launcher}.log", "--wait"]
+        environ = f"--export=ALL,RUN={tmp_path}/{launcher},LAUNCHER={launcher},VENV={tmp_path},PATH={tmp_path}:{BIN}:/usr/bin:/bin"
+        site.cluster.run("sbatch", *options, environ, ROOT / "slurm" / "evaluate.sbatch", site.job, check=False)
+        found[launcher] = sorted(re.findall(r"task (\S+) (\d) sees (\S*)", (tmp_path / f"{launcher}.log").read_text()))
+    assert found["srun"] == [("n1", "0", "0"), ("n1", "1", "1"), ("n2", "0", "0"), ("n2", "1", "1")]
+    assert found["mpirun"] == [("n1", "0", "0,1"), ("n1", "1", "0,1"), ("n2", "0", "0,1"), ("n2", "1", "0,1")]
+
+
+def test_a_run_goes_on_after_its_time_limit(site: Site, limited: tuple[str, Path]) -> None:
+    number, folder = limited
+    said = site.ended(number)
+    assert (said["JobState"], said["ExitCode"], said["Restarts"]) == ("COMPLETED", "0:0", "1"), log(folder, number)
+    assert "[slurm] SIGUSR1: all ranks are asked to commit and to leave" in log(folder, number)
+    assert "[slurm] requeue 1 of 10" in log(folder, number)
+    assert site.is_done(folder)
+    first, second = attempts(folder)
+    assert second["chunks_resumed"] > 0
+    done = start(["harness", "verify", folder], site.folder)
+    assert done.code == 0, done.text
