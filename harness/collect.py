@@ -65,7 +65,8 @@ def print_summary(frame: pd.DataFrame, console: Console) -> None:
     table = Table(header_style="bold")
     kept = [name for name in frame.columns if (frame[name].notna() & (frame[name].astype(str) != "")).any()]
     for name in kept:
-        table.add_column(Text(name), justify="right" if pd.api.types.is_numeric_dtype(frame[name]) else "left")
+        side = "right" if pd.api.types.is_numeric_dtype(frame[name]) else "left"
+        table.add_column(Text(name), justify=side, no_wrap=not console.is_terminal)
     shared = Path(*_common([Path(run).parts for run in frame["run"]]))
     for row in frame[kept].itertuples(index=False, name=None):
         cells = dict(zip(kept, row, strict=True))

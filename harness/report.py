@@ -75,7 +75,10 @@ def print_table(console: Console, table: Table) -> None:
     """Print a table; where the output is no terminal, in the width that it needs."""
     if not console.is_terminal:
         wanted = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-        console.print(table, width=max(wanted, console.width), crop=False, no_wrap=True)
+        before = console.width
+        console.width = max(wanted, before)  # print's own width is at most the console's
+        console.print(table, crop=False, no_wrap=True)
+        console.width = before
     else:
         console.print(table)
 

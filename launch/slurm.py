@@ -232,10 +232,10 @@ def _describe(states: Sequence[State]) -> str:
         return str(states[0])
     counts: dict[str, int] = {}
     for state in states:
-        # A task that has not begun stands for all that wait: 7_[3-9].
-        span = re.search(r"_\[(.*?)(?:%\d+)?\]$", state.job)
-        tasks = sum(int(b or a) - int(a) + 1 for a, b in re.findall(r"(\d+)(?:-(\d+))?", span[1])) if span else 1
-        counts[state.state.lower()] = counts.get(state.state.lower(), 0) + tasks
+        # One line stands for all tasks that wait: 7_3-9,12%2.
+        spans = re.findall(r"(\d+)(?:-(\d+))?", state.job.partition("_")[2].partition("%")[0])
+        tasks = sum(int(last or first) - int(first) + 1 for first, last in spans)
+        counts[state.state.lower()] = counts.get(state.state.lower(), 0) + (tasks or 1)
     return f"job {states[0].job.partition('_')[0]}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}"
 
 

@@ -256,7 +256,7 @@ run=${RUNS:-runs/sweep}/$(basename "$item" .yaml)
 if [ -z "${JOB:-}" ]; then
     words=(evaluate "$item" -o "$run")
 else
-    model=$(realpath "$item")
+    model=$(realpath -m "$item")
     words=(evaluate "$JOB" -o "$run" --set "model.path='${model//\\'/\\'\\'}'")
 fi
 

@@ -21,6 +21,7 @@ ALLOWED = {
     "harness/results.py": {"pandas"},
     "harness/answer.py": {"pandas"},
     "harness/report.py": {"rich"},
+    "harness/collect.py": {"pandas", "rich"},
     "harness/progress.py": {"rich"},
     "harness/prepare.py": {"tensorflow"},
     "harness/failure.py": {"tensorflow"},
@@ -60,7 +61,12 @@ ABOVE = {
         "harness.tf_saved_model",
     },
     "harness/hvd_comm.py": {"harness.comm", "harness.errors"},
-    "launch/workstation.py": {"harness.errors", "harness.job"},
+    "launch/hosts.py": {"harness.errors"},
+    "launch/workstation.py": {"harness.errors", "launch.hosts"},
+    "launch/slurm_script.py": {"harness.errors"},
+    "launch/slurm.py": {"harness.errors"},
+    "launch/checkpoints.py": {"harness.errors"},
+    "launch/submit.py": {"harness.errors", "harness.job", "launch.checkpoints", "launch.slurm", "launch.slurm_script"},
 }
 
 
@@ -145,7 +151,7 @@ def test_importing_launch_loads_nothing_heavy():
     fresh("import " + ", ".join(f"launch.{name}" for name in modules))
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["metrics"], ["metrics", "accuracy"], ["evaluate", "--help"], ["launch", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["metrics"], ["metrics", "accuracy"], ["evaluate", "--help"], ["launch", "--help"], ["submit", "--help"]])
 def test_commands_that_need_no_tensorflow_do_not_load_it(argv):
     fresh("from harness.cli import cli; cli.main(standalone_mode=False)", *argv)
 

@@ -115,8 +115,8 @@ def site(cluster: Cluster, world: Made, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module", autouse=True)
 def limited(site: Site) -> tuple[str, Path]:
-    """A run that meets its time limit of a minute, while the other tests go on."""
-    job, folder = site.submit("limited", slow_s=6, resources={"time": "1"})
+    """A run that meets its time limit, while the other tests go on: slurmctld looks at those twice a minute."""
+    job, folder = site.submit("limited", slow_s=8, resources={"time": "2"})
     site.committed(job, folder)
     return job, folder
 
