@@ -241,25 +241,53 @@ def _sbatch_options(command: Any) -> Any:
 @STALL
 @click.option("--predict", is_flag=True, help="Write predictions too, like harness predict.")
 @_sbatch_options
-@click.option("--launcher", type=click.Choice(["auto", "srun", "mpirun", "horovodrun"]), default="auto", show_default=True,
-              help="What starts the ranks; auto: srun where its pmix works, else mpirun, else horovodrun.")
+@click.option(
+    "--launcher",
+    type=click.Choice(["auto", "srun", "mpirun", "horovodrun"]),
+    default="auto",
+    show_default=True,
+    help="What starts the ranks; auto: srun where its pmix works, else mpirun, else horovodrun.",
+)
 @click.option("--module", "modules", multiple=True, metavar="NAME", help="What 'module load' brings; may be repeated.")
 @click.option("--container", metavar="IMAGE", help="An Apptainer image that has the harness.")
-@click.option("--max-requeues", default=10, show_default=True, metavar="K", type=click.IntRange(min=0),
-              help="How often a run goes on after its time limit.")
+@click.option(
+    "--max-requeues",
+    default=10,
+    show_default=True,
+    metavar="K",
+    type=click.IntRange(min=0),
+    help="How often a run goes on after its time limit.",
+)
 @click.option("--array", is_flag=True, help="A job array: each job, or each checkpoint, is a task of it.")
 @click.option("--checkpoints", metavar="GLOB", help="With --array: models, each of which takes the place of the job's.")
 @click.option("--at-once", metavar="N", type=COUNT, help="With --array: so many tasks at a time at most.")
-@click.option("--watch", "watch_s", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True),
-              help="With --checkpoints: look for new ones so often, until interrupted.")
-@click.option("--patience", "patience_s", metavar="SECONDS", type=click.FloatRange(min=0),
-              help="With --watch: end when no new one has come for so long.")
+@click.option(
+    "--watch",
+    "watch_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --checkpoints: look for new ones so often, until interrupted.",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    help="With --watch: end when no new one has come for so long.",
+)
 @click.option("--wait", is_flag=True, help="Follow the job to its end, and end with its exit code.")
 @click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
 @click.pass_context
 def submit(
-    ctx: click.Context, jobs: tuple[Path, ...], output: Path | None, overrides: tuple[str, ...], stall_timeout: float,
-    predict: bool, launcher: str, container: str | None, **options: Any,
+    ctx: click.Context,
+    jobs: tuple[Path, ...],
+    output: Path | None,
+    overrides: tuple[str, ...],
+    stall_timeout: float,
+    predict: bool,
+    launcher: str,
+    container: str | None,
+    **options: Any,
 ) -> int:
     """Submit a job to Slurm: write its batch script into the run folder, give it to sbatch, print the job's number."""
     from harness.job import Job
@@ -280,16 +308,22 @@ def submit(
     inside = ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []
     if launcher == "auto" and not container and not built_with("mpi"):
         launcher = "horovodrun"  # Gloo's ranks meet through it
-    return run(Submission(
-        jobs, specs, Resources(**resources, more=ctx.meta["passed_on"]), output, tuple(words), "predict" if predict else "evaluate",
-        Launcher(launcher), harness=tuple(inside), **options,
-    ))  # fmt: skip
+    asks = Resources(**resources, more=ctx.meta["passed_on"])
+    does = "predict" if predict else "evaluate"
+    return run(Submission(jobs, specs, asks, output, tuple(words), does, Launcher(launcher), harness=tuple(inside), **options))
 
 
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the table too: .csv or .parquet; may be repeated.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the table too: .csv or .parquet; may be repeated.",
+)
 def collect(runs: Sequence[Path], outputs: Sequence[Path]) -> int:
     """Make one table of many runs, one row a run."""
     from harness.collect import check_ending, print_summary, write_summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich.console import Console
@@ -65,7 +65,7 @@ def print_summary(frame: pd.DataFrame, console: Console) -> None:
     table = Table(header_style="bold")
     kept = [name for name in frame.columns if (frame[name].notna() & (frame[name].astype(str) != "")).any()]
     for name in kept:
-        side = "right" if pd.api.types.is_numeric_dtype(frame[name]) else "left"
+        side: Literal["left", "right"] = "right" if pd.api.types.is_numeric_dtype(frame[name]) else "left"
         table.add_column(Text(name), justify=side, no_wrap=not console.is_terminal)
     shared = Path(*_common([Path(run).parts for run in frame["run"]]))
     for row in frame[kept].itertuples(index=False, name=None):

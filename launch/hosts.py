@@ -80,7 +80,9 @@ def allocated(environ: Mapping[str, str]) -> Hosts:
     names = done.stdout.split()
     counts = tasks_by_node(environ.get(TASKS) or f"1(x{len(names)})")
     if len(names) != len(counts):
-        raise UsageError(f"-H slurm: {environ[NODES]} are {len(names)} nodes, {TASKS}={environ.get(TASKS)} tells of {len(counts)}")
+        raise UsageError(
+            f"-H slurm: {environ[NODES]} are {len(names)} nodes, {TASKS}={environ.get(TASKS)} tells of {len(counts)}"
+        )
     return _hosts(zip(names, counts, strict=True), "-H slurm")
 
 

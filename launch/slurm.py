@@ -70,7 +70,9 @@ def parse_states(text: str) -> list[State]:
         code, _, number = said.get("ExitCode", "0:0").partition(":")
         nodes = said.get("NodeList", "").replace("(null)", "")
         found.append(
-            State(name, said["JobState"], said.get("Reason", ""), nodes, int(code), int(number or 0), int(said.get("Restarts", 0)))
+            State(
+                name, said["JobState"], said.get("Reason", ""), nodes, int(code), int(number or 0), int(said.get("Restarts", 0))
+            )
         )
     return found
 
@@ -129,7 +131,8 @@ class Slurm:
     def _run(self, argv: Sequence[str], env: Mapping[str, str]) -> str:
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise UsageError(
-                f"no {argv[0]} here: log in to the cluster's login node, or load its Slurm; --dry-run shows what would be submitted"
+                f"no {argv[0]} here: log in to the cluster's login node, or load its Slurm; --dry-run shows what would be "
+                "submitted"
             )
         done = subprocess.run(argv, env=dict(env), capture_output=True, text=True, check=False, errors="replace")
         if done.returncode:

@@ -150,7 +150,14 @@ def standalone() -> str:
 
 def sweep() -> str:
     """Return slurm/sweep.sbatch."""
-    return STANDALONE_HEAD.replace("@WHAT@", SWEEP_WHAT).replace("%j", "%A_%a") + STANDALONE_SETTINGS + SWEEP_TASK + RULE + "\n" + BODY
+    return (
+        STANDALONE_HEAD.replace("@WHAT@", SWEEP_WHAT).replace("%j", "%A_%a")
+        + STANDALONE_SETTINGS
+        + SWEEP_TASK
+        + RULE
+        + "\n"
+        + BODY
+    )
 
 
 def directive(option: str, value: str | int) -> str:

@@ -116,8 +116,6 @@ class Submission:
         return Task(str(folder), (self.command, str(job.absolute()), "-o", str(folder), *self.words, *place))
 
 
-
-
 def run(wanted: Submission, slurm: Slurm | None = None) -> int:
     """Submit, or print; return the exit code: of what was submitted where it is waited for."""
     if wanted.dry_run:

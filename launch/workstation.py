@@ -121,10 +121,8 @@ def launch(
       HarnessError: it ended and no rank could say why.
     """
     cores = len(os.sched_getaffinity(0))
-    if ranks != "auto":
-        count = _number(ranks)
-    else:
-        count = hosts.ranks if hosts else auto_ranks(count_gpus(), physical_cores(cores))
+    every = hosts.ranks if hosts else auto_ranks(count_gpus(), physical_cores(cores))
+    count = every if ranks == "auto" else _number(ranks)
     if hosts and count > hosts.ranks:
         raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
     near = min(count, hosts.most) if hosts else count  # ranks that share a machine's cores

@@ -151,7 +151,9 @@ def test_importing_launch_loads_nothing_heavy():
     fresh("import " + ", ".join(f"launch.{name}" for name in modules))
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["metrics"], ["metrics", "accuracy"], ["evaluate", "--help"], ["launch", "--help"], ["submit", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["metrics"], ["metrics", "accuracy"], ["evaluate", "--help"], ["launch", "--help"], ["submit", "--help"]]
+)
 def test_commands_that_need_no_tensorflow_do_not_load_it(argv):
     fresh("from harness.cli import cli; cli.main(standalone_mode=False)", *argv)
 

@@ -30,7 +30,9 @@ def shell_files() -> list[str]:
 
 
 def test_shell_files_are_found() -> None:
-    assert {".ci/run", "launch/install", "slurm/evaluate.sbatch", "slurm/sweep.sbatch", "tests/slurm/daemons.sh"} <= set(shell_files())
+    assert {".ci/run", "launch/install", "slurm/evaluate.sbatch", "slurm/sweep.sbatch", "tests/slurm/daemons.sh"} <= set(
+        shell_files()
+    )
 
 
 @pytest.mark.parametrize("path", shell_files())

@@ -16,7 +16,17 @@ def test_hosts_of_the_command_line():
     assert hosts == Hosts((("n1", 4), ("gpu-2.site.org", 2), ("10.0.0.7", 1)))
     assert (hosts.ranks, hosts.most, str(hosts)) == (7, 4, "n1:4,gpu-2.site.org:2,10.0.0.7:1")
     argv = command_line(["evaluate", "a b.yaml"], ranks=7, comm="gloo", horovodrun="horovodrun", harness=["harness"], hosts=hosts)
-    assert argv == ["horovodrun", "-np", "7", "-H", "n1:4,gpu-2.site.org:2,10.0.0.7:1", "--gloo", "harness", "evaluate", "a b.yaml"]
+    assert argv == [
+        "horovodrun",
+        "-np",
+        "7",
+        "-H",
+        "n1:4,gpu-2.site.org:2,10.0.0.7:1",
+        "--gloo",
+        "harness",
+        "evaluate",
+        "a b.yaml",
+    ]
 
 
 def test_hosts_of_a_file(tmp_path):
@@ -35,7 +45,9 @@ def test_what_is_no_host_is_refused(text, tmp_path):
         parse(text)
 
 
-@pytest.mark.parametrize("text, found", [("", "names no host"), ("n1\nn2 slots=0\n", "hosts, line 2: expected"), ("n1 max=3", "line 1: expected")])
+@pytest.mark.parametrize(
+    "text, found", [("", "names no host"), ("n1\nn2 slots=0\n", "hosts, line 2: expected"), ("n1 max=3", "line 1: expected")]
+)
 def test_what_is_no_hostfile_is_refused(text, found, tmp_path):
     (tmp_path / "hosts").write_text(text)
     with pytest.raises(UsageError, match=found):

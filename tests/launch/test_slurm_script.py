@@ -10,12 +10,22 @@ import pytest
 
 from harness.errors import UsageError
 from launch.slurm_script import (
-    RULE, Launcher, Resources, Script, Task, collect_script, directive, script, seconds, standalone, sweep,
+    RULE,
+    Launcher,
+    Resources,
+    Script,
+    Task,
+    collect_script,
+    directive,
+    script,
+    seconds,
+    standalone,
+    sweep,
 )  # fmt: skip
 from tests.conftest import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
-HOSTILE = "it's \"100%\" $(touch pwned) `touch pwned`; touch pwned # & \\ *"
+HOSTILE = 'it\'s "100%" $(touch pwned) `touch pwned`; touch pwned # & \\ *'
 
 PLAIN = Script((Task("/runs/a", ("evaluate", "/jobs/a.yaml", "-o", "/runs/a")),), Resources(), "/runs/a/slurm-%j.log")
 FULL = Script(
@@ -70,9 +80,14 @@ def settings(text: str, folder: Path, *argv: str, **environ: str) -> list[str]:
     """Run a script as far as the line, in a folder that is to stay empty; return what it has set, word by word."""
     folder.mkdir()
     path = folder.parent / "settings"
-    path.write_text(text.partition(RULE)[0] + "\nprintf '%s\\0' \"$run\" \"${words[@]}\" \"${harness[@]}\" \"${PATH%%:*}\"\n")
+    path.write_text(text.partition(RULE)[0] + '\nprintf \'%s\\0\' "$run" "${words[@]}" "${harness[@]}" "${PATH%%:*}"\n')
     done = subprocess.run(
-        ["bash", str(path), *argv], cwd=folder, env={"PATH": os.environ["PATH"], **environ}, capture_output=True, text=True, check=False
+        ["bash", str(path), *argv],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert list(folder.iterdir()) == []
     return done.stdout.split("\0")[:-1] if done.returncode == 0 else [done.stderr]
@@ -93,7 +108,17 @@ def test_the_standalone_scripts_take_their_arguments_whole(tmp_path: Path) -> No
     assert found == [HOSTILE, "evaluate", "/x/a.b.yaml", "-o", HOSTILE, "harness", first]
     assert "which job? sbatch slurm/evaluate.sbatch JOB.yaml" in settings(standalone(), tmp_path / "c")[0]
     found = settings(sweep(), tmp_path / "d", "/ckpt/1", "/ckpt/it's: 2", SLURM_ARRAY_TASK_ID="1", JOB=job)
-    assert found == ["runs/sweep/it's: 2", "evaluate", job, "-o", "runs/sweep/it's: 2", "--set", "model.path='/ckpt/it''s: 2'", "harness", first]
+    assert found == [
+        "runs/sweep/it's: 2",
+        "evaluate",
+        job,
+        "-o",
+        "runs/sweep/it's: 2",
+        "--set",
+        "model.path='/ckpt/it''s: 2'",
+        "harness",
+        first,
+    ]
     found = settings(sweep(), tmp_path / "e", "a.yaml", "b.yaml", SLURM_ARRAY_TASK_ID="1", RUNS="/r")
     assert found == ["/r/b", "evaluate", "b.yaml", "-o", "/r/b", "harness", first]
     assert "there is nothing for this task" in settings(sweep(), tmp_path / "f", "a.yaml", SLURM_ARRAY_TASK_ID="1")[0]

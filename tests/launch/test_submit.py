@@ -117,7 +117,7 @@ def test_checkpoints_are_named_by_what_the_pattern_leaves_open(tmp_path):
         (tmp_path / "ckpt" / name).touch()
     found = named(f"{tmp_path}/ckpt/*/model.keras")
     assert list(found.values()) == ["10-model.keras", "9-model.keras", "it's-model.keras"]
-    assert list(found)[0] == tmp_path / "ckpt" / "10" / "model.keras"
+    assert next(iter(found)) == tmp_path / "ckpt" / "10" / "model.keras"
     assert list(named(f"{tmp_path}/ckpt/9/*").values()) == ["model.keras", "other"]
     assert list(named(f"{tmp_path}/ckpt/9").values()) == ["9"]
     assert named(f"{tmp_path}/none/*") == {}
@@ -133,14 +133,34 @@ def test_tasks_of_jobs_and_checkpoints(tmp_path):
     (tmp_path / "c").mkdir()
     for name in ("1", "a: {b}"):
         (tmp_path / "c" / name).touch()
-    asked = submission(tmp_path, "x.yaml", "y.yaml", array=True, checkpoints=f"{tmp_path}/c/*", output=tmp_path / "o", words=("--set", "batch_size=4"))
+    asked = submission(
+        tmp_path,
+        "x.yaml",
+        "y.yaml",
+        array=True,
+        checkpoints=f"{tmp_path}/c/*",
+        output=tmp_path / "o",
+        words=("--set", "batch_size=4"),
+    )
     found = [(task.run, task.words) for task in asked.tasks()]
     own = ("--set", "batch_size=4", "--set")
     assert found == [
-        (f"{tmp_path}/o/x-1", ("evaluate", f"{tmp_path}/x.yaml", "-o", f"{tmp_path}/o/x-1", *own, f'model.path="{tmp_path}/c/1"')),
-        (f"{tmp_path}/o/y-1", ("evaluate", f"{tmp_path}/y.yaml", "-o", f"{tmp_path}/o/y-1", *own, f'model.path="{tmp_path}/c/1"')),
-        (f"{tmp_path}/o/x-a: {{b}}", ("evaluate", f"{tmp_path}/x.yaml", "-o", f"{tmp_path}/o/x-a: {{b}}", *own, f'model.path="{tmp_path}/c/a: {{b}}"')),
-        (f"{tmp_path}/o/y-a: {{b}}", ("evaluate", f"{tmp_path}/y.yaml", "-o", f"{tmp_path}/o/y-a: {{b}}", *own, f'model.path="{tmp_path}/c/a: {{b}}"')),
+        (
+            f"{tmp_path}/o/x-1",
+            ("evaluate", f"{tmp_path}/x.yaml", "-o", f"{tmp_path}/o/x-1", *own, f'model.path="{tmp_path}/c/1"'),
+        ),
+        (
+            f"{tmp_path}/o/y-1",
+            ("evaluate", f"{tmp_path}/y.yaml", "-o", f"{tmp_path}/o/y-1", *own, f'model.path="{tmp_path}/c/1"'),
+        ),
+        (
+            f"{tmp_path}/o/x-a: {{b}}",
+            ("evaluate", f"{tmp_path}/x.yaml", "-o", f"{tmp_path}/o/x-a: {{b}}", *own, f'model.path="{tmp_path}/c/a: {{b}}"'),
+        ),
+        (
+            f"{tmp_path}/o/y-a: {{b}}",
+            ("evaluate", f"{tmp_path}/y.yaml", "-o", f"{tmp_path}/o/y-a: {{b}}", *own, f'model.path="{tmp_path}/c/a: {{b}}"'),
+        ),
     ]
     # Where nothing is said the runs lie beside the job's own.
     assert submission(tmp_path, array=True, checkpoints="c").folder == tmp_path / "runs" / "a-sweep"

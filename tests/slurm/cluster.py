@@ -134,7 +134,12 @@ class Cluster:
     def run(self, *argv: str | Path, check: bool = True) -> str:
         """Run one of Slurm's commands; return its output."""
         done = subprocess.run(
-            [str(word) for word in argv], env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60, check=False
+            [str(word) for word in argv],
+            env={**os.environ, **self.environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(map(str, argv))}: {done.returncode}\n{done.stdout}{done.stderr}")

@@ -126,7 +126,23 @@ def test_submit_and_wait_under_hostile_names(site: Site) -> None:
     name = """it's "100%" $(touch pwned) `touch pwned`; touch pwned # &"""
     folder, job = site.folder / name, site.folder / f"{name}.yaml"
     site.world.job(job, chunk_size=8, batch_size=8)
-    argv = ["harness", "submit", job, "-o", folder, "--nodes", "2", "--ntasks-per-node", "1", "--cpus-per-task", "2", "--wait", "--", "--comment", name]
+    argv = [
+        "harness",
+        "submit",
+        job,
+        "-o",
+        folder,
+        "--nodes",
+        "2",
+        "--ntasks-per-node",
+        "1",
+        "--cpus-per-task",
+        "2",
+        "--wait",
+        "--",
+        "--comment",
+        name,
+    ]
     done = start(argv, site.folder)
     assert done.code == 0, done.text
     number = done.out.split()[0]
@@ -217,7 +233,19 @@ def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
     (models / "one: {x}").symlink_to(site.world.folder / "classifier")
     (models / "two.keras").symlink_to(site.world.folder / "classifier.keras")
     (models / "wrong").mkdir()  # no model in there
-    argv = ["harness", "submit", site.job, "-o", site.folder / "sweep", "--array", "--checkpoints", f"{models}/*", "--ntasks", "1", "--wait"]
+    argv = [
+        "harness",
+        "submit",
+        site.job,
+        "-o",
+        site.folder / "sweep",
+        "--array",
+        "--checkpoints",
+        f"{models}/*",
+        "--ntasks",
+        "1",
+        "--wait",
+    ]
     done = start(argv, site.folder)
     assert done.code == 2, done.text  # the worst of them
     array = done.out.split()[0]
@@ -238,12 +266,16 @@ def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
 def test_each_task_sees_a_gpu_of_its_own(site: Site, tmp_path: Path) -> None:
     """Under srun; mpirun shows each rank all of its node's, and the harness takes one by its place on the node."""
     fake = tmp_path / "harness"
-    fake.write_text('#!/bin/bash\necho "task $(hostname) ${OMPI_COMM_WORLD_LOCAL_RANK:-$SLURM_LOCALID} sees $CUDA_VISIBLE_DEVICES"\n')
+    fake.write_text(
+        '#!/bin/bash\necho "task $(hostname) ${OMPI_COMM_WORLD_LOCAL_RANK:-$SLURM_LOCALID} sees $CUDA_VISIBLE_DEVICES"\n'
+    )
     fake.chmod(0o755)
     found = {}
     for launcher in ("srun", "mpirun"):
         options = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-task=1", f"--output={tmp_path}/{launcher}.log", "--wait"]
-        environ = f"--export=ALL,RUN={tmp_path}/{launcher},LAUNCHER={launcher},VENV={tmp_path},PATH={tmp_path}:{BIN}:/usr/bin:/bin"
+        environ = (
+            f"--export=ALL,RUN={tmp_path}/{launcher},LAUNCHER={launcher},VENV={tmp_path},PATH={tmp_path}:{BIN}:/usr/bin:/bin"
+        )
         site.cluster.run("sbatch", *options, environ, ROOT / "slurm" / "evaluate.sbatch", site.job, check=False)
         found[launcher] = sorted(re.findall(r"task (\S+) (\d) sees (\S*)", (tmp_path / f"{launcher}.log").read_text()))
     assert found["srun"] == [("n1", "0", "0"), ("n1", "1", "1"), ("n2", "0", "0"), ("n2", "1", "1")]
@@ -257,7 +289,7 @@ def test_a_run_goes_on_after_its_time_limit(site: Site, limited: tuple[str, Path
     assert "[slurm] SIGUSR1: all ranks are asked to commit and to leave" in log(folder, number)
     assert "[slurm] requeue 1 of 10" in log(folder, number)
     assert site.is_done(folder)
-    first, second = attempts(folder)
+    _, second = attempts(folder)
     assert second["chunks_resumed"] > 0
     done = start(["harness", "verify", folder], site.folder)
     assert done.code == 0, done.text
