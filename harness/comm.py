@@ -1,6 +1,7 @@
 """How ranks talk: the Comm contract, the Comm of a single process, and what the environment says of the world.
 
-Nothing here is called while examples are evaluated: a run makes a fixed number of calls before and after its loop.
+Nothing here is called while examples are evaluated, but a counter's `take`: a run makes a fixed number of calls before and
+after its loop.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Comm", "SingleComm", "World", "joined"]
+__all__ = ["Comm", "Counter", "SingleComm", "World", "joined"]
 
 # What launchers tell a process of its place: the first that is set counts.
 RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
@@ -66,6 +67,23 @@ def _tasks_here(environ: Mapping[str, str]) -> int | None:
     return tasks[int(node)] if node.isdigit() and int(node) < len(tasks) else None
 
 
+class Counter(ABC):
+    """A number that all ranks add to, while the rank that holds it does something else."""
+
+    name: str
+
+    @abstractmethod
+    def take(self, count: int) -> int:
+        """Add to the number; return what it was before. Any thread of any rank may call this.
+
+        Raises: CommError: the rank that holds it is gone.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give it back. All ranks call this, when none of them takes any more."""
+
+
 class Comm(ABC):
     """What the harness needs of a message layer. Every method but `abort` is a collective: all ranks call it."""
 
@@ -104,6 +122,10 @@ class Comm(ABC):
     def barrier(self) -> None:
         """Wait until every rank is here."""
         self.gather(b"")
+
+    def counter(self) -> Counter | None:
+        """Return a counter of the message layer's own that begins at 0, the same on all ranks; None where it has none."""
+        return None
 
     @abstractmethod
     def abort(self, code: int) -> None:

@@ -16,7 +16,7 @@ from harness.differences import differences
 from harness.errors import InvalidRun
 from harness.failure import translate
 from harness.job import Job
-from harness.loop import Evaluation, evaluate
+from harness.loop import Evaluation, Supply, evaluate
 from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.outcome import Outcome, outcome
 from harness.parts import Column
@@ -63,6 +63,7 @@ def loop(
     step: Any = None,
     progress: Callable[[Chunk], None] = lambda chunk: None,
     border: Callable[[], None] = lambda: None,
+    supply: Supply | None = None,
 ) -> None:
     """Evaluate a rank's chunks; see `loop.evaluate`.
 
@@ -78,9 +79,10 @@ def loop(
         progress(chunk)
 
     try:
-        evaluate(chunks, step or built.step, evaluation, moved, border)
+        evaluate(chunks, step or built.step, evaluation, moved, border, supply)
     except Exception as exc:
-        raise translate(exc, built.feed, plan, at, job) from exc
+        ahead = chunks[chunks.index(at) :] if at else chunks
+        raise translate(exc, built.feed, plan, ahead, job) from exc
 
 
 def certify(problems: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,24 @@ def tell_launcher(exit_code: int) -> None:
             write_status(Path(path), "ended", exit_code)
 
 
-def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job) -> HarnessError:
-    """Turn what TensorFlow raised in the loop into an error of the harness that names the place."""
+def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | None, job: Job) -> HarnessError:
+    """Turn what TensorFlow raised into an error of the harness that names the place.
+
+    Args:
+      exc: what was raised.
+      feed: the pipeline.
+      plan: all chunks.
+      ahead: this rank's chunks from the one on that was asked for; None where the loop has not begun.
+      job: for what to do.
+    """
     import tensorflow as tf
 
     if isinstance(exc, HarnessError):
         return exc
     if isinstance(feed.error, HarnessError):
         return feed.error
-    where = f"chunk {at.index} ({plan.describe(at)})" if at else "building the step"
+    at = ahead[0] if ahead else None
+    where = "building the step" if ahead is None else f"chunk {at.index} ({plan.describe(at)})" if at else "the first chunk"
     if isinstance(exc, tf.errors.ResourceExhaustedError):
         return HarnessError(
             f"{where}: the device is out of memory with batch_size {job.batch_size}; "
@@ -65,11 +75,13 @@ def translate(exc: Exception, feed: Any, plan: Plan, at: Chunk | None, job: Job)
         # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
         from harness.tf_step import CALL_CHUNKS
 
-        start = at.start if at else 0
-        last = min(at.index + CALL_CHUNKS if at else 0, len(plan) - 1)
-        found = feed.explain(start, min(plan[last].stop + READ_AHEAD * job.batch_size, plan.examples))
+        found, left = None, READ_AHEAD
+        for number, chunk in enumerate([plan[0]] if ahead is None else ahead):
+            left -= chunk.batches(job.batch_size) if number > CALL_CHUNKS else 0
+            if (found := feed.explain(chunk.start, chunk.stop)) or left < 0:
+                break
         return DataError(found) if found else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
-    if at is None:
+    if ahead is None:
         return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")
     return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from harness.comm import Comm, joined
+from harness.comm import Comm, Counter, joined
 from harness.errors import CommError
 
 __all__ = ["HorovodComm"]
 
 ROUND_BYTES = 16 << 20  # of what is sent at once
+PROBE_S = 10.0  # for a window that is made at all
 
 
 class HorovodComm(Comm):
@@ -93,22 +98,88 @@ class HorovodComm(Comm):
             raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
         return found
 
+    def counter(self) -> Counter | None:
+        """Make an MPI window; None under Gloo, and where any rank cannot add to it.
+
+        Open MPI has no one-sided operations between nodes over TCP once threads are allowed, as Horovod wants them.
+        """
+        if self.name != "mpi":
+            return None
+        made = _in_time(_Window, PROBE_S)
+        probed = _in_time(made.probe, PROBE_S) if made else None
+        said = self.gather(b"" if probed is None else str(probed).encode())
+        return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
+
     def abort(self, code: int) -> None:
         """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""
         sys.stdout.flush()
         sys.stderr.flush()
         if self.name == "mpi":
-            import mpi4py
-
-            mpi4py.rc.initialize = mpi4py.rc.finalize = False
-            from mpi4py import MPI
-
-            MPI.COMM_WORLD.Abort(code)
+            _mpi().COMM_WORLD.Abort(code)
         os._exit(code)
 
     def close(self) -> None:
         """Shut Horovod down."""
         self._hvd.shutdown()
+
+
+class _Window(Counter):
+    """A counter in a window of rank 0's memory that the others add to without its help."""
+
+    name = "mpi window"
+
+    def __init__(self) -> None:
+        self._mpi = _mpi()
+        size = 8
+        comm = self._mpi.COMM_WORLD
+        self._window = self._mpi.Win.Allocate(2 * size if comm.rank == 0 else 0, size, comm=comm)
+        if comm.rank == 0:
+            self._window.Lock(0, self._mpi.LOCK_EXCLUSIVE)
+            np.frombuffer(self._window.tomemory(), np.int64)[:] = 0
+            self._window.Unlock(0)
+        comm.Barrier()
+
+    def probe(self) -> int:
+        """Take one of a second number."""
+        return self._add(1, 1)
+
+    def take(self, count: int) -> int:
+        """Add to the number in one operation."""
+        return self._add(count, 0)
+
+    def _add(self, count: int, place: int) -> int:
+        given, found = np.array([count], np.int64), np.zeros(1, np.int64)
+        self._window.Lock(0, self._mpi.LOCK_SHARED)
+        self._window.Fetch_and_op(given, found, 0, place, self._mpi.SUM)
+        self._window.Unlock(0)
+        return int(found[0])
+
+    def close(self) -> None:
+        self._window.Free()
+
+
+def _mpi() -> Any:
+    """Load mpi4py beside Horovod, which has initialised MPI and will finalise it."""
+    import mpi4py
+
+    mpi4py.rc.initialize = mpi4py.rc.finalize = False
+    from mpi4py import MPI
+
+    return MPI
+
+
+def _in_time(work: Callable[[], Any], limit_s: float) -> Any:
+    """Return what some work gives; None where it fails, or takes longer."""
+    found: list[Any] = []
+
+    def call() -> None:
+        with contextlib.suppress(Exception):  # whatever it is, there is another way
+            found.append(work())
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return found[0] if found else None
 
 
 def _short(exc: Exception) -> str:

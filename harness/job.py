@@ -255,6 +255,7 @@ class Job(_Spec):
     chunk_size: int | None = Field(None, ge=1)
     seed: int = 0
     eager: bool = False
+    schedule: Literal["static", "dynamic"] | None = None  # how chunks come to ranks; the result does not depend on it
     predictions: PredictionsSpec | None = None
     output: str | None = None
 
@@ -373,7 +374,14 @@ class Job(_Spec):
     def digest(self) -> str:
         """SHA-256 of the keys that can change a value, in hexadecimal."""
         place = {"path", "version", "node_copy", "node_copy_bytes"}  # what lies there is in the model's own digest
-        elsewhere: Any = {"output": True, "predictions": True, "model": place, "models": {"__all__": place}, "data": {"files"}}
+        elsewhere: Any = {
+            "output": True,
+            "schedule": True,
+            "predictions": True,
+            "model": place,
+            "models": {"__all__": place},
+            "data": {"files"},
+        }
         keys = self.model_dump(mode="json", exclude_defaults=True, exclude=elsewhere)
         return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from harness.row_store import RowStore
 from harness.rows import RowTable, thin
 from harness.state import Layout
 
-__all__ = ["ChunkStep", "Evaluation", "evaluate"]
+__all__ = ["ChunkStep", "Evaluation", "Supply", "evaluate"]
 
 
 class Sums(Protocol):
@@ -29,8 +29,18 @@ class Sums(Protocol):
 class ChunkStep(Protocol):
     """Evaluates what comes next in the pipeline: one chunk, or a few."""
 
-    def run(self) -> Sums:
-        """Return what they add; no batches where nothing is left."""
+    def run(self, most: int | None = None) -> Sums:
+        """Return what they add, at most so many; no batches where nothing is left."""
+
+
+class Supply(Protocol):
+    """Where chunks come from that are not known before the loop begins; see `tickets.Tickets`."""
+
+    def most(self) -> int:
+        """Return how many chunks one call may be asked for."""
+
+    def finish(self, chunk: int) -> None:
+        """Take note that a chunk is done, and those before it."""
 
 
 @dataclass
@@ -74,30 +84,34 @@ class Evaluation:
 
 
 def evaluate(
-    chunks: Iterable[Chunk],
+    chunks: Sequence[Chunk],
     step: ChunkStep,
     evaluation: Evaluation,
     progress: Callable[[Chunk], None],
     border: Callable[[], None] = lambda: None,
+    supply: Supply | None = None,
 ) -> Evaluation:
     """Evaluate chunks in the order in which the pipeline delivers them.
 
     Args:
-      chunks: this rank's share, as given to the pipeline.
+      chunks: of this rank, as given to the pipeline; with a supply, those drawn so far.
       step: evaluates a chunk or a few each call.
       evaluation: what is added to.
       progress: called before each call with the chunk that comes next, or the last one.
       border: called after each call, when no chunk is under way.
+      supply: where chunks come from; None where all are known.
     Returns: the evaluation.
     """
-    share = list(chunks)
     done = 0
     while True:
-        if share:
-            progress(share[min(done, len(share) - 1)])
+        most = supply.most() if supply else None
+        if chunks:
+            progress(chunks[min(done, len(chunks) - 1)])
         # The pipeline says when it is empty: what it holds beyond the share is counted, so that the certificate tells.
-        if not len((sums := step.run()).seen):
+        if not len((sums := step.run(most)).seen):
             return evaluation
         evaluation.add(sums)
         done += len(np.unique(sums.seen[:, 0]))
+        if supply:
+            supply.finish(int(sums.seen[-1, 0]))
         border()

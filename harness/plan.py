@@ -93,6 +93,20 @@ class Plan:
         pieces.append(np.array([self.examples], np.int64))
         return np.concatenate(pieces)
 
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """What each chunk is taken to cost: its bytes; where a file's size is not known, its examples. float64 [chunks].
+
+        >>> Plan((File("a", 40, 4), File("b", 10, 2)), 2, 2).costs.tolist()
+        [20.0, 20.0, 10.0]
+        """
+        if any(file.examples and not file.size_bytes for file in self.files):
+            return np.diff(self.bounds).astype(np.float64)
+        sizes = [file.size_bytes if file.examples else 0 for file in self.files]
+        ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.float64)])
+        starts, first = np.unique(self.file_starts, return_index=True)  # a file without examples begins where the next one does
+        return np.diff(np.interp(self.bounds, starts, ends[first]))
+
     def __len__(self) -> int:
         return len(self.bounds) - 1
 

@@ -211,9 +211,9 @@ class Writing:
         self._step = step
         self._writer = writer
 
-    def run(self) -> Any:
-        """Return what the chunks add, their parts committed."""
-        sums = self._step.run()
+    def run(self, most: int | None = None) -> Any:
+        """Return what the chunks add, at most so many, their parts committed."""
+        sums = self._step.run(most)
         if len(sums.seen):
             self._writer.write(sums)
         return sums

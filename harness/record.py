@@ -22,6 +22,7 @@ from harness.journal import Journal
 from harness.loop import Evaluation
 from harness.prepare import Opened
 from harness.runfolder import RunFolder, write_atomically
+from harness.schedule import Assigned
 
 __all__ = ["Record", "Timer"]
 
@@ -54,14 +55,19 @@ class Record:
     timer: Timer
     threads: int
     devices: Sequence[str]
+    assigned: Assigned
 
     def account(self, built: Built, evaluation: Evaluation, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
+        phases, tickets = self.timer.phases, self.assigned.tickets
+        waited_s = tickets.waited_s if tickets else 0.0
         return {
             "rank": self.comm.rank, "host": self.comm.host, "pid": os.getpid(), "devices": list(self.devices),
             "threads": self.threads, "examples": evaluation.examples, "records_read": built.feed.records_read,
             "batches": evaluation.batches, "chunks": evaluation.chunks, "commits": committer.commits,
-            "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": self.timer.phases,
+            "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
+            "busy_s": round(phases["evaluate"] - waited_s, 6), "idle_s": round(phases["wait"] + waited_s, 6),
+            "draws": tickets.draws if tickets else 0,
         }  # fmt: skip
 
     def write(self, folder: RunFolder, ranks: Sequence[dict[str, Any]], problems: Sequence[str], *, alike: bool) -> None:
@@ -112,7 +118,8 @@ class Record:
         return {
             "attempt": self.attempt.number, "size": self.comm.size, "chunks_resumed": self.attempt.done,
             "started": datetime.fromtimestamp(time.time() - elapsed_s, UTC).isoformat(timespec="seconds"),
-            "command": sys.argv, "comm": self.comm.name, "schedule": "static", "ranks": ranks,
+            "command": sys.argv, "comm": self.comm.name, "schedule": self.assigned.schedule,
+            "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
             "canary": "alike" if alike else "differs",
         }  # fmt: skip

@@ -52,7 +52,7 @@ from harness.record import Record, Timer
 from harness.reduce import Reduced, reduce
 from harness.report import console_for, show
 from harness.runfolder import RunFolder
-from harness.schedule import static_share
+from harness.schedule import Assigned, Schedule, assign
 from harness.segment import Origin, Segment, merge
 
 __all__ = ["Options", "run"]
@@ -187,12 +187,15 @@ def _work(context: Context) -> None:
     """Build, evaluate, sum, and on rank 0 write."""
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     left = np.setdiff1d(np.arange(len(plan)), np.array(context.opened.done, np.int64))
-    chunks = static_share(plan, comm.rank, comm.size, left)
+    with timer.phase("connect"):
+        assigned = assign(comm, plan, left, Schedule(context.job.schedule) if context.job.schedule else None)
+    if assigned.problem and comm.rank == 0:
+        print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
     if context.opened.copies:  # what rank 0 found, and so the same on all
         with timer.phase("copy"):
             together(comm, lambda: copy_models(context.opened) if comm.local_rank == 0 else None)
     with timer.phase("build"):
-        built = together(comm, lambda: _build(context, chunks))
+        built = together(comm, lambda: _build(context, assigned))
     step = built.step
     evaluation = empty(built, plan, context.job, context.metrics)
     with timer.phase("resume"):
@@ -204,13 +207,15 @@ def _work(context: Context) -> None:
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
     with timer.phase("evaluate"):
-        _evaluate(context, built, chunks, evaluation, committer)
+        _evaluate(context, built, assigned, evaluation, committer)
     with timer.phase("certify"):
-        evaluation.certificate.expect(chunks)
+        evaluation.certificate.expect(assigned.chunks)
     context.heartbeat.move("waiting", "")
     with timer.phase("wait"):
         comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
-    record = Record(context.job, context.opened, context.attempt, comm, timer, context.threads, context.devices)
+        if assigned.counter is not None:
+            assigned.counter.close()
+    record = Record(context.job, context.opened, context.attempt, comm, timer, context.threads, context.devices, assigned)
     account = record.account(built, evaluation, committer, journal)
     with timer.phase("reduce"):
         job = context.job
@@ -245,7 +250,7 @@ def _earlier(context: Context, whose: Origin) -> Segment | None:
     return total
 
 
-def _build(context: Context, chunks: list[Chunk]) -> Built:
+def _build(context: Context, assigned: Assigned) -> Built:
     """Load the model, bind the metrics, compile the step."""
     from harness.tf_build import compile_step
 
@@ -256,15 +261,17 @@ def _build(context: Context, chunks: list[Chunk]) -> Built:
     columns = columns_of(job, bindings, model, matched) if context.predict else ()
     made = compile_step(
         job, context.metrics, bindings, opened,
-        model=model, matched=matched, chunks=chunks, threads=context.threads, moved=heartbeat.move,
+        model=model, matched=matched, chunks=assigned.tickets or assigned.chunks, threads=context.threads, moved=heartbeat.move,
         take=taker(columns) if columns else None,
         allowed=allowed_bytes(context.comm.local_size),
     )  # fmt: skip
+    if assigned.tickets is not None:
+        assigned.tickets.ahead = made.feed.ahead
     writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, columns) if columns else None
     return Built(made.step, made.feed, bindings, made.canary, writer, columns)
 
 
-def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: Evaluation, committer: Committer) -> None:
+def _evaluate(context: Context, built: Built, assigned: Assigned, evaluation: Evaluation, committer: Committer) -> None:
     """Run the loop, showing progress and committing what is finished."""
     heartbeat, plan = context.heartbeat, context.opened.plan
     before = 0 if context.earlier is None else int(context.earlier.lines[:, 1].sum())
@@ -275,7 +282,10 @@ def _evaluate(context: Context, built: Built, chunks: list[Chunk], evaluation: E
 
     try:
         step = predictions.Writing(built.step, built.writer) if built.writer else built.step
-        loop(built, plan, context.job, chunks, evaluation, step=step, progress=progress, border=committer.border)
+        loop(
+            built, plan, context.job, assigned.chunks, evaluation,
+            step=step, progress=progress, border=committer.border, supply=assigned.tickets,
+        )  # fmt: skip
         committer.finish()
     except HarnessError:
         with contextlib.suppress(HarnessError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ def compile_step(
     *,
     model: Any,
     matched: Matched,
-    chunks: Sequence[Chunk],
+    chunks: Iterable[Chunk],
     threads: int,
     allowed: int,
     moved: Callable[[], None] = lambda: None,

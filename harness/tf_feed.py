@@ -54,9 +54,11 @@ class Feed(ABC):
       error: what reading raised, before TensorFlow wrapped it.
       records_read: examples handed out so far.
       together: whether `gather` returns ids and features of a group, so that nobody has to keep them.
+      ahead: whether a thread of its own asks for chunks before they are drawn.
     """
 
     together: ClassVar[bool]
+    ahead: ClassVar[bool]
 
     def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
         self.source = source
@@ -130,6 +132,7 @@ class ArrayFeed(Feed):
     """
 
     together = True
+    ahead = False
 
     def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
         super().__init__(source, wanted, batch_size)
@@ -227,6 +230,7 @@ class PipelineFeed(Feed):
     """
 
     together = False
+    ahead = True
 
     def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int) -> None:
         super().__init__(source, wanted, batch_size)
@@ -298,7 +302,7 @@ class PipelineFeed(Feed):
         """Return the batches as a dataset."""
         built = self._read(chunks).prefetch(4)
         options = tf.data.Options()
-        options.threading.private_threadpool_size = self._threads
+        options.threading.private_threadpool_size = self._threads + 1  # one waits for chunks, or reads them
         options.autotune.enabled = False
         return built.with_options(options)
 

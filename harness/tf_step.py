@@ -124,13 +124,16 @@ class Step:
             self._run = tf.function(self._loop, autograph=False).get_concrete_function(*feed.spec)
         self._chunks = 1  # to evaluate in one call
 
-    def run(self) -> ChunkSums:
+    def run(self, most: int | None = None) -> ChunkSums:
         """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
 
+        Args:
+          most: so many are sure to come, or the end; None is any number.
         Raises: JobError: there are more slices than the job allows.
         """
         start = time.monotonic()
-        state, seen, rows, flat, shapes = self._run(*self._feed.draw(self._chunks))
+        chunks = self._chunks if most is None else min(self._chunks, most)
+        state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
@@ -140,7 +143,7 @@ class Step:
         if self.grid:
             self.grid.settle(int(found.seen[:, 1].sum()))
         elapsed_s = time.monotonic() - start
-        if elapsed_s < CALL_S / 2:
+        if elapsed_s < CALL_S / 2 and chunks == self._chunks:
             self._chunks = min(2 * self._chunks, CALL_CHUNKS)
         elif elapsed_s > CALL_S:
             self._chunks = max(self._chunks // 2, 1)
