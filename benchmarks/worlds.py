@@ -54,6 +54,9 @@ def simulate(costs: Sequence[float], speeds: Sequence[float], starts: Sequence[f
         now, rank = heapq.heappop(events)
         rule, queue = rules[rank], queues[rank]
         while counter < len(order) and (number := rule.number()):
+            if number > 1:
+                rule.saw(counter)
+                number = rule.number() or 1
             queue += rule.drew(counter, number)
             counter += number
             draws += 1
@@ -95,9 +98,7 @@ def table() -> str:
         costs = [0.5] * (ranks * each)
         found = simulate(costs, speeds)
         late = static(costs, speeds) / found.ideal_s - 1
-        lines.append(
-            f"{ranks:5,}  {each:13}  {slow:10}  {late:+8.1%} {found.late:+8.1%}  {found.draws / ranks:12.1f}"
-        )
+        lines.append(f"{ranks:5,}  {each:13}  {slow:10}  {late:+8.1%} {found.late:+8.1%}  {found.draws / ranks:12.1f}")
     return "\n".join(lines)
 
 

@@ -46,6 +46,7 @@ class Draws:
         self._held: list[tuple[float, float]] = []  # of what it has drawn: cost, and sum of the costs up to there
         self._done = 0  # so many of them
         self._cost = self._time_s = 0.0  # done, and in which time, both fading
+        self._warm = False  # the first call takes longer, whatever it does
 
     @property
     def held(self) -> int:
@@ -61,9 +62,13 @@ class Draws:
         until = self._ends[self._place] + (most - held) * (1 + ROUNDING)
         return max(1, int(np.searchsorted(self._ends, until, side="right")) - 1 - self._place)
 
+    def saw(self, place: int) -> None:
+        """Take note of where the counter stands."""
+        self._place = min(place, self._chunks)
+
     def drew(self, start: int, number: int) -> range:
         """Take note of what the counter gave; return the places, none where nothing is left."""
-        self._place = min(start + number, self._chunks)
+        self.saw(start + number)
         places = range(min(start, self._place), self._place)
         for place in places:
             cost = float(self._ends[place + 1] - self._ends[place])
@@ -72,25 +77,26 @@ class Draws:
 
     def did(self, done: int, elapsed_s: float) -> None:
         """Take note that so many of the chunks drawn are done, and how long the last of them took."""
-        fade = math.exp(-elapsed_s / MEMORY_S)
-        self._cost = self._cost * fade + self._sum(done) - self._sum(self._done)
-        self._time_s = self._time_s * fade + elapsed_s
+        if self._warm:
+            fade = math.exp(-elapsed_s / MEMORY_S)
+            self._cost = self._cost * fade + self._sum(done) - self._sum(self._done)
+            self._time_s = self._time_s * fade + elapsed_s
+        self._warm = True
         self._done = done
 
     def _sum(self, count: int) -> float:
         return self._held[count - 1][1] if count else 0.0
 
     def _most(self) -> float:
-        """Return the cost of what this rank may hold now."""
+        """Return the cost of what this rank may hold now; little before its speed is known."""
         if not self._chunks:
             return 0.0
         next_ = min(self._place, self._chunks - 1)
-        share = float(self._ends[-1] - self._ends[self._place]) / (SHARE * self._size)
         least = LEAST_CHUNKS * float(self._ends[next_ + 1] - self._ends[next_])
-        if self._time_s > 0:
-            speed = self._cost / self._time_s
-            share, least = min(share, MOST_S * speed), max(least, LEAST_S * speed)
-        return max(share, least)
+        if not self._time_s:
+            return least  # of a rank that nobody knows yet
+        share, speed = float(self._ends[-1] - self._ends[self._place]) / (SHARE * self._size), self._cost / self._time_s
+        return max(min(share, MOST_S * speed), least, LEAST_S * speed)
 
 
 class Tickets:
@@ -158,7 +164,13 @@ class Tickets:
                     number = 1
                     break
             idle, begun = not self._rule.held, self._clock()
-        start = self._counter.take(number)  # without the lock: the loop goes on meanwhile
+        # Without the lock: the loop goes on meanwhile.
+        if number > 1:  # since this rank drew last, others have drawn: how many it may have depends on what is left now
+            place = self._counter.take(0)
+            with self._changed:
+                self._rule.saw(place)
+                number = self._rule.number() or 1
+        start = self._counter.take(number)
         with self._changed:
             self.draws += 1
             self.waited_s += self._clock() - begun if idle else 0.0

@@ -79,30 +79,36 @@ class Forks:
         self._process.wait(timeout=30)
 
 
+def rendezvous(size: int) -> tuple[Any, list[dict[str, str]]]:
+    """Start the server where ranks over Gloo meet; return it, and what each rank's environment has to say."""
+    from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+    from horovod.runner.http.http_server import RendezvousServer
+
+    server = RendezvousServer(0)
+    port = server.start()
+    slots = get_host_assignments(parse_hosts(f"localhost:{size}"), size)
+    server.init(slots)
+    return server, [
+        {
+            "HOROVOD_HOSTNAME": "localhost", "HOROVOD_RANK": str(slot.rank), "HOROVOD_SIZE": str(size),
+            "HOROVOD_LOCAL_RANK": str(slot.local_rank), "HOROVOD_LOCAL_SIZE": str(slot.local_size),
+            "HOROVOD_CROSS_RANK": str(slot.cross_rank), "HOROVOD_CROSS_SIZE": str(slot.cross_size),
+            "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1", "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+            "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_GLOO_IFACE": "lo",
+        }
+        for slot in slots
+    ]  # fmt: skip
+
+
 class World:
     """Some ranks that run `slow.py`'s command."""
 
     def __init__(self, forks: Forks, size: int, argv: list[str], output: Path) -> None:
         self._forks = forks
         self._output = output
-        self._rendezvous: Any = None
-        environs: list[dict[str, str]] = [{"HARNESS_THREADS": "1"} for _ in range(size)]
-        if size > 1:
-            from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-            from horovod.runner.http.http_server import RendezvousServer
-
-            self._rendezvous = RendezvousServer(0)
-            port = self._rendezvous.start()
-            slots = get_host_assignments(parse_hosts(f"localhost:{size}"), size)
-            self._rendezvous.init(slots)
-            for environ, slot in zip(environs, slots, strict=True):
-                environ |= {
-                    "HOROVOD_HOSTNAME": "localhost", "HOROVOD_RANK": str(slot.rank), "HOROVOD_SIZE": str(size),
-                    "HOROVOD_LOCAL_RANK": str(slot.local_rank), "HOROVOD_LOCAL_SIZE": str(slot.local_size),
-                    "HOROVOD_CROSS_RANK": str(slot.cross_rank), "HOROVOD_CROSS_SIZE": str(slot.cross_size),
-                    "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1", "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
-                    "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_GLOO_IFACE": "lo",
-                }  # fmt: skip
+        self._rendezvous, environs = rendezvous(size) if size > 1 else (None, [{}])
+        for environ in environs:
+            environ["HARNESS_THREADS"] = "1"
         self.pids: list[int] = forks.ask({"fork": {"argv": argv, "environs": environs, "output": str(output)}})
 
     @property

@@ -1,0 +1,240 @@
+"""Tickets: every chunk is drawn once, costly ones first; what a rank holds shrinks towards the end; large worlds simulated."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.worlds import simulate
+from harness.comm import Counter, SingleComm
+from harness.errors import CommError
+from harness.plan import File, Plan
+from harness.schedule import Schedule, assign
+from harness.tickets import Draws, Tickets
+from tests.thread_comm import on_ranks
+
+
+class Here(Counter):
+    """A counter of one process."""
+
+    name = "here"
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def take(self, count: int) -> int:
+        before, self.value = self.value, self.value + count
+        return before
+
+    def close(self) -> None:
+        pass
+
+
+def plan_of(*sizes: int, chunk_size: int = 10) -> Plan:
+    """Files of so many examples; every second one cannot be cut."""
+    return Plan(tuple(File(str(i), n, n, divisible=i % 2 == 0) for i, n in enumerate(sizes)), 5, chunk_size)
+
+
+def test_costly_chunks_come_first_then_those_in_the_order_of_the_plan():
+    plan = plan_of(20, 35, 20, 15)
+    tickets = Tickets(plan, np.arange(len(plan)), 1, Here())
+    drawn = []
+    for run in tickets:
+        drawn += [(chunk.index, chunk.stop - chunk.start) for chunk in run]
+        tickets.finish(run[-1].index)
+    assert drawn == [(2, 35), (5, 15), (0, 10), (1, 10), (3, 10), (4, 10)]
+    assert [chunk.index for chunk in tickets.chunks] == [index for index, _ in drawn]
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=6), st.integers(1, 9), st.lists(st.floats(0.01, 9), min_size=1, max_size=9),
+    st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_every_chunk_that_is_left_is_drawn_once(sizes, chunk_size, paces, random):
+    plan = plan_of(*sizes, chunk_size=chunk_size)
+    left = np.array(sorted(random.sample(range(len(plan)), random.randint(0, len(plan)))), np.int64)
+    counter = Here()
+    clocks = [[0.0] for _ in paces]
+    ranks = [Tickets(plan, left, len(paces), counter, lambda clock=clock: clock[0]) for clock in clocks]
+    loops = [(iter(rank), rank, clock, pace) for rank, clock, pace in zip(ranks, clocks, paces, strict=True)]
+    while loops:
+        entry = random.choice(loops)
+        runs, rank, clock, pace = entry
+        if (run := next(runs, None)) is None:
+            loops.remove(entry)
+            continue
+        for chunk in run:
+            clock[0] += pace
+            rank.finish(chunk.index)
+    assert sorted(chunk.index for rank in ranks for chunk in rank.chunks) == left.tolist()
+
+
+def test_what_is_drawn_shrinks_to_one_chunk_with_one_read_ahead():
+    rule, place, numbers = Draws(np.arange(257.0), 2), 0, []
+    while place < 256:
+        if number := rule.number():
+            assert number <= max(2, (256 - place) // 16)  # an eighth of a fair half of what is left
+            numbers.append(number)
+            place += len(rule.drew(place, number))
+        else:
+            rule.did(place - rule.held + 1, 0.1)
+    assert numbers[:2] == [2, 1]  # of a speed that is not known yet
+    assert max(numbers) > 4 and numbers[-8:] == [1] * 8
+
+
+def test_a_rank_draws_again_when_half_of_what_it_holds_is_done():
+    rule = Draws(np.arange(1001.0), 5)
+    assert rule.number() == 2
+    rule.drew(0, 2)
+    assert rule.number() == 0
+    rule.did(1, 9.0)  # the first call tells nothing of the speed
+    assert rule.number() == 1
+    rule.drew(2, 1)
+    rule.did(2, 0.1)  # ten a second
+    assert rule.number() == 23  # (1000 - 3) / 5 / 8, less the one that is held
+    rule.drew(3, 23)
+    rule.did(13, 1.0)
+    assert rule.number() == 0
+    rule.did(15, 0.2)
+    assert rule.number() == 13
+    rule.drew(26, 10)
+    rule.did(27, 1200.0)  # one in a hundred seconds: of its own work it holds at most 5 seconds, and at least two chunks
+    assert rule.number() == 0
+    rule.did(35, 800.0)
+    assert rule.number() == 1
+
+
+def test_a_fast_rank_holds_a_tenth_of_a_second_of_work_until_the_end():
+    rule = Draws(np.arange(1001.0), 5)
+    rule.drew(940, 20)
+    rule.did(20, 0.5)
+    rule.drew(960, 20)
+    rule.did(40, 0.02)  # a thousand a second
+    assert rule.number() == 20  # all the rest, not 980 .. 1000 one by one
+    assert rule.drew(980, 20) == range(980, 1000)
+    assert rule.drew(1000, 1) == range(1000, 1000)
+
+
+def test_how_much_is_drawn_depends_on_what_others_have_drawn_meanwhile():
+    plan, clock, counter = plan_of(2560), [0.0], Here()
+    tickets = Tickets(plan, np.arange(256), 2, counter, lambda: clock[0])
+    runs = iter(tickets)
+    for done in (0, 1):
+        next(runs)
+        clock[0] += 0.1
+        tickets.finish(done)
+    counter.take(200)
+    assert len(next(runs)) == 2  # (256 - 203) / 2 / 8 = 3.3 are held
+
+
+def test_one_call_is_asked_for_half_of_what_is_held():
+    plan, clock = plan_of(2560), [0.0]
+    tickets = Tickets(plan, np.arange(256), 2, Here(), lambda: clock[0])
+    assert tickets.most() == 1  # nothing is drawn, the pipeline is to draw
+    runs = iter(tickets)
+    for done in (0, 1):
+        next(runs)
+        clock[0] += 0.1
+        tickets.finish(done)
+    assert len(next(runs)) == 14 and tickets.most() == 8  # (256 - 3) / 2 / 8 = 15.8 are held
+    tickets.finish(9)
+    assert tickets.most() == 4
+    assert tickets.at(8) == tickets.chunks[8] and tickets.at(99) == tickets.chunks[16]
+
+
+def test_drawing_waits_until_the_loop_has_done_enough():
+    plan = plan_of(2560)
+    tickets = Tickets(plan, np.arange(256), 2, Here())
+    runs = iter(tickets)
+    first = next(runs)
+    drawn = threading.Event()
+
+    def draw() -> None:
+        next(runs)
+        drawn.set()
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    assert not drawn.wait(0.2)
+    tickets.finish(first[-1].index)
+    assert drawn.wait(30)
+    thread.join()
+
+
+def test_chunks_that_never_come_do_not_hold_up_the_rest(monkeypatch):
+    """A reader that leaves out whole chunks: the certificate tells, after all the others."""
+    monkeypatch.setattr("harness.tickets.PATIENCE_S", 0.05)
+    plan = plan_of(400)
+    tickets = Tickets(plan, np.arange(40), 1, Here())
+    drawn = 0
+    for run in tickets:
+        drawn += len(run)
+        if drawn < 20:
+            tickets.finish(run[-1].index)  # and nothing after that
+    assert drawn == 40
+
+
+@pytest.mark.parametrize("size, each, slow", [(2, 128, 1), (16, 60, 1), (256, 60, 16), (4096, 60, 512)])
+def test_worlds_with_ranks_that_are_four_times_slower_end_within_a_tenth_of_the_ideal(size, each, slow):
+    found = simulate([0.5] * (size * each), [0.25] * slow + [1.0] * (size - slow))
+    assert 0 <= found.late < 0.1
+    assert found.draws < size * each
+
+
+def test_ranks_that_begin_late_and_costs_that_differ():
+    rng = np.random.default_rng(3)
+    costs = rng.uniform(0.1, 1.0, 64 * 60).tolist()
+    assert simulate(costs, rng.uniform(0.5, 2.0, 64).tolist(), rng.uniform(0, 5, 64).tolist()).late < 0.1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.25, 1.0), min_size=1, max_size=12), st.integers(100, 200), st.floats(0.01, 2.0))
+def test_any_speeds_up_to_four_times_apart_end_within_a_tenth_of_the_ideal(speeds, each, cost):
+    found = simulate([cost] * (len(speeds) * each), speeds)
+    # within the last two chunks of the slowest, and what a call of a tenth of a second may hold
+    assert found.late < 0.1 or found.took_s - found.ideal_s < 2 * cost / min(speeds) + 0.2
+
+
+def test_a_world_of_one_has_no_tickets():
+    plan = plan_of(100)
+    found = assign(SingleComm(), plan, np.arange(10), Schedule.DYNAMIC)
+    assert (found.schedule, found.counter, len(found.work.chunks)) == (Schedule.STATIC, None, 10)
+
+
+def test_ranks_draw_over_tcp_and_share_all_chunks():
+    plan = plan_of(2000, chunk_size=5)
+
+    def work(comm):
+        found = assign(comm, plan, np.arange(len(plan)), Schedule.DYNAMIC)
+        assert found.schedule is Schedule.DYNAMIC and found.counter.name == "tcp"
+        for run in found.work:
+            time.sleep(0.002)
+            found.work.finish(run[-1].index)
+        comm.barrier()
+        found.counter.close()
+        return [chunk.index for chunk in found.work.chunks]
+
+    shares = on_ranks(4, work)
+    assert sorted(index for share in shares for index in share) == list(range(400))
+    assert all(shares)
+
+
+def test_where_a_rank_cannot_connect_all_take_fixed_shares(monkeypatch):
+    plan = plan_of(100)
+
+    def refused(self):
+        if self._rank == 2:
+            raise CommError("no connection")
+        return connect(self)
+
+    from harness.counter import TcpCounter
+
+    connect = TcpCounter._connect
+    monkeypatch.setattr(TcpCounter, "_connect", refused)
+    found = on_ranks(3, lambda comm: assign(comm, plan, np.arange(10), None))
+    assert [each.schedule for each in found] == [Schedule.STATIC] * 3
+    assert {each.problem for each in found} == {f"rank 2 on {SingleComm().host}: no connection"}
+    assert sorted(chunk.index for each in found for chunk in each.work.chunks) == list(range(10))
