@@ -3,7 +3,7 @@
 The counter counts places in an order that all ranks know: costly chunks first, so that what comes last is small. A rank
 draws some at a time, ahead of need, but never holds more than a part of its fair share of what is left: so what is drawn
 at a time shrinks towards the end, down to the chunk under way and one that is read meanwhile, and nobody is late by more.
-`Draws` is that rule, without threads and clocks; `Tickets` puts it between the counter, the pipeline and the loop.
+`Draws` is that rule, without threads and clocks; `Tickets` puts it between the counter, the reader and the loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -100,18 +100,26 @@ class Draws:
 
 
 class Tickets:
-    """The chunks of one rank. The pipeline's thread draws them, the loop's thread says what is done.
+    """The chunks of one rank. Whoever reads iterates over them, and draws; the loop says what is done.
 
     Args:
       plan: all chunks.
       left: numbers of the chunks that are to be shared out, ascending.
       size: ranks.
       counter: that they share.
+      ahead: whether another thread than the loop's iterates, ahead of the loop.
       clock: seconds.
     """
 
     def __init__(
-        self, plan: Plan, left: np.ndarray, size: int, counter: Counter, clock: Callable[[], float] = time.monotonic
+        self,
+        plan: Plan,
+        left: np.ndarray,
+        size: int,
+        counter: Counter,
+        *,
+        ahead: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         costs = plan.costs[left]
         order = np.argsort(-costs, kind="stable")
@@ -121,25 +129,37 @@ class Tickets:
         self._counter = counter
         self._clock = clock
         self._changed = threading.Condition()
+        self._drawing = threading.Lock()  # held while the counter is asked; the loop goes on meanwhile
+        self._handed = 0  # so many of `chunks` to the reader
+        self._over = False
         self._places: dict[int, int] = {}  # of chunks among those drawn
         self._since: float | None = None  # when the last call ended
         self._longest_s = 0.0
-        self.chunks: list[Chunk] = []
+        self.ahead = ahead
+        self.chunks: list[Chunk] = []  # drawn so far
         self.draws = 0
         self.waited_s = 0.0  # for tickets, with nothing to do
 
-    def __iter__(self) -> Iterator[Sequence[Chunk]]:
-        """Draw as long as there is something, and hand it to the pipeline."""
-        while run := self._draw():
-            yield run
+    def __iter__(self) -> Iterator[Chunk]:
+        """Hand out chunks, drawing as long as there is something."""
+        while True:
+            while self._handed < len(self.chunks):
+                self._handed += 1
+                yield self.chunks[self._handed - 1]
+            lost = self.ahead and not self._wait()
+            self._draw(lost=lost)
+            if self._over and self._handed == len(self.chunks):
+                return
 
-    def most(self) -> int | None:
-        """Return how many chunks one call may be asked for: half of what is held, so that the pipeline never runs dry."""
+    def most(self) -> int:
+        """Return how many chunks one call may be asked for: where they are read ahead, so few that the reader never runs dry."""
+        if not self.ahead and not self._rule.held:
+            self._draw()
         with self._changed:
-            return max(1, (self._rule.held + 1) // 2)
+            return max(1, (self._rule.held + 1) // 2 if self.ahead else self._rule.held)
 
     def finish(self, chunk: int) -> None:
-        """Take note that a chunk is done, and those before it: the pipeline keeps their order."""
+        """Take note that a chunk is done, and those before it: the reader keeps their order."""
         with self._changed:
             now = self._clock()
             if self._since is not None and chunk in self._places:
@@ -149,33 +169,36 @@ class Tickets:
             self._since = now
             self._changed.notify_all()
 
-    def at(self, done: int) -> Chunk | None:
-        """Return the chunk that comes after so many, or the last one; None where none is drawn."""
-        chunks = self.chunks
-        return chunks[min(done, len(chunks) - 1)] if chunks else None
-
-    def _draw(self) -> list[Chunk]:
+    def _wait(self) -> bool:
+        """Return when there is room for more; False where what is held seems to be lost."""
         with self._changed:
-            if self._since is None:
-                self._since = self._clock()
-            while not (number := self._rule.number()):
+            while not self._rule.number():
                 patience_s = max(PATIENCE * self._longest_s, PATIENCE_S) if self._longest_s else None
                 if not self._changed.wait(patience_s):
-                    number = 1
-                    break
-            idle, begun = not self._rule.held, self._clock()
-        # Without the lock: the loop goes on meanwhile.
-        if number > 1:  # since this rank drew last, others have drawn: how many it may have depends on what is left now
-            place = self._counter.take(0)
+                    return False
+            return True
+
+    def _draw(self, *, lost: bool = False) -> None:
+        with self._drawing:
             with self._changed:
-                self._rule.saw(place)
-                number = self._rule.number() or 1
-        start = self._counter.take(number)
-        with self._changed:
-            self.draws += 1
-            self.waited_s += self._clock() - begun if idle else 0.0
-            drawn = [self._plan[int(self._order[place])] for place in self._rule.drew(start, number)]
-            for chunk in drawn:
-                self._places[chunk.index] = len(self.chunks)
-                self.chunks.append(chunk)
-            return drawn
+                if self._since is None:
+                    self._since = self._clock()
+                number = self._rule.number() or int(lost)
+                idle, begun = not self._rule.held, self._clock()
+            if self._over or not number:
+                return
+            if number > 1:  # since this rank drew last, others have drawn: how many it may have depends on what is left now
+                place = self._counter.take(0)
+                with self._changed:
+                    self._rule.saw(place)
+                    number = self._rule.number() or 1
+            start = self._counter.take(number)
+            with self._changed:
+                self.draws += 1
+                self.waited_s += self._clock() - begun if idle else 0.0
+                places = self._rule.drew(start, number)
+                self._over = not places
+                for place in places:
+                    chunk = self._plan[int(self._order[place])]
+                    self._places[chunk.index] = len(self.chunks)
+                    self.chunks.append(chunk)

@@ -42,9 +42,9 @@ def test_costly_chunks_come_first_then_those_in_the_order_of_the_plan():
     plan = plan_of(20, 35, 20, 15)
     tickets = Tickets(plan, np.arange(len(plan)), 1, Here())
     drawn = []
-    for run in tickets:
-        drawn += [(chunk.index, chunk.stop - chunk.start) for chunk in run]
-        tickets.finish(run[-1].index)
+    for chunk in tickets:
+        drawn.append((chunk.index, chunk.stop - chunk.start))
+        tickets.finish(chunk.index)
     assert drawn == [(2, 35), (5, 15), (0, 10), (1, 10), (3, 10), (4, 10)]
     assert [chunk.index for chunk in tickets.chunks] == [index for index, _ in drawn]
 
@@ -58,17 +58,16 @@ def test_every_chunk_that_is_left_is_drawn_once(sizes, chunk_size, paces, random
     left = np.array(sorted(random.sample(range(len(plan)), random.randint(0, len(plan)))), np.int64)
     counter = Here()
     clocks = [[0.0] for _ in paces]
-    ranks = [Tickets(plan, left, len(paces), counter, lambda clock=clock: clock[0]) for clock in clocks]
+    ranks = [Tickets(plan, left, len(paces), counter, clock=lambda clock=clock: clock[0]) for clock in clocks]
     loops = [(iter(rank), rank, clock, pace) for rank, clock, pace in zip(ranks, clocks, paces, strict=True)]
     while loops:
         entry = random.choice(loops)
-        runs, rank, clock, pace = entry
-        if (run := next(runs, None)) is None:
+        chunks, rank, clock, pace = entry
+        if (chunk := next(chunks, None)) is None:
             loops.remove(entry)
             continue
-        for chunk in run:
-            clock[0] += pace
-            rank.finish(chunk.index)
+        clock[0] += pace
+        rank.finish(chunk.index)
     assert sorted(chunk.index for rank in ranks for chunk in rank.chunks) == left.tolist()
 
 
@@ -118,48 +117,51 @@ def test_a_fast_rank_holds_a_tenth_of_a_second_of_work_until_the_end():
     assert rule.drew(1000, 1) == range(1000, 1000)
 
 
-def test_how_much_is_drawn_depends_on_what_others_have_drawn_meanwhile():
-    plan, clock, counter = plan_of(2560), [0.0], Here()
-    tickets = Tickets(plan, np.arange(256), 2, counter, lambda: clock[0])
-    runs = iter(tickets)
-    for done in (0, 1):
-        next(runs)
+def tenths(tickets: Tickets, clock: list[float], chunks: int) -> None:
+    """Do the first chunks one by one, in a tenth of a second each."""
+    drawn = iter(tickets)
+    for _ in range(chunks):
+        tickets.most()
         clock[0] += 0.1
-        tickets.finish(done)
-    counter.take(200)
-    assert len(next(runs)) == 2  # (256 - 203) / 2 / 8 = 3.3 are held
+        tickets.finish(next(drawn).index)
 
 
-def test_one_call_is_asked_for_half_of_what_is_held():
-    plan, clock = plan_of(2560), [0.0]
-    tickets = Tickets(plan, np.arange(256), 2, Here(), lambda: clock[0])
-    assert tickets.most() == 1  # nothing is drawn, the pipeline is to draw
-    runs = iter(tickets)
-    for done in (0, 1):
-        next(runs)
-        clock[0] += 0.1
-        tickets.finish(done)
-    assert len(next(runs)) == 14 and tickets.most() == 8  # (256 - 3) / 2 / 8 = 15.8 are held
-    tickets.finish(9)
-    assert tickets.most() == 4
-    assert tickets.at(8) == tickets.chunks[8] and tickets.at(99) == tickets.chunks[16]
+@pytest.mark.parametrize("taken, wanted", [(0, 15), (200, 3)])
+def test_how_much_is_drawn_depends_on_what_others_have_drawn_meanwhile(taken, wanted):
+    clock, counter = [0.0], Here()
+    tickets = Tickets(plan_of(2560), np.arange(256), 2, counter, ahead=False, clock=lambda: clock[0])
+    tenths(tickets, clock, 2)
+    counter.take(taken)
+    tenths(tickets, clock, 0)
+    tickets.most()
+    assert len(tickets.chunks) == 2 + wanted  # an eighth of a half of 254, or of 54
 
 
-def test_drawing_waits_until_the_loop_has_done_enough():
-    plan = plan_of(2560)
-    tickets = Tickets(plan, np.arange(256), 2, Here())
-    runs = iter(tickets)
-    first = next(runs)
+def test_one_call_is_asked_for_half_of_what_is_held_where_it_is_read_ahead():
+    for ahead, wanted, then in ((True, 8, 4), (False, 15, 7)):
+        clock = [0.0]
+        tickets = Tickets(plan_of(2560), np.arange(256), 2, Here(), ahead=ahead, clock=lambda clock=clock: clock[0])
+        tenths(tickets, clock, 2)
+        next(iter(tickets))
+        assert (len(tickets.chunks), tickets.most()) == (17, wanted)
+        tickets.finish(tickets.chunks[9].index)
+        assert tickets.most() == then
+
+
+def test_drawing_ahead_waits_until_the_loop_has_done_enough():
+    tickets = Tickets(plan_of(2560), np.arange(256), 2, Here())
+    chunks = iter(tickets)
+    first = [next(chunks), next(chunks)]
     drawn = threading.Event()
 
     def draw() -> None:
-        next(runs)
+        next(chunks)
         drawn.set()
 
     thread = threading.Thread(target=draw, daemon=True)
     thread.start()
     assert not drawn.wait(0.2)
-    tickets.finish(first[-1].index)
+    tickets.finish(first[0].index)
     assert drawn.wait(30)
     thread.join()
 
@@ -170,10 +172,10 @@ def test_chunks_that_never_come_do_not_hold_up_the_rest(monkeypatch):
     plan = plan_of(400)
     tickets = Tickets(plan, np.arange(40), 1, Here())
     drawn = 0
-    for run in tickets:
-        drawn += len(run)
+    for chunk in tickets:
+        drawn += 1
         if drawn < 20:
-            tickets.finish(run[-1].index)  # and nothing after that
+            tickets.finish(chunk.index)  # and nothing after that
     assert drawn == 40
 
 
@@ -201,7 +203,7 @@ def test_any_speeds_up_to_four_times_apart_end_within_a_tenth_of_the_ideal(speed
 def test_a_world_of_one_has_no_tickets():
     plan = plan_of(100)
     found = assign(SingleComm(), plan, np.arange(10), Schedule.DYNAMIC)
-    assert (found.schedule, found.counter, len(found.work.chunks)) == (Schedule.STATIC, None, 10)
+    assert (found.schedule, found.counter, len(found.chunks)) == (Schedule.STATIC, None, 10)
 
 
 def test_ranks_draw_over_tcp_and_share_all_chunks():
@@ -210,12 +212,12 @@ def test_ranks_draw_over_tcp_and_share_all_chunks():
     def work(comm):
         found = assign(comm, plan, np.arange(len(plan)), Schedule.DYNAMIC)
         assert found.schedule is Schedule.DYNAMIC and found.counter.name == "tcp"
-        for run in found.work:
+        for chunk in found.tickets:
             time.sleep(0.002)
-            found.work.finish(run[-1].index)
+            found.tickets.finish(chunk.index)
         comm.barrier()
         found.counter.close()
-        return [chunk.index for chunk in found.work.chunks]
+        return [chunk.index for chunk in found.chunks]
 
     shares = on_ranks(4, work)
     assert sorted(index for share in shares for index in share) == list(range(400))
@@ -237,4 +239,4 @@ def test_where_a_rank_cannot_connect_all_take_fixed_shares(monkeypatch):
     found = on_ranks(3, lambda comm: assign(comm, plan, np.arange(10), None))
     assert [each.schedule for each in found] == [Schedule.STATIC] * 3
     assert {each.problem for each in found} == {f"rank 2 on {SingleComm().host}: no connection"}
-    assert sorted(chunk.index for each in found for chunk in each.work.chunks) == list(range(10))
+    assert sorted(chunk.index for each in found for chunk in each.chunks) == list(range(10))

@@ -29,7 +29,7 @@ def job(world, tmp_path) -> Path:
 
 
 def launch(job: Path, fault: str | None, *words: str, comm: str = "mpi"):
-    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", job, *words]
+    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", job, "--set", "schedule=static", *words]
     return start(argv, job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault} if fault else {})
 
 
@@ -101,7 +101,7 @@ def test_a_rank_that_hangs(job, comm):
 @pytest.mark.parametrize("comm, number", [("mpi", signal.SIGINT), ("gloo", signal.SIGTERM)])
 def test_a_signal_ends_all_ranks(job, comm, number):
     """To the launcher alone, as a scheduler sends it; a rank that hangs keeps the job from ending by itself."""
-    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", str(job)]
+    argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", str(job), "--set", "schedule=static"]
     process = subprocess.Popen(
         argv, cwd=job.parent, env={**os.environ, **PLANTED, "HARNESS_TEST_FAULT": f"hang:{AT}"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
