@@ -33,7 +33,7 @@ from harness.prepare import Given, Opened, copy_models, load_model, make_metrics
 from harness.record import Record, Timer
 from harness.reduce import Reduced, reduce
 from harness.runfolder import RunFolder
-from harness.schedule import static_share
+from harness.schedule import Assigned, Schedule, static_share
 
 __all__ = ["Evaluator", "evaluate"]
 
@@ -225,7 +225,8 @@ class Evaluator:
             journal = Journal(folder.journal, origin(opened, built.step), attempt.number, comm.rank)
             committer = Committer(evaluation, journal.write, built.step.grid.fetch if built.step.grid else None)
             self._together(committer.finish)
-            record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices())
+            assigned = Assigned(Schedule.STATIC, self._chunks)
+            record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices(), assigned)
             account = record.account(built, evaluation, committer, journal)
             ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
         grid = built.step.grid.fetch() if built.step.grid else None
