@@ -168,7 +168,7 @@ def test_keys_that_came_later_leave_the_digest_of_older_jobs_alone():
         "d2908079dedbc882933d560776998f00fb2a95bff9bbcc9d29d53546650e391a"  # as it was before there were predictions and models
     )
     assert Job.from_dict(first).digest == wanted
-    more = {"model": {"path": "n", "version": 3, "node_copy": "always"}, "predictions": {"features": ["x"]}}
+    more = {"model": {"path": "n", "version": 3, "node_copy": "always"}, "predictions": {"features": ["x"]}, "schedule": "static"}
     assert Job.from_dict({**first, **more}).digest == wanted
     assert Job.from_dict({**first, "eager": True}).digest != wanted
     models = {"data": first["data"], "metrics": first["metrics"], "models": {"a": "m", "b": "n"}}
