@@ -66,7 +66,7 @@ class Record:
             "threads": self.threads, "examples": evaluation.examples, "records_read": built.feed.records_read,
             "batches": evaluation.batches, "chunks": evaluation.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
-            "busy_s": round(phases["evaluate"] - waited_s, 6), "idle_s": round(phases["wait"] + waited_s, 6),
+            "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
             "draws": tickets.draws if tickets else 0,
         }  # fmt: skip
 
