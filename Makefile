@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check docs coverage chaos install clean
+.PHONY: help demo test quick check docs coverage chaos bench bench-full install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +46,11 @@ docs: install
 # make coverage  2,000 simulations of 95 % intervals: how many cover the truth (a minute or two)
 coverage: install
 	@python -m benchmarks coverage
+
+# make bench  speed and memory against bare loops and other ways to evaluate, some minutes; make bench-full: everything, an hour
+bench bench-full: install
+	@pip install --quiet -c versions.txt -e ".[bench]"
+	@python -m benchmarks all $(if $(filter bench-full,$@),--full)
 
 # make clean  take the environment and the example's files away
 clean:

@@ -1,98 +1,130 @@
-"""The command line of the benchmarks: `python -m benchmarks QUESTION`."""
+"""The command line of the benchmarks: `python -m benchmarks QUESTION`.
+
+A question prints a table and leaves its raw values, with the environment, in benchmarks/results; `report` makes one page of
+the newest of each.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import subprocess
+import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import coverage, loop, readers, slices
+from benchmarks import coverage, footprint, loop, peers, readers, reduction, report, scaling, simulate, slices
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 LEGS = ("harness", "bare", "bare-xla", "bare-cut", "keras", "keras-lean", "keras-steps32")
+CORES = len(os.sched_getaffinity(0))
+# What `all` asks: arguments of the short form, and of the full one.
+ASKED: Mapping[str, tuple[list[str], list[str]]] = {
+    "loop": (["--cases", "dense-784-512-10", "convnet", "--legs", "harness", "bare", "keras", "--rounds", "5"], []),
+    "scaling": (["--rounds", "2", "--crowded"], ["--rounds", "5"]),
+    "reduction": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
+    "footprint": (["--rounds", "1"], ["--rounds", "5"]),
+    "peers": (["--cases", "dense-64-128-10", "--rounds", "1"], ["--rounds", "5"]),
+    "slices": (["--rounds", "3"], []),
+    "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
+    "simulate": ([], []),
+}  # fmt: skip
+
+Found = tuple[dict[str, Any], str]
 
 
-def _readers(given: argparse.Namespace) -> None:
-    """Compare readers, and leave the raw values in a file."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    found = [
-        readers.measure(
-            name, given.folder, examples=given.examples, batch_size=given.batch_size, rounds=given.rounds, threads=given.threads
-        )
-        for name in given.formats
-    ]
-    print(readers.table(found), flush=True)
-    document = {"question": "readers", "environment": environment(), "formats": [asdict(one) for one in found]}
-    if given.memory_gib:
-        document["memory"] = readers.flat_memory(given.folder, size_bytes=int(given.memory_gib * 2**30))
-        print(document["memory"])
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"readers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"\nraw values: {path}")
+@dataclass(frozen=True)
+class Question:
+    """What can be asked: what it is, its arguments, and how it is answered: raw values and a table."""
+
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    answer: Callable[[argparse.Namespace], Found]
 
 
 def main() -> None:
-    """Measure what was asked for, print a table, leave the raw values in a file."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    questions = parser.add_subparsers(dest="question", required=True)
-    asked = questions.add_parser("loop", help="the loop of one rank against a bare forward loop and keras.Model.evaluate")
-    asked.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    asked.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
-    asked.add_argument("--rounds", type=int, default=11)
-    asked.add_argument("--warmups", type=int, default=2)
-    asked.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    asked.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
-    cost = questions.add_parser("slices", help="a thousand slices, or 200 replicates, against none, in one process")
-    cost.add_argument("--questions", nargs="+", choices=slices.QUESTIONS, default=list(slices.QUESTIONS))
-    cost.add_argument("--rounds", type=int, default=6)
-    cost.add_argument("--threads", type=int, default=1)
-    cost.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
-    covered = questions.add_parser("coverage", help="how many of the 95 %% intervals cover the truth, by simulation")
-    covered.add_argument("--simulations", type=int, default=2000)
-    read = questions.add_parser("readers", help="each format's reader against a plain loop over the same files, one rank")
-    read.add_argument("--formats", nargs="+", choices=readers.FORMATS, default=list(readers.FORMATS))
-    read.add_argument("--examples", type=int, default=200_000)
-    read.add_argument("--batch-size", type=int, default=256)
-    read.add_argument("--rounds", type=int, default=5)
-    read.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    read.add_argument("--memory-gib", type=float, default=0.0, help="also read a TFRecord file of so many GiB; is memory flat?")
-    read.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
-    given = parser.parse_args()
-    if given.question == "readers":
-        _readers(given)
-        return
-
+    """Answer one question, all of them, or make the page."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    asked = parser.add_subparsers(dest="question", required=True)
+    for name, question in QUESTIONS.items():
+        one = asked.add_parser(name, help=question.help)
+        one.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
+        question.arguments(one)
+    covered = asked.add_parser("coverage", help="how many of the 95 %% intervals cover the truth, by simulation")
+    covered.add_argument("--simulations", type=int, default=2000)
+    asked.add_parser("report", help="one page of the newest answers: results/report.md and results/report.html")
+    every = asked.add_parser("all", help="every question, then the page; a few minutes on a quiet machine")
+    every.add_argument("--full", action="store_true", help="all cases, peers and rounds: an hour or more")
+    given = parser.parse_args()
     if given.question == "coverage":
-        found = coverage.coverage(given.simulations)
-        print(coverage.table(found))
-        outside = [each.metric for each in found if not 0.93 <= each.share("percentile") <= 0.97]
-        raise SystemExit(f"outside 93 % to 97 %: {', '.join(outside)}" if outside else 0)
-    if given.question == "slices":
-        costs = _slices(given)
-        _keep("slices", {"environment": environment(), "threads": given.threads, "costs": [each.document() for each in costs]})
-        return
-    document = {"question": "loop", "environment": environment(), "threads": given.threads, "cases": []}
+        _coverage(given.simulations)
+    elif given.question == "report":
+        _report()
+    elif given.question == "all":
+        for name, (short, full) in ASKED.items():
+            print(f"\n== {name}", flush=True)
+            subprocess.run([sys.executable, "-m", "benchmarks", name, *(full if given.full else short)], check=True)
+        _report()
+    else:
+        document, table = QUESTIONS[given.question].answer(given)
+        print(f"\n{table}")
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{given.question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        whole = {"question": given.question, "environment": environment(), "table": table, **document}
+        path.write_text(json.dumps(whole, indent=1) + "\n")
+        print(f"\nraw values: {path}")
+
+
+def _coverage(simulations: int) -> None:
+    found = coverage.coverage(simulations)
+    print(coverage.table(found))
+    outside = [each.metric for each in found if not 0.93 <= each.share("percentile") <= 0.97]
+    raise SystemExit(f"outside 93 % to 97 %: {', '.join(outside)}" if outside else 0)
+
+
+def _report() -> None:
+    try:
+        documents = report.load(RESULTS)
+    except report.UnlikeError as exc:
+        raise SystemExit(str(exc)) from None
+    (RESULTS / "report.md").write_text(report.markdown(documents))
+    (RESULTS / "report.html").write_text(report.page(documents))
+    print(f"{RESULTS / 'report.md'}\n{RESULTS / 'report.html'}")
+
+
+def _loop_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--warmups", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=CORES)
+
+
+def _loop(given: argparse.Namespace) -> Found:
+    found = []
     for name in given.cases:
         write(CASES[name], given.folder)
-        measured = loop.measure(
-            CASES[name], given.legs, given.folder, rounds=given.rounds, warmups=given.warmups, threads=given.threads
+        found.append(
+            loop.measure(CASES[name], given.legs, given.folder, rounds=given.rounds, warmups=given.warmups, threads=given.threads)
         )
-        document["cases"].append(measured.document())
-        print(f"\n{loop.table(measured)}", flush=True)
-    _keep("loop", document)
+    return {"threads": given.threads, "cases": [one.document() for one in found]}, "\n\n".join(loop.table(one) for one in found)
 
 
-def _slices(given: argparse.Namespace) -> list[slices.Cost]:
-    """Measure the cost of slices and replicates, and print each as it is known."""
+def _slices_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--questions", nargs="+", choices=slices.QUESTIONS, default=list(slices.QUESTIONS))
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def _slices(given: argparse.Namespace) -> Found:
     from harness import tf_setup
 
     tf_setup.import_tensorflow()
@@ -102,18 +134,115 @@ def _slices(given: argparse.Namespace) -> list[slices.Cost]:
         case, added = slices.QUESTIONS[name]
         write(CASES[case], given.folder)
         costs.append(slices.measure(name, CASES[case], added, given.folder, rounds=given.rounds))
-        lines = slices.table(costs).splitlines()
-        print("\n".join(lines if len(costs) == 1 else lines[-1:]), flush=True)
-    return costs
+    return {"threads": given.threads, "costs": [each.document() for each in costs]}, slices.table(costs)
 
 
-def _keep(question: str, document: dict[str, Any]) -> None:
-    """Write the raw values to a file of their own."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"\nraw values: {path}")
+def _readers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--formats", nargs="+", choices=readers.FORMATS, default=list(readers.FORMATS))
+    parser.add_argument("--examples", type=int, default=200_000)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=CORES)
+    parser.add_argument("--memory-gib", type=float, default=0.0, help="also read a TFRecord file of so many GiB; is memory flat?")
 
+
+def _readers(given: argparse.Namespace) -> Found:
+    sizes = {"examples": given.examples, "batch_size": given.batch_size, "rounds": given.rounds, "threads": given.threads}
+    found = [readers.measure(name, given.folder, **sizes) for name in given.formats]
+    document: dict[str, Any] = {"formats": [asdict(one) for one in found]}
+    table = readers.table(found)
+    if given.memory_gib:
+        document["memory"] = readers.flat_memory(given.folder, size_bytes=int(given.memory_gib * 2**30))
+        table += f"\n\nmemory: {document['memory']}"
+    return document, table
+
+
+def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["convnet"])
+    parser.add_argument("--examples", type=int, default=120_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--crowded", type=int, nargs="*", default=[4, 16], help="more ranks than cores, for the bytes")
+
+
+def _scaling(given: argparse.Namespace) -> Found:
+    sizes = {"examples": given.examples, "rounds": given.rounds, "crowded": given.crowded}
+    found = [scaling.measure(case, given.folder, **sizes) for case in given.cases]
+    return {"cases": [one.document() for one in found]}, scaling.table(found)
+
+
+def _reduction_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--launches", type=int, default=3, help="runs with 5 and with 50 metrics")
+
+
+def _reduction(given: argparse.Namespace) -> Found:
+    found = reduction.measure(given.folder, ranks=given.ranks, rounds=given.rounds)
+    runs = reduction.few_and_many(given.folder, ranks=given.ranks, rounds=given.launches)
+    document = {"reduction": found.document(), **{name: [run.document() for run in some] for name, some in runs.items()}}
+    # As JSON has it: a page is made of what was written.
+    return json.loads(json.dumps(document)), reduction.table(found)
+
+
+def _footprint_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+
+
+def _footprint(given: argparse.Namespace) -> Found:
+    found = footprint.measure(given.folder, examples=given.examples, ranks=given.ranks, rounds=given.rounds)
+    return {"footprint": found.document(), "phases": footprint.phases(found.large)}, footprint.table(found)
+
+
+def _peers_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["dense-64-128-10", "convnet"])
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, help="default: ten times those of the case")
+    parser.add_argument("--rounds", type=int, default=3)
+
+
+def _peers(given: argparse.Namespace) -> Found:
+    found = [
+        peers.measure(
+            case, given.folder, examples=given.examples or 10 * CASES[case].examples, ranks=given.ranks, rounds=given.rounds
+        )
+        for case in given.cases
+    ]
+    return {"cases": [one.document() for one in found]}, peers.table(found)
+
+
+def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, default=4096)
+    parser.add_argument("--examples", type=int, default=10**9)
+
+
+def _simulate(given: argparse.Namespace) -> Found:
+    found = simulate.measure(ranks=given.ranks, examples=given.examples)
+    document, table = found.document(), simulate.table(found)
+    measured = report.load(RESULTS).get("reduction")
+    if measured is not None:
+        bare = {int(size): sorted(seconds)[len(seconds) // 2] for size, seconds in measured["reduction"]["bare"].items()}
+        latency_s, byte_s = simulate.fit(list(bare), list(bare.values()))
+        sum_s = simulate.allreduce_s(found.ranks, found.sum_bytes, latency_s, byte_s)
+        document |= {"latency_s": latency_s, "byte_s": byte_s, "allreduce_s": sum_s, "fitted_to": measured["file"]}
+        table += (
+            f"\n\nExtrapolated, not measured: with the {1e6 * latency_s:.0f} us a step and {1e-9 / byte_s:.1f} GB/s fitted to "
+            f"MPI_Allreduce between two ranks here, the final sum of {found.ranks:,} ranks takes {1e3 * sum_s:.1f} ms."
+        )
+    return document, table
+
+
+QUESTIONS: Mapping[str, Question] = {
+    "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", _loop_arguments, _loop),
+    "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
+    "readers": Question("each format's reader against a plain loop over the same files", _readers_arguments, _readers),
+    "scaling": Question("strong and weak scaling over ranks of one thread", _scaling_arguments, _scaling),
+    "reduction": Question("the final sum against MPI_Allreduce; 50 metrics against 5", _reduction_arguments, _reduction),
+    "footprint": Question("start-up, memory as the data grow, the command line", _footprint_arguments, _footprint),
+    "peers": Question("ranks against other ways to evaluate on as many workers", _peers_arguments, _peers),
+    "simulate": Question("4,096 ranks and 10^9 examples, without a model", _simulate_arguments, _simulate),
+}
 
 if __name__ == "__main__":
     main()

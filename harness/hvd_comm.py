@@ -54,10 +54,10 @@ class HorovodComm(Comm):
     def sum(self, vector: np.ndarray) -> np.ndarray:
         """Add over all ranks in one allreduce."""
         try:
-            total: np.ndarray = self._hvd.allreduce(np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum").numpy()
+            summed = self._hvd.allreduce(np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum")
         except Exception as exc:
             raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
-        return total
+        return np.asarray(memoryview(summed))  # numpy() would copy: the sum may be large
 
     def broadcast(self, data: bytes) -> bytes:
         """Send rank 0's bytes to all."""
