@@ -107,7 +107,7 @@ def from_keras(path: str, loaded: Any) -> Model:
             f"{path}: the Keras model does not know its inputs: build it from keras.Input, or call it once before it is saved"
         )
     inputs = {_name(tensor): tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in loaded.inputs}
-    if type(loaded).__name__ == "Sequential":  # it names its layers, not its output
+    if any(base.__name__ == "Sequential" for base in type(loaded).__mro__):  # it names its layers, not its output
         structure, names, structured = loaded.outputs, [loaded.layers[-1].name], None
     else:
         structure, structured = loaded.output, loaded.input
