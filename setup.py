@@ -37,6 +37,7 @@ setup(
         "detection": pinned("pycocotools"),
         "keras2": pinned("tf_keras"),
         "bench": pinned("matplotlib", "tf_keras"),
+        "spark": pinned("pyspark"),
         "demo": pinned("scikit-learn"),
         "dev": [
             *pinned(
@@ -51,6 +52,7 @@ setup(
                 "matplotlib",
             ),
             *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
+            *pinned("jsonschema"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],
     },
