@@ -156,6 +156,23 @@ def doctor() -> int:
     return run_doctor(count_gpus())
 
 
+PODS = (
+    ("--image", "IMAGE", str, "Container image; see launch/Dockerfile."),
+    ("--workers", "N", COUNT, "Pods that the ranks are spread over; default: one."),
+    ("--cpus", "N", COUNT, "CPUs, and so threads, of each rank."),
+    ("--gpus", "N", click.IntRange(min=0), "GPUs of each rank."),
+    ("--memory", "SIZE", str, "Memory of each pod, as in 8Gi."),
+    ("--claim", "NAME", str, "PersistentVolumeClaim that pods see as /work: job, data and runs."),
+    ("--namespace", "NAME", str, "Namespace."),
+)
+
+
+def _pod_options(command: Any) -> Any:
+    for flag, metavar, kind, text in reversed(PODS):
+        command = click.option(flag, metavar=metavar, type=kind, help=f"Kubernetes: {text}")(command)
+    return command
+
+
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
     "-np",
@@ -178,9 +195,19 @@ def doctor() -> int:
 )
 @click.option("-H", "hosts", metavar="HOST:N,...|slurm", help="Hosts and their ranks; slurm: those of the job this runs in.")
 @click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
+@click.option("--kubernetes", is_flag=True, help="Make it an MPIJob for Kubeflow's MPI operator; --dry-run prints that.")
+@_pod_options
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
 def launch(
-    ranks: str, comm: str | None, dry_run: bool, restarts: int, hosts: str | None, hostfile: Path | None, command: Sequence[str]
+    ranks: str,
+    comm: str | None,
+    dry_run: bool,
+    restarts: int,
+    hosts: str | None,
+    hostfile: Path | None,
+    kubernetes: bool,
+    command: Sequence[str],
+    **pods: Any,
 ) -> int:
     """Start a command on several ranks of this workstation, or of several hosts, through horovodrun."""
     from harness.job import Job
@@ -193,6 +220,11 @@ def launch(
     if words[0] not in starts:
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{' '.join(words)}'")
     given = starts[words[0]].make_context(words[0], words[1:]).params
+    asked = {key: value for key, value in pods.items() if value is not None}
+    if kubernetes:
+        return _to_kubernetes(words, given["job"], ranks, restarts, asked, dry_run=dry_run)
+    if asked:
+        raise UsageError(f"--{min(asked)} goes with --kubernetes")
     job = Job.load(given["job"], given["overrides"], predicts=words[0] == "predict")
     make_metrics(job)  # found wrong before ranks are started
     if hosts and hostfile:
@@ -202,6 +234,24 @@ def launch(
         where = places.allocated(os.environ) if hosts == "slurm" else places.parse(hosts)
     folder = (given["output"] or job.output_folder).absolute()
     return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, hosts=where, folder=folder)
+
+
+def _to_kubernetes(words: Sequence[str], job: Path, ranks: str, retries: int, asked: dict[str, Any], *, dry_run: bool) -> int:
+    """Make an MPIJob of a command; its paths are those in the pods, so the job cannot be looked at from here."""
+    from launch.kubernetes import Pods, manifest, name_of, render, submit
+
+    workers = asked.pop("workers", 1)
+    if ranks != "auto" and (not ranks.isdigit() or not int(ranks) or int(ranks) % workers):
+        raise UsageError(f"-np {ranks}: expected a number of ranks that {workers} workers can share evenly")
+    if "image" not in asked:
+        raise UsageError("--kubernetes needs --image: the container image that ranks run in, built from launch/Dockerfile")
+    each = 1 if ranks == "auto" else int(ranks) // workers
+    pods = Pods(workers=workers, ranks_per_worker=each, retries=retries, **asked)
+    text = render(manifest(name_of(job.stem), words, pods))
+    if dry_run:
+        click.echo(text, nl=False)
+        return 0
+    return submit(text)
 
 
 class _PassingOn(click.Command):

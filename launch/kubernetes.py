@@ -114,9 +114,7 @@ def _replica(count: int, container: dict[str, Any], pods: Pods) -> dict[str, Any
     return {"replicas": count, "restartPolicy": "Never", "template": {"spec": {"containers": [container], "volumes": volumes}}}
 
 
-def _container(
-    name: str, pods: Pods, command: Sequence[str], env: dict[str, str], limits: dict[str, str]
-) -> dict[str, Any]:
+def _container(name: str, pods: Pods, command: Sequence[str], env: dict[str, str], limits: dict[str, str]) -> dict[str, Any]:
     mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}]
     if pods.claim:
         mounts.append({"name": "work", "mountPath": MOUNT})
