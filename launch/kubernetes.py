@@ -2,7 +2,7 @@
 
 The operator starts workers that wait for ssh, and a launcher whose mpirun finds them by a host file it mounts. The fields
 were checked against the operator's CRD, manifests/base/kubeflow.org_mpijobs.yaml of github.com/kubeflow/mpi-operator
-at commit 013fa15b22a60180c99f5111a904b60099828f89; later releases (0.4 to 0.7) only added fields.
+at commit 013fa15b22a60180c99f5111a904b60099828f89.
 """
 
 from __future__ import annotations

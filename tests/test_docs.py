@@ -75,6 +75,7 @@ def test_pages_that_have_commands() -> None:
         "README.md",
         "docs/data.md",
         "docs/install.md",
+        "docs/launch.md",
         "docs/models.md",
         "docs/own-metrics.md",
         "docs/prediction.md",
