@@ -20,12 +20,22 @@ METRICS: list[Any] = [
 
 @dataclass(frozen=True)
 class Case:
-    """One model with its data: input shape of an example, batch size, number of examples."""
+    """One model with its data: input shape of an example, batch size, number of examples.
+
+    With a vocabulary the input is int32 in [0, vocabulary), else standard normal float32.
+    """
 
     name: str
     shape: tuple[int, ...]
     batch_size: int
     examples: int
+    vocabulary: int | None = None
+
+    def inputs(self, random: np.random.Generator, examples: int) -> np.ndarray:
+        """Draw inputs, [examples, ...]."""
+        if self.vocabulary is None:
+            return random.normal(size=(examples, *self.shape)).astype(np.float32)
+        return random.integers(0, self.vocabulary, (examples, *self.shape), dtype=np.int32)
 
     def files(self, folder: Path) -> tuple[Path, Path, Path]:
         """Return where the SavedModel, the .keras file and the data lie."""
@@ -38,6 +48,9 @@ CASES = {
         Case("dense-64-128-10", (64,), 256, 1600 * 256),
         Case("dense-784-512-10", (784,), 256, 320 * 256),
         Case("convnet", (28, 28, 1), 128, 160 * 128),
+        Case("mobilenet-96", (96, 96, 3), 32, 16 * 32),
+        Case("transformer", (64,), 64, 40 * 64, vocabulary=2000),
+        Case("wide-embedding", (26,), 512, 100 * 512, vocabulary=200_000),
     )
 }
 
@@ -58,11 +71,11 @@ def write(case: Case, folder: Path) -> None:
     keras.utils.set_random_seed(SEED)
     model = _model(case)
     random = np.random.default_rng(SEED)
-    _balance(model, random.normal(size=(1024, *case.shape)).astype(np.float32))
+    _balance(model, case.inputs(random, 256))
     model.save(keras_file)
     model.export(saved, verbose=False)
-    image = random.normal(size=(case.examples, *case.shape)).astype(np.float32)
-    guessed = model.predict(image, batch_size=1024, verbose=0).argmax(axis=1)
+    image = case.inputs(random, case.examples)
+    guessed = model.predict(image, batch_size=case.batch_size, verbose=0).argmax(axis=1)
     label = np.where(random.random(case.examples) < 2 / 3, guessed, random.integers(0, CLASSES, case.examples))
     np.savez(data, image=image, label=label.astype(np.int32))
     mark.write_text(described)
@@ -79,13 +92,27 @@ def _model(case: Case) -> Any:
     import keras
     from keras import layers
 
-    image = keras.Input(case.shape, name="image")
+    image = keras.Input(case.shape, name="image", dtype="float32" if case.vocabulary is None else "int32")
     if case.name == "convnet":
         x = layers.Conv2D(32, 3, activation="relu")(image)
         x = layers.MaxPooling2D()(x)
         x = layers.Conv2D(64, 3, activation="relu")(x)
         x = layers.MaxPooling2D()(x)
         x = layers.Flatten()(x)
+    elif case.name == "mobilenet-96":
+        x = keras.applications.MobileNetV2(case.shape, include_top=False, weights=None, pooling="avg", input_tensor=image).output
+    elif case.name == "transformer":
+        assert case.vocabulary is not None
+        place = np.arange(case.shape[0])[None]
+        x = layers.Embedding(case.vocabulary, 128)(image) + layers.Embedding(case.shape[0], 128)(place)
+        for _ in range(2):
+            x = layers.LayerNormalization()(x + layers.MultiHeadAttention(4, 32)(x, x))
+            x = layers.LayerNormalization()(x + layers.Dense(128)(layers.Dense(512, activation="relu")(x)))
+        x = layers.GlobalAveragePooling1D()(x)
+    elif case.name == "wide-embedding":
+        assert case.vocabulary is not None
+        x = layers.Flatten()(layers.Embedding(case.vocabulary, 32)(image))
+        x = layers.Dense(256, activation="relu")(x)
     else:
         x = layers.Dense(int(case.name.split("-")[2]), activation="relu")(image)
     return keras.Model(image, layers.Dense(CLASSES, activation="softmax", name="probabilities")(x), name="model")

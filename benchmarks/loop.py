@@ -34,7 +34,9 @@ class Measured:
         return self.case.examples / statistics.median(self.seconds[leg])
 
     def spread(self, leg: str) -> float:
-        """Return the distance between the quartiles over the median."""
+        """Return the distance between the quartiles over the median; 0 of a single value."""
+        if len(self.seconds[leg]) < 2:
+            return 0.0
         low, middle, high = statistics.quantiles(self.seconds[leg], n=4)
         return (high - low) / middle
 

@@ -147,7 +147,7 @@ def _mwms(case: str, folder: Path, examples: int, out: Path) -> None:
     size = CASES[case].batch_size * strategy.num_replicas_in_sync
     whole = tf.data.Dataset.from_generator(
         lambda: ((image[at : at + size], label[at : at + size]) for at in range(0, examples, size)),
-        output_signature=(tf.TensorSpec([None, *image.shape[1:]], tf.float32), tf.TensorSpec([None], tf.int32)),
+        output_signature=(tf.TensorSpec([None, *image.shape[1:]], image.dtype), tf.TensorSpec([None], tf.int32)),
     )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -207,7 +207,7 @@ def _recipe(case: str, folder: Path, examples: int, out: Path) -> None:
     size = CASES[case].batch_size
     dataset = tf.data.Dataset.from_generator(
         lambda: ((image[at : min(at + size, stop)], label[at : min(at + size, stop)]) for at in range(start, stop, size)),
-        output_signature=(tf.TensorSpec([None, *image.shape[1:]], tf.float32), tf.TensorSpec([None], tf.int32)),
+        output_signature=(tf.TensorSpec([None, *image.shape[1:]], image.dtype), tf.TensorSpec([None], tf.int32)),
     ).prefetch(4)
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
