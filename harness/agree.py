@@ -60,7 +60,8 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
         return done
     first = min(failed)
     if error is not None and comm.rank == first:
-        say(comm, str(error))
+        if not error.reported:
+            say(comm, str(error))
         tell_launcher(error.exit_code)
         error.reported = True
     # Launchers end all ranks when the first one leaves: nobody does before this is said.

@@ -26,8 +26,10 @@ from harness.commit import Committer
 from harness.data import memory
 from harness.engine import Built, certify, compute, empty, loop, summary
 from harness.errors import DataError, HarnessError, RunFolderError
+from harness.failure import say
 from harness.job import DataSpec, Job
 from harness.journal import Journal
+from harness.loop import Evaluation
 from harness.memory import allowed_bytes
 from harness.prepare import Given, Opened, copy_models, load_model, make_metrics, match_model, open_data
 from harness.record import Record, Timer
@@ -213,12 +215,12 @@ class Evaluator:
                 return self._from_rank_0(lambda: Results.load(folder.path))
             self._together(lambda: check_shared(folder, comm))
         built.feed.start(self._chunks)
-        built.feed.records_read = 0
+        built.feed.records_read, built.feed.error = 0, None
         if built.step.grid:
             built.step.grid.clear()
         evaluation = empty(built, opened.plan, job, self._metrics)
         with timer.phase("evaluate"):
-            self._together(lambda: loop(built, opened.plan, job, self._chunks, evaluation))
+            self._together(lambda: self._loop(opened, evaluation))
         evaluation.certificate.expect(self._chunks)
         record = ranks = None
         if folder is not None and attempt is not None:
@@ -232,6 +234,16 @@ class Evaluator:
         grid = built.step.grid.fetch() if built.step.grid else None
         reduced = reduce(comm, evaluation, built.canary, grid, built.step.row_layouts, self._metrics, job.slices, job.bootstrap)
         return self._from_rank_0(lambda: self._conclude(opened, reduced, differing, folder, record, ranks))
+
+    def _loop(self, opened: Opened, evaluation: Evaluation) -> None:
+        """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
+        try:
+            loop(self._built, opened.plan, self._job, self._chunks, evaluation)
+        except HarnessError as exc:
+            if self._comm.size > 1:
+                say(self._comm, str(exc))
+                exc.reported = True
+            raise
 
     def _claim(self, folder: RunFolder, lock: Lock | None, opened: Opened) -> tuple[Opened, Attempt | None]:
         def work() -> tuple[dict[str, str], Attempt | None]:
