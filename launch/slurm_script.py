@@ -17,6 +17,8 @@ from harness.errors import UsageError
 __all__ = ["Launcher", "Resources", "Script", "Task", "collect_script", "directive", "script", "seconds", "standalone", "sweep"]
 
 LEAD_S = 120  # from the signal to the time limit: committing takes seconds, slurmctld looks twice a minute
+# A batch script is no login shell, and may not know what `module` is.
+PROFILE = ("# shellcheck source=/dev/null", "if ! command -v module > /dev/null; then . /etc/profile; fi")
 RULE = "# " + "-" * 100
 
 
@@ -111,6 +113,7 @@ def script(said: Script) -> str:
         "",
     ]
     settings = [
+        *(PROFILE if said.modules else []),
         *(f"module load {shlex.quote(name)}" for name in said.modules),
         *([f"export PATH={':'.join(shlex.quote(folder) for folder in said.path)}:$PATH"] if said.path else []),
         f"harness=({shlex.join(said.harness)})",

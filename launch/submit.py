@@ -31,7 +31,7 @@ class Submission:
       output: the run folder; of an array the folder of its runs.
       words: options of harness evaluate, as they stand.
       command: evaluate or predict.
-      launcher, modules, max_requeues: see Script.
+      launcher, modules, max_requeues: see Script; without modules those that the environment was built with.
       harness: the command; empty is that of the environment that this process runs in.
       array: whether each job, or each checkpoint, is a task of an array.
       checkpoints: a glob of models, each of which takes the place of the job's.
@@ -86,7 +86,7 @@ class Submission:
             path=() if self.harness else (str(home),),
             array=last if self.array else None,
             launcher=self.launcher,
-            modules=self.modules,
+            modules=self.modules or (() if self.harness else _modules(Path(sys.prefix))),
             max_requeues=self.max_requeues,
         )
 
@@ -183,6 +183,14 @@ def _run_array(wanted: Submission, slurm: Slurm) -> int:
             states += _followed([after.read_text().strip()], [Follow(slurm, following=after)])
     _followed(tables[-1:], [Follow(slurm, lambda job: wanted.folder / f"slurm-collect-{job}.log")])
     return exit_code(states)
+
+
+def _modules(environment: Path) -> tuple[str, ...]:
+    """Return the modules that launch/install built an environment with."""
+    try:
+        return tuple((environment / "modules").read_text().split())
+    except OSError:
+        return ()
 
 
 def _followed(jobs: Sequence[str], how: Sequence[Follow]) -> list[State]:

@@ -28,6 +28,7 @@ def test_the_sum_is_a_copy():
         ({"PMIX_RANK": "5", "SLURM_STEP_NUM_TASKS": "8", "SLURM_LOCALID": "1"}, World(5, 8, 1, 8)),
         ({"PMI_RANK": "1", "PMI_SIZE": "3"}, World(1, 3, 0, 3)),
         ({"SLURM_STEP_NUM_TASKS": "8"}, World(0, 1, 0, 1)),  # a shell in an allocation, no rank
+        ({"PMIX_RANK": "4", "SLURM_STEP_NUM_TASKS": "5", "SLURM_LOCALID": "0", "SLURM_NODEID": "2", "SLURM_STEP_TASKS_PER_NODE": "2(x2),1"}, World(4, 5, 0, 1)),
     ],
 )  # fmt: skip
 def test_world_of_each_launcher(environ, wanted):

@@ -18,8 +18,8 @@ import pytest
 
 from harness.job import Job
 from harness.runfolder import RunFolder, read_json
-from launch.slurm import Slurm
-from launch.slurm_script import Launcher, Resources
+from launch.slurm import Slurm, submit
+from launch.slurm_script import Launcher, Resources, Script, Task, script
 from launch.submit import Submission, run
 from tests.conftest import BIN, ROOT, Made, start
 from tests.slurm.cluster import Cluster
@@ -227,7 +227,46 @@ def test_a_job_that_may_not_be_requeued_is_followed_by_another(site: Site) -> No
     assert [rank["host"] for rank in ended["ranks"]] == ["n1", "n2"]
 
 
+def test_sbatch_understands_every_name(site: Site) -> None:
+    """What the quotes of a script's head hold is what Slurm has: job by job, none of which is started."""
+    names = [
+        "a b", 'a"b', "a'b", "a\\b", "a\\", '\\"', "a#b", "#", "$HOME", "$(touch pwned)", "`touch pwned`", "a;touch pwned", "%j %A", "-n", "--wrap=x",
+        "ünïcode", "a\tb", "*", "~", "a=b", " a", "a ", "'", '"', "!x",
+    ]  # fmt: skip
+    found = []
+    for name in names:
+        task = Task(str(site.folder / "x"), ("evaluate", "x"))
+        said = Script((task,), Resources(job_name=name, more=("--hold", "--comment", f"{name}.")), str(site.folder / "x.log"))
+        number = submit(script(said), site.folder / "held", Slurm())
+        shown = site.cluster.run("scontrol", "-o", "show", "job", number)
+        found.append((re.findall(r"JobName=(.*?) UserId=", shown)[0], re.findall(r" Comment=(.*?)\.(?: |$)", shown)[0]))
+        site.cluster.run("scancel", number)
+    assert found == [(name, name) for name in names]
+    assert list(site.folder.rglob("pwned")) == []
+
+
+def test_one_task_of_an_array_goes_on_after_its_limit(site: Site) -> None:
+    """The others are not put back with it."""
+    jobs = tuple(site.world.job(site.folder / f"{name}.yaml", chunk_size=8, batch_size=8) for name in ("one", "two"))
+    said = Resources(job_name="pair", ntasks=1)
+    wanted = Submission(
+        jobs, tuple(Job.load(job) for job in jobs), said, site.folder / "pair", harness=(str(site.slow(0.3)),), array=True
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert run(wanted, Slurm()) == 0
+    array = out.getvalue().strip()
+    site.committed(f"{array}_1", site.folder / "pair" / "two")
+    site.cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_1")
+    first, second = site.ended(f"{array}_0"), site.ended(f"{array}_1")
+    assert [(said["JobState"], said["Restarts"]) for said in (first, second)] == [("COMPLETED", "0"), ("COMPLETED", "1")]
+    assert site.is_done(site.folder / "pair" / "one")
+    assert site.is_done(site.folder / "pair" / "two")
+    assert attempts(site.folder / "pair" / "two")[-1]["chunks_resumed"] > 0
+    assert "[slurm] requeue 1 of 10" in (site.folder / "pair" / f"slurm-{array}_1.log").read_text()
+
+
 def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
+    """Checkpoints are found by looking; each is a task; a job after the array makes the table, also where one has failed."""
     models = site.folder / "checkpoints"
     models.mkdir()
     (models / "one: {x}").symlink_to(site.world.folder / "classifier")
@@ -242,6 +281,10 @@ def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
         "--array",
         "--checkpoints",
         f"{models}/*",
+        "--watch",
+        "1",
+        "--patience",
+        "2",
         "--ntasks",
         "1",
         "--wait",
