@@ -349,10 +349,8 @@ if [ "$asked" = USR1 ] && [ "${said:-4}" = 4 ]; then
         say "not done after $requeues requeues, the most that were allowed; what is finished is kept: submit it again"
     else
         say "requeue $((requeues + 1)) of $max_requeues"
-        trap '' TERM
-        if scontrol requeue "$id"; then
-            sleep 60 # until Slurm ends this start
-        else
+        trap - TERM # Slurm ends this start now, if it does not end first
+        if ! scontrol requeue "$id"; then
             export HARNESS_REQUEUES=$((requeues + 1))
             next=$(env -u SLURM_RESTART_COUNT sbatch --parsable --export=ALL --dependency="afterany:$id" \
                 ${SLURM_ARRAY_TASK_ID:+--array="$SLURM_ARRAY_TASK_ID"} "$0" "$@")

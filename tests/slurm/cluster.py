@@ -20,7 +20,7 @@ from pathlib import Path
 __all__ = ["Cluster", "configuration", "missing"]
 
 HERE = Path(__file__).parent
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "srun", "scancel", "unshare")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "srun", "scancel", "unshare", "setpriv")
 PACKAGES = "slurmctld slurmd slurm-client munge"
 UP_S, DOWN_S = 30.0, 20.0
 NODE_UP = {"IDLE", "MIXED", "ALLOCATED", "COMPLETING"}
@@ -69,7 +69,7 @@ def configuration(folder: Path, controller: str, nodes: Sequence[str], *, cpus: 
         "SelectTypeParameters": "CR_CPU",
         "SlurmdParameters": "config_overrides",  # nodes may have more CPUs than this machine
         "SchedulerType": "sched/backfill",
-        "SchedulerParameters": "batch_sched_delay=0,sched_min_interval=0,bf_interval=1",
+        "SchedulerParameters": "batch_sched_delay=0,sched_min_interval=0,sched_interval=2,bf_interval=1",
         "AccountingStorageType": "accounting_storage/none",
         "JobAcctGatherType": "jobacct_gather/none",
         "MpiDefault": "none",
@@ -110,7 +110,19 @@ class Cluster:
     def start(self) -> None:
         """Write the configuration, start everything, wait until all nodes are up."""
         self._write()
-        argv = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
+        # Ends with this process, also where that is killed.
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--propagation",
+            "private",
+        ]
         with open(self.folder / "daemons.out", "wb") as out:
             self._holder = subprocess.Popen(
                 [*argv, str(HERE / "daemons.sh"), str(self.folder), *self.nodes],

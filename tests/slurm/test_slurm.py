@@ -18,7 +18,7 @@ import pytest
 
 from harness.job import Job
 from harness.runfolder import RunFolder, read_json
-from launch.slurm import Slurm, submit
+from launch.slurm import Follow, Slurm, exit_code, follow, submit
 from launch.slurm_script import Launcher, Resources, Script, Task, script
 from launch.submit import Submission, run
 from tests.conftest import BIN, ROOT, Made, start
@@ -220,7 +220,14 @@ def test_a_job_that_may_not_be_requeued_is_followed_by_another(site: Site) -> No
     assert (said["JobState"], said["ExitCode"]) == ("FAILED", "4:0"), log(folder, first)
     after = (folder / "slurm-next").read_text().strip()
     assert f"this job cannot be requeued: job {after} goes on after it" in log(folder, first)
-    assert site.ended(after)["JobState"] == "COMPLETED", log(folder, after)
+    # --wait goes on to the job after it, and shows the output of both.
+    out, err = io.StringIO(), io.StringIO()
+    states = follow(first, Follow(Slurm(), lambda job: folder / f"slurm-{job}.log", folder / "slurm-next", 0.3, out, err))
+    assert [(state.job, state.state) for state in states] == [(after, "COMPLETED")], log(folder, after)
+    assert exit_code(states) == 0
+    assert out.getvalue() == log(folder, first) + log(folder, after)
+    assert f"harness: job {first} failed, exit code 4\n" in err.getvalue()
+    assert err.getvalue().endswith(f"harness: job {after} completed\n")
     assert site.is_done(folder)
     ended = attempts(folder)[-1]
     assert ended["chunks_resumed"] > 0
@@ -257,7 +264,11 @@ def test_one_task_of_an_array_goes_on_after_its_limit(site: Site) -> None:
     array = out.getvalue().strip()
     site.committed(f"{array}_1", site.folder / "pair" / "two")
     site.cluster.run("scancel", "--batch", "--signal=USR1", f"{array}_1")
-    first, second = site.ended(f"{array}_0"), site.ended(f"{array}_1")
+    err = io.StringIO()
+    states = follow(array, Follow(Slurm(), poll_s=0.3, err=err))
+    assert (len(states), exit_code(states)) == (2, 0)
+    assert err.getvalue().endswith(f"harness: job {array}: 2 completed\n")
+    first, second = site.cluster.job(f"{array}_0"), site.cluster.job(f"{array}_1")
     assert [(said["JobState"], said["Restarts"]) for said in (first, second)] == [("COMPLETED", "0"), ("COMPLETED", "1")]
     assert site.is_done(site.folder / "pair" / "one")
     assert site.is_done(site.folder / "pair" / "two")
