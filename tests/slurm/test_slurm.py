@@ -116,9 +116,7 @@ def site(cluster: Cluster, world: Made, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module", autouse=True)
 def limited(site: Site) -> tuple[str, Path]:
     """A run that meets its time limit, while the other tests go on: slurmctld looks at those twice a minute."""
-    job, folder = site.submit("limited", slow_s=8, resources={"time": "2"})
-    site.committed(job, folder)
-    return job, folder
+    return site.submit("limited", slow_s=8, resources={"time": "2"})
 
 
 def test_submit_and_wait_under_hostile_names(site: Site) -> None:
