@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import coverage, footprint, loop, peers, readers, reduction, report, scaling, simulate, slices
+from benchmarks import coverage, footprint, loop, peers, readers, reduction, report, scaling, simulate, slices, tfma
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
@@ -35,6 +35,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
     "simulate": ([], []),
+    "tfma": (["--examples", "20000"], ["--examples", "500000"]),
 }  # fmt: skip
 
 Found = tuple[dict[str, Any], str]
@@ -233,6 +234,16 @@ def _simulate(given: argparse.Namespace) -> Found:
     return document, table
 
 
+def _tfma_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=500_000)
+
+
+def _tfma(given: argparse.Namespace) -> Found:
+    found = tfma.measure(given.folder, examples=given.examples, ranks=given.ranks)
+    return found.document(), tfma.table(found)
+
+
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", _loop_arguments, _loop),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
@@ -242,6 +253,7 @@ QUESTIONS: Mapping[str, Question] = {
     "footprint": Question("start-up, memory as the data grow, the command line", _footprint_arguments, _footprint),
     "peers": Question("ranks against other ways to evaluate on as many workers", _peers_arguments, _peers),
     "simulate": Question("4,096 ranks and 10^9 examples, without a model", _simulate_arguments, _simulate),
+    "tfma": Question("ranks against TensorFlow Model Analysis, in an environment of its own", _tfma_arguments, _tfma),
 }
 
 if __name__ == "__main__":
