@@ -20,6 +20,8 @@ demo: install
 	else echo "no Horovod in this environment (MPI=none): one process"; harness evaluate examples/digits/job.yaml; fi
 
 test: install check
+	@# PySpark is large, and no use without Java.
+	@if command -v java > /dev/null; then pip install --quiet -c versions.txt -e ".[spark]"; fi
 	@python -m pytest tests -m "not ranks" -n 2 --dist loadfile
 	@python -m pytest tests -m ranks
 
