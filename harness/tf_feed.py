@@ -21,6 +21,7 @@ __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
 
 BLOCK_BATCHES = 16  # batches read on the host at a time: bounds memory where a chunk is a whole GZIP file
 BLOCK_EXAMPLES = 4096
+BLOCK_BYTES = 32 << 20  # of the files: what is read at a time is in memory several times over
 
 # Takes a batch in the graph, its number in the group and the loop's arrays, and returns the arrays.
 Handle = Callable[[Mapping[str, Any], Any, Sequence[Any]], Sequence[Any]]
@@ -321,15 +322,14 @@ class PipelineFeed(Feed):
         }
 
         def blocks() -> Iterator[dict[str, Any]]:
-            most = max(1, min(BLOCK_BATCHES, BLOCK_EXAMPLES // size))
+            most = self._examples_in_block()
             for chunk in chunks:
-                held: list[Records] = []
-                for records in _batches(self.source.read(chunk.start, chunk.stop, size), size):
-                    if len(held) == most:
+                held: Records | None = None
+                for records in _batches(self.source.read(chunk.start, chunk.stop, most), most):
+                    if held is not None:
                         yield self._block(held, chunk, final=False)
-                        held = []
-                    held.append(records)
-                if held:
+                    held = records
+                if held is not None:
                     yield self._block(held, chunk, final=True)
 
         @tf.autograph.experimental.do_not_convert
@@ -345,16 +345,26 @@ class PipelineFeed(Feed):
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
         return flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
 
-    def _block(self, held: list[Records], chunk: Chunk, *, final: bool) -> dict[str, Any]:
-        """Stack padded batches: [batches, B, ...]."""
-        counts = [len(records.ids) for records in held]
-        self.records_read += sum(counts)
+    def _examples_in_block(self) -> int:
+        """Return how many examples to read at a time, in whole batches: few where they are large."""
+        files = self.source.files
+        examples, size_bytes = sum(file.examples for file in files), sum(file.size_bytes for file in files)
+        few = BLOCK_BYTES * max(examples, 1) // max(size_bytes, 1)
+        return self.batch_size * max(1, min(BLOCK_BATCHES, min(BLOCK_EXAMPLES, few) // self.batch_size))
+
+    def _block(self, records: Records, chunk: Chunk, *, final: bool) -> dict[str, Any]:
+        """Cut records into batches, the last one padded: [batches, B, ...]."""
+        size, found = self.batch_size, len(records.ids)
+        self.records_read += found
+        batches = -(-found // size)
+        counts = np.full(batches, size, np.int32)
+        counts[-1] = found - size * (batches - 1)
         return {
-            "ids": np.stack([_pad_host(records.ids, self.batch_size) for records in held]),
-            "count": np.array(counts, np.int32),
-            "chunk": np.full(len(held), chunk.index, np.int64),
-            "last": np.arange(len(held)) == (len(held) - 1 if final else -1),
-            "raw": {name: np.stack([_pad_host(records.raw[name], self.batch_size) for records in held]) for name in held[0].raw},
+            "ids": _in_batches(records.ids, size),
+            "count": counts,
+            "chunk": np.full(batches, chunk.index, np.int64),
+            "last": np.arange(batches) == (batches - 1 if final else -1),
+            "raw": {name: _in_batches(array, size) for name, array in records.raw.items()},
         }
 
     def _guarded(self, generate: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
@@ -423,7 +433,10 @@ def _cut(records: Records, start: int, stop: int | None) -> Records:
     return Records(records.ids[start:stop], {name: array[start:stop] for name, array in records.raw.items()})
 
 
-def _pad_host(array: np.ndarray, size: int) -> np.ndarray:
-    if len(array) == size:
-        return array
-    return np.concatenate([array, np.repeat(array[:1], size - len(array), axis=0)])
+def _in_batches(array: np.ndarray, size: int) -> np.ndarray:
+    """Cut an array, [n, ...], into batches [batches, B, ...]; a short one repeats its first example."""
+    found = len(array)
+    if missing := -found % size:
+        first = found - found % size
+        array = np.concatenate([array, np.repeat(array[first : first + 1], missing, axis=0)])
+    return array.reshape(-1, size, *array.shape[1:])

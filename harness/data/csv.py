@@ -18,6 +18,7 @@ from harness.errors import DataError, nearest
 __all__ = ["CsvSource"]
 
 FIRST_ROWS = 4096  # that tell the types
+CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor's cache holds
 
 
 class CsvSource(ColumnSource):
@@ -106,6 +107,13 @@ class CsvSource(ColumnSource):
 
     def _table(self, lines: Lines, data: bytes, chosen: Any) -> Any:
         """Convert a block; a text where it cannot be."""
+        if chosen and len(data) > CONVERT:
+            found = self._converted(lines, data, chosen, CONVERT)
+            if not isinstance(found, str):
+                return found  # else a row may have been too long: all at once says what is wrong
+        return self._converted(lines, data, chosen, max(len(data) + 1, 1 << 16))
+
+    def _converted(self, lines: Lines, data: bytes, chosen: Any, at_once: int) -> Any:
         import pyarrow as pa
         import pyarrow.csv as pc
 
@@ -117,9 +125,7 @@ class CsvSource(ColumnSource):
         try:
             return pc.read_csv(
                 pa.BufferReader(data),
-                read_options=pc.ReadOptions(
-                    column_names=self.names(lines), use_threads=False, block_size=max(len(data) + 1, 1 << 16)
-                ),
+                read_options=pc.ReadOptions(column_names=self.names(lines), use_threads=False, block_size=at_once),
                 parse_options=pc.ParseOptions(
                     delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=None if chosen else _skip_row
                 ),
