@@ -19,14 +19,15 @@ from fractions import Fraction
 import numpy as np
 
 __all__ = [
-    "CELL", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "carry", "refused", "to_cells", "to_float",
-    "to_fraction",
+    "CELL", "DIVISOR_BITS", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "carry", "divide", "refused", "to_cells",
+    "to_float", "to_fraction",
 ]  # fmt: skip
 
 LIMB_BITS = 32
 LIMBS = 9
 GRID_BITS = 128
 CELL = LIMBS + 1  # the limbs, then the count of refused numbers
+DIVISOR_BITS = 31  # of what `divide` divides by
 HEADROOM = 1 << 30  # numbers that can be added to a cell before it is carried
 
 # Multiplying by SCALES[k] moves limb k to the units place; the powers of two make it exact.
@@ -91,6 +92,45 @@ def to_float(cell: np.ndarray) -> float:
     """
     total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
     return total / (1 << GRID_BITS)  # integer division in Python is correctly rounded
+
+
+def divide(cells: np.ndarray, divisors: np.ndarray) -> np.ndarray:
+    """Divide the values of many cells by integers, each quotient rounded once to the nearest float64 (ties to even).
+
+    Long division in base 2^32, three digits past the grid: a quotient other than zero is at least 2^-159, so that 64
+    bits of it are there, and whether anything is left tells how they are rounded.
+
+    Args:
+      cells: int64 [n, CELL].
+      divisors: int64 [n], in [1, 2^31).
+    Returns: float64 [n].
+
+    >>> divide(to_cells(np.array([1.0, -0.1])), np.array([3, 1])).tolist() == [1 / 3, -0.1]
+    True
+    """
+    carried = carry(cells)
+    negative = carried[:, LIMBS - 1] < 0
+    size = carry(np.where(negative[:, None], -carried, carried))[:, :LIMBS].astype(np.uint64)
+    half, mask = np.uint64(LIMB_BITS), np.uint64((1 << LIMB_BITS) - 1)
+    # From the highest digit on; the last limb may hold two.
+    digits = [size[:, -1] >> half, size[:, -1] & mask, *size[:, -2::-1].T, *np.zeros((3, len(size)), np.uint64)]
+    below, rest = divisors.astype(np.uint64), np.zeros(len(size), np.uint64)
+    quotient = np.empty((len(digits) + 2, len(size)), np.uint64)
+    for place, digit in enumerate(digits):
+        dividend = (rest << half) | digit
+        quotient[place] = dividend // below
+        rest = dividend - quotient[place] * below
+    quotient[-2:] = 0
+    left = np.bitwise_or.accumulate(quotient[::-1], axis=0)[::-1]  # from each place on
+    top, at = np.argmax(quotient != 0, axis=0), np.arange(len(size))
+    first, second, third = (quotient[top + k, at] for k in range(3))
+    shift = np.uint64(LIMB_BITS) - np.frexp(first.astype(np.float64))[1].astype(np.uint64)
+    word = (((first << half) | second) << shift) | (third >> (half - shift))
+    more = ((third & ((np.uint64(1) << (half - shift)) - np.uint64(1))) != 0) | (rest != 0)
+    more |= left[np.minimum(top + 3, len(quotient) - 1), at] != 0
+    exponent = LIMB_BITS * (len(digits) - 2 - top) - (GRID_BITS + 3 * LIMB_BITS) - shift.astype(np.int64)
+    rounded = np.ldexp((word | more.astype(np.uint64)).astype(np.float64), exponent)
+    return np.where(negative, -rounded, rounded)
 
 
 def refused(cells: np.ndarray) -> np.ndarray:

@@ -101,6 +101,21 @@ class GridState:
         a, b, c = np.split(vector, [self.dense.size, self.dense.size + self.buckets.size])
         return GridState(self.keys, a.reshape(self.dense.shape), b.reshape(self.buckets.shape), c.reshape(self.weighted.shape))
 
+    def column(self, slot: int, column: Counted | Summed, layout: GridLayout) -> np.ndarray | None:
+        """Return the sums of a column in all draws of a slot, int64 [draws, column.size]; None where they are not here."""
+        at = 0
+        dense: tuple[Summed | Counted, ...] = (*layout.numbers, *layout.histograms)
+        for other in dense:
+            if other == column:
+                return self.dense[slot, :, at : at + column.size]
+            at += other.size
+        at = 0
+        for bucket in layout.buckets:
+            if bucket == column:
+                return self.buckets[slot, at : at + column.size].T
+            at += bucket.size
+        return None
+
     def state(self, slot: int, draw: int, layout: GridLayout) -> np.ndarray:
         """Return the state of one slot and draw, int64; zero for metrics that the grid leaves out, without Gram matrices."""
         found: dict[Counted | Summed, np.ndarray] = {}

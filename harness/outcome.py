@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from harness.bootstrap import Interval, interval
+from harness.exact import DIVISOR_BITS, divide, refused
 from harness.grid import GridLayout, GridState, SliceKey, decode
 from harness.job import BootstrapSpec, SlicesSpec
 from harness.metrics.contract import Binding, Metric, RowMetric, Table
 from harness.reduce import Reduced
-from harness.state import Layout, Result, result
+from harness.state import Counted, Layout, Result, Status, Summed, result
 
 __all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
 
@@ -140,7 +141,7 @@ class _Cells:
             if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
                 continue
             self._progress()
-            drawn = [self.result(key, slot, draw).value for draw in range(1, bootstrap.replicates + 1)]
+            drawn = self._drawn(key, slot, bootstrap.replicates)
             if isinstance(whole.value, Mapping):
                 found[key] = {}
                 for name, value in whole.value.items():
@@ -152,6 +153,38 @@ class _Cells:
                 found[key] = interval(float(whole.value), drawn, bootstrap.level)
                 stored[key] = _array(drawn)
         return found, stored
+
+    def _drawn(self, key: str, slot: int, replicates: int) -> list[Any]:
+        """Return the values of all replicates; of a plain mean together, where nothing is the matter with the sums."""
+        found: list[Any] = [None] * replicates
+        together = self._means(key, slot)
+        for draw in range(1, replicates + 1):
+            if together is not None and not np.isnan(together[draw]):
+                found[draw - 1] = float(together[draw])
+            else:
+                found[draw - 1] = self.result(key, slot, draw).value
+        return found
+
+    def _means(self, key: str, slot: int) -> np.ndarray | None:
+        """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
+        plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._reduced.grid
+        if plain is None or binding.weight is not None or grid is None or self._grid_layout is None:
+            return None
+        if layout.terms(key) != [plain.total]:
+            return None
+        columns = layout.column(key, plain.total), layout.column(binding, "status")
+        sums, status = (
+            grid.column(slot, column, self._grid_layout) if isinstance(column, Summed | Counted) else None for column in columns
+        )
+        if sums is None or status is None:
+            return None
+        positions = status[:, Status.VALID]
+        good = (positions > 0) & (positions < 1 << DIVISOR_BITS) & (status.sum(axis=1) == positions)
+        below = np.where(good, positions, 1)
+        if plain.bucket is not None:  # both below 2^31: their quotient is rounded once
+            return np.where(good, sums[:, plain.bucket] / below, np.nan)
+        good &= refused(sums) == 0
+        return np.where(good, divide(sums, below), np.nan)
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:

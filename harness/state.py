@@ -18,6 +18,9 @@ from harness.rows import RowTable
 __all__ = ["Counted", "Crossed", "Layout", "Result", "RowLayout", "Status", "Summed", "result"]
 
 
+SPREAD = ("^2", "*weight")  # how the names end of what only the standard error needs
+
+
 class Status(IntEnum):
     """Why a position counts or does not; each binding counts its positions by it."""
 
@@ -157,6 +160,14 @@ class Layout:
                 decoded[name] = raw
         return decoded
 
+    def terms(self, owner: Any) -> list[str]:
+        """Return the names of an owner's totals, without those that only the standard error needs."""
+        return [name for name, _, _ in self._slots_of(owner) if not name.endswith(SPREAD)]
+
+    def column(self, owner: Any, name: str) -> Summed | Counted | Crossed | None:
+        """Return the column of a total, None where there is none."""
+        return next((part for found, _, part in self._slots_of(owner) if found == name), None)
+
     def refused(self, state: np.ndarray, owner: Any, *, spread: bool = False) -> int:
         """Return how many terms of a metric were NaN, infinite or too large to be summed.
 
@@ -166,7 +177,7 @@ class Layout:
         return sum(
             int(refused(state[at : at + part.size].reshape(-1, CELL)).sum())
             for name, at, part in self._slots_of(owner)
-            if isinstance(part, Summed) and name.endswith(("^2", "*weight")) == spread
+            if isinstance(part, Summed) and name.endswith(SPREAD) == spread
         )
 
 

@@ -19,9 +19,9 @@ from harness.plan import Chunk
 
 __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
 
-BLOCK_BATCHES = 16  # batches read on the host at a time: bounds memory where a chunk is a whole GZIP file
-BLOCK_EXAMPLES = 4096
-BLOCK_BYTES = 32 << 20  # of the files: what is read at a time is in memory several times over
+BLOCK_BATCHES = 64  # batches read on the host at a time
+BLOCK_EXAMPLES = 16384
+BLOCK_BYTES = 16 << 20  # of the files: what is read at a time is in memory several times over
 
 # Takes a batch in the graph, its number in the group and the loop's arrays, and returns the arrays.
 Handle = Callable[[Mapping[str, Any], Any, Sequence[Any]], Sequence[Any]]

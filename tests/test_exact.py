@@ -106,3 +106,23 @@ def test_input_is_left_as_it_was():
     before = cells.copy()
     exact.carry(cells)
     assert values[0] == 1.0 and np.isnan(values[1]) and (cells == before).all()
+
+
+@given(
+    st.lists(st.tuples(st.lists(NUMBERS, min_size=1, max_size=4), st.integers(1, 2**31 - 1)), min_size=1, max_size=8),
+    st.integers(1, 2**28),
+)
+def test_quotients_are_those_of_fractions(rows: list[tuple[list[float], int]], times: int) -> None:
+    cells = np.stack([times * exact.to_cells(np.array(values)).sum(axis=0) for values, _ in rows])
+    divisors = np.array([divisor for _, divisor in rows])
+    expected = [float(exact.to_fraction(cell) / divisor) for cell, (_, divisor) in zip(cells, rows, strict=True)]
+    assert exact.divide(cells, divisors).tolist() == expected
+
+
+def test_quotients_that_lie_between_two_floats_go_to_the_even_one() -> None:
+    halfway = exact.to_cells(np.array([2.0**53, 2.0**53 + 2])) + exact.to_cells(np.array([1.0, 1.0]))  # 2^53 + 1 and 2^53 + 3
+    assert exact.divide(halfway, np.array([1, 1])).tolist() == [2.0**53, 2.0**53 + 4]
+    above = halfway + exact.to_cells(np.array([2.0**-128]))
+    assert exact.divide(above, np.array([1, 1])).tolist() == [2.0**53 + 2, 2.0**53 + 4]
+    least = exact.to_cells(np.array([2.0**-128, 0.0]))
+    assert exact.divide(least, np.array([2**31 - 1, 5])).tolist() == [float(Fraction(1, (2**31 - 1) * 2**128)), 0.0]

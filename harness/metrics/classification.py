@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics import shares
-from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, ratio
+from harness.metrics.contract import Count, Inputs, Metric, Number, PlainMean, Table, Term, Totals, ratio
 from harness.metrics.shares import Average, OneVsRest, Share, averaged
 
 __all__ = [
@@ -81,6 +81,7 @@ class Accuracy(PredictedClassMetric):
 
     summary: ClassVar[str] = "sum of w [argmax p = y] / sum of w"
     source: ClassVar[str] = "sklearn.metrics.accuracy_score"
+    plain: ClassVar[PlainMean | None] = PlainMean("correct", 1)
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Mark each position whose predicted class is its label."""
@@ -102,6 +103,7 @@ class TopK(ClassMetric):
 
     summary: ClassVar[str] = "sum of w [rank of y in p < k] / sum of w"
     source: ClassVar[str] = "sklearn.metrics.top_k_accuracy_score (which ranks equal scores the other way)"
+    plain: ClassVar[PlainMean | None] = PlainMean("correct", 1)
 
     k: int = Field(5, ge=1, description="how many of the highest scores count")
 
@@ -140,6 +142,7 @@ class CrossEntropy(ClassMetric):
 
     summary: ClassVar[str] = "- sum of w ln p[y] / sum of w, in float64"
     source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.SparseCategoricalCrossentropy"
+    plain: ClassVar[PlainMean | None] = PlainMean("loss")
 
     epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
 

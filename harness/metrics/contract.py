@@ -30,6 +30,7 @@ __all__ = [
     "Inputs",
     "Metric",
     "Number",
+    "PlainMean",
     "RowMetric",
     "Rows",
     "Table",
@@ -280,6 +281,14 @@ def ratio(above: Any, below: Any, reason: str) -> float:
     return float(Fraction(above) / Fraction(below))
 
 
+@dataclass(frozen=True)
+class PlainMean:
+    """Says that a value is one total, or one bucket of a count, over the total weight: `value` of many sums at once."""
+
+    total: str
+    bucket: int | None = None
+
+
 class Metric(BaseModel):
     """Base of all metrics. The fields of a subclass are its options; those below bind it to the data.
 
@@ -294,6 +303,7 @@ class Metric(BaseModel):
     takes_replicates: ClassVar[bool] = True
     features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
+    plain: ClassVar[PlainMean | None] = None  # what `value` comes to, where it is no more than that; see `plain_mean`
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
@@ -347,6 +357,11 @@ class Metric(BaseModel):
           also: the features and outputs named by the options in `features` and `extra_outputs`, [B, ...].
         """
         raise NotImplementedError
+
+    def plain_mean(self) -> PlainMean | None:
+        """Return `plain` where it speaks of this class's own `value`: who overrides that need not know of it."""
+        home = next(kind for kind in type(self).__mro__ if "value" in vars(kind))
+        return vars(home).get("plain")
 
     def statistic(self) -> Hashable | None:
         """Return what tells the terms of this metric apart from those of another that has the same `terms`.

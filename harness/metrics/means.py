@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from harness.metrics.contract import Metric, Number, Term, Totals
+from harness.metrics.contract import Metric, Number, PlainMean, Term, Totals
 
 __all__ = ["MeanMetric"]
 
 
 class MeanMetric(Metric):
     """Base of weighted means. A subclass writes `each`; a NaN from it makes the value null, with a reason."""
+
+    plain: ClassVar[PlainMean | None] = PlainMean("each")
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the number of each position, float64 [N]."""

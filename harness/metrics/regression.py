@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
 
 __all__ = ["R2", "Mean", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"]
 
@@ -18,6 +18,7 @@ class MeanAbsoluteError(_Numbers):
 
     summary: ClassVar[str] = "sum of w |y - p| / sum of w"
     source: ClassVar[str] = "sklearn.metrics.mean_absolute_error"
+    plain: ClassVar[PlainMean | None] = PlainMean("error")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the distance."""
@@ -39,6 +40,7 @@ class MeanSquaredError(_Numbers):
 
     summary: ClassVar[str] = "sum of w (y - p)^2 / sum of w"
     source: ClassVar[str] = "sklearn.metrics.mean_squared_error"
+    plain: ClassVar[PlainMean | None] = PlainMean("error")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the squared distance."""
