@@ -10,11 +10,22 @@ from collections.abc import Iterator
 from typing import Any
 
 
+BATCH = 16  # of the jobs that faults are planted in
+
+
+def batches(found: Iterator[Any]) -> Iterator[Any]:
+    """Cut what a reader hands out into batches: it may be many at a time."""
+    for records in found:
+        for at in range(0, len(records.ids), BATCH):
+            raw = {name: array[at : at + BATCH] for name, array in records.raw.items()}
+            yield dataclasses.replace(records, ids=records.ids[at : at + BATCH], raw=raw)
+
+
 def drop_batch(read: Any, at: int) -> Any:
     """Leave out the batch that holds an example."""
 
     def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
-        for records in read(self, start, stop, size):
+        for records in batches(read(self, start, stop, size)):
             if stop - start == 1 or at not in records.ids:
                 yield records
 
@@ -25,7 +36,7 @@ def double_batch(read: Any, at: int) -> Any:
     """Hand out the batch that holds an example twice."""
 
     def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
-        for records in read(self, start, stop, size):
+        for records in batches(read(self, start, stop, size)):
             yield records
             if stop - start > 1 and at in records.ids:
                 yield records
