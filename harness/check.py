@@ -5,7 +5,7 @@ What can be said without TensorFlow is said first. Nothing is evaluated but the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["busiest_share", "check"]
 
 SHOWN_FILES = 12
+SHOWN_COUNTED = 5
 SHOWN_RANKS = (2, 4, 8)
 UNEVEN = 1.25  # times an even share
 
@@ -96,6 +97,8 @@ def _show_data(console: Console, job: Job, opened: Opened) -> None:
         f"data: {job.data.format}, {len(plan.files):,} files, {plan.examples:,} examples, {size:,} bytes; "
         f"the largest file holds {100 * largest / plan.examples:.0f} % of the examples",
     )
+    if opened.source.counted:
+        _say(console, _counting(opened.source.counted, len(plan.files)))
     sizes = np.diff(plan.bounds)
     _say(
         console,
@@ -112,6 +115,19 @@ def _show_data(console: Console, job: Job, opened: Opened) -> None:
     classes = class_list(job)
     if classes:
         _say(console, f"classes: {len(classes):,}: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}")
+
+
+def _counting(counted: Sequence[str], files: int) -> str:
+    """Say which files had to be gone through.
+
+    >>> _counting(["a.csv", "b.csv"], 5)
+    'counting: 2 of 5 files had to be gone through once, what was found is kept in a cache: a.csv, b.csv'
+    """
+    shown = ", ".join(counted[:SHOWN_COUNTED]) + (
+        f" and {len(counted) - SHOWN_COUNTED:,} more" if len(counted) > SHOWN_COUNTED else ""
+    )
+    which = "all files" if len(counted) == files else f"{len(counted):,} of {files:,} files"
+    return f"counting: {which} had to be gone through once, what was found is kept in a cache: {shown}"
 
 
 def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], opened: Opened) -> None:

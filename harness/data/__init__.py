@@ -81,6 +81,11 @@ class Source(ABC):
         return None
 
     @property
+    def counted(self) -> tuple[str, ...]:
+        """The files that had to be gone through beforehand, to be counted or cut; what that found is kept in a cache."""
+        return ()
+
+    @property
     def flat(self) -> bool:
         """Whether records are serialized, and their values flat lists that take the shape that is asked for."""
         return False

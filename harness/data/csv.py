@@ -57,6 +57,11 @@ class CsvSource(ColumnSource):
                 )
         return source
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """All files: where records end is known when all before it has been read."""
+        return tuple(file.path for file in self.files)
+
     def names(self, lines: Lines) -> list[str]:
         """Return the names of a file's columns."""
         import csv

@@ -56,6 +56,11 @@ class DerivedSource(Source):
         return {**self.__dict__, "_known": None}
 
     @property
+    def counted(self) -> tuple[str, ...]:
+        """As the source."""
+        return self._source.counted
+
+    @property
     def flat(self) -> bool:
         """As the source; what a transform returns has its shape."""
         return self._source.flat and self._transform is None

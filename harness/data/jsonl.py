@@ -38,6 +38,11 @@ class JsonlSource(ColumnSource):
         """
         return cls(storage.each(lambda path: index(path, quotes=False), paths))
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """All files: where records end is known when all before it has been read."""
+        return tuple(file.path for file in self.files)
+
     @cached_property
     def _types(self) -> dict[str, Feature]:
         import pyarrow as pa

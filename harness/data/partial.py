@@ -59,6 +59,11 @@ class PartialSource(Source):
         self.files = tuple(replace(file, examples=int(count)) for file, count in zip(source.files, counts, strict=True))
 
     @property
+    def counted(self) -> tuple[str, ...]:
+        """As the source."""
+        return self._source.counted
+
+    @property
     def flat(self) -> bool:
         """As the source."""
         return self._source.flat

@@ -11,6 +11,7 @@ import gzip
 import os
 import struct
 import zlib
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,11 +39,13 @@ class TFRecordSource(Source):
     Args:
       files: with their example counts; a file that is not divisible is GZIP or ZLIB.
       offsets: of each file the byte offset of every record and the file's size, int64 [examples + 1]; None where packed.
+      counted: see `Source.counted`.
     """
 
-    def __init__(self, files: tuple[File, ...], offsets: Sequence[np.ndarray | None]) -> None:
+    def __init__(self, files: tuple[File, ...], offsets: Sequence[np.ndarray | None], counted: tuple[str, ...] = ()) -> None:
         self.files = files
         self._offsets = offsets
+        self._counted = counted
         self._starts = np.concatenate([[0], np.cumsum([f.examples for f in files])]).astype(np.int64)
         self._wanted: Mapping[str, Feature] = {}
         self._skip = False
@@ -55,7 +58,13 @@ class TFRecordSource(Source):
         Raises: DataError: a file is cut off, or is no TFRecord file.
         """
         found = storage.each(_index, paths)
-        return cls(tuple(file for file, _ in found), [offsets for _, offsets in found])
+        counted = tuple(file.path for file, _, beside in found if not beside)
+        return cls(tuple(file for file, _, _ in found), [offsets for _, offsets, _ in found], counted)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Those that have no index beside them."""
+        return self._counted
 
     @property
     def flat(self) -> bool:
@@ -177,16 +186,17 @@ class TFRecordSource(Source):
             yield self._checked(np.arange(first, first + len(found)) + self._starts[number], found)
 
 
-def _index(path: str) -> tuple[File, np.ndarray | None]:
-    """Count the records of a file, and find them where it is plain."""
+def _index(path: str) -> tuple[File, np.ndarray | None, bool]:
+    """Count the records of a file, and find them where it is plain; say whether the index lay beside it."""
     size = storage.size_bytes(path)
     if _is_packed(path):
         count = storage.cached(path, "tfrecord packed", lambda: np.array([sum(1 for _ in _scan_packed(path))], np.int64))
-        return File(path, size, int(count[0]), divisible=False), None
+        return File(path, size, int(count[0]), divisible=False), None, False
     offsets = None if storage.is_url(path) else _read_index(path, size)
+    beside = offsets is not None
     if offsets is None:
         offsets = storage.cached(path, "tfrecord", lambda: build_index(path))
-    return File(path, size, len(offsets) - 1), offsets
+    return File(path, size, len(offsets) - 1), offsets, beside
 
 
 def build_index(path: str) -> np.ndarray:
@@ -195,7 +205,7 @@ def build_index(path: str) -> np.ndarray:
     Returns: byte offset of every record, and the file's size: int64 [records + 1].
     Raises: DataError: the file is cut off, or a length is corrupt.
     """
-    offsets = []
+    offsets = array("q")  # eight bytes a record, not the forty of a list
     at = 0
     with storage.open_range(path) as file:
         size, base, block = file.size, 0, b""
@@ -212,7 +222,8 @@ def build_index(path: str) -> np.ndarray:
             at += HEADER + length + FOOTER
         if at > size:
             raise _cut_off(path, len(offsets) - 1, offsets[-1], at - offsets[-1], size - offsets[-1])
-    return np.array([*offsets, size], np.int64)
+    offsets.append(size)
+    return np.frombuffer(offsets, np.int64)
 
 
 def index_path(path: str) -> str:

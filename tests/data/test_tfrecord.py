@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from harness.data import SERIALIZED, Feature
+from harness.data import SERIALIZED, Feature, open_source
 from harness.data.tfrecord import TFRecordSource, build_index, index_path, write_index
 from harness.errors import DataError
 from tests import made
@@ -196,3 +196,14 @@ def test_a_record_that_does_not_parse_is_found(tmp_path, bad, message):
     at = made.record_offsets(tmp_path / "x.tfrecord")[2]
     assert source.explain(0, 4, wanted) == f"{tmp_path}/x.tfrecord, record 2 at byte {at}: {message}"
     assert source.explain(3, 4, wanted) is None
+
+
+def test_which_files_had_to_be_gone_through_is_known(tmp_path):
+    for name in ("a", "b"):
+        made.write_tfrecord(tmp_path / name, [b"x" * 50] * 3)
+    write_index(str(tmp_path / "b"))
+    assert TFRecordSource.open([str(tmp_path / "a"), str(tmp_path / "b")]).counted == (str(tmp_path / "a"),)
+    (tmp_path / "c.csv").write_text("x\n1\n2\n")
+    assert open_source("csv", [str(tmp_path / "c.csv")]).counted == (str(tmp_path / "c.csv"),)
+    np.save(tmp_path / "d.npy", np.zeros(3))
+    assert open_source("npy", [str(tmp_path / "d.npy")]).counted == ()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-
 BATCH = 16  # of the jobs that faults are planted in
 
 
