@@ -72,6 +72,8 @@ METRICS = {
     "retrieval_recall": "retrieval:RetrievalRecall",
     "coco": "detection:Coco",
     "roc_auc": "binary_exact:RocAuc",
+    "one_vs_rest_roc_auc": "multiclass_auc:OneVsRestRocAuc",
+    "one_vs_one_roc_auc": "multiclass_auc:OneVsOneRocAuc",
     "gini": "binary_exact:Gini",
     "average_precision": "binary_exact:AveragePrecision",
     "roc_curve": "curves:RocCurve",
