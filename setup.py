@@ -36,7 +36,7 @@ setup(
         "language": pinned("sacrebleu", "rouge-score"),
         "detection": pinned("pycocotools"),
         "keras2": pinned("tf_keras"),
-        "bench": pinned("matplotlib", "tf_keras"),
+        "bench": pinned("matplotlib", "mlcommons-loadgen", "tf_keras"),
         "spark": pinned("pyspark"),
         "demo": pinned("scikit-learn"),
         "dev": [

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import coverage, footprint, loop, peers, readers, reduction, report, scaling, simulate, slices, tfma
+from benchmarks import coverage, footprint, loadgen, loop, peers, readers, reduction, report, scaling, simulate, slices, tfma
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
@@ -35,6 +35,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
     "simulate": ([], []),
+    "loadgen": (["--cases", "convnet", "--seconds", "5"], ["--seconds", "60"]),
     "tfma": (["--examples", "20000"], ["--examples", "500000"]),
 }  # fmt: skip
 
@@ -244,6 +245,22 @@ def _tfma(given: argparse.Namespace) -> Found:
     return found.document(), tfma.table(found)
 
 
+def _loadgen_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["dense-784-512-10", "convnet"])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each scenario, at least")
+    parser.add_argument("--threads", type=int, default=CORES)
+
+
+def _loadgen(given: argparse.Namespace) -> Found:
+    from harness import tf_setup
+
+    tf_setup.set_up(0, given.threads, 0)
+    found = []
+    for case in given.cases:
+        found += loadgen.measure(case, given.folder, seconds=given.seconds)
+    return {"scenarios": [one.document() for one in found]}, loadgen.table(found)
+
+
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", _loop_arguments, _loop),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
@@ -253,6 +270,7 @@ QUESTIONS: Mapping[str, Question] = {
     "footprint": Question("start-up, memory as the data grow, the command line", _footprint_arguments, _footprint),
     "peers": Question("ranks against other ways to evaluate on as many workers", _peers_arguments, _peers),
     "simulate": Question("4,096 ranks and 10^9 examples, without a model", _simulate_arguments, _simulate),
+    "loadgen": Question("the model under MLPerf LoadGen, Offline and SingleStream", _loadgen_arguments, _loadgen),
     "tfma": Question("ranks against TensorFlow Model Analysis, in an environment of its own", _tfma_arguments, _tfma),
 }
 
