@@ -342,6 +342,7 @@ def submit(
     """Submit a job to Slurm: write its batch script into the run folder, give it to sbatch, print the job's number."""
     from harness.job import Job
     from harness.prepare import make_metrics
+    from harness.runfolder import RunFolder
     from launch.slurm_script import Launcher, Resources
     from launch.submit import Submission, run
     from launch.workstation import built_with
@@ -360,7 +361,9 @@ def submit(
         launcher = "horovodrun"  # Gloo's ranks meet through it
     asks = Resources(**resources, more=ctx.meta["passed_on"])
     does = "predict" if predict else "evaluate"
-    return run(Submission(jobs, specs, asks, output, tuple(words), does, Launcher(launcher), harness=tuple(inside), **options))
+    wanted = Submission(jobs, specs, asks, output, tuple(words), does, Launcher(launcher), harness=tuple(inside), **options)
+    RunFolder(output or wanted.job_specs[0].output_folder)  # refuses a URL
+    return run(wanted)
 
 
 @cli.command()

@@ -337,10 +337,13 @@ ranks=$!
 while wait "$ranks"; code=$?; kill -0 "$ranks" 2> /dev/null; do :; done
 
 said=$(sed -n 's/.*"exit_code": \([0-9]*\).*/\1/p' "$HARNESS_STATUS" 2> /dev/null)
-if [ "$said" = 4 ] && [ -z "$asked" ] && [ "$code" -gt 128 ]; then
-    # The ranks that are well were told to leave when another one was gone, and say so.
-    say "a rank was killed ($launcher: exit code $code): by the kernel for want of memory, where nobody else did it"
-    said=1
+# When one rank is killed the others are told to leave, and say that they were interrupted: its heartbeat does not say so.
+if [ -z "$asked" ] && [ "$code" != 0 ] && [ "${said:-4}" = 4 ]; then
+    gone=$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)
+    if [ -n "$gone" ]; then
+        say "a rank was killed, the last of it is in $gone: by the kernel for want of memory, where nobody else did it"
+        said=1
+    fi
 fi
 # The time limit: the run goes on in this job, or in the next one where the site lets no job be requeued.
 if [ "$asked" = USR1 ] && [ "${said:-4}" = 4 ]; then

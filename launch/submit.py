@@ -181,7 +181,7 @@ def _run_array(wanted: Submission, slurm: Slurm) -> int:
         after = Path(task.run) / NEXT
         if after.exists():
             states += _followed([after.read_text().strip()], [Follow(slurm, following=after)])
-    _followed(tables[-1:], [Follow(slurm, lambda job: wanted.folder / f"slurm-collect-{job}.log")])
+    states += _followed(tables[-1:], [Follow(slurm, lambda job: wanted.folder / f"slurm-collect-{job}.log")])
     return exit_code(states)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import JobError, UsageError
+from harness.errors import HarnessError, JobError, UsageError
 from harness.job import Job
 from launch.checkpoints import named, watch
-from launch.slurm import Slurm, State, _describe, _directives, exit_code, parse_states, submit
+from launch.slurm import Follow, Slurm, State, _accounted, _describe, _directives, exit_code, follow, parse_states, submit
 from launch.slurm_script import Resources
 from launch.submit import Submission, run
 
@@ -62,6 +62,42 @@ def test_what_slurm_shows():
 )
 def test_exit_code(states, wanted):
     assert exit_code(states) == wanted
+
+
+def test_what_the_accounts_say():
+    said = "7_0|COMPLETED|0:0\n7_1|CANCELLED by 1000|0:15\n7_2|FAILED|2:0\n"
+    assert _accounted(said) == [
+        State("7_0", "COMPLETED"),
+        State("7_1", "CANCELLED", signal=15),
+        State("7_2", "FAILED", exit_code=2),
+    ]
+
+
+def test_a_job_that_slurm_does_not_know_any_more(tmp_path):
+    """scontrol forgets a job some minutes after its end; without accounts nobody can say how it ended."""
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    with pytest.raises(HarnessError, match="Slurm knows no job 5 any more, and keeps no accounts; its run folder says how"):
+        follow("5", Follow(Slurm({"PATH": f"{tmp_path}:/usr/bin:/bin"}), sleep=lambda s: None))
+
+
+def test_a_controller_that_does_not_answer_is_waited_for(tmp_path):
+    """A minute: it may be started anew. The job is none the worse for it."""
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    slept: list[float] = []
+    with pytest.raises(HarnessError, match="Unable to contact slurm controller; the job goes on without being followed"):
+        follow("5", Follow(Slurm({"PATH": f"{tmp_path}:/usr/bin:/bin"}), poll_s=20, sleep=slept.append))
+    assert slept == [20, 20, 20]
+
+
+def test_a_run_folder_in_an_object_store_is_refused(harness, tmp_path):
+    (tmp_path / "job.yaml").write_text(
+        "model: m\ndata: {files: d.npz, label: y}\nmetrics: [accuracy]\noutput: gs://bucket/runs\n"
+    )
+    done = harness("submit", tmp_path / "job.yaml", "--dry-run")
+    assert done.code == 2
+    assert "lies on a local or shared file system" in done.err
 
 
 def test_what_the_script_says_wins_over_variables_of_sbatch(tmp_path):

@@ -189,6 +189,20 @@ def test_a_failing_rank_fails_the_job(site: Site) -> None:
     assert not (folder / "metrics.json").exists()
 
 
+def test_a_killed_rank_fails_the_job(site: Site) -> None:
+    """The rank that is well says that it was interrupted; the script knows better."""
+    number, folder = site.submit("killed", slow_s=1)
+    site.committed(number, folder)
+    pid = read_json(RunFolder(folder).heartbeat(1))["pid"]
+    site.cluster.run("srun", f"--jobid={number}", "--overlap", "--mpi=none", "-N1", "-n1", "-w", "n2", "kill", "-KILL", str(pid))
+    said = site.ended(number)
+    assert (said["JobState"], said["ExitCode"]) == ("FAILED", "1:0"), log(folder, number)
+    assert f"[slurm] a rank was killed, the last of it is in {folder}/progress/rank-00001.json: by the kernel" in log(
+        folder, number
+    )
+    assert "requeue" not in log(folder, number)
+
+
 def test_what_was_cancelled_and_what_was_requeued_enough_goes_on(site: Site) -> None:
     """One run of three jobs: scancel; the signal before the limit, through horovodrun; to the end on one rank."""
     number, folder = site.submit("stopped", slow_s=1)
