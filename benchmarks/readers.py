@@ -5,7 +5,6 @@ Both read everything and parse it into batches of the same features; no model is
 
 from __future__ import annotations
 
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.launched import launch
+
 __all__ = ["Compared", "flat_memory", "measure", "table"]
 
 WIDTH = 64
+LARGE = 4096  # float32 values of an example of the large file: 16 KiB
 FORMATS = ("tfrecord", "parquet", "csv", "jsonl", "npy")
 
 
@@ -78,28 +80,32 @@ def table(found: list[Compared]) -> str:
     return "\n".join(lines)
 
 
-def flat_memory(folder: Path, *, size_bytes: int, batch_size: int = 256) -> dict[str, int]:
-    """Read a large TFRecord file; return the peak of resident memory after a tenth of it and at its end, in bytes."""
-    from harness.data import Feature, open_source
-    from harness.plan import Chunk
-    from harness.tf_feed import PipelineFeed
+def flat_memory(folder: Path, *, size_bytes: int, ranks: int = 2) -> dict[str, Any]:
+    """Evaluate a large TFRecord file on some ranks, and one of a tenth of its size; return the peak of each rank, in bytes."""
+    found: dict[str, Any] = {"ranks": ranks}
+    model = folder / "flat-memory-model"
+    if not model.exists():
+        _write_mean(model)
+    for name, size in (("tenth", size_bytes // 10), ("whole", size_bytes)):
+        path = folder / f"{name}-{size_bytes}.tfrecord"
+        if not path.exists():
+            _write_tfrecord(path, size // (4 * LARGE), LARGE)
+        data = {"files": str(path), "inputs": {"x": "x"}, "label": "label"}
+        job = {"model": str(model), "data": data, "metrics": [{"mean_absolute_error": {"label": "label"}}], "batch_size": 256}
+        run = launch(job, folder / f"flat-memory-{name}", ranks)
+        found[name] = {"bytes": path.stat().st_size, "peak_bytes": list(run.peak_bytes), "loop_s": run.loop_s}
+    found["ratio"] = max(found["whole"]["peak_bytes"]) / max(found["tenth"]["peak_bytes"])
+    return found
 
-    path = folder / "large.tfrecord"
-    examples = size_bytes // (16 * 1024)
-    if not path.exists() or path.stat().st_size < size_bytes * 0.9:
-        _write_tfrecord(path, examples, 4096)
-    source = open_source("tfrecord", [str(path)])
-    chunks = [
-        Chunk(i, at, min(at + 4096, source.files[0].examples)) for i, at in enumerate(range(0, source.files[0].examples, 4096))
-    ]
-    wanted = {"x": Feature("float32", (4096,))}
-    feed = PipelineFeed(source.select(wanted), wanted, batch_size, 1)
-    seen, early = 0, 0
-    for batch in feed.dataset(chunks):
-        seen += int(batch["count"])
-        if not early and seen >= examples // 10:
-            early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"bytes": path.stat().st_size, "examples": seen, "peak_early": early, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}  # fmt: skip
+
+def _write_mean(model: Path) -> None:
+    import tensorflow as tf
+
+    def mean(x: Any) -> Any:
+        return {"mean": tf.reduce_mean(x, axis=1)}
+
+    signature = tf.function(mean, [tf.TensorSpec([None, LARGE], tf.float32, name="x")])
+    tf.saved_model.save(tf.Module(), str(model), {"serving_default": signature})
 
 
 def _columns(examples: int) -> dict[str, np.ndarray]:
