@@ -15,6 +15,8 @@ from harness.data.memory import DatasetSource
 from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
 from tests import made
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = made.examples()
 # By hand: what share of the labels the largest score finds.
 ACCURACY = float((np.argmax(EXAMPLES.x @ made.kernel(), axis=1) == EXAMPLES.label).mean())

@@ -9,6 +9,8 @@ import pytest
 import harness
 from tests import made
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = made.examples()
 
 

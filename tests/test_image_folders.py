@@ -14,6 +14,8 @@ import yaml
 
 from tests.conftest import ROOT, Done, start
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("cat", "dog", "owl")
 SHAPE = (6, 5, 3)
 EXAMPLES = 61
