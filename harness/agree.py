@@ -21,9 +21,12 @@ T = TypeVar("T")
 SHARED_FOLDER_WAIT_S = 5.0  # network file systems show a new file to other hosts with a delay
 
 
-def connect(world: World) -> Comm:
-    """Join the world that the launcher made; alone without one."""
-    if world.size == 1:
+def connect(world: World, *, elastic: bool = False) -> Comm:
+    """Join the world that the launcher made; alone without one. An elastic world of one may grow.
+
+    Raises: CommError: that failed.
+    """
+    if world.size == 1 and not elastic:
         return SingleComm()
     from harness.hvd_comm import HorovodComm
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, RunFolderError
+from harness.errors import RunFolderError, TakenOver
 from harness.runfolder import RunFolder, read_json, write_atomically
 
 __all__ = ["Attempt", "Lock", "Owner", "begin", "earlier"]
@@ -185,10 +185,10 @@ class Attempt:
     def check(self, folder: RunFolder) -> None:
         """See that no later attempt has begun: what this one would write comes too late.
 
-        Raises: HarnessError: one has.
+        Raises: TakenOver: one has.
         """
         if _path(folder, self.number + 1).exists():
-            raise HarnessError(f"attempt {self.number + 1} has taken over this run; attempt {self.number} ends")
+            raise TakenOver(f"attempt {self.number + 1} has taken over this run; attempt {self.number} ends")
 
 
 def begin(folder: RunFolder, kept: Sequence[str], done: int, ranks: int) -> Attempt:

@@ -167,9 +167,25 @@ PODS = (
 )
 
 
+ELASTIC = (
+    ("--host-discovery-script", "SCRIPT", click.Path(path_type=Path, exists=True),
+     "Ranks may come and go, over Gloo; the script prints the hosts there are now, HOST:N a line."),
+    ("--min-np", "N", COUNT, "Go on as long as there are so many ranks; default: one."),
+    ("--max-np", "N", COUNT, "At most so many ranks."),
+    ("--elastic-timeout", "SECONDS", COUNT, "End when there are too few places for so long; default: 120."),
+    ("--network-interface", "NAME", str, "Needed where the run begins on a single host."),
+)  # fmt: skip
+
+
 def _pod_options(command: Any) -> Any:
     for flag, metavar, kind, text in reversed(PODS):
         command = click.option(flag, metavar=metavar, type=kind, help=f"Kubernetes: {text}")(command)
+    return command
+
+
+def _elastic_options(command: Any) -> Any:
+    for flag, metavar, kind, text in reversed(ELASTIC):
+        command = click.option(flag, metavar=metavar, type=kind, help=f"Elastic: {text}")(command)
     return command
 
 
@@ -197,6 +213,7 @@ def _pod_options(command: Any) -> Any:
 @click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
 @click.option("--kubernetes", is_flag=True, help="Make it an MPIJob for Kubeflow's MPI operator; --dry-run prints that.")
 @_pod_options
+@_elastic_options
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
 def launch(
     ranks: str,
@@ -207,7 +224,7 @@ def launch(
     hostfile: Path | None,
     kubernetes: bool,
     command: Sequence[str],
-    **pods: Any,
+    **more: Any,
 ) -> int:
     """Start a command on several ranks of this workstation, or of several hosts, through horovodrun."""
     from harness.job import Job
@@ -220,7 +237,8 @@ def launch(
     if words[0] not in starts:
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{' '.join(words)}'")
     given = starts[words[0]].make_context(words[0], words[1:]).params
-    asked = {key: value for key, value in pods.items() if value is not None}
+    elastic = _elastic({flag: more.pop(flag[2:].replace("-", "_")) for flag, *_ in ELASTIC})
+    asked = {key: value for key, value in more.items() if value is not None}
     if kubernetes:
         return _to_kubernetes(words, given["job"], ranks, restarts, asked, dry_run=dry_run)
     if asked:
@@ -232,8 +250,24 @@ def launch(
     where = places.from_file(hostfile) if hostfile else None
     if hosts:
         where = places.allocated(os.environ) if hosts == "slurm" else places.parse(hosts)
+    if elastic and where:
+        raise UsageError("--host-discovery-script finds the hosts: leave -H and --hostfile away")
     folder = (given["output"] or job.output_folder).absolute()
-    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, hosts=where, folder=folder)
+    return run_launch(
+        words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, hosts=where, folder=folder, elastic=elastic
+    )
+
+
+def _elastic(asked: dict[str, Any]) -> Any:
+    """Return what an elastic run is started with; None where it is none."""
+    from launch.workstation import ELASTIC_TIMEOUT_S, Elastic
+
+    script, least, most, timeout_s, interface = asked.values()
+    if script is None:
+        if given := [flag for flag, value in asked.items() if value is not None]:
+            raise UsageError(f"{given[0]}: expected --host-discovery-script with it, found none")
+        return None
+    return Elastic(script.absolute(), least or 1, most, timeout_s or ELASTIC_TIMEOUT_S, interface)
 
 
 def _to_kubernetes(words: Sequence[str], job: Path, ranks: str, retries: int, asked: dict[str, Any], *, dry_run: bool) -> int:

@@ -11,7 +11,7 @@ import re
 import socket
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,11 @@ class Counter(ABC):
 
     name: str
 
+    @property
+    def gone(self) -> Collection[int]:
+        """Return the ranks that are known to be gone; on the rank that holds the number."""
+        return ()
+
     @abstractmethod
     def take(self, count: int) -> int:
         """Add to the number; return what it was before. Any thread of any rank may call this.
@@ -125,6 +130,10 @@ class Comm(ABC):
 
     def counter(self) -> Counter | None:
         """Return a counter of the message layer's own that begins at 0, the same on all ranks; None where it has none."""
+        return None
+
+    def on_new_hosts(self, call: Callable[[], None]) -> None:
+        """Have `call` called, from another thread, when an elastic launcher has new hosts. No collective; only rank 0 is told."""
         return None
 
     @abstractmethod

@@ -19,6 +19,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from harness.comm import Comm, Counter
@@ -81,6 +82,7 @@ class TcpServer(Counter):
         self._key = key
         self._value = 0
         self._lock = threading.Lock()
+        self._gone: set[int] = set()
         self._answers: dict[int, tuple[int, int]] = {}  # by rank: number of the last request, and its answer
         _allow_files(size + SPARE_FILES)
         self._listener = socket.create_server(("", 0), backlog=min(size, 4096))
@@ -92,6 +94,11 @@ class TcpServer(Counter):
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve, name="counter", daemon=True)
         self._thread.start()
+
+    @property
+    def gone(self) -> Collection[int]:
+        """Return the ranks whose connections have broken."""
+        return frozenset(self._gone)
 
     def take(self, count: int) -> int:
         """Add to the number."""
@@ -138,6 +145,8 @@ class TcpServer(Counter):
         except (OSError, ValueError):
             self._selector.unregister(caller.connection)
             caller.connection.close()
+            if caller.rank is not None:
+                self._gone.add(caller.rank)
 
     def _reply(self, caller: _Caller) -> bytes:
         """Return the answer to what a caller has sent; nothing while it is not whole.
@@ -151,6 +160,7 @@ class TcpServer(Counter):
             if not hmac.compare_digest(proof, _proof(self._key, b"caller", rank, caller.nonce, nonce)):
                 raise ValueError("a caller does not know the key")
             caller.rank = rank
+            self._gone.discard(rank)
             return _proof(self._key, b"server", rank, caller.nonce, nonce)
         if len(caller.held) < REQUEST.size:
             return b""

@@ -10,6 +10,8 @@
     ├── CommError                exit 1   the ranks cannot talk to each other
     ├── InvalidRun               exit 1   the certificate does not match the plan
     ├── StalledError             exit 1   a rank made no progress for too long
+    ├── TakenOver                exit 1   a later attempt goes on with this run
+    ├── WorldChanged             exit 1   ranks have come or gone; an elastic run goes on with those that are there
     ├── OtherRankFailed          exit 3   this rank is well, another one is not
     └── Interrupted              exit 4   asked to stop; can be resumed
 
@@ -33,7 +35,9 @@ __all__ = [
     "RunFolderError",
     "ShapeError",
     "StalledError",
+    "TakenOver",
     "UsageError",
+    "WorldChanged",
     "nearest",
 ]
 
@@ -81,6 +85,14 @@ class InvalidRun(HarnessError):
 
 class StalledError(HarnessError):
     """A rank made no progress for longer than the stall timeout."""
+
+
+class TakenOver(HarnessError):
+    """A later attempt goes on with this run; what this one would write comes too late."""
+
+
+class WorldChanged(HarnessError):
+    """Ranks have come or gone; an elastic run goes on with those that are there."""
 
 
 class OtherRankFailed(HarnessError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.comm import Comm
-from harness.errors import CommError, DataError, HarnessError, ModelError, OtherRankFailed
+from harness.errors import CommError, DataError, HarnessError, ModelError, OtherRankFailed, TakenOver
 from harness.job import Job
 from harness.plan import Chunk, Plan
 from harness.runfolder import RunFolder, write_status
@@ -99,7 +99,10 @@ def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
     if isinstance(exc, CommError) and comm.size > 1 and _another_failed(folder):
         print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
         comm.abort(OtherRankFailed.exit_code)  # the other has said why
-    report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)
+    if isinstance(exc, TakenOver):
+        say(comm, str(exc))  # and leave no word of it in a folder that is another's by now
+    else:
+        report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)
     exc.reported = True
     if comm.size > 1:
         comm.abort(exc.exit_code)

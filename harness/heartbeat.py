@@ -72,7 +72,7 @@ class Heartbeat:
       folder: run folder.
       rank, size: of this process.
       stall_timeout_s: after how long without progress a busy rank is stuck; 0 is never.
-      on_stall: called once with a message, from the thread; is to end the job.
+      on_stall: called from the thread, once for a rank that is stuck, with its beat and a message; returns whether to watch on.
       on_beats: called every second on rank 0 with what is known of all ranks.
     """
 
@@ -83,7 +83,7 @@ class Heartbeat:
         size: int,
         *,
         stall_timeout_s: float,
-        on_stall: Callable[[str], None],
+        on_stall: Callable[[Beat, str], bool],
         on_beats: Callable[[list[Beat]], None] = lambda beats: None,
     ) -> None:
         self.beat = Beat(rank)
@@ -93,6 +93,7 @@ class Heartbeat:
         self._on_stall = on_stall
         self._on_beats = on_beats
         self._watch = Watch()
+        self._given_up: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -141,18 +142,17 @@ class Heartbeat:
         if self.beat.rank == 0:
             self._on_beats(beats)
         mine = [] if any(beat.rank == self.beat.rank for beat in beats) else [self.beat]
-        for beat in beats + mine:
+        for beat in (beat for beat in beats + mine if beat.rank not in self._given_up):
             idle_s = self._watch.idle_s(beat)
             here = beat.rank == self.beat.rank
             if self._timeout_s and beat.busy and idle_s > self._timeout_s + (0 if here else STACK_FIRST_S):
                 if here:
                     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-                self._stop.set()
-                self._on_stall(
-                    f"{beat} has made no progress for {idle_s:.0f} s (--stall-timeout {self._timeout_s:g}); "
-                    "the job ends. Look at that machine, or allow more time"
-                )
-                return
+                self._given_up.add(beat.rank)
+                message = f"{beat} has made no progress for {idle_s:.0f} s (--stall-timeout {self._timeout_s:g})"
+                if not self._on_stall(beat, message):
+                    self._stop.set()
+                    return
 
 
 def read_beat(path: Path, rank: int) -> Beat:

@@ -48,6 +48,8 @@ class HorovodComm(Comm):
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.name = "mpi" if hvd.mpi_enabled() else "gloo"
+        if os.environ.get("HOROVOD_ELASTIC") == "1":  # what the launcher said of places when this process began may be over
+            os.environ.update(HOROVOD_RANK=str(self.rank), HOROVOD_SIZE=str(self.size))
         # The first sum of a process costs ten times the later ones: kernels, connections, buffers.
         self.sum(np.zeros(1, np.int64))
 
@@ -109,6 +111,21 @@ class HorovodComm(Comm):
         probed = _in_time(made.probe, PROBE_S) if made else None
         said = self.gather(b"" if probed is None else str(probed).encode())
         return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
+
+    def on_new_hosts(self, call: Callable[[], None]) -> None:
+        """Listen to the elastic launcher, on every rank: which one it tells may change."""
+        from horovod.common.elastic import notification_manager
+        from horovod.runner.elastic.worker import HostUpdateResult
+
+        class Listener:
+            def on_hosts_updated(self, _timestamp: int, result: int) -> None:
+                if result & HostUpdateResult.added:
+                    call()
+
+        for other in list(notification_manager._listeners):  # of earlier rounds; it has no other way to name them
+            notification_manager.remove_listener(other)
+        notification_manager.init()
+        notification_manager.register_listener(Listener())
 
     def abort(self, code: int) -> None:
         """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""

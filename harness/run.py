@@ -23,10 +23,11 @@ from harness.attempts import Attempt, Lock
 from harness.claim import began, claim, origin
 from harness.comm import Comm, World
 from harness.commit import Committer, unite_with
+from harness.elastic import Stuck, Watch, is_elastic, rounds
 from harness.engine import Built, certify, compute, empty, loop, summary
-from harness.errors import HarnessError, JobError, OtherRankFailed, RunFolderError
+from harness.errors import CommError, HarnessError, JobError, OtherRankFailed, RunFolderError, WorldChanged
 from harness.failure import end_all, report_failure
-from harness.heartbeat import Heartbeat
+from harness.heartbeat import Beat, Heartbeat
 from harness.interrupt import Interrupt
 from harness.job import Job
 from harness.journal import Journal, load
@@ -87,6 +88,8 @@ class Context:
     interrupt: Interrupt
     earlier: Segment | None = None  # this rank's part of what earlier attempts have finished
     predict: bool = False
+    watch: Watch | None = None  # of an elastic run
+    stuck: Stuck | None = None
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -105,6 +108,7 @@ def run(job: Job, options: Options, world: World) -> int:
 
 
 def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
+    """Make this process ready, and go through the run: an elastic one in rounds."""
     timer = Timer()
     metrics = make_metrics(job)
     if options.predict:
@@ -116,8 +120,37 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         tf_setup.import_tensorflow()
     threads = tf_setup.threads_per_rank(world)
     devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
-    with timer.phase("connect"):
-        comm = connect(world)
+    ready = Ready(job, metrics, options, folder, threads, devices, interrupt, lock)
+    if not is_elastic():
+        with timer.phase("connect"):
+            comm = connect(world)
+        return _round(ready, comm, timer)
+
+    def play(comm: Comm, again: bool) -> int:
+        nonlocal timer
+        timer = Timer() if again else timer
+        return _round(replace(ready, options=replace(options, resume=options.resume or again)), comm, timer)
+
+    return rounds(lambda: connect(world, elastic=True), play, folder, lock.give_back)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a process needs for a run, before it has met the others."""
+
+    job: Job
+    metrics: Mapping[str, Metric]
+    options: Options
+    folder: RunFolder
+    threads: int
+    devices: list[str]
+    interrupt: Interrupt
+    lock: Lock
+
+
+def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
+    """Go through a run with the ranks that are there."""
+    job, options, folder, interrupt, lock = ready.job, ready.options, ready.folder, ready.interrupt, ready.lock
     with timer.phase("open"):
         opened, attempt = _open(job, options, folder, comm, lock)
     if attempt is None:
@@ -133,17 +166,23 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         return 0
     together(comm, lambda: check_shared(folder, comm))
     progress = Progress(opened.plan.examples)
-    heartbeat = _heartbeat(folder, comm, options, progress)
+    watch, stuck = (Watch(comm, folder, attempt.number), Stuck(comm, folder)) if is_elastic() else (None, None)
+    heartbeat = _heartbeat(folder, comm, options, progress, stuck)
     interrupt.attach(comm, folder, attempt.number, heartbeat, lock.give_back)
     context = Context(
-        job, metrics, folder, comm, timer, threads, devices, heartbeat, progress, opened, attempt, interrupt,
-        predict=options.predict,
+        job, ready.metrics, folder, comm, timer, ready.threads, ready.devices, heartbeat, progress, opened, attempt, interrupt,
+        predict=options.predict, watch=watch, stuck=stuck,
     )  # fmt: skip
+    if watch is not None:
+        watch.start()
+        comm.on_new_hosts(watch.invite)
     try:
         _work(context)
-    except OtherRankFailed:
+    except (OtherRankFailed, WorldChanged):
         raise
     except HarnessError as exc:
+        if watch is not None and isinstance(exc, CommError):
+            raise
         if isinstance(exc, RunFolderError) and heartbeat.beat.phase == "writing":
             exc.exit_code = HarnessError.exit_code  # a disk that is full by now is no wrong command
         end_all(comm, folder, exc)
@@ -154,6 +193,10 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         end_all(comm, folder, bug)
         raise bug from exc
     finally:
+        if watch is not None and stuck is not None:
+            watch.close()
+            if stuck.counter is not None:
+                stuck.counter.close()  # where this round is given up, whoever asks it learns so
         progress.close()
         heartbeat.stop()
     comm.close()
@@ -188,7 +231,10 @@ def _work(context: Context) -> None:
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     left = np.setdiff1d(np.arange(len(plan)), np.array(context.opened.done, np.int64))
     with timer.phase("connect"):
-        assigned = assign(comm, plan, left, Schedule(context.job.schedule) if context.job.schedule else None)
+        wanted = Schedule.DYNAMIC if context.watch else Schedule(context.job.schedule) if context.job.schedule else None
+        assigned = assign(comm, plan, left, wanted)
+    if context.stuck is not None:
+        context.stuck.counter = assigned.counter
     if assigned.problem and comm.rank == 0:
         print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
     if context.opened.copies:  # what rank 0 found, and so the same on all
@@ -207,7 +253,11 @@ def _work(context: Context) -> None:
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
     with timer.phase("evaluate"):
-        _evaluate(context, built, assigned, evaluation, committer)
+        try:
+            _evaluate(context, built, assigned, evaluation, committer)
+        finally:
+            if assigned.tickets is not None:
+                assigned.tickets.close()
     with timer.phase("certify"):
         evaluation.certificate.expect(assigned.chunks)
     context.heartbeat.move("waiting", "")
@@ -280,11 +330,17 @@ def _evaluate(context: Context, built: Built, assigned: Assigned, evaluation: Ev
         heartbeat.beat.examples, heartbeat.beat.chunks = before + evaluation.examples, evaluation.chunks
         heartbeat.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
+    def border() -> None:
+        committer.border()
+        if context.watch is not None and context.watch.leaving:
+            committer.finish()
+            raise WorldChanged("there are new hosts")
+
     try:
         step = predictions.Writing(built.step, built.writer) if built.writer else built.step
         loop(
             built, plan, context.job, assigned.chunks, evaluation,
-            step=step, progress=progress, border=committer.border, supply=assigned.tickets,
+            step=step, progress=progress, border=border, supply=assigned.tickets,
         )  # fmt: skip
         committer.finish()
     except HarnessError:
@@ -323,19 +379,20 @@ def _write(
         )
 
 
-def _heartbeat(folder: RunFolder, comm: Comm, options: Options, progress: Progress) -> Heartbeat:
+def _heartbeat(folder: RunFolder, comm: Comm, options: Options, progress: Progress, stuck: Stuck | None) -> Heartbeat:
     """Start this rank's heartbeat; on rank 0 it shows the progress of all."""
 
-    def on_stall(message: str) -> None:
-        report_failure(comm, folder, message)
+    def on_stall(_beat: Beat, message: str) -> bool:
+        report_failure(comm, folder, f"{message}; the job ends. Look at that machine, or allow more time")
         comm.abort(1)
+        return False
 
     heartbeat = Heartbeat(
         folder,
         comm.rank,
         comm.size,
         stall_timeout_s=options.stall_timeout_s,
-        on_stall=on_stall,
+        on_stall=stuck or on_stall,
         on_beats=progress.show,
     )
     heartbeat.start()

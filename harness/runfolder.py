@@ -127,6 +127,11 @@ class RunFolder:
         """Whoever makes this file ends the attempt at the next chunk border."""
         return self.path / "stop"
 
+    @property
+    def meet(self) -> Path:
+        """There when the ranks of an elastic run are to meet anew."""
+        return self.path / "meet"
+
     def heartbeat(self, rank: int) -> Path:
         """A rank's heartbeat."""
         return self.progress / f"rank-{rank:05d}.json"
@@ -175,7 +180,7 @@ class RunFolder:
             shutil.rmtree(self.progress, ignore_errors=True)
             for folder in (self.progress, self.journal, self.attempts):
                 folder.mkdir(exist_ok=True)
-            for path in (self.failure_json, self.stop, *self.journal.glob(".*.segment.*")):
+            for path in (self.failure_json, self.stop, self.meet, *self.journal.glob(".*.segment.*")):
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be written: {exc.strerror}") from exc
@@ -197,6 +202,16 @@ class RunFolder:
         if not isinstance(asked, dict):
             return ""
         return str(asked.get("why", "")) if asked.get("attempt", attempt) == attempt else None
+
+    def ask_to_meet(self, attempt: int) -> None:
+        """Ask all ranks of an attempt to meet anew."""
+        with contextlib.suppress(RunFolderError):
+            write_atomically(self.meet, json.dumps({"attempt": attempt}))
+
+    def asked_to_meet(self, attempt: int) -> bool:
+        """Say whether the ranks of an attempt are to meet anew."""
+        asked = read_json(self.meet) if self.meet.exists() else None
+        return isinstance(asked, dict) and asked.get("attempt") == attempt
 
     def set_status(self, state: str, exit_code: int | None, **more: Any) -> None:
         """Record the state of this attempt, for launchers that lose exit codes."""

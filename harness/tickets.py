@@ -146,10 +146,16 @@ class Tickets:
             while self._handed < len(self.chunks):
                 self._handed += 1
                 yield self.chunks[self._handed - 1]
-            lost = self.ahead and not self._wait()
+            lost = self.ahead and not self._wait()  # no longer than until `close`
             self._draw(lost=lost)
             if self._over and self._handed == len(self.chunks):
                 return
+
+    def close(self) -> None:
+        """Draw no more, and let whoever waits to draw go."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
     def most(self) -> int:
         """Return how many chunks one call may be asked for: where they are read ahead, so few that the reader never runs dry."""
@@ -172,7 +178,7 @@ class Tickets:
     def _wait(self) -> bool:
         """Return when there is room for more; False where what is held seems to be lost."""
         with self._changed:
-            while not self._rule.number():
+            while not self._over and not self._rule.number():
                 patience_s = max(PATIENCE * self._longest_s, PATIENCE_S) if self._longest_s else None
                 if not self._changed.wait(patience_s):
                     return False

@@ -26,10 +26,11 @@ from typing import IO, Any
 from harness.errors import HarnessError, Interrupted, UsageError
 from launch.hosts import Hosts
 
-__all__ = ["Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
+__all__ = ["ELASTIC_TIMEOUT_S", "Elastic", "Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
 
 MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
 RESTARTED = (1, 3)
+ELASTIC_TIMEOUT_S = 120  # Horovod's own is ten minutes
 # A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
 TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
@@ -86,15 +87,53 @@ def environment(base: Mapping[str, str], ranks: int, cores: int, status: str | N
     return {**wanted, **base} if not status else {**wanted, **base, "HARNESS_STATUS": status}
 
 
+@dataclass(frozen=True)
+class Elastic:
+    """Between how many ranks a run may shrink and grow, and what finds the hosts.
+
+    Attributes:
+      script: prints the hosts there are, HOST:N a line; called every second.
+      least, most: ranks; `most` None is as many as there are places.
+      timeout_s: how long to wait for the least number of places, when ranks have gone.
+      interface: of the network, where hosts cannot find one that they share by themselves: with a single host.
+    """
+
+    script: Path
+    least: int = 1
+    most: int | None = None
+    timeout_s: int = ELASTIC_TIMEOUT_S
+    interface: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """What horovodrun is told.
+
+        >>> Elastic(Path("hosts.sh"), 1, 4).words[:4]
+        ['--min-np', '1', '--max-np', '4']
+        """
+        most = ["--max-np", str(self.most)] if self.most else []
+        interface = ["--network-interface", self.interface] if self.interface else []
+        script = ["--host-discovery-script", str(self.script)]
+        return ["--min-np", str(self.least), *most, *script, "--elastic-timeout", str(self.timeout_s), *interface]
+
+
 def command_line(
-    command: Sequence[str], *, ranks: int, comm: str, horovodrun: str, harness: Sequence[str], hosts: Hosts | None = None
+    command: Sequence[str],
+    *,
+    ranks: int,
+    comm: str,
+    horovodrun: str,
+    harness: Sequence[str],
+    hosts: Hosts | None = None,
+    elastic: Elastic | None = None,
 ) -> list[str]:
     """Return the argv that starts a harness command on several ranks.
 
     >>> command_line(["evaluate", "job.yaml"], ranks=2, comm="mpi", horovodrun="horovodrun", harness=["harness"])
     ['horovodrun', '-np', '2', '--mpi', 'harness', 'evaluate', 'job.yaml']
     """
-    return [horovodrun, "-np", str(ranks), *(["-H", str(hosts)] if hosts else []), f"--{comm}", *harness, *command]
+    where = ["-H", str(hosts)] if hosts else elastic.words if elastic else []
+    return [horovodrun, "-np", str(ranks), *where, f"--{comm}", *harness, *command]
 
 
 def launch(
@@ -106,6 +145,7 @@ def launch(
     restarts: int = 0,
     hosts: Hosts | None = None,
     folder: Path | None = None,
+    elastic: Elastic | None = None,
 ) -> int:
     """Run a harness command on several ranks; return the exit code of the job itself.
 
@@ -117,11 +157,12 @@ def launch(
       restarts: how often to go on, with --resume, after a failure that is not the command's own.
       hosts: where; None is this machine.
       folder: of the run; several hosts share it, and leave the exit code there.
+      elastic: whether ranks may come and go, on which hosts; None is a fixed number.
     Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
       HarnessError: it ended and no rank could say why.
     """
     cores = len(os.sched_getaffinity(0))
-    every = hosts.ranks if hosts else auto_ranks(count_gpus(), physical_cores(cores))
+    every = hosts.ranks if hosts else elastic.least if elastic else auto_ranks(count_gpus(), physical_cores(cores))
     count = every if ranks == "auto" else _number(ranks)
     if hosts and count > hosts.ranks:
         raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
@@ -130,12 +171,16 @@ def launch(
     horovodrun = shutil.which("horovodrun", path=f"{here}:{os.environ.get('PATH', '')}")
     if horovodrun is None:
         raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
-    chosen = comm or ("mpi" if built_with("mpi") else "gloo")
+    if elastic and comm == "mpi":
+        raise UsageError("--mpi: ranks come and go over Gloo alone; leave it away")
+    chosen = comm or ("mpi" if built_with("mpi") and not elastic else "gloo")
     if not built_with(chosen):
         raise UsageError(f"Horovod was not built with {chosen}; launch/install builds it, or leave --{chosen} away")
 
     def words(command: Sequence[str]) -> list[str]:
-        return command_line(command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()], hosts=hosts)
+        return command_line(
+            command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()], hosts=hosts, elastic=elastic
+        )
 
     argv = words(command)
     if dry_run:
@@ -146,7 +191,7 @@ def launch(
         if attempt:
             argv = words(command if "--resume" in command else [*command, "--resume"])
         try:
-            code = _attempt(argv, here, near, cores, folder if hosts else None)
+            code = _attempt(argv, here, near, cores, folder if hosts or elastic else None)
             if code not in RESTARTED or attempt == restarts:
                 return code
             why = f"exit code {code}"

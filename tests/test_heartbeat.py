@@ -51,16 +51,17 @@ def test_a_beat_that_is_not_there_or_torn_is_a_rank_that_starts(tmp_path, conten
     assert (beat.rank, beat.phase, beat.moves) == (4, "starting", 0)
 
 
-def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None):
+def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None, goes_on=False):
     monkeypatch.setattr("harness.heartbeat.PERIOD_S", 0.01)
     folder = RunFolder(tmp_path)
     folder.progress.mkdir(exist_ok=True)
     stalled: list[str] = []
     ended = threading.Event()
 
-    def on_stall(message: str) -> None:
+    def on_stall(beat: Beat, message: str) -> bool:
         stalled.append(message)
         ended.set()
+        return goes_on
 
     return Heartbeat(folder, rank, size, stall_timeout_s=timeout, on_stall=on_stall, on_beats=beats), stalled, ended, folder
 
@@ -83,6 +84,21 @@ def test_rank_0_names_another_rank_by_its_file(tmp_path, monkeypatch):
     assert ended.wait(30)
     heartbeat.stop()
     assert stalled[0].startswith("rank 1 on h, pid 5, evaluating has made no progress for")
+
+
+def test_a_rank_that_was_given_up_is_named_once_and_the_others_are_watched_on(tmp_path, monkeypatch):
+    heartbeat, stalled, _, folder = beating(tmp_path, 0, 3, 0.05, monkeypatch, goes_on=True)
+    heartbeat.move("waiting")
+    for rank in (1, 2):
+        folder.heartbeat(rank).write_text(json.dumps({"rank": rank, "host": "h", "pid": 5, "phase": "evaluating", "moves": 3}))
+    heartbeat.start()
+    for _ in range(3000):
+        if len(stalled) == 2:
+            break
+        threading.Event().wait(0.01)
+    threading.Event().wait(0.2)
+    heartbeat.stop()
+    assert sorted(message[:6] for message in stalled) == ["rank 1", "rank 2"]
 
 
 def test_a_rank_that_waits_is_not_stuck_and_0_is_never(tmp_path, monkeypatch):
