@@ -36,6 +36,7 @@ TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
 NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: "
+    rb"|ERROR:root:(?:failure|blacklisted|success) |WARNING:root:host "
 )
 # Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.
 NOISY_BLOCK = re.compile(
@@ -62,25 +63,30 @@ def auto_ranks(gpus: int, cores: int) -> int:
     return gpus or max(1, min(cores, MOST_AUTO_RANKS))
 
 
-def environment(base: Mapping[str, str], ranks: int, cores: int, status: str | None) -> dict[str, str]:
+def environment(base: Mapping[str, str], ranks: int | None, cores: int, status: str | None) -> dict[str, str]:
     """Return the environment of the ranks: what the user has set stays.
+
+    Args:
+      base: the user's.
+      ranks: that share a machine; None where that is not known, and each looks for itself.
+      cores: of a machine.
+      status: file for the exit code.
 
     >>> env = environment({"OMP_NUM_THREADS": "3"}, 2, 8, None)
     >>> env["OMP_NUM_THREADS"], env["HARNESS_THREADS"], env["HOROVOD_STALL_CHECK_DISABLE"]
     ('3', '4', '1')
     """
-    threads = str(max(1, cores // ranks))
+    threads = str(max(1, cores // ranks)) if ranks else None
     wanted = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "HARNESS_THREADS": threads,
-        "OMP_NUM_THREADS": threads,
+        **({"HARNESS_THREADS": threads, "OMP_NUM_THREADS": threads} if threads else {}),
         # A rank that is done waits for the others; that is no stall.
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
         # Seconds from SIGTERM to SIGKILL: ranks commit what they have finished first. Open MPI's own is one.
         "OMPI_MCA_odls_base_sigkill_timeout": "6",
     }
-    if ranks > cores:
+    if ranks and ranks > cores:
         wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
     if status:
         wanted["HARNESS_STATUS"] = status
@@ -166,7 +172,8 @@ def launch(
     count = every if ranks == "auto" else _number(ranks)
     if hosts and count > hosts.ranks:
         raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
-    near = min(count, hosts.most) if hosts else count  # ranks that share a machine's cores
+    # ranks that share a machine's cores
+    near = min(count, hosts.most) if hosts else None if elastic else count
     here = Path(sys.executable).parent
     horovodrun = shutil.which("horovodrun", path=f"{here}:{os.environ.get('PATH', '')}")
     if horovodrun is None:
@@ -205,7 +212,7 @@ def launch(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(argv: Sequence[str], here: Path, ranks: int, cores: int, shared: Path | None) -> int:
+def _attempt(argv: Sequence[str], here: Path, ranks: int | None, cores: int, shared: Path | None) -> int:
     """Run the launcher once; ranks on other machines leave their exit code in a folder that all see."""
     if shared is not None:
         try:

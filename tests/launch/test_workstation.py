@@ -1,9 +1,12 @@
 """The workstation launcher: text and argv; what it shows of a launcher's output."""
 
+from pathlib import Path
+
 import pytest
 
-from harness.errors import HarnessError, Interrupted
-from launch.workstation import Ended, LauncherOutput, auto_ranks, command_line, environment, restore
+from harness.cli import cli
+from harness.errors import HarnessError, Interrupted, UsageError
+from launch.workstation import Elastic, Ended, LauncherOutput, auto_ranks, command_line, environment, restore
 
 
 @pytest.mark.parametrize("gpus, cores, wanted", [(0, 1, 1), (0, 2, 2), (0, 96, 8), (1, 96, 1), (4, 2, 4), (0, 0, 1)])
@@ -129,3 +132,32 @@ def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():
     with pytest.raises(HarnessError, match="rank 1 was killed by signal 9; .*--resume goes on from what was finished") as caught:
         restore(Ended(1, death="rank 1 was killed by signal 9", killed=True), 4)
     assert caught.value.exit_code == 1
+
+
+def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
+    elastic = Elastic(2, Path("/x/hosts.sh"), timeout_s=30, interface="eth0")
+    argv = command_line(["evaluate", "a.yaml"], ranks=3, comm="gloo", horovodrun="h", harness=["harness"], elastic=elastic)
+    words = "h -np 3 --min-np 2 --host-discovery-script /x/hosts.sh --elastic-timeout 30 --network-interface eth0 --gloo harness"
+    assert argv == [*words.split(), "evaluate", "a.yaml"]
+    assert "--elastic-timeout" in Elastic(1, Path("hosts.sh")).words  # Horovod's own is ten minutes
+    assert "HARNESS_THREADS" not in environment({}, None, 8, None)  # how many share a host is not known
+
+
+def test_what_the_elastic_launcher_says_of_ranks_is_noise():
+    assert shown(b"ERROR:root:failure count == 2 -> stop running\n") == (b"", None)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--min-np", "1"], "expected --host-discovery-script with them"),
+        (["--mpi", "--host-discovery-script", "JOB"], "ranks come and go over Gloo alone"),
+        (["-H", "localhost:2", "--host-discovery-script", "JOB"], "leave -H and --hostfile away"),
+    ],
+)
+def test_elastic_options_that_do_not_go_together(words, said, tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text("{model: m, data: {files: d.npz, label: y}, metrics: [accuracy]}")
+    argv = ["launch", *(str(job) if word == "JOB" else word for word in words), "--dry-run", "--", "evaluate", str(job)]
+    with pytest.raises(UsageError, match=said):
+        cli.main(argv, standalone_mode=False)

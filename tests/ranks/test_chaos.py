@@ -2,7 +2,7 @@
 
 The result has to be that of a quiet run, byte for byte. A round is one such event. `make chaos ROUNDS=500` goes on for as
 long as one likes; SEED chooses other moments. Most worlds are forked from one process and talk over Gloo; every ninth is
-started by mpirun.
+started by mpirun, two of nine are elastic: there a rank that is killed does not end the attempt's process.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from harness.segment import Name
 from harness.verify import verify
 from tests.conftest import ROOT
 from tests.ranks.forks import Forks, World
+from tests.ranks.test_elastic import Run
 
 pytestmark = [pytest.mark.ranks, pytest.mark.timeout(0)]
 
@@ -34,6 +35,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "25"))
 SEED = int(os.environ.get("SEED", "5"))
 EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up late")
 SLOW = "0.08"
+CHUNKS = 21  # 153 examples by 8, and the GZIP file
 METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
 GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
 
@@ -77,6 +79,33 @@ class Mpi:
         return self.codes()
 
 
+class Elastic:
+    """Two ranks that horovodrun keeps going as long as one of them lives."""
+
+    size = 2
+
+    def __init__(self, argv: list[str], folder: RunFolder) -> None:
+        slow, _, job, _, path, *more = argv
+        self._run, self._folder = Run(Path(job), Path(path), *more, slow=slow), folder
+
+    @property
+    def text(self) -> str:
+        return self._run.text
+
+    def codes(self) -> dict[int, int]:
+        code = self._run.code()
+        return {} if code is None else dict.fromkeys(range(self.size), code)
+
+    def kill(self, rank: int, number: int) -> None:
+        if read_json(self._folder.heartbeat(rank)):
+            with contextlib.suppress(ProcessLookupError):
+                self._run.signal(rank, number)
+
+    def wait(self, limit_s: float = 120.0) -> dict[int, int]:
+        self._run.end(limit_s)
+        return self.codes()
+
+
 def chunks(folder: RunFolder, attempt: int | None = None) -> int:
     """How many segments an attempt has committed, or all; every segment of these runs is a chunk or a few."""
     names = [Name.parse(path.name) for path in folder.journal.glob("*.segment")]
@@ -92,20 +121,24 @@ class Chain:
         self.over = False
         self.sleeper: tuple[World, int] | None = None  # a rank of an earlier attempt that is stopped
 
-    def start(self, size: int, *, mpi: bool = False) -> Any:
+    def start(self, size: int, how: str = "gloo") -> Any:
         self.attempts += 1
         output = self.folder.path.parent / f"{self.folder.path.name}-{self.attempts}.txt"
         output.touch()
         argv = [SLOW, "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
-        return Mpi(size, argv, output, self.folder) if mpi else World(self.forks, size, argv, output)
+        if how == "elastic":
+            return Elastic(argv, self.folder)
+        return Mpi(size, argv, output, self.folder) if how == "mpi" else World(self.forks, size, argv, output)
 
-    def round(self, size: int, event: str, *, mpi: bool = False) -> str:
+    def round(self, size: int, event: str, how: str) -> str:
         """Start an attempt and let something happen to it; return in which phase it did."""
         before = len(list(self.folder.attempts.glob("*.json")))
-        world = self.start(size, mpi=mpi)
+        world = self.start(size, how)
         aim = self.rng.choice([-1, 0, 0, 1, 1, 2, 3, 5, 8])  # commits of this attempt to wait for; -1: any time from the start
         self.until(world, lambda: len(list(self.folder.attempts.glob("*.json"))) > before)
         number = before + 1
+        begun = read_json(self.folder.attempts / f"{number:04d}.json") or {"chunks_resumed": 0}
+        aim = min(aim, (CHUNKS - begun["chunks_resumed"]) // 3)  # an attempt that has little left is soon over
         if aim >= 0:
             self.until(world, lambda: chunks(self.folder, number) > aim)
         time.sleep(self.rng.uniform(0, 0.1))
@@ -118,7 +151,7 @@ class Chain:
 
     def happen(self, world: Any, size: int, event: str) -> None:
         victim = self.rng.randrange(size)
-        if event == "wake up late" and (size == 1 or isinstance(world, Mpi)):
+        if event == "wake up late" and (size == 1 or not isinstance(world, World)):
             event = "KILL"
         if event == "wake up late":
             victim = self.rng.randrange(1, size)  # rank 0 holds the lock: while it lives, nobody else may begin
@@ -188,11 +221,11 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         name = "grid" if chains % 5 == 2 else "plain"
         chain = Chain(forks, jobs[name], tmp_path / f"run-{chains}", rng)
         while not chain.folder.metrics_json.exists() and len(log) < ROUNDS:
-            mpi = len(log) % 9 == 4
-            size = rng.choice([2, 3]) if mpi else rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 5])
-            event = rng.choice(EVENTS)
-            log.append({"job": name, "ranks": size, "mpi": mpi, "event": event})
-            log[-1]["phase"] = chain.round(size, event, mpi=mpi)
+            how = {1: "elastic", 4: "mpi", 7: "elastic"}.get(len(log) % 9, "gloo")
+            size = 2 if how == "elastic" else rng.choice([2, 3] if how == "mpi" else [1, 1, 1, 2, 2, 2, 3, 3, 4, 5])
+            event = rng.choice(("KILL", "KILL", *EVENTS) if how == "elastic" else EVENTS)
+            log.append({"job": name, "ranks": size, "how": how, "event": event})
+            log[-1]["phase"] = chain.round(size, event, how)
         if not chain.folder.metrics_json.exists():
             chain.finish(rng.choice([1, 2]))
         chain.wake()
@@ -200,10 +233,8 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         lines, good = verify(chain.folder)
         assert good, (lines, log)
         (last,) = json.loads(chain.folder.run_json.read_text())["attempts"][-1:]
-        assert (
-            last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == 21
-        )  # 153 examples by 8, and the GZIP file
+        assert last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == CHUNKS
         chains += 1
     phases = Counter(entry["phase"] for entry in log)
-    print(phases, Counter(entry["event"] for entry in log))
+    print(phases, Counter(entry["event"] for entry in log), Counter(entry["how"] for entry in log))
     assert phases["between"] >= 0.6 * ROUNDS or ROUNDS < 25, phases

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.runfolder import RunFolder, read_json
+from tests import made
 from tests.conftest import LIMIT_S, ROOT
 from tests.ranks.test_resume import LAUNCH
 
@@ -70,9 +71,12 @@ class Run:
     def signal(self, rank: int, number: int) -> None:
         os.kill(read_json(self.folder.heartbeat(rank))["pid"], number)
 
-    def end(self) -> int:
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def end(self, limit_s: float = LIMIT_S) -> int:
         try:
-            return self._process.wait(LIMIT_S)
+            return self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(30)
@@ -118,14 +122,18 @@ def test_a_rank_that_is_stuck_is_ended_and_the_others_go_on(job, quiet, tmp_path
     assert [attempt["size"] for attempt in run.attempts] == [2, 1]
 
 
-def test_a_failure_that_is_no_death_ends_the_run_at_once(job, tmp_path):
+def test_a_failure_that_is_no_death_ends_the_run_at_once(job, world, tmp_path):
     """A file that is broken is broken for whoever would take over."""
-    from tests import made
-
     broken = tmp_path / "e.tfrecord"
-    broken.write_bytes((Path(read_json(job.parent / "quiet" / "run.json")["files"][3]["path"])).read_bytes())
+    broken.write_bytes((world.folder / "e.tfrecord").read_bytes())
     made.flip(broken, made.record_offsets(broken)[60] + 14)
-    run = Run(job, tmp_path / "run", "--set", f"data.files.3={broken}", slow="0.1")
+    run = Run(
+        job,
+        tmp_path / "run",
+        "--set",
+        f"data.files.{[name for name, _, _ in made.FILES].index('e.tfrecord')}={broken}",
+        slow="0.1",
+    )
     assert run.end() == 1, run.text
     assert "the CRC of its data is wrong" in run.text and run.text.count("harness: error: ") == 1, run.text
     assert "Traceback" not in run.text

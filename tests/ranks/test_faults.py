@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -80,6 +81,22 @@ def test_a_rank_that_raises(job, comm):
 
 
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
+def test_the_other_ranks_print_one_line_each(job, comm):
+    argv = ["harness", "launch", "-np", "4", f"--{comm}", "--", "evaluate", job, "--set", "chunk_size=8"]
+    done = start(argv, job.parent, {**PLANTED, "HARNESS_TEST_FAULT": f"raise:{AT}", "HARNESS_THREADS": "1"})
+    assert done.code == 1, done.text
+    said = [line for line in done.err.splitlines() if not line.startswith("+ ") and " of 153 examples" not in line]
+    errors = [line for line in said if line.startswith("harness: error: rank ")]
+    assert len(errors) == 1 and "RuntimeError: planted by the test" in errors[0]
+    others = sorted(line for line in said if line not in errors)
+    assert len(others) <= 3 and all(
+        re.match(r"harness: rank \d on .*: another rank failed, this one ends", line) for line in others
+    )
+    assert len({line.split(" on ")[0] for line in others}) == len(others)
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("comm", ["mpi", "gloo"])
 def test_a_rank_that_is_killed(job, comm):
     done = launch(job, f"kill:{AT}", comm=comm)
     assert done.code == 1, done.text
@@ -93,8 +110,12 @@ def test_a_rank_that_hangs(job, comm):
     done = launch(job, f"hang:{AT}", "--stall-timeout", "20", comm=comm)
     assert done.code == 1, done.text
     assert "harness: error: rank " in done.err  # of rank 1 itself, or of rank 0 that watches it
-    assert "rank 1 on " in done.err and "has made no progress for " in done.err and "(--stall-timeout 20)" in done.err
-    assert "chunk 4" in done.err or "chunk 3" in done.err  # what it was asked for, or read ahead of
+    # which rank, where it runs, what it was asked for (or read ahead of) and the file of that
+    named = re.search(
+        r"rank 1 on (\S+), pid \d+, evaluating \(chunk [34]: (\S+), records .*\) has made no progress for ", done.err
+    )
+    assert named and named[1] == os.uname().nodename and Path(named[2]).name in ("a.tfrecord", "d.tfrecord", "e.tfrecord")
+    assert "(--stall-timeout 20)" in done.err
     no_result(job)
 
 
