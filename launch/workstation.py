@@ -26,7 +26,18 @@ from typing import IO, Any
 from harness.errors import HarnessError, Interrupted, UsageError
 from launch.hosts import Hosts
 
-__all__ = ["ELASTIC_TIMEOUT_S", "Elastic", "Ended", "LauncherOutput", "auto_ranks", "built_with", "command_line", "environment", "launch", "restore"]
+__all__ = [
+    "ELASTIC_TIMEOUT_S",
+    "Elastic",
+    "Ended",
+    "LauncherOutput",
+    "auto_ranks",
+    "built_with",
+    "command_line",
+    "environment",
+    "launch",
+    "restore",
+]
 
 MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
 RESTARTED = (1, 3)

@@ -135,11 +135,11 @@ def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():
 
 
 def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
-    elastic = Elastic(2, Path("/x/hosts.sh"), timeout_s=30, interface="eth0")
+    elastic = Elastic(Path("/x/hosts.sh"), 2, timeout_s=30, interface="eth0")
     argv = command_line(["evaluate", "a.yaml"], ranks=3, comm="gloo", horovodrun="h", harness=["harness"], elastic=elastic)
     words = "h -np 3 --min-np 2 --host-discovery-script /x/hosts.sh --elastic-timeout 30 --network-interface eth0 --gloo harness"
     assert argv == [*words.split(), "evaluate", "a.yaml"]
-    assert "--elastic-timeout" in Elastic(1, Path("hosts.sh")).words  # Horovod's own is ten minutes
+    assert "--elastic-timeout" in Elastic(Path("hosts.sh")).words
     assert "HARNESS_THREADS" not in environment({}, None, 8, None)  # how many share a host is not known
 
 
@@ -150,7 +150,7 @@ def test_what_the_elastic_launcher_says_of_ranks_is_noise():
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--min-np", "1"], "expected --host-discovery-script with them"),
+        (["--min-np", "1"], "--min-np: expected --host-discovery-script with it"),
         (["--mpi", "--host-discovery-script", "JOB"], "ranks come and go over Gloo alone"),
         (["-H", "localhost:2", "--host-discovery-script", "JOB"], "leave -H and --hostfile away"),
     ],
