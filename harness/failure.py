@@ -62,7 +62,7 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
         return exc
     if isinstance(feed.error, HarnessError):
         return feed.error
-    at = ahead[0] if ahead else None
+    at = feed.reading if feed.error is not None else ahead[0] if ahead else None
     where = "building the step" if ahead is None else f"chunk {at.index} ({plan.describe(at)})" if at else "the first chunk"
     if isinstance(exc, tf.errors.ResourceExhaustedError):
         return HarnessError(

@@ -29,6 +29,8 @@ class HorovodComm(Comm):
     def __init__(self) -> None:
         # A rank that finishes early waits for the others; Horovod must not take that for a stall.
         os.environ.setdefault("HOROVOD_STALL_CHECK_DISABLE", "1")
+        # What goes wrong is raised; Horovod's own thread would say it once more, of every rank that lost another.
+        os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")
         # Open MPI spins while it waits, and Horovod's thread waits most of the time. Where ranks outnumber idle cores, the
         # one that others wait for then stands in line behind those that spin, a scheduler's time slice at each turn.
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")

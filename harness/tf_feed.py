@@ -53,6 +53,7 @@ class Feed(ABC):
       source: where the examples come from.
       batch_size: examples a batch.
       error: what reading raised, before TensorFlow wrapped it.
+      reading: the chunk that is read, or was when it raised; None where nothing is read.
       records_read: examples handed out so far.
       together: whether `gather` returns ids and features of a group, so that nobody has to keep them.
       ahead: whether a thread of its own asks for chunks before they are drawn.
@@ -65,6 +66,7 @@ class Feed(ABC):
         self.source = source
         self.batch_size = batch_size
         self.error: BaseException | None = None
+        self.reading: Chunk | None = None
         self.records_read = 0
         self._wanted = wanted
 
@@ -324,6 +326,7 @@ class PipelineFeed(Feed):
         def blocks() -> Iterator[dict[str, Any]]:
             most = self._examples_in_block()
             for chunk in chunks:
+                self.reading = chunk
                 held: Records | None = None
                 for records in _batches(self.source.read(chunk.start, chunk.stop, most), most):
                     if held is not None:

@@ -47,6 +47,8 @@ TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
 NOISE = re.compile(
     rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: "
+    rb"|\[\S+:\d+\] (?:\d+ more process(?:es)? ha(?:s|ve) sent help message|Set MCA parameter \"orte_base_help_aggregate\")"
+    rb"|\[\S+:\d+\] \[\[\d+,\d+\],\d+\] ORTE_ERROR_LOG: Data unpack"
     rb"|ERROR:root:(?:failure|blacklisted|success) |WARNING:root:host "
 )
 # Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.

@@ -20,7 +20,7 @@ def feed(error=None, found=None):
         asked.append((start, stop))
         return (found or {}).get((start, stop))
 
-    return SimpleNamespace(error=error, asked=asked, explain=explain)
+    return SimpleNamespace(error=error, reading=PLAN[2] if error else None, asked=asked, explain=explain)
 
 
 def test_out_of_memory_says_the_batch_size():
@@ -48,3 +48,5 @@ def test_what_the_reader_raised_goes_before_what_tensorflow_made_of_it(raised):
 
     error = translate(tf.errors.UnknownError(None, None, "text"), feed(error=raised), PLAN, [PLAN[0]], JOB)
     assert isinstance(error, DataError) and str(raised) in str(error)
+    # the chunk that was read, ahead of the one that was asked for
+    assert isinstance(raised, DataError) or str(error).startswith("chunk 2 (a.tfrecord, records 8..10): reading failed: OSError")

@@ -143,8 +143,18 @@ def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
     assert "HARNESS_THREADS" not in environment({}, None, 8, None)  # how many share a host is not known
 
 
-def test_what_the_elastic_launcher_says_of_ranks_is_noise():
-    assert shown(b"ERROR:root:failure count == 2 -> stop running\n") == (b"", None)
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"ERROR:root:failure count == 2 -> stop running\n",
+        b"[vm:08439] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n",
+        b"[vm:08439] 2 more processes have sent help message help-mpi-api.txt / mpi-abort\n",
+        b"[vm:17843] [[10573,0],0] ORTE_ERROR_LOG: Data unpack would read past end of buffer in file show_help.c at line 507\n",
+        b'[vm:08439] Set MCA parameter "orte_base_help_aggregate" to 0 to see all help / error messages\n',
+    ],
+)
+def test_what_launchers_say_of_ranks_that_have_said_it_is_noise(line):
+    assert shown(line) == (b"", None)
 
 
 @pytest.mark.parametrize(

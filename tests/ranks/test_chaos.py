@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.ranks, pytest.mark.timeout(0)]
 ROUNDS = int(os.environ.get("ROUNDS", "25"))
 SEED = int(os.environ.get("SEED", "5"))
 EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up late")
-SLOW = "0.08"
-CHUNKS = 21  # 153 examples by 8, and the GZIP file
+SLOW_S = 0.1  # that the whole world takes for a chunk
+CHUNKS = 40  # 77 and 76 examples by 4, and the GZIP file
 METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
 GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
 
@@ -125,7 +125,7 @@ class Chain:
         self.attempts += 1
         output = self.folder.path.parent / f"{self.folder.path.name}-{self.attempts}.txt"
         output.touch()
-        argv = [SLOW, "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
+        argv = [f"{SLOW_S * size:.2f}", "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
         if how == "elastic":
             return Elastic(argv, self.folder)
         return Mpi(size, argv, output, self.folder) if how == "mpi" else World(self.forks, size, argv, output)
@@ -137,12 +137,12 @@ class Chain:
         aim = self.rng.choice([-1, 0, 0, 1, 1, 2, 3, 5, 8])  # commits of this attempt to wait for; -1: any time from the start
         self.until(world, lambda: len(list(self.folder.attempts.glob("*.json"))) > before)
         number = before + 1
+        self.wake()
         begun = read_json(self.folder.attempts / f"{number:04d}.json") or {"chunks_resumed": 0}
-        aim = min(aim, (CHUNKS - begun["chunks_resumed"]) // 3)  # an attempt that has little left is soon over
+        aim = min(aim, (CHUNKS - begun["chunks_resumed"]) // 4)  # an attempt that has little left is soon over
         if aim >= 0:
             self.until(world, lambda: chunks(self.folder, number) > aim)
         time.sleep(self.rng.uniform(0, 0.1))
-        self.wake()
         committed, over = chunks(self.folder, number), bool(world.codes()) or self.folder.metrics_json.exists()
         waiting = any((read_json(self.folder.heartbeat(r)) or {}).get("phase") in ("writing", "done") for r in range(size))
         phase = "after the last commit" if over or waiting else "between" if committed else "before the first commit"
@@ -207,8 +207,8 @@ class Chain:
 def test_chaos_never_changes_a_byte(world, forks, tmp_path):
     rng = random.Random(SEED)
     jobs = {
-        "plain": world.job(tmp_path / "plain.yaml", metrics=METRICS, chunk_size=8, batch_size=8),
-        "grid": world.job(tmp_path / "grid.yaml", metrics=METRICS, chunk_size=8, batch_size=8, **GRID),
+        "plain": world.job(tmp_path / "plain.yaml", metrics=METRICS, chunk_size=4, batch_size=4),
+        "grid": world.job(tmp_path / "grid.yaml", metrics=METRICS, chunk_size=4, batch_size=4, **GRID),
     }
     quiet = {}
     for name, job in jobs.items():
@@ -237,4 +237,4 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         chains += 1
     phases = Counter(entry["phase"] for entry in log)
     print(phases, Counter(entry["event"] for entry in log), Counter(entry["how"] for entry in log))
-    assert phases["between"] >= 0.6 * ROUNDS or ROUNDS < 25, phases
+    assert phases["between"] >= 0.6 * ROUNDS or ROUNDS < 25, log
