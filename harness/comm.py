@@ -185,8 +185,13 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
     >>> joined(np.split(whole, [1, 1])) is whole
     True
     """
-    base = parts[0].base
-    if isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == parts[0].dtype:
+    first, base = parts[0], parts[0].base
+    # Its shape too: where the array that was cut is a view itself, the base is what that one was made of.
+    if (
+        isinstance(base, np.ndarray)
+        and base.flags.c_contiguous
+        and (base.ndim, base.shape[1:], base.dtype) == (first.ndim, first.shape[1:], first.dtype)
+    ):
         # An empty array may claim any address.
         starts = base.ctypes.data + np.cumsum([0, *(part.nbytes for part in parts)])
         apart = [part for part, start in zip(parts, starts, strict=False) if part.nbytes and part.ctypes.data != start]

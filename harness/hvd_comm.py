@@ -109,7 +109,8 @@ class HorovodComm(Comm):
         """
         if self.name != "mpi":
             return None
-        made = _in_time(_Window, PROBE_S)
+        # A rank draws from another thread than the one in which Horovod calls MPI.
+        made = _in_time(_Window, PROBE_S) if self._hvd.mpi_threads_supported() else None
         probed = _in_time(made.probe, PROBE_S) if made else None
         said = self.gather(b"" if probed is None else str(probed).encode())
         return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
@@ -168,9 +169,12 @@ class _Window(Counter):
 
     def _add(self, count: int, place: int) -> int:
         given, found = np.array([count], np.int64), np.zeros(1, np.int64)
-        self._window.Lock(0, self._mpi.LOCK_SHARED)
-        self._window.Fetch_and_op(given, found, 0, place, self._mpi.SUM)
-        self._window.Unlock(0)
+        try:
+            self._window.Lock(0, self._mpi.LOCK_SHARED)
+            self._window.Fetch_and_op(given, found, 0, place, self._mpi.SUM)
+            self._window.Unlock(0)
+        except self._mpi.Exception as exc:
+            raise CommError(f"rank 0, which hands out the chunks, does not answer; it is probably gone: {_short(exc)}") from exc
         return int(found[0])
 
     def close(self) -> None:

@@ -142,7 +142,8 @@ class ArrayFeed(Feed):
         arrays = source.arrays
         if arrays is None:
             raise ValueError("expected a source in memory")
-        self._tensors = {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
+        with tf.device("/CPU:0"):  # where batches are cut: on an accelerator they would not fit, or be fetched back
+            self._tensors = {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
         self._chunks: Iterator[Chunk] = iter(())
 
     def start(self, chunks: Iterable[Chunk]) -> None:

@@ -236,7 +236,8 @@ class Step:
         Returns: cursor; how many batches; their chunk and count, int64 [group, 2]; what the terms read of them,
           [group * B, ...] by key; and the arrays.
         """
-        kept = {key: shape for key, shape in self._shapes.items() if not self._feed.together or key.startswith("output ")}
+        together = self._feed.together
+        kept = {key: shape for key, shape in self._shapes.items() if not together or key == "ids" or key.startswith("output ")}
 
         def handle(batch: Mapping[str, Any], at: Any, arrays: Sequence[Any]) -> Sequence[Any]:
             outputs = self._outputs(batch)
@@ -257,6 +258,11 @@ class Step:
             key: tf.ensure_shape(tf.reshape(array.stack(), [-1, *shape[1:]]), [rows, *shape[1:]])
             for (key, (_, shape)), array in zip(kept.items(), every, strict=False)
         }
+        if together:
+            # What the model saw and what the terms read were cut apart: an id is certified where both are of one example.
+            with tf.device("/CPU:0"):
+                ids = stacked.pop("ids")
+                held = {**held, "ids": tf.where(held["ids"] == ids, ids, tf.constant(-1, tf.int64))}
         return cursor, found, marks, {**held, **stacked}, every[len(kept) :]
 
     def _taken(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import harness
 from harness.data.memory import DatasetSource
 from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
+from harness.tf_feed import ArrayFeed
 from tests import made
 
 pytestmark = pytest.mark.slow
@@ -212,3 +213,13 @@ def test_names_of_the_door():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         harness.nothing  # noqa: B018
     assert all(getattr(harness, name) for name in harness.__all__)
+
+
+def test_inputs_that_are_cut_one_example_too_far_are_no_result(model, monkeypatch):
+    """Of arrays the model's inputs are cut a batch at a time, and labels of several batches together: neither may slip."""
+    batch = ArrayFeed.batch
+    monkeypatch.setattr(
+        ArrayFeed, "batch", lambda self, line: batch(self, line + tf.cast(line[:1] == 16, tf.int64) * [1, 0, 0, 0])
+    )
+    with pytest.raises(InvalidRun, match="their id hash differs"):
+        harness.evaluate(model, ARRAYS, ["accuracy"], batch_size=16, chunk_size=48)

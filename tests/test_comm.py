@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.agree import together
-from harness.comm import SingleComm, World
+from harness.comm import SingleComm, World, joined
 from harness.errors import DataError, JobError
 from tests import comm_contract
 
@@ -17,6 +17,15 @@ def test_the_sum_is_a_copy():
     given = np.ones(2, np.int64)
     SingleComm().sum(given)[0] = 7
     assert given.tolist() == [1, 1]
+
+
+def test_pieces_of_a_view_are_joined_in_its_own_shape():
+    table = np.arange(6).reshape(3, 2)  # its memory is that of a vector
+    assert joined(np.split(table, [1])).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert joined(np.split(table.copy().T.copy().T, [1])).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert joined([np.frombuffer(bytes(16), np.int64)]).tolist() == [0, 0]
+    column = np.arange(3)[None].T
+    assert joined(np.split(column, [2])).shape == (3, 1)
 
 
 @pytest.mark.parametrize(

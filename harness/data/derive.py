@@ -234,8 +234,13 @@ class DerivedSource(Source):
         function = load_object(target, self._folder, what)
         if not callable(function):
             raise JobError(f"{what}: {target} is a {type(function).__name__}, expected a function")
-        # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long.
-        return tf.autograph.to_graph(function) if inspect.isfunction(function) else function
+        if not inspect.isfunction(function):
+            return function
+        try:
+            # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long.
+            return tf.autograph.to_graph(function)
+        except Exception:  # noqa: BLE001 - its source is not to be had, or ambiguous: it may do as it is
+            return function
 
 
 def _guarded(function: Callable[[dict[str, Any]], Any], features: dict[str, Any], what: str) -> Any:

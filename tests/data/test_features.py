@@ -160,6 +160,7 @@ def odd(features):
 def wrong(features): return {"a": features["c"]}
 def none(features): return None
 def no_mask(features): return features["a"]
+half, more = (lambda features: {**features, "twice": features["a"] // 2}), (lambda features: {**features, "twice": features["a"] + 1})
 """
 
 
@@ -188,6 +189,10 @@ def test_a_transform_may_branch_and_loop_over_tensors(derived):
     feed = PipelineFeed(derived("odd").select({"twice": Feature("int64", ())}), {"twice": Feature("int64", ())}, 6, 1)
     (batch,) = feed.dataset([Chunk(0, 0, 6)])
     assert batch["features"]["twice"].numpy().tolist() == [0, 4, 8, 12, 16, 20]
+
+
+def test_a_transform_whose_source_is_ambiguous_is_used_as_it_is(derived):
+    assert parsed(derived("more"), {"twice": Feature("int64", ())}) == {"twice": [1, 2, 3, 4, 5, 6]}
 
 
 def test_what_a_transform_makes_is_parsed_and_nothing_else_read(derived):

@@ -94,9 +94,10 @@ def test_with_fixed_shares_the_fast_rank_waits(job, alone, tmp_path):
     assert (tmp_path / "run" / "metrics.json").read_bytes() == alone
 
 
-def test_where_mpi_has_no_window_tickets_come_over_tcp(job, alone, tmp_path):
-    """Open MPI's component for machines without shared memory or fast networks, which does not go with threads."""
-    attempt = evaluate(job, tmp_path / "run", "mpi", "--set", "schedule=dynamic", times=0, environ={"OMPI_MCA_osc": "pt2pt"})
+@pytest.mark.parametrize("environ", [{"OMPI_MCA_osc": "pt2pt"}, {"HOROVOD_MPI_THREADS_DISABLE": "1"}], ids=str)
+def test_where_mpi_has_no_window_tickets_come_over_tcp(environ, job, alone, tmp_path):
+    """Open MPI's component for machines without shared memory or fast networks, which does not go with threads; no threads."""
+    attempt = evaluate(job, tmp_path / "run", "mpi", "--set", "schedule=dynamic", times=0, environ=environ)
     assert (attempt["schedule"], attempt["tickets"]) == ("dynamic", "tcp")
     assert (tmp_path / "run" / "metrics.json").read_bytes() == alone
 
