@@ -147,7 +147,7 @@ def _data(case: Case, folder: Path) -> Path:
     """Write the examples of a case once, with features to slice by: 999 values, all of them often."""
     _, _, data = case.files(folder)
     path = folder / case.name / "sliced.npz"
-    if not path.exists():
+    if not path.exists() or path.stat().st_mtime_ns < data.stat().st_mtime_ns:
         with np.load(data) as archive:
             found = {name: archive[name] for name in ("image", "label")}
         writer = np.random.default_rng(3).integers(0, SLICES - 1, len(found["label"]))

@@ -16,7 +16,7 @@ from harness.errors import ShapeError
 from harness.exact import CELL, carry
 from harness.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
 from harness.job import BootstrapSpec, SliceFeature, SlicesSpec
-from harness.tf_exact import to_cells
+from harness.tf_exact import exact_graph, to_cells
 from harness.tf_terms import BatchTerms
 
 __all__ = ["TFGrid"]
@@ -80,7 +80,8 @@ class TFGrid:
         slots, draws = self.most_slots + 1, self.draws
         with tf.device("/CPU:0"):
             self._dense = _zeros([slots, draws * layout.dense])
-            self._buckets = _zeros([slots * layout.scattered, draws])
+            # Without draws one number each: adding a scalar to a vector is several times faster than rows of one.
+            self._buckets = _zeros([slots * layout.scattered] + ([draws] if draws > 1 else []))
             self._weighted = _zeros([slots * layout.weighted_buckets, draws * CELL])
 
     def clear(self) -> None:
@@ -124,8 +125,8 @@ class TFGrid:
     def _dense_part(self, terms: BatchTerms) -> Any:
         """Return limbs and histograms of each example, float64 [B, dense]."""
         parts = []
-        cells = terms.cells()
-        if cells is not None:
+        if terms.numbers:
+            cells = exact_graph(terms.cells)()
             parts.append(tf.reshape(cells, [cells.shape[0], -1]))
         for column, index, width in terms.counts:
             if width > 1:
@@ -155,17 +156,20 @@ class TFGrid:
     def _add_buckets(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
         width = self._known.scattered
         trash = self.most_slots * width
-        places = []
-        at = 0
-        for column, index, per_example in terms.counts:
-            if per_example == 1:
-                places.append(tf.where((index >= 0) & (index < column.size), row * width + at + index, trash))
-                at += column.size
-        if not places:
-            return
+
+        def find() -> list[Any]:
+            places = []
+            at = 0
+            for column, index, per_example in terms.counts:
+                if per_example == 1:
+                    places.append(tf.where((index >= 0) & (index < column.size), row * width + at + index, trash))
+                    at += column.size
+            return places
+
+        places = exact_graph(find)()
         if self.draws == 1:
-            place = tf.concat(places, axis=0)
-            _scatter(self._buckets, place, tf.ones([tf.size(place), 1], tf.int64))
+            if places:
+                _scatter(self._buckets, tf.concat(places, axis=0), tf.constant(1, tf.int64))
             return
         times = tf.cast(drawn, tf.int64)
         for place in places:
@@ -273,8 +277,8 @@ def _zeros(shape: list[int]) -> Any:
 
 
 def _scatter(variable: Any, rows: Any, updates: Any) -> None:
-    """Add rows of a matrix in place."""
-    if variable.shape[0] and variable.shape[1]:
+    """Add rows of a matrix, or numbers of a vector, in place."""
+    if variable.shape.num_elements():
         tf.raw_ops.ResourceScatterAdd(resource=variable.handle, indices=rows, updates=updates)
 
 
