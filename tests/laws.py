@@ -40,7 +40,11 @@ CASES: dict[str, dict[str, Any]] = {
     "histogram": {"output": "amount", "low": 0.0, "high": 10.0},
     "top_k": {"output": "scores", "label": "five", "k": 2},
 }  # fmt: skip
-WEIGHTED = {"quantile": {"method": "inverted_cdf"}}
+# What a metric needs to be weighted.
+WEIGHTED = {
+    "quantile": {"method": "inverted_cdf"},
+    **{name: {"weight": "query_weight"} for name, options in CASES.items() if options is QUERY},
+}
 OUTPUTS = ("scores", "chance", "several", "amount", "cluster", "text", "vector", "segments", "boxes", "box_scores", "box_classes")
 
 
@@ -55,7 +59,7 @@ def metrics() -> list[dict[str, Any]]:
     """Every metric, and weighted where it takes weights."""
     plain = [{name: {**case(name), "name": name}} for name in METRICS]
     weighted = [
-        {name: {**case(name), **WEIGHTED.get(name, {}), "name": f"{name} weighted", "weight": "weight"}}
+        {name: {**case(name), "weight": "weight", **WEIGHTED.get(name, {}), "name": f"{name} weighted"}}
         for name in METRICS
         if load(name).takes_weights
     ]
@@ -89,8 +93,9 @@ def columns() -> dict[str, np.ndarray]:
         "boxes": (boxes + rng.normal(scale=4, size=boxes.shape)).astype(np.float32), "true_boxes": boxes.astype(np.float32),
         "box_scores": rng.random([EXAMPLES, 3]).astype(np.float32), "box_classes": np.tile([0, 1, 1], [EXAMPLES, 1]),
         "true_classes": np.tile([0, 1, 1], [EXAMPLES, 1]),
-        "query": rng.integers(0, 12, EXAMPLES), "bytes": rng.integers(1, 30, EXAMPLES),
+        "query": (query := rng.integers(0, 12, EXAMPLES)), "bytes": rng.integers(1, 30, EXAMPLES),
         "weight": np.exp(rng.normal(size=EXAMPLES)).astype(np.float32),
+        "query_weight": np.exp(rng.normal(size=12)).astype(np.float32)[query],
     }  # fmt: skip
 
 

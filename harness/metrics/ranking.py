@@ -3,6 +3,9 @@
 The rows of a group come sorted by descending score; of equal scores the lower example id ranks first. The value is the
 mean over groups. What a group adds is computed from its own rows alone and summed exactly, so that neither the order of
 the groups nor their number per part shows in it.
+
+Weights are of groups, as in `sklearn.metrics.ndcg_score`: all examples of a group carry its weight, and those of weight 0
+are not there. Sums are in units of the weights; the mean is a quotient of two.
 """
 
 from __future__ import annotations
@@ -34,7 +37,6 @@ class Grouped(RowMetric):
     """
 
     inputs: ClassVar[Inputs] = Inputs.NUMBERS
-    takes_weights: ClassVar[bool] = False
     features: ClassVar[tuple[str, ...]] = ("query",)
     nothing: ClassVar[str] = "no group has a relevant example"  # why there may be no group to average
 
@@ -49,8 +51,10 @@ class Grouped(RowMetric):
     def value(self, totals: Totals) -> Any:
         """Return the mean over the groups that count.
 
-        Raises: Undefined: there is none.
+        Raises: Undefined: there is none, or a group has no weight of its own.
         """
+        if uneven := totals.exact("uneven"):
+            raise Undefined(f"{uneven} groups have examples of different weights: expected one weight a group")
         if bad := totals.exact("bad"):
             raise Undefined(f"{bad} labels are negative or too large to be a gain")
         mean = ratio(totals.exact("score"), totals.exact("weight"), self.nothing)
@@ -59,8 +63,10 @@ class Grouped(RowMetric):
         return {"mean": mean, "groups": int(totals.exact("groups")), "left_out": int(totals.exact("left_out"))}
 
 
-def _folded(score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -> dict[str, Any]:
-    return {"score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad}
+def _folded(ranked: Ranked, score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -> dict[str, Any]:
+    return {
+        "score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad, "uneven": ranked.uneven,
+    }  # fmt: skip
 
 
 class _Graded(Grouped):
@@ -68,12 +74,13 @@ class _Graded(Grouped):
 
     without_relevant: WithoutRelevant = Field(0, description=EMPTY)
 
-    def average(self, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
+    def average(self, ranked: Ranked, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
         """Return what a part adds: `score` summed over the groups where `some` is true, bool [groups], and the others."""
         full, empty = int(some.sum()), int((~some).sum())
+        weight, other = ranked.weight(some), ranked.weight(~some)
         if self.without_relevant == "skip":
-            return _folded(score, full, full, empty, bad)
-        return _folded(score + empty * self.without_relevant, full + empty, full + empty, 0, bad)
+            return _folded(ranked, score, weight, full, empty, bad)
+        return _folded(ranked, score + other * self.without_relevant, weight + other, full + empty, 0, bad)
 
 
 class _Relevance(_Graded):
@@ -87,10 +94,10 @@ class _Relevance(_Graded):
         hits = (ranked.label > self.relevant_above).astype(np.int64)
         relevant = ranked.sum(hits)
         some = relevant > 0
-        return self.average(some, self.score(ranked, hits, relevant, some))
+        return self.average(ranked, some, self.score(ranked, hits, relevant, some))
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
-        """Sum the scores of the groups in `some`.
+        """Sum the scores of the groups in `some`, times their weights.
 
         Args:
           ranked: the rows. hits: int64 [n], 1 where relevant.
@@ -110,7 +117,10 @@ class MeanReciprocalRank(_Relevance):
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum the reciprocal ranks."""
         first = ranked.place[(hits == 1) & (ranked.running(hits) == 1)] + 1
-        places, times = np.unique(first[first <= (self.k or len(hits))], return_counts=True)
+        reached = first <= (self.k or len(hits))
+        if (weights := ranked.weights(some)) is not None:
+            return ratios(np.ones_like(first[reached]), first[reached], weights[reached])
+        places, times = np.unique(first[reached], return_counts=True)
         return ratios(np.ones_like(places), places, times)
 
 
@@ -135,7 +145,7 @@ class MeanAveragePrecision(_Relevance):
         inside = place <= (self.k or len(place))
         above = ranked.sum(np.where((hits == 1) & inside, ranked.running(hits) / place, 0.0))
         below = relevant if self.k is None or self.divisor == "relevant" else np.minimum(relevant, self.k)
-        return exact_sum(above[some] / below[some])
+        return exact_sum(above[some] / below[some], ranked.weights(some))
 
 
 class _AtK(_Relevance):
@@ -146,10 +156,10 @@ class _AtK(_Relevance):
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum what the hits of each group make."""
         found = ranked.sum(hits * (ranked.place < self.k))
-        return self.score_hits(found[some], relevant[some])
+        return self.score_hits(found[some], relevant[some], ranked.weights(some))
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
-        """Sum over groups, of hits within k and of relevant examples, int64 [groups]."""
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
+        """Sum over groups: of hits within k and of relevant examples, int64 [groups], times weights, object [groups]."""
         raise NotImplementedError
 
 
@@ -159,9 +169,9 @@ class PrecisionAtK(_AtK):
     summary: ClassVar[str] = "mean over groups of relevant examples within rank k / k"
     source: ClassVar[str] = "trec_eval P_k; torchmetrics.retrieval.RetrievalPrecision"
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Sum hits over k."""
-        return Fraction(int(found.sum()), self.k)
+        return Fraction(sum((found if weights is None else found * weights).tolist()), self.k)
 
 
 class RecallAtK(_AtK):
@@ -175,9 +185,9 @@ class RecallAtK(_AtK):
 
     without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Sum hits over relevant."""
-        return ratios(found, relevant)
+        return ratios(found, relevant, weights)
 
 
 class HitRate(_AtK):
@@ -186,9 +196,10 @@ class HitRate(_AtK):
     summary: ClassVar[str] = "mean over groups of [a relevant example within rank k]"
     source: ClassVar[str] = "torchmetrics.retrieval.RetrievalHitRate"
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray) -> Fraction:
+    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Count the groups with a hit."""
-        return Fraction(int((found > 0).sum()))
+        hit = found > 0
+        return Fraction(int(hit.sum()) if weights is None else sum(weights[hit].tolist()))
 
 
 class Ndcg(_Graded):
@@ -223,8 +234,8 @@ class Ndcg(_Graded):
         order = np.lexsort((-gains, ranked.spread(np.arange(len(ranked.starts)))))
         best = ranked.sum(gains[order] * discounts[ranked.place])
         some = best > 0
-        score = exact_sum(ranked.sum(found)[some] / best[some])
-        return self.average(some, score, int((~good).sum()))
+        score = exact_sum(ranked.sum(found)[some] / best[some], ranked.weights(some))
+        return self.average(ranked, some, score, int((~good).sum()))
 
     def _gains(self, labels: np.ndarray) -> np.ndarray:
         if self.gain == "linear":
@@ -244,7 +255,7 @@ class GroupedAuc(Grouped):
     """Mean over groups of the area under the ROC curve of each; ties count by half.
 
     Groups whose labels are all of one class have no such area and are left out. `weighting` says what a group counts
-    for: one, its examples, its positive ones, or its pairs of a positive and a negative example.
+    for: one, its examples, its positive ones, or its pairs of a positive and a negative example; times its weight.
     """
 
     summary: ClassVar[str] = "mean over groups of P(score of a positive > score of a negative), ties by half"
@@ -270,6 +281,9 @@ class GroupedAuc(Grouped):
         both = (positives > 0) & (negatives > 0)
         doubled, pairs = ranked.sum(wins)[both], (positives * negatives)[both]
         by = {"groups": np.ones_like(pairs), "examples": ranked.sizes[both], "positives": positives[both], "pairs": pairs}
-        weights = by[self.weighting]
-        score = Fraction(int(doubled.sum()), 2) if self.weighting == "pairs" else ratios(doubled, 2 * pairs, weights)
-        return _folded(score, int(weights.sum()), int(both.sum()), int((~both).sum()))
+        given = 1 if (found := ranked.weights(both)) is None else found
+        weights = by[self.weighting] * given
+        # By pairs the number of pairs cancels: what is left is an integer.
+        exact = self.weighting == "pairs"
+        score = Fraction(sum((doubled * given).tolist()), 2) if exact else ratios(doubled, 2 * pairs, weights)
+        return _folded(ranked, score, sum(weights.tolist()), int(both.sum()), int((~both).sum()))

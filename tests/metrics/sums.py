@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -32,13 +33,16 @@ def host_totals(metric: HostMetric, labels: np.ndarray, predictions: np.ndarray,
     return Totals(sums, positions=len(labels), weight=Fraction(len(labels)))
 
 
-def folded(metric: RowMetric, group: Any, key: Any, values: dict[str, Any], *, parts: int = 1, times: Any = None) -> Totals:
+def folded(
+    metric: RowMetric, group: Any, key: Any, values: dict[str, Any], *, parts: int = 1, times: Any = None, weight: Any = None
+) -> Totals:
     """Sort rows given in order of example id, cut whole groups into parts, fold each and add up.
 
     Args:
       group, key: [n]. values: [n] each.
       parts: how many, some of them may be empty.
       times: multiplicity of each row, [n].
+      weight: integer weight of each row, [n].
     """
     group, key = np.asarray(group, np.int64), np.asarray(key, np.float64)
     times = np.ones(len(group), np.int64) if times is None else np.asarray(times)
@@ -51,6 +55,7 @@ def folded(metric: RowMetric, group: Any, key: Any, values: dict[str, Any], *, p
         columns = {name: np.asarray(column)[rows] for name, column in values.items()}
         before = [column.copy() for column in columns.values()]
         part = Part(key=key[rows], group=group[rows], values=columns, multiplicity=times[rows])
+        part = part if weight is None else replace(part, weight=np.asarray(weight, np.int64)[rows])
         for name, total in metric.fold(part).items():
             assert isinstance(total, int | Fraction), f"{name} is not exact"
             sums[name] = sums.get(name, 0) + total

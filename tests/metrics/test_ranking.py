@@ -163,6 +163,32 @@ def test_a_multiplicity_is_the_row_repeated(metric):
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda m: type(m).__name__)
+def test_a_group_of_weight_three_is_three_such_groups(metric):
+    group, score, label = drawn(9, rows=600, scores=9)
+    names, at = np.unique(group, return_inverse=True)
+    times = np.random.default_rng(10).integers(1, 4, len(names))[at]
+    weighted = value(metric, group, score, label, weight=times, parts=2)
+    copies = [(group[times > copy] + 10**7 * copy, score[times > copy], label[times > copy]) for copy in range(3)]
+    assert weighted == value(metric, *(np.concatenate(columns) for columns in zip(*copies, strict=True)))
+    assert value(metric, group, score, label, weight=np.full(len(group), 2**52)) == value(metric, group, score, label)
+
+
+def test_weights_are_those_of_sklearns_ndcg():
+    draw = np.random.default_rng(11)
+    group, score, label = np.repeat(np.arange(40), 6), draw.normal(size=240), draw.integers(0, 4, 240)
+    weight = draw.integers(1, 1 << 50, 40)
+    expected = ndcg_score(label.reshape(40, 6), score.reshape(40, 6), k=3, sample_weight=weight)
+    metric = Ndcg(query="q", k=3, gain="linear", ties="average", without_relevant=0)
+    assert value(metric, group, score, label, weight=np.repeat(weight, 6), parts=3) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda m: type(m).__name__)
+def test_a_group_of_two_weights_has_none(metric):
+    with pytest.raises(Undefined, match="1 groups have examples of different weights"):
+        value(metric, GROUP, SCORE, LABEL, weight=[1, 2, 1, 3, 1, 2, 5], parts=2)
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda m: type(m).__name__)
 def test_nothing_to_average_is_undefined(metric):
     metric = metric if isinstance(metric, GroupedAuc) else metric.model_copy(update={"without_relevant": "skip"})
     with pytest.raises(Undefined, match="no group has"):
