@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check docs coverage chaos bench bench-full install clean
+.PHONY: help demo test quick check check-speed docs coverage chaos bench bench-full install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -48,6 +48,10 @@ docs: install
 # make coverage  2,000 simulations of 95 % intervals: how many cover the truth (a minute or two)
 coverage: install
 	@python -m benchmarks coverage
+
+# make check-speed  whether a ratio to a bare loop, to Keras or to a plain reader has fallen by more than its noise, in a minute or two
+check-speed: install
+	@python -m benchmarks check --short
 
 # make bench  speed and memory against bare loops and other ways to evaluate, some minutes; make bench-full: everything, an hour
 bench bench-full: install

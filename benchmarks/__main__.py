@@ -18,11 +18,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import coverage, footprint, loadgen, loop, peers, readers, reduction, report, scaling, simulate, slices, tfma
+from benchmarks import (
+    check,
+    coverage,
+    footprint,
+    gloo,
+    loadgen,
+    loop,
+    peers,
+    readers,
+    reduction,
+    report,
+    scaling,
+    simulate,
+    slices,
+    tfma,
+)
 from benchmarks.cases import CASES, write
 from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
+FOLDER = Path(tempfile.gettempdir()) / "harness-benchmarks"
 LEGS = ("harness", "bare", "bare-xla", "bare-cut", "keras", "keras-lean", "keras-steps32")
 CORES = len(os.sched_getaffinity(0))
 # What `all` asks: arguments of the short form, and of the full one.
@@ -31,6 +47,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "scaling": (["--rounds", "2", "--crowded"], ["--rounds", "5"]),
     "reduction": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
     "footprint": (["--rounds", "1"], ["--rounds", "5"]),
+    "gloo": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
     "peers": (["--cases", "dense-64-128-10", "--rounds", "1"], ["--rounds", "5"]),
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
@@ -55,34 +72,39 @@ def main() -> None:
     """Answer one question, all of them, or make the page."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where raw values and the page are left")
     asked = parser.add_subparsers(dest="question", required=True)
     for name, question in QUESTIONS.items():
         one = asked.add_parser(name, help=question.help)
-        one.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "harness-benchmarks")
+        one.add_argument("--folder", type=Path, default=FOLDER, help="where models, data and environments are kept")
         question.arguments(one)
     covered = asked.add_parser("coverage", help="how many of the 95 %% intervals cover the truth, by simulation")
     covered.add_argument("--simulations", type=int, default=2000)
     asked.add_parser("report", help="one page of the newest answers: results/report.md and results/report.html")
     every = asked.add_parser("all", help="every question, then the page; a few minutes on a quiet machine")
+    every.add_argument("--folder", type=Path, default=FOLDER)
     every.add_argument("--full", action="store_true", help="all cases, peers and rounds: an hour or more")
     given = parser.parse_args()
     if given.question == "coverage":
         _coverage(given.simulations)
     elif given.question == "report":
-        _report()
+        _report(given.results)
     elif given.question == "all":
         for name, (short, full) in ASKED.items():
             print(f"\n== {name}", flush=True)
-            subprocess.run([sys.executable, "-m", "benchmarks", name, *(full if given.full else short)], check=True)
-        _report()
+            arguments = ["--results", str(given.results), name, "--folder", str(given.folder), *(full if given.full else short)]
+            subprocess.run([sys.executable, "-m", "benchmarks", *arguments], check=True)
+        _report(given.results)
     else:
         document, table = QUESTIONS[given.question].answer(given)
         print(f"\n{table}")
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{given.question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        given.results.mkdir(parents=True, exist_ok=True)
+        path = given.results / f"{given.question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
         whole = {"question": given.question, "environment": environment(), "table": table, **document}
         path.write_text(json.dumps(whole, indent=1) + "\n")
         print(f"\nraw values: {path}")
+        if document.get("fallen"):
+            raise SystemExit(f"fallen by more than their noise: {', '.join(document['fallen'])}")
 
 
 def _coverage(simulations: int) -> None:
@@ -92,14 +114,14 @@ def _coverage(simulations: int) -> None:
     raise SystemExit(f"outside 93 % to 97 %: {', '.join(outside)}" if outside else 0)
 
 
-def _report() -> None:
+def _report(results: Path) -> None:
     try:
-        documents = report.load(RESULTS)
+        documents = report.load(results)
     except report.UnlikeError as exc:
         raise SystemExit(str(exc)) from None
-    (RESULTS / "report.md").write_text(report.markdown(documents))
-    (RESULTS / "report.html").write_text(report.page(documents))
-    print(f"{RESULTS / 'report.md'}\n{RESULTS / 'report.html'}")
+    (results / "report.md").write_text(report.markdown(documents))
+    (results / "report.html").write_text(report.page(documents))
+    print(f"{results / 'report.md'}\n{results / 'report.html'}")
 
 
 def _loop_arguments(parser: argparse.ArgumentParser) -> None:
@@ -222,7 +244,7 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
 def _simulate(given: argparse.Namespace) -> Found:
     found = simulate.measure(ranks=given.ranks, examples=given.examples)
     document, table = found.document(), simulate.table(found)
-    measured = report.load(RESULTS).get("reduction")
+    measured = report.load(given.results).get("reduction")
     if measured is not None:
         bare = {int(size): sorted(seconds)[len(seconds) // 2] for size, seconds in measured["reduction"]["bare"].items()}
         latency_s, byte_s = simulate.fit(list(bare), list(bare.values()))
@@ -245,6 +267,18 @@ def _tfma(given: argparse.Namespace) -> Found:
     return found.document(), tfma.table(found)
 
 
+def _gloo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=409_600)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--launches", type=int, default=3)
+
+
+def _gloo(given: argparse.Namespace) -> Found:
+    found = gloo.measure(given.folder, examples=given.examples, ranks=given.ranks, rounds=given.rounds, launches=given.launches)
+    return found.document(), gloo.table(found)
+
+
 def _loadgen_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["dense-784-512-10", "convnet"])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each scenario, at least")
@@ -261,6 +295,36 @@ def _loadgen(given: argparse.Namespace) -> Found:
     return {"scenarios": [one.document() for one in found]}, loadgen.table(found)
 
 
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--short", action="store_true", help="some of the ratios, in a minute or two")
+    parser.add_argument("--groups", nargs="+", choices=check.FULL, help="these alone")
+    parser.add_argument("--held", type=Path, default=check.HELD, help="the ratios to compare with")
+    parser.add_argument("--document", type=Path, help="judge what an earlier check found, and measure nothing")
+    parser.add_argument("--record", type=int, default=0, metavar="N", help="measure N times and hold what is found")
+
+
+def _check(given: argparse.Namespace) -> Found:
+    groups = given.groups or (check.SHORT if given.short else tuple(check.FULL))
+    if given.record:
+        measured = [check.measure(groups, given.folder) for _ in range(given.record)]
+        check.record(measured, given.held)
+        best = {name: max(one[name] for one in measured) for name in measured[0]}
+        return {"measured": measured, "best": best}, check.table(check.judge(best, check.load(given.held)[0]))
+    held, where = check.load(given.held)
+    here = environment()
+    if given.document:
+        earlier = json.loads(given.document.read_text())
+        best, measured, here = earlier["best"], earlier["measured"], earlier["environment"]
+    alike = check.same_machine(here, where)
+    if not given.document:
+        best, measured = check.measure_until_sure(groups, given.folder, held, alike=alike)
+    judged = check.judge(best, held, alike=alike)
+    table = check.table(judged)
+    if not alike:
+        table += f"\n\nHeld are ratios of another kind of machine ({where['processor']}): their noise is doubled."
+    return {"measured": measured, "best": best, "fallen": [one.name for one in judged if one.fallen]}, table
+
+
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", _loop_arguments, _loop),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
@@ -271,6 +335,8 @@ QUESTIONS: Mapping[str, Question] = {
     "peers": Question("ranks against other ways to evaluate on as many workers", _peers_arguments, _peers),
     "simulate": Question("4,096 ranks and 10^9 examples, without a model", _simulate_arguments, _simulate),
     "loadgen": Question("the model under MLPerf LoadGen, Offline and SingleStream", _loadgen_arguments, _loadgen),
+    "check": Question("whether a ratio has fallen by more than its noise since it was recorded", _check_arguments, _check),
+    "gloo": Question("the final sum against TorchMetrics' sync over Gloo, in an environment of its own", _gloo_arguments, _gloo),
     "tfma": Question("ranks against TensorFlow Model Analysis, in an environment of its own", _tfma_arguments, _tfma),
 }
 

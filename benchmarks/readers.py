@@ -174,7 +174,14 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     if name == "csv":
         wanted = {**{f"x{i}": Feature("float32", ()) for i in range(WIDTH)}, "label": label}
     feed = PipelineFeed(source.select(wanted), wanted, batch_size, threads)
-    return _compiled(feed.dataset([plan[i] for i in range(len(plan))]), lambda b: b["features"]["label"], lambda b: b["count"])
+
+    def labels(batch: Any) -> Any:
+        return batch["features"]["label"]
+
+    def count(batch: Any) -> Any:
+        return batch["count"]
+
+    return _compiled(feed.dataset([plan[i] for i in range(len(plan))]), labels, count)
 
 
 def _compiled(dataset: Any, label: Callable[[Any], Any], count: Callable[[Any], Any] | None = None) -> Callable[[], int]:

@@ -1,6 +1,6 @@
 """The final sum: the harness's collective against a bare MPI_Allreduce of the same bytes, turn by turn between the same ranks.
 
-    horovodrun -np 2 python -m benchmarks.reduction OUT.json [ROUNDS]
+    horovodrun -np 2 python -m benchmarks.reduction OUT.json ROUNDS BYTES...
 
 is what `measure` starts.
 """
@@ -44,12 +44,13 @@ class Reduction:
         return {**asdict(self), "ratio": {size: self.ratio(size) for size in self.ours}}
 
 
-def measure(folder: Path, *, ranks: int, rounds: int) -> Reduction:
-    """Start the ranks and read what they measured."""
+def measure(folder: Path, *, ranks: int, rounds: int, sizes: Sequence[int] = SIZES) -> Reduction:
+    """Start the ranks and read what they measured of vectors of so many bytes, multiples of 8."""
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "reduction.json"
     out.unlink(missing_ok=True)
-    command = ["horovodrun", "-np", str(ranks), "--mpi", sys.executable, "-m", "benchmarks.reduction", str(out), str(rounds)]
+    worker = [sys.executable, "-m", "benchmarks.reduction", str(out), str(rounds), *map(str, sizes)]
+    command = ["horovodrun", "-np", str(ranks), "--mpi", *worker]
     done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -77,7 +78,7 @@ def table(found: Reduction) -> str:
     return "\n".join(lines)
 
 
-def main(out: str, rounds: str) -> None:
+def main(out: str, rounds: str, *sizes: str) -> None:
     """Be one of the ranks."""
     from harness.hvd_comm import HorovodComm
 
@@ -85,9 +86,9 @@ def main(out: str, rounds: str) -> None:
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
-    ours: dict[int, list[float]] = {size: [] for size in SIZES}
-    bare: dict[int, list[float]] = {size: [] for size in SIZES}
-    for size in SIZES:
+    ours: dict[int, list[float]] = {int(size): [] for size in sizes}
+    bare: dict[int, list[float]] = {int(size): [] for size in sizes}
+    for size in ours:
         vector = np.arange(size // 8, dtype=np.int64)
         into = np.empty_like(vector)
 

@@ -1,10 +1,12 @@
 """The benchmarks' own arithmetic: targets, the page, the simulated world. Nothing is timed here."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from benchmarks import report, simulate
+from benchmarks import check, gloo, report, simulate
 from benchmarks.targets import TARGETS, met
 
 ENVIRONMENT = {"platform": "p", "processor": "c", "cores": 2, "python": "3", "versions": {"tensorflow": "1"}, "load": [0.5, 0, 0]}
@@ -76,3 +78,86 @@ def test_a_world_is_simulated_with_the_harness_s_own_parts():
     assert found.chunks == 261
     assert found.sum_bytes == 8 * (simulate.STATE + 6 * 261)
     assert set(found.seconds) >= {"plan", "union of the journals", "all hashes"}
+
+
+HELD = {"loop/convnet/over keras": 1.5, "loop/convnet/over bare": 0.95, "readers/csv/over plain": 0.8}
+
+
+def held(folder):
+    path = folder / "ratios.json"
+    check.record([HELD, {name: ratio * 0.9 for name, ratio in HELD.items()}, HELD], path)
+    return path
+
+
+def test_noise_is_taken_from_what_was_measured(tmp_path):
+    found, _ = check.load(held(tmp_path))
+    assert found["loop/convnet/over keras"] == check.Held(1.5, 0.15, (1.5, 1.35, 1.5))  # 1.5 times a tenth
+    check.record([{"loop/convnet/over keras": 2.0}], tmp_path / "ratios.json")
+    found, _ = check.load(tmp_path / "ratios.json")
+    assert found["loop/convnet/over keras"] == check.Held(2.0, check.FLOOR, (2.0,))
+    assert found["readers/csv/over plain"].ratio == 0.8  # not measured again, so kept
+
+
+@pytest.mark.parametrize(
+    ("found", "fallen"),
+    [
+        ({"loop/convnet/over keras": 1.28, "loop/convnet/over bare": 0.95}, []),
+        ({"loop/convnet/over keras": 1.27, "loop/convnet/over bare": 0.95}, ["loop/convnet/over keras"]),
+        ({"loop/convnet/over keras": 9.0}, ["loop/convnet/over bare"]),  # of the same group, and was not measured
+        ({"loop/convnet/over keras": 1.5, "loop/convnet/over bare": float("nan")}, ["loop/convnet/over bare"]),
+        ({"readers/csv/over plain": 0.8}, []),  # other groups were not asked for
+    ],
+)
+def test_the_check_fails_on_a_document_with_a_fallen_ratio(tmp_path, found, fallen):
+    _, where = check.load(held(tmp_path))
+    document = {"environment": where, "best": found, "measured": [found]}
+    (tmp_path / "earlier.json").write_text(json.dumps(document))
+    command = [sys.executable, "-m", "benchmarks", "--results", str(tmp_path / "results"), "check"]
+    command += ["--held", str(tmp_path / "ratios.json"), "--document", str(tmp_path / "earlier.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if fallen else 0), done.stderr
+    assert done.stderr.endswith(f"fallen by more than their noise: {', '.join(fallen)}\n" if fallen else "")
+    assert done.stdout.count("FALLEN") == len(fallen)
+
+
+def test_on_another_kind_of_machine_twice_the_noise_is_allowed(tmp_path):
+    ratios, _ = check.load(held(tmp_path))
+    found = {"loop/convnet/over keras": 1.1, "loop/convnet/over bare": 0.95}
+    assert [one.fallen for one in check.judge(found, ratios, alike=False)] == [False, False]
+    assert [one.name for one in check.judge(found, ratios, alike=True) if one.fallen] == ["loop/convnet/over keras"]
+
+
+def test_what_fell_is_measured_again_and_only_that(tmp_path, monkeypatch):
+    asked = []
+
+    def group(name, *ratios):
+        left = iter(ratios)
+
+        def measured(folder):
+            asked.append(name)
+            return {"over": next(left)}
+
+        return measured
+
+    ratios = {f"{name}/over": check.Held(1.0, 0.1, ()) for name in "abc"}
+    monkeypatch.setattr(check, "FULL", {"a": group("a", 1.0), "b": group("b", 0.5, 0.95), "c": group("c", 0.5, 0.6, 0.7)})
+    best, every = check.measure_until_sure("abc", tmp_path, ratios, alike=True)
+    assert asked == ["a", "b", "c", "b", "c", "c"]
+    assert best == {"a/over": 1.0, "b/over": 0.95, "c/over": 0.7}
+    assert [one.name for one in check.judge(best, ratios) if one.fallen] == ["c/over"]
+    assert len(every) == 3
+
+
+def test_what_is_held_is_what_the_short_form_measures():
+    ratios, _ = check.load()
+    assert set(check.SHORT) <= {name.rpartition("/")[0] for name in ratios} <= set(check.FULL)
+
+
+def test_torchmetrics_has_to_report_the_same_of_every_example():
+    own = {"accuracy": {"value": 0.5}, "cross_entropy": {"value": 1.25}}
+    assert gloo.compare(own, {"accuracy": 0.5}, 10, 10) == {"accuracy": (0.5, 0.5)}
+    with pytest.raises(RuntimeError, match="counted 9 of 10"):
+        gloo.compare(own, {"accuracy": 0.5}, 9, 10)
+    for other in (1.2502, float("nan")):
+        with pytest.raises(RuntimeError, match=r"cross_entropy: the harness reports 1.25, TorchMetrics"):
+            gloo.compare(own, {"cross_entropy": other}, 10, 10)
