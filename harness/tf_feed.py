@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import BAD, ID, KEEP, Feature, Records, Source
+from harness.data.columns import limit_threads
 from harness.plan import Chunk
 
 __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
@@ -40,6 +41,7 @@ def make_feed(source: Source, wanted: Mapping[str, Feature], batch_size: int, th
     selected = source.select(wanted, skip=skip)
     if selected.arrays is not None:
         return ArrayFeed(selected, wanted, batch_size)
+    limit_threads(threads)
     return PipelineFeed(selected, wanted, batch_size, threads)
 
 

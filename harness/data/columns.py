@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from harness.data import BAD, Feature, Kind, Records, Source
 from harness.errors import DataError
 from harness.plan import File
 
-__all__ = ["Column", "ColumnSource", "Piece", "blank", "feature_of", "from_arrow"]
+__all__ = ["Column", "ColumnSource", "Piece", "blank", "feature_of", "from_arrow", "limit_threads"]
 
 BLOCK = 4096  # examples converted at a time, at least
 
@@ -120,6 +121,12 @@ class ColumnSource(Source):
                     number = int(np.searchsorted(self._starts, example, side="right")) - 1
                     return f"{self.where(number, example - int(self._starts[number]))}: '{name}' is no readable JPEG or PNG image"
         return None
+
+
+def limit_threads(threads: int) -> None:
+    """Let Arrow use no more threads than a rank has; nothing where no format that needs it is open."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].set_cpu_count(max(1, threads))
 
 
 def blank(feature: Feature, count: int) -> np.ndarray:

@@ -130,7 +130,7 @@ class CsvSource(ColumnSource):
         try:
             return pc.read_csv(
                 pa.BufferReader(data),
-                read_options=pc.ReadOptions(column_names=self.names(lines), use_threads=False, block_size=at_once),
+                read_options=pc.ReadOptions(column_names=self.names(lines), use_threads=at_once < len(data), block_size=at_once),
                 parse_options=pc.ParseOptions(
                     delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=None if chosen else _skip_row
                 ),

@@ -17,6 +17,7 @@ from harness.errors import DataError, nearest
 __all__ = ["JsonlSource"]
 
 FIRST_ROWS = 1024  # that tell names, types and lengths of lists
+CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
 
 
 class JsonlSource(ColumnSource):
@@ -147,10 +148,14 @@ def _table(data: bytes, chosen: Any) -> Any:
         schema = pa.schema([(name, kind(feature)) for name, feature in chosen.items()])
         options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     try:
-        table = pj.read_json(
+        if chosen is not None and len(data) > CONVERT:
+            try:
+                return pj.read_json(pa.BufferReader(data), pj.ReadOptions(use_threads=True, block_size=CONVERT), options)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                pass  # a line may have been too long: all at once says what is wrong
+        return pj.read_json(
             pa.BufferReader(data), pj.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1 << 16)), options
         )
-        return table
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
         if chosen is not None and (fallback := _booleans(data, chosen)) is not None:
             return fallback
