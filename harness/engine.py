@@ -118,6 +118,7 @@ def summary(job: Job, opened: Opened, certificate: Certificate, found: Outcome) 
             "id_hash": certificate.id_hash,
             **certificate.left_out,
         },
+        **({"predictions": opened.left_out} if opened.left_out else {}),
         "digests": opened.digests,
         **_compared(job, found),
     }

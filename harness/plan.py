@@ -49,12 +49,13 @@ class Plan:
     batch_size: int
     chunk_size: int
     chosen: np.ndarray | None = field(default=None, compare=False)  # ids, where only a part of the examples is drawn
+    hashes: np.ndarray | None = field(default=None, compare=False)  # of each chunk, where that is all that is known of its ids
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes; JSON can hold it."""
         raw = asdict(self)
-        chosen = raw.pop("chosen")
-        return raw if chosen is None else {**raw, "chosen": chosen.tolist()}
+        arrays = {name: raw.pop(name) for name in ("chosen", "hashes")}
+        return {**raw, **{name: array.tolist() for name, array in arrays.items() if array is not None}}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Plan:
@@ -64,8 +65,8 @@ class Plan:
         >>> Plan.from_dict(plan.to_dict()) == plan
         True
         """
-        chosen = np.array(raw["chosen"], np.int64) if "chosen" in raw else None
-        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"], chosen)
+        chosen, hashes = (np.array(raw[name], np.int64) if name in raw else None for name in ("chosen", "hashes"))
+        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"], chosen, hashes)
 
     @cached_property
     def file_starts(self) -> np.ndarray:
@@ -149,6 +150,8 @@ class Plan:
 
     def id_hashes(self, first: int, last: int) -> np.ndarray:
         """Return the sums of the hashes of the example ids of chunks [first, last), mod 2^64, int64 [last - first]."""
+        if self.hashes is not None:
+            return self.hashes[first:last].copy()
         bounds = self.bounds[first : last + 1]
         totals = np.zeros(last - first, np.uint64)
         for start in range(int(bounds[0]), int(bounds[-1]), HASH_BLOCK):

@@ -20,7 +20,7 @@ from harness.data import ID
 from harness.errors import DataError, HarnessError, JobError, RunFolderError, nearest
 from harness.job import PredictionsSpec
 from harness.parts import SUFFIXES, Column, check_format, encode
-from harness.plan import Plan
+from harness.plan import Plan, hash_ids
 from harness.runfolder import write_atomically
 
 __all__ = [
@@ -42,13 +42,16 @@ MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 
 @dataclass(frozen=True)
 class Part:
-    """A committed part: its chunk, file name, examples, size, SHA-256, and the inner shape of columns whose sizes differ."""
+    """A committed part: its chunk, file name, examples, size, SHA-256, the sum of the hashes of its ids (see `Plan.id_hash`),
+    and the inner shape of columns whose sizes differ.
+    """
 
     chunk: int
     file: str
     examples: int
     bytes: int
     sha256: str
+    id_hash: int = 0
     shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
 
 
@@ -62,6 +65,7 @@ class Manifest:
       plan: that the parts are the chunks of; its files by their base names.
       digests: of job, data and model.
       parts: by chunk.
+      left_out: how many examples were read, kept, filtered and skipped; empty where all were kept.
     """
 
     format: str
@@ -69,6 +73,7 @@ class Manifest:
     plan: Plan
     digests: Mapping[str, str]
     parts: tuple[Part, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write the manifest; the same text whoever wrote the parts."""
@@ -79,6 +84,7 @@ class Manifest:
             "digests": dict(self.digests),
             "examples": sum(part.examples for part in self.parts),
             "parts": [{key: value for key, value in asdict(part).items() if key != "shapes"} for part in self.parts],
+            **({"left_out": dict(self.left_out)} if self.left_out else {}),
         }  # fmt: skip
         return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
@@ -91,7 +97,8 @@ class Manifest:
         raw = json.loads(text)
         plan = Plan.from_dict(raw["plan"])
         columns = tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in raw["columns"])
-        return cls(raw["format"], columns, plan, raw["digests"], tuple(Part(**part) for part in raw["parts"]))
+        parts = tuple(Part(**part) for part in raw["parts"])
+        return cls(raw["format"], columns, plan, raw["digests"], parts, raw.get("left_out", {}))
 
 
 def part_name(chunk: int, kind: str) -> str:
@@ -199,7 +206,8 @@ class PartWriter:
             if None in column.shape:
                 seen = {tuple(part.shape[1:]) for part in parts}
                 shapes[column.name] = seen.pop() if len(seen) == 1 else None
-        part = Part(chunk, name, sum(len(ids) for ids in batches[0]), len(data), hashlib.sha256(data).hexdigest(), shapes)
+        count, mark = sum(len(ids) for ids in batches[0]), hashlib.sha256(data).hexdigest()
+        part = Part(chunk, name, count, len(data), mark, _id_hash(batches[0]), shapes)
         self.parts[chunk] = part
         return part
 
@@ -256,7 +264,13 @@ def _again(folder: Path, plan: Plan, chunk: int, kind: str, columns: Sequence[Co
     open_ = [column for column in columns if column.kind == "id" or None in column.shape]
     found = decode(kind, open_, data, str(path))
     shapes = {column.name: tuple(found[column.name].shape[1:]) for column in open_ if column.kind != "id"}
-    return Part(chunk, path.name, len(found["id"]), len(data), hashlib.sha256(data).hexdigest(), shapes)
+    mark = hashlib.sha256(data).hexdigest()
+    return Part(chunk, path.name, len(found["id"]), len(data), mark, _id_hash([found["id"]]), shapes)
+
+
+def _id_hash(ids: Sequence[np.ndarray]) -> int:
+    """Return the sum of the hashes of some ids, mod 2^64, as a signed 64-bit integer."""
+    return int(hash_ids(np.concatenate([np.zeros(0, np.int64), *ids])).sum(dtype=np.uint64).astype(np.int64))
 
 
 def commit(folder: Path, manifest: Manifest) -> None:

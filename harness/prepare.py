@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Opened:
     done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
+    left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
 
 
 def make_metrics(job: Job) -> dict[str, Metric]:
@@ -198,8 +199,8 @@ def open_predictions(job: Job, folder: Path) -> Opened:
     class_list(job)
     source = PredictionSource.open(folder)
     held = source.manifest
-    plan = Plan(held.plan.files, job.batch_size, held.plan.chunk_size, held.plan.chosen)
-    return Opened(source, plan, "", {**held.digests, "job": job.digest})
+    plan = replace(source.plan, batch_size=job.batch_size)
+    return Opened(source, plan, "", {**held.digests, "job": job.digest}, left_out=dict(held.left_out))
 
 
 def copy_models(opened: Opened) -> None:

@@ -62,6 +62,9 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         f"certificate: every one of {certificate['examples']:,} examples counted once, in {certificate['chunks']:,} chunks, "
         f"id hash {certificate['id_hash']}",
     )
+    if left_out := document.get("predictions"):
+        others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
+        _say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
     run = read_json(folder.run_json) or {}
     if run.get("attempts"):
         last = run["attempts"][-1]

@@ -364,7 +364,7 @@ def _write(
     certify(problems)
     found = compute(job, context.metrics, built, reduced, context.heartbeat.move)
     if written is not None:
-        predictions.commit(folder.predictions, replace(written, digests=opened.digests))
+        predictions.commit(folder.predictions, replace(written, digests=opened.digests, left_out=reduced.certificate.left_out))
     results.write(folder, found, summary(job, opened, reduced.certificate, found))
     try:
         folder.set_status("done", 0)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from harness.plan import hash_ids
 from tests import made
 from tests.conftest import command
 
@@ -184,8 +185,42 @@ def test_examples_that_were_drawn_or_filtered(world, harness, tmp_path):
     assert done.code == 0, done.text
     table = ds.dataset(tmp_path / "filtered" / "predictions", format="parquet").to_table()
     assert table["id"].to_pylist() == np.flatnonzero(made.examples().label % 2 == 0).tolist()
-    done = harness("evaluate", "job.yaml", "-o", "no", "--predictions", "filtered")
-    assert done.code == 2 and "the run that predicted filtered or skipped the others" in done.err
+    done = harness("evaluate", "job.yaml", "-o", "kept", "--predictions", "filtered")
+    assert done.code == 0, done.text
+    kept = len(table)
+    assert f"predicted {kept} of {made.EXAMPLES} examples: {made.EXAMPLES - kept} filtered" in done.out
+    found = json.loads((tmp_path / "kept" / "metrics.json").read_text())
+    assert found["metrics"] == json.loads((tmp_path / "filtered" / "metrics.json").read_text())["metrics"]
+    assert found["certificate"]["examples"] == kept
+    assert found["certificate"]["id_hash"] == f"{int(hash_ids(np.array(table['id'])).sum()):016x}"
+    assert harness("verify", "kept").code == 0
+    # An id that is not what was predicted, in a part that is whole otherwise.
+    manifest = tmp_path / "filtered" / "predictions" / "_manifest.json"
+    document = json.loads(manifest.read_text())
+    document["parts"][1]["id_hash"] += 1
+    manifest.write_text(json.dumps(document))
+    done = harness("evaluate", "job.yaml", "-o", "other", "--predictions", "filtered")
+    assert done.code == 1 and "part-00000001.parquet" in done.err, done.text
+
+
+def test_records_that_were_skipped_and_a_filter_that_keeps_nothing(world, harness, tmp_path):
+    (tmp_path / "mine.py").write_text("def none(features):\n    return features['label'] < 0\n")
+    made.write_tfrecord(tmp_path / "x.tfrecord", made.records(made.examples().columns(), 0, 40))
+    from harness.data.tfrecord import build_index
+
+    made.flip(tmp_path / "x.tfrecord", int(build_index(str(tmp_path / "x.tfrecord"))[17]) + 20)
+    data = {"files": [str(tmp_path / "x.tfrecord")], "on_bad_record": "skip"}
+    world.job(tmp_path / "job.yaml", model=str(world.folder / "heads"), metrics=METRICS, data=data)
+    done = harness("predict", "job.yaml", "-o", "skipped")
+    assert done.code == 0, done.text
+    done = harness("evaluate", "job.yaml", "-o", "again", "--predictions", "skipped")
+    assert done.code == 0, done.text
+    first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("skipped", "again"))
+    assert again["metrics"] == first["metrics"]
+    assert again["predictions"] == {"read": 40, "kept": 39, "skipped": 1}
+    assert harness("predict", "job.yaml", "-o", "empty", "--set", "data.filter=mine:none").code == 0
+    done = harness("evaluate", "job.yaml", "-o", "nothing", "--predictions", "empty")
+    assert done.code == 2 and "no example was predicted: read 40, kept 0, filtered 39, skipped 1" in done.err
 
 
 @pytest.mark.parametrize(

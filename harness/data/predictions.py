@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from harness.data import Feature, Records, Source
 from harness.errors import DataError, JobError
 from harness.parts import decode
-from harness.predictions import Manifest, read_manifest
+from harness.plan import File, Plan
+from harness.predictions import Manifest, Part, read_manifest
 
 __all__ = ["OUTPUT", "PredictionSource"]
 
@@ -25,10 +27,15 @@ class PredictionSource(Source):
     Args:
       folder: where the parts lie.
       manifest: what they hold.
+
+    Attributes:
+      plan: of the run that predicted; where that filtered or skipped examples, one of the parts, a chunk each, with the ids
+        that the manifest says are in them.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.files = manifest.plan.files
+        self.plan, self._parts = _plan_of(manifest)
+        self.files = self.plan.files
         self.manifest = manifest
         self._folder = folder
         self._columns = manifest.columns
@@ -46,12 +53,13 @@ class PredictionSource(Source):
         for part in manifest.parts:
             if not (place / part.file).exists():
                 raise DataError(f"{place / part.file}: the manifest names it, and it is not there; write the predictions again")
-        kept = sum(part.examples for part in manifest.parts)
-        if kept != manifest.plan.examples:
-            raise JobError(
-                f"{place}: expected every example of the plan, {manifest.plan.examples}, found {kept}: the run that predicted "
-                "filtered or skipped the others, which cannot be certified from here; evaluate with the model"
+        kept, wanted = sum(part.examples for part in manifest.parts), manifest.left_out.get("kept", manifest.plan.examples)
+        if kept != wanted:
+            raise DataError(
+                f"{place}: expected {wanted} examples, found {kept} in the manifest's parts; write the predictions again"
             )
+        if not kept:
+            raise JobError(f"{place}: no example was predicted: {_said(manifest.left_out)}")
         return cls(place, manifest)
 
     def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
@@ -79,7 +87,7 @@ class PredictionSource(Source):
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read examples, a part at a time, checking its hash."""
-        plan = self.manifest.plan
+        plan = self.plan
         while start < stop:
             index = int(np.searchsorted(plan.bounds, start, side="right")) - 1
             chunk = plan[index]
@@ -99,7 +107,7 @@ class PredictionSource(Source):
         held = self._held
         if held is not None and held[0] == index:
             return held[1]
-        part = self.manifest.parts[index]
+        part = self._parts[index]
         path = self._folder / part.file
         try:
             data = path.read_bytes()
@@ -113,6 +121,20 @@ class PredictionSource(Source):
         arrays = decode(self.manifest.format, self._columns, data, str(path))
         self._held = (index, arrays)
         return arrays
+
+
+def _plan_of(manifest: Manifest) -> tuple[Plan, tuple[Part, ...]]:
+    """Return the plan of what was predicted, and the parts that are its chunks."""
+    if not manifest.left_out:
+        return manifest.plan, manifest.parts
+    parts = tuple(part for part in manifest.parts if part.examples)
+    files = tuple(File(part.file, part.bytes, part.examples, divisible=False) for part in parts)
+    hashes = np.array([part.id_hash for part in parts], np.int64)
+    return replace(manifest.plan, files=files, chosen=None, hashes=hashes), parts
+
+
+def _said(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {left_out[name]}" for name in ("read", "kept", "filtered", "skipped") if name in left_out)
 
 
 def _mark(kind: str) -> str:

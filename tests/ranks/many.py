@@ -1,4 +1,7 @@
-"""Many things in one launch, on each of the ranks: the Comm contract, then several jobs. `many.py [predict:]JOB=FOLDER ...`"""
+"""Many things in one launch, on each of the ranks: the Comm contract, then several jobs. `many.py [predict:]JOB=FOLDER ...`
+
+`from:NAME:JOB=FOLDER` evaluates the predictions that lie in NAME beside FOLDER.
+"""
 
 import sys
 from pathlib import Path
@@ -26,6 +29,9 @@ def main() -> None:
         job, _, folder = word.partition("=")
         predicts = job.startswith("predict:")
         options = Options(Path(folder), predict=predicts)
+        if job.startswith("from:"):
+            _, name, job = job.split(":", 2)
+            options = Options(Path(folder), predictions=Path(folder).parent / name)
         assert run(Job.load(job.removeprefix("predict:"), predicts=predicts), options, world) == 0
     comm.barrier()
     print(f"rank {comm.rank} of {comm.size} over {comm.name}: all well", flush=True)

@@ -73,6 +73,21 @@ def jobs(world, tmp_path_factory) -> dict[str, str]:
         chunk_size=3,
     )
     found["jsonl"] = f"predict:{jsonl}"
+    # A share of the examples, of which a filter leaves chunks with some, and with none.
+    (folder / "filters.py").write_text("def few(features):\n    return (features['label'] == 1) & (features['target'] > 0)\n")
+    few = str(
+        world.job(
+            folder / "few.yaml",
+            model=str(world.folder / "heads"),
+            metrics=METRICS,
+            slices=["label"],
+            bootstrap={"replicates": 5},
+            data={"filter": "filters:few", "sample": 0.8},
+            chunk_size=4,
+            batch_size=4,
+        )
+    )
+    found |= {"few": few, "few_predicted": f"predict:{few}", "few_again": f"from:few_predicted:{few}"}
     return found
 
 
@@ -103,6 +118,19 @@ def test_all_kinds_give_the_accuracy_of_the_formula(alone):
     run = json.loads((alone / "copied" / "run.json").read_text())
     assert run["model"]["copied_to_nodes"] and run["model"]["path"].endswith("versions/3")
     assert len(list((alone / "cache" / "models").iterdir())) == 1
+
+
+def test_predictions_of_some_examples_give_the_metrics_of_the_model_and_certify_those(alone):
+    model, again = metrics(alone / "few"), metrics(alone / "few_again")
+    for part in ("metrics", "slices", "intervals"):
+        assert again[part] == model[part], part
+    sizes = [p["examples"] for p in json.loads((alone / "few_predicted/predictions/_manifest.json").read_text())["parts"]]
+    kept = model["certificate"]["kept"]
+    assert 0 in sizes and sum(sizes) == kept < 40
+    assert again["certificate"].keys() == {"examples", "chunks", "id_hash"}
+    assert again["certificate"]["examples"] == kept and again["certificate"]["chunks"] == sum(size > 0 for size in sizes)
+    wanted = {key: model["certificate"][key] for key in ("read", "kept", "filtered")}
+    assert again["predictions"] == wanted and "predictions" not in model
 
 
 def test_eager_is_the_same_code_path(alone):
