@@ -79,6 +79,8 @@ def _load(path: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
+    except PermissionError as exc:
+        raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError, TypeError) as exc:
         raise DataError(f"{path}: not a readable .npz file (numpy.savez writes them): {exc}") from exc
     scalars = [name for name, array in arrays.items() if not array.ndim]

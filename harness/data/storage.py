@@ -36,6 +36,7 @@ SECRETS = ("signature", "token", "secret", "password", "key", "sig", "credential
 SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
 INDEX_VERSION = 1
+VERSIONS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "md5", "Content-MD5")  # what tells one content from another
 THREADS = 8  # that index files
 GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
 
@@ -101,6 +102,11 @@ class RangeFile:
     def _read_remote(self, start: int, stop: int) -> bytes:
         assert self._fs is not None
         data: bytes = self._fs.cat_file(self._key, start=start, end=stop)
+        if len(data) == self.size != stop - start:
+            raise DataError(
+                f"{self.path}: expected bytes {start} to {stop}, found the whole file: the server does not serve ranges "
+                "(HTTP 206), and each read would be of all of it; copy the file here, or to a server that does"
+            )
         if len(data) != stop - start:
             raise ConnectionError(f"expected {stop - start} bytes from {start}, found {len(data)}")
         return data
@@ -280,7 +286,7 @@ def _mark(path: str) -> str | None:
     if is_url(path):
         fs, key = _filesystem(path)
         info = _retried(path, lambda: fs.info(key))
-        version = next((str(info[name]) for name in ("ETag", "etag", "mtime", "LastModified", "md5") if info.get(name)), None)
+        version = next((str(info[name]) for name in VERSIONS if info.get(name)), None)
         return None if version is None else f"{path}\0{info['size']}\0{version}"
     try:
         found = os.stat(path)
@@ -309,6 +315,14 @@ def _filesystem(url: str) -> tuple[Any, str]:
         fs, key = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as exc:
         raise JobError(f"data.files: {parts.scheme}:// cannot be opened: {exc}") from exc
+    except OSError as exc:  # pyarrow looks for libhdfs, and for the Java machine that it needs, as soon as it is asked
+        if parts.scheme != "hdfs":
+            raise DataError(f"{url}: cannot be opened: {_reason(exc)}") from exc
+        raise JobError(
+            "data.files: hdfs:// cannot be opened: it needs Hadoop's own library libhdfs.so and a Java runtime on every host: "
+            "set JAVA_HOME, HADOOP_HOME (or ARROW_LIBHDFS_DIR) and CLASSPATH=$(hadoop classpath --glob), or name the files as "
+            f"webhdfs://NAMENODE:9870/PATH, which needs neither ({' '.join(str(exc).split())[:160]})"
+        ) from exc
     return fs, key
 
 
@@ -320,6 +334,8 @@ def _retried(path: str, work: Callable[[], T]) -> T:
     for attempt in range(1, TRIES + 1):
         try:
             return work()
+        except DataError:
+            raise  # it is known already what is wrong
         except GONE as exc:
             raise DataError(f"{path}: cannot be read: {_reason(exc)}") from exc
         except Exception as exc:  # clients of storage raise what they like: botocore's, aiohttp's, OSError

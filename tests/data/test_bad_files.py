@@ -1,10 +1,14 @@
-"""What a bad file gets, by format: the error names file and place. The tests run as root too, which ignores permissions."""
+"""What a bad file gets, by format: the error names file and place. Permissions are tested as root too, which ignores them."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +18,9 @@ import pytest
 from harness.data import BAD, Feature, Kind, open_source
 from harness.errors import DataError, HarnessError
 from tests import made
+from tests.conftest import ROOT
 
+NOBODY = 65534
 A = {"a": Feature("int64", ())}
 FLOAT = {"a": Feature("float32", ())}
 LIST = {"a": Feature("float64", (2,))}
@@ -123,14 +129,45 @@ def test_files_with_other_columns_are_refused(tmp_path, kind):
     assert f"{other}: expected the columns of {one}" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "npy", "tfrecord"])
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads what it has no permission for")
-def test_a_file_that_may_not_be_read(tmp_path, kind):
-    path = tmp_path / f"x.{kind}"
-    path.write_text(CSV)
-    path.chmod(0)
-    with pytest.raises(DataError, match="cannot be read: Permission denied"):
-        open_source(kind, [str(path)])
+READ_AS_ANOTHER = """
+import os, sys
+# All that is loaded when it is used is loaded now: the interpreter's own files may be closed to others.
+import csv, pyarrow.csv, pyarrow.json, pyarrow.parquet
+from harness.data import jsonl, npy, npz, open_source, parquet, tfrecord
+from harness.errors import DataError
+open_source("csv", [sys.argv[1] + "/good.csv"])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(int(sys.argv[2]))
+    os.setuid(int(sys.argv[2]))
+print(os.geteuid(), open_source("csv", [sys.argv[1] + "/good.csv"]).files[0].examples)
+for kind in ("parquet", "csv", "jsonl", "npy", "npz", "tfrecord"):
+    try:
+        open_source(kind, [f"{sys.argv[1]}/x.{kind}"])
+    except DataError as exc:
+        print(exc)
+"""
+
+
+def test_files_that_may_not_be_read():
+    """In a process of a user who may enter the folder: root reads what it has no permission for."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        text(folder / "good.csv", CSV)
+        kinds = ("parquet", "csv", "jsonl", "npy", "npz", "tfrecord")
+        for kind in kinds:
+            text(folder / f"x.{kind}", CSV)
+            (folder / f"x.{kind}").chmod(0)
+        root = os.geteuid() == 0
+        argv = [sys.executable, "-c", READ_AS_ANOTHER, name, str(NOBODY)]
+        done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        first, *said = done.stdout.splitlines()
+        assert first == f"{NOBODY if root else os.geteuid()} {CSV.count(chr(10)) - 1}"
+        assert len(said) == len(kinds)
+        for kind, line in zip(kinds, said, strict=True):
+            assert line.startswith(f"{folder}/x.{kind}: cannot be read: Permission denied"), line
 
 
 @pytest.mark.parametrize(
