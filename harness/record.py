@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +24,12 @@ from harness.loop import Evaluation
 from harness.prepare import Opened
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import Assigned
+from harness.split import Part, shares
 
 __all__ = ["Record", "Timer"]
+
+
+STARTING = ("import", "connect", "open", "copy", "build", "resume")
 
 
 @dataclass
@@ -68,6 +73,14 @@ class Record:
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
             "draws": tickets.draws if tickets else 0,
+        }  # fmt: skip
+
+    def split(self, seen: Counter[Part]) -> dict[str, float]:
+        """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
+        phases = self.timer.phases
+        return {
+            "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **shares(seen, phases.get("evaluate", 0.0)),
+            "waiting": phases.get("wait", 0.0), "reducing": round(phases.get("reduce", 0.0) + phases.get("collect", 0.0), 6),
         }  # fmt: skip
 
     def write(self, folder: RunFolder, ranks: Sequence[dict[str, Any]], problems: Sequence[str], *, alike: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -71,6 +72,7 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         ranks = ", ".join(f"rank {r['rank']} on {r['host']}: {r['examples']:,}" for r in last["ranks"])
         _say(console, f"examples by rank: {ranks}")
         _say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
+        _print_split(console, last["ranks"])
     _say(console, f"results: {folder.path}")
 
 
@@ -89,6 +91,17 @@ def print_table(console: Console, table: Table) -> None:
 def _say(console: Console, text: str | Text) -> None:
     """Print a line as one line, however long: people copy paths and hashes, scripts look for words."""
     console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+
+
+def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
+    """Print what the time went into: of each part the rank that spent most on it."""
+    names = list(dict.fromkeys(name for rank in ranks for name in rank.get("split_s", {})))
+    most = {name: max(rank.get("split_s", {}).get(name, 0.0) for rank in ranks) for name in names}
+    if most:
+        _say(
+            console,
+            f"seconds{', the most of any rank' if len(ranks) > 1 else ''}: {', '.join(f'{n} {s:.2f}' for n, s in most.items())}",
+        )
 
 
 def _print_metrics(console: Console, metrics: dict[str, Any], intervals: dict[str, Any]) -> None:

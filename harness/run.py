@@ -55,6 +55,7 @@ from harness.report import console_for, show
 from harness.runfolder import RunFolder
 from harness.schedule import Assigned, Schedule, assign
 from harness.segment import Origin, Segment, merge
+from harness.split import Sampler
 
 __all__ = ["Options", "run"]
 
@@ -252,7 +253,8 @@ def _work(context: Context) -> None:
     )
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
-    with timer.phase("evaluate"):
+    sampler = Sampler(step.doing)
+    with timer.phase("evaluate"), sampler:
         try:
             _evaluate(context, built, assigned, evaluation, committer)
         finally:
@@ -278,7 +280,7 @@ def _work(context: Context) -> None:
         with timer.phase("collect"):
             kind = wanted_predictions(context.job).format
             written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
-    account["peak_bytes"] = peak_bytes()
+    account |= {"peak_bytes": peak_bytes(), "split_s": record.split(sampler.seen), "split_answers": sampler.seen.total()}
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
@@ -362,11 +364,14 @@ def _write(
     alike = len(set(reduced.canaries)) == 1
     record.write(folder, ranks, problems, alike=alike)
     certify(problems)
-    found = compute(job, context.metrics, built, reduced, context.heartbeat.move)
-    if written is not None:
-        predictions.commit(folder.predictions, replace(written, digests=opened.digests, left_out=reduced.certificate.left_out))
-    results.write(folder, found, summary(job, opened, reduced.certificate, found))
+    with context.timer.phase("write"):
+        found = compute(job, context.metrics, built, reduced, context.heartbeat.move)
+        if written is not None:
+            predictions.commit(folder.predictions, replace(written, digests=opened.digests, left_out=reduced.certificate.left_out))
+        results.write(folder, found, summary(job, opened, reduced.certificate, found))
+    ranks[0]["seconds"]["write"] = ranks[0]["split_s"]["writing"] = context.timer.phases["write"]
     try:
+        record.write(folder, ranks, problems, alike=alike)  # again: what writing took is known now
         folder.set_status("done", 0)
     except HarnessError as exc:
         print(f"warning: the result is written, but {exc}", file=sys.stderr)  # metrics.json says that the run is done

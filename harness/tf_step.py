@@ -16,7 +16,9 @@ from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.memory import check_fits
 from harness.rows import RowTable
+from harness.split import Part
 from harness.state import Layout, RowLayout
+from harness.tf_doing import Doing
 from harness.tf_exact import exact_graph
 from harness.tf_feed import Feed, pad
 from harness.tf_grid import TFGrid
@@ -114,6 +116,8 @@ class Step:
         self._batch_size = feed.batch_size
         self._take = take
         self.grid = grid
+        self._progress = Doing()
+        self._running = False
         self._learn()
         slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
         self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
@@ -133,7 +137,12 @@ class Step:
         """
         start = time.monotonic()
         chunks = self._chunks if most is None else min(self._chunks, most)
-        state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
+        drawn = self._feed.draw(chunks)
+        self._running = True
+        try:
+            state, seen, rows, flat, shapes = self._run(*drawn)
+        finally:
+            self._running = False
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
@@ -148,6 +157,10 @@ class Step:
         elif elapsed_s > CALL_S:
             self._chunks = max(self._chunks // 2, 1)
         return found
+
+    def doing(self) -> Part:
+        """Say what is being done; any thread may ask."""
+        return self._progress.now() if self._running else Part.OTHER
 
     def _learn(self) -> None:
         """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
@@ -193,7 +206,11 @@ class Step:
         def body(cursor: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
             rows = arrays[: len(self._row_widths)]
             cursor, batches, marks, held, taken = self._gather(drawn, cursor, first, arrays[len(rows) :])
+            self._progress.begin(Part.METRICS, cursor, *held.values())
             sums, lines, packed = self._sum(batches, marks, held)
+            # The next group begins when this one is summed: its parts would not be told apart from this one's.
+            with tf.control_dependencies([sums, lines, *packed]):
+                cursor = tf.identity(cursor)
             kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
             return cursor, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
 
@@ -251,7 +268,9 @@ class Step:
         with tf.device("/CPU:0"):
             arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in kept.values()]
         names = [key.removeprefix("feature ") for key in self._shapes if key.startswith("feature ")]
-        cursor, found, marks, held, every = self._feed.gather(drawn, cursor, self._group, names, handle, [*arrays, *taken])
+        cursor, found, marks, held, every = self._feed.gather(
+            drawn, cursor, self._group, names, handle, [*arrays, *taken], self._progress
+        )
         rows = self._group * self._batch_size
         # What was not written is zeros, and masked.
         stacked = {
