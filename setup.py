@@ -33,6 +33,7 @@ setup(
         "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
         "formats": pinned("pyarrow"),
         "remote": pinned("fsspec", "s3fs"),
+        "gcs": pinned("gcsfs", "gcp-storage-emulator"),
         "language": pinned("sacrebleu", "rouge-score"),
         "detection": pinned("pycocotools"),
         "keras2": pinned("tf_keras"),

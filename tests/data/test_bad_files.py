@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,8 @@ CSV = "a,b\n1,x\n2,y\n3,z\n"
 CASES = {
     "parquet cut off": ("parquet", lambda p: made.cut(p, 100), "not a readable Parquet file"),
     "parquet corrupt": ("parquet", lambda p: made.flip(p, 30), ", row group 0: not a readable Parquet file"),
+    "parquet empty": ("parquet", lambda p: text(p, ""), "not a readable Parquet file"),
+    "parquet no column": ("parquet", lambda p: parquet(p, name="b"), "no column 'a': valid: b"),
     "csv unclosed quotes": ("csv", lambda p: text(p, 'a\n1\n"2\n3\n'), "the file ends within double quotes that began after byte 4"),
     "csv empty": ("csv", lambda p: text(p, ""), "expected a first line with the names of the columns, found an empty file"),
     "csv twice": ("csv", lambda p: text(p, "a,a\n1,2\n"), "expected unlike names of columns, found a, a"),
@@ -56,10 +59,12 @@ CASES = {
     "csv null": ("csv", lambda p: text(p, "a,b\n1,x\n,y\n"), "row 1 (the first below the header is 0): column 'a': expected a number, found null"),
     "csv gzip cut": ("csv", lambda p: text(p, gzip.compress(CSV.encode() * 1000)[:60]), "the packed stream is broken"),
     "jsonl no json": ("jsonl", lambda p: text(p, '{"a": 1}\n{"a": 2\n{"a": 3}\n'), "line 1"),
+    "jsonl cut off": ("jsonl", lambda p: text(p, '{"a": 1}\n{"a": '), "line 1"),
     "jsonl no object": ("jsonl", lambda p: text(p, '{"a": 1}\n[2]\n'), "line 1"),
     "jsonl no key": ("jsonl", lambda p: text(p, '{"a": 1}\n{"b": 2}\n'), "line 1: column 'a': expected a value, found null or no such key"),
     "jsonl mixed": ("jsonl", lambda p: text(p, '{"a": 1}\n{"a": "x"}\n'), "changed from number to string in row 1"),
     "npy cut off": ("npy", lambda p: made.cut(p, 140), "the file is cut off: expected 152 bytes, found 140"),
+    "npy empty": ("npy", lambda p: text(p, ""), "not a readable .npy file"),
     "npy no array": ("npy", lambda p: text(p, "nothing"), "not a readable .npy file"),
     "zlib cut off": ("tfrecord", lambda p: text(p, zlib.compress(bytes(99))[:4]), "the packed stream is broken"),
 }  # fmt: skip
@@ -118,6 +123,28 @@ def test_bad_rows_are_marked_where_they_are_skipped(tmp_path, kind, content, bad
     assert np.concatenate([r.raw[BAD] for r in found]).tolist() == bad
     assert np.concatenate([r.raw["a"] for r in found]).tolist() == [1, 0, 0, 4]
     assert np.concatenate([r.ids for r in found]).tolist() == [start + i for i in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_what_several_threads_convert_is_what_lies_there(tmp_path, kind):
+    """Rows of half a kilobyte, so that blocks are cut for Arrow's threads; one row is longer than what a thread takes."""
+    notes = [f"{number} " + "n" * (500 if number != 3000 else 2 << 20) for number in range(9000)]
+    if kind == "csv":
+        lines = ["a,note", *(f'{number},"{note}\n"' for number, note in enumerate(notes))]
+    else:
+        lines = [json.dumps({"a": number, "note": note + "\n"}) for number, note in enumerate(notes)]
+    path = text(tmp_path / f"x.{kind}", "\n".join(lines) + "\n")
+    wanted = {**A, "note": Feature("string", ())}
+    found = list(open_source(kind, [path]).select(wanted).read(100, 8900, 1000))
+    assert np.concatenate([r.ids for r in found]).tolist() == list(range(100, 8900))
+    assert np.concatenate([r.raw["a"] for r in found]).tolist() == list(range(100, 8900))
+    assert np.concatenate([r.raw["note"] for r in found]).tolist() == [note.encode() + b"\n" for note in notes[100:8900]]
+    at = next(i for i, line in enumerate(lines) if "8000 n" in line)
+    lines[at] = lines[at].replace("8000", "eight", 1)
+    text(tmp_path / f"x.{kind}", "\n".join(lines) + "\n")
+    with pytest.raises(DataError) as caught:
+        list(open_source(kind, [path]).select(wanted).read(0, 9000, 1000))
+    assert f"{path}, {'row' if kind == 'csv' else 'line'} 8000" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
