@@ -34,7 +34,7 @@ from benchmarks import (
     slices,
     tfma,
 )
-from benchmarks.cases import CASES, write
+from benchmarks.cases import CASES, DATA, write
 from benchmarks.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,6 +44,14 @@ CORES = len(os.sched_getaffinity(0))
 # What `all` asks: arguments of the short form, and of the full one.
 ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "loop": (["--cases", "dense-784-512-10", "convnet", "--legs", "harness", "bare", "keras", "--rounds", "5"], []),
+    "loop-tfrecord": (
+        ["--data", "tfrecord", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
+        ["--data", "tfrecord"],
+    ),
+    "loop-parquet": (
+        ["--data", "parquet", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
+        ["--data", "parquet"],
+    ),
     "scaling": (["--rounds", "2", "--crowded"], ["--rounds", "5"]),
     "reduction": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
     "footprint": (["--rounds", "1"], ["--rounds", "5"]),
@@ -92,15 +100,17 @@ def main() -> None:
     elif given.question == "all":
         for name, (short, full) in ASKED.items():
             print(f"\n== {name}", flush=True)
-            arguments = ["--results", str(given.results), name, "--folder", str(given.folder), *(full if given.full else short)]
+            arguments = ["--results", str(given.results), name.partition("-")[0], "--folder", str(given.folder)]
+            arguments += full if given.full else short
             subprocess.run([sys.executable, "-m", "benchmarks", *arguments], check=True)
         _report(given.results)
     else:
         document, table = QUESTIONS[given.question].answer(given)
         print(f"\n{table}")
         given.results.mkdir(parents=True, exist_ok=True)
-        path = given.results / f"{given.question}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-        whole = {"question": given.question, "environment": environment(), "table": table, **document}
+        name = f"loop-{given.data}" if given.question == "loop" and given.data != "memory" else given.question
+        path = given.results / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+        whole = {"question": name, "environment": environment(), "table": table, **document}
         path.write_text(json.dumps(whole, indent=1) + "\n")
         print(f"\nraw values: {path}")
         if document.get("fallen"):
@@ -127,6 +137,7 @@ def _report(results: Path) -> None:
 def _loop_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
+    parser.add_argument("--data", choices=DATA, default="memory", help="where the examples lie; bare-cut is for memory alone")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--warmups", type=int, default=2)
     parser.add_argument("--threads", type=int, default=CORES)
@@ -134,12 +145,23 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _loop(given: argparse.Namespace) -> Found:
     found = []
+    legs = [leg for leg in given.legs if leg != "bare-cut" or given.data == "memory"]
     for name in given.cases:
         write(CASES[name], given.folder)
         found.append(
-            loop.measure(CASES[name], given.legs, given.folder, rounds=given.rounds, warmups=given.warmups, threads=given.threads)
+            loop.measure(
+                CASES[name],
+                legs,
+                given.folder,
+                rounds=given.rounds,
+                warmups=given.warmups,
+                threads=given.threads,
+                data=given.data,
+            )
         )
-    return {"threads": given.threads, "cases": [one.document() for one in found]}, "\n\n".join(loop.table(one) for one in found)
+    return {"threads": given.threads, "data": given.data, "cases": [one.document() for one in found]}, "\n\n".join(
+        loop.table(one) for one in found
+    )
 
 
 def _slices_arguments(parser: argparse.ArgumentParser) -> None:
@@ -304,7 +326,9 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(given: argparse.Namespace) -> Found:
-    groups = given.groups or (check.SHORT if given.short else tuple(check.FULL))
+    recorded = {name.rpartition("/")[0] for name in check.load(given.held)[0]} if given.held.exists() else set(check.FULL)
+    full = tuple(group for group in check.FULL if given.record or group in recorded)
+    groups = given.groups or (check.SHORT if given.short else full)
     if given.record:
         measured = [check.measure(groups, given.folder) for _ in range(given.record)]
         check.record(measured, given.held)

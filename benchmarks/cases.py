@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CASES", "CLASSES", "METRICS", "Case", "write"]
+__all__ = ["CASES", "CLASSES", "DATA", "METRICS", "Case", "write", "write_as"]
+
+DATA = ("memory", "tfrecord", "parquet")
 
 CLASSES = 10
 SEED = 20
@@ -79,6 +81,40 @@ def write(case: Case, folder: Path) -> None:
     label = np.where(random.random(case.examples) < 2 / 3, guessed, random.integers(0, CLASSES, case.examples))
     np.savez(data, image=image, label=label.astype(np.int32))
     mark.write_text(described)
+
+
+def write_as(case: Case, folder: Path, data: str) -> Path:
+    """Write the examples of a case as DATA names it, images flat; does nothing where that is there and not older.
+
+    Returns: the file.
+    """
+    _, _, archive = case.files(folder)
+    path = archive if data == "memory" else archive.with_name(f"data.{data}")
+    if path.exists() and path.stat().st_mtime >= archive.stat().st_mtime:
+        return path
+    with np.load(archive) as arrays:
+        image, label = arrays["image"].reshape(case.examples, -1), arrays["label"]
+    part = path.with_name(f".{path.name}")
+    if data == "tfrecord":
+        import tensorflow as tf
+
+        with tf.io.TFRecordWriter(str(part)) as writer:
+            for row, number in zip(image, label, strict=True):
+                floats = case.vocabulary is None
+                held = {"float_list": tf.train.FloatList(value=row)} if floats else {"int64_list": tf.train.Int64List(value=row)}
+                features = {
+                    "image": tf.train.Feature(**held),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        images = pa.FixedSizeListArray.from_arrays(image.ravel(), image.shape[1])
+        pq.write_table(pa.table({"image": images, "label": label}), part, row_group_size=1 << 14)
+    part.rename(path)
+    return path
 
 
 def _balance(model: Any, image: np.ndarray) -> None:

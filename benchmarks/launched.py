@@ -33,6 +33,7 @@ class Run:
       seconds: of each rank, by phase.
       peak_bytes: resident, of each rank.
       digest: of metrics.json.
+      split_s: of each rank, what its time went into; see `harness.split`.
     """
 
     ranks: int
@@ -41,6 +42,7 @@ class Run:
     seconds: Sequence[Mapping[str, float]]
     peak_bytes: Sequence[int]
     digest: str
+    split_s: Sequence[Mapping[str, float]] = ()
 
     @property
     def loop_s(self) -> float:
@@ -91,6 +93,7 @@ def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi
         [rank["seconds"] for rank in attempt["ranks"]],
         [rank["peak_bytes"] for rank in attempt["ranks"]],
         hashlib.sha256((run / "metrics.json").read_bytes()).hexdigest(),
+        [rank["split_s"] for rank in attempt["ranks"]],
     )
 
 

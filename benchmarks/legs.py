@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import CLASSES, METRICS, Case
+from benchmarks.cases import CLASSES, METRICS, Case, write_as
 
 __all__ = ["LEGS"]
 
 Pass = Callable[[], dict[str, float]]
 
 
-def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
+def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     """One rank, through the harness's own parts; every pass starts a new pipeline."""
     from harness import tf_setup
     from harness.certificate import Certificate
@@ -32,11 +32,11 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     from harness.prepare import open_data, predictor, prepare_model
     from harness.reduce import reduce
 
-    saved, _, data = case.files(folder)
+    saved, _, _ = case.files(folder)
     job = Job.from_dict(
         {
             "model": str(saved),
-            "data": {"files": str(data), "inputs": {"image": "image"}, "label": "label"},
+            "data": {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label"},
             "metrics": METRICS,
             "batch_size": case.batch_size,
         }
@@ -69,7 +69,7 @@ def harness_leg(case: Case, folder: Path, threads: int) -> Pass:
     return run
 
 
-def bare_leg(case: Case, folder: Path, threads: int, *, xla: bool) -> Pass:
+def bare_leg(case: Case, folder: Path, threads: int, data: str, *, xla: bool) -> Pass:
     """The limit: a forward pass over whole batches that were cut before, in one compiled loop; no metrics at all.
 
     The outputs are consumed by a sum, so that nothing of the forward pass can be left out.
@@ -77,9 +77,9 @@ def bare_leg(case: Case, folder: Path, threads: int, *, xla: bool) -> Pass:
     import tensorflow as tf
 
     _threads(threads)
-    model, image, _ = _load(case, folder)
-    batches = len(image) // case.batch_size
-    dataset = tf.data.Dataset.from_tensor_slices(image.reshape(batches, case.batch_size, *case.shape)).prefetch(4)
+    model = _model(case, folder)
+    batches = case.examples // case.batch_size
+    dataset = _batches(case, folder, threads, data, labels=False)
     forward = tf.function(lambda batch: tf.reduce_sum(model(batch, training=False)), autograph=False, jit_compile=xla)
 
     @tf.function(autograph=False)
@@ -96,12 +96,17 @@ def bare_leg(case: Case, folder: Path, threads: int, *, xla: bool) -> Pass:
     return run
 
 
-def cut_leg(case: Case, folder: Path, threads: int) -> Pass:
-    """The bare loop without a pipeline: batches are views of one tensor, which saves copying them."""
+def cut_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
+    """The bare loop without a pipeline: batches are views of one tensor, which saves copying them.
+
+    Raises: ValueError: the data are not in memory.
+    """
+    if data != "memory":
+        raise ValueError(f"bare-cut cuts arrays in memory, not {data}")
     import tensorflow as tf
 
     _threads(threads)
-    model, image, _ = _load(case, folder)
+    model, (image, _) = _model(case, folder), _arrays(case, folder)
     whole = tf.constant(image)
     size, batches = case.batch_size, len(image) // case.batch_size
 
@@ -120,21 +125,18 @@ def cut_leg(case: Case, folder: Path, threads: int) -> Pass:
     return run
 
 
-def keras_leg(case: Case, folder: Path, threads: int, *, steps: int = 1, lean: bool = False) -> Pass:
+def keras_leg(case: Case, folder: Path, threads: int, data: str, *, steps: int = 1, lean: bool = False) -> Pass:
     """`keras.Model.evaluate` with the same metrics, on batches that were cut before; Keras decides on XLA by itself.
 
     Keras counts in float32. The loss is the cross-entropy. Keras has no macro average of precision and recall, nor a
     confusion matrix: they are Keras metrics written for this; with `lean` the one matrix serves all three averages.
     """
     import keras
-    import tensorflow as tf
 
     from benchmarks import keras_metrics as own
 
     _threads(threads)
-    model, image, label = _load(case, folder)
-    shaped = image.reshape(-1, case.batch_size, *case.shape), label.reshape(-1, case.batch_size)
-    dataset = tf.data.Dataset.from_tensor_slices(shaped).prefetch(4)
+    model, dataset = _model(case, folder), _batches(case, folder, threads, data, labels=True)
     matrix = own.ConfusionMatrix(CLASSES, name="confusion_matrix")
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
@@ -169,16 +171,63 @@ def _threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
 
 
-def _load(case: Case, folder: Path) -> tuple[Any, np.ndarray, np.ndarray]:
+def _model(case: Case, folder: Path) -> Any:
     import keras
 
-    _, keras_file, data = case.files(folder)
+    _, keras_file, _ = case.files(folder)
+    return keras.saving.load_model(keras_file, compile=False)
+
+
+def _arrays(case: Case, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    _, _, data = case.files(folder)
     with np.load(data) as archive:
-        image, label = archive["image"], archive["label"]
-    return keras.saving.load_model(keras_file, compile=False), image, label
+        return archive["image"], archive["label"]
 
 
-LEGS: dict[str, Callable[[Case, Path, int], Pass]] = {
+def _batches(case: Case, folder: Path, threads: int, data: str, *, labels: bool) -> Any:
+    """Return what one writes who knows tf.data: whole batches of images, and labels where they are asked for."""
+    import tensorflow as tf
+
+    size = case.batch_size
+    if data == "memory":
+        image, label = _arrays(case, folder)
+        images = image.reshape(-1, size, *case.shape)
+        return tf.data.Dataset.from_tensor_slices((images, label.reshape(-1, size)) if labels else images).prefetch(4)
+    path = write_as(case, folder, data)
+    # Of a dataset whose length it does not know, Keras 3.15 counted one batch too many: its shares were 320/321 of the truth.
+    length = tf.data.experimental.assert_cardinality(case.examples // size)
+    kind = tf.float32 if case.vocabulary is None else tf.int32
+    width = int(np.prod(case.shape))
+
+    def shaped(image: Any, label: Any) -> Any:
+        image = tf.cast(tf.reshape(image, [size, *case.shape]), kind)
+        return (image, tf.cast(label, tf.int32)) if labels else image
+
+    if data == "tfrecord":
+        specs = {
+            "image": tf.io.FixedLenFeature([width], tf.float32 if case.vocabulary is None else tf.int64),
+            "label": tf.io.FixedLenFeature([], tf.int64),
+        }
+        records = tf.data.TFRecordDataset(str(path)).batch(size, drop_remainder=True)
+
+        def parse(batch: Any) -> Any:
+            found = tf.io.parse_example(batch, specs if labels else {"image": specs["image"]})
+            return shaped(found["image"], found.get("label"))
+
+        return records.map(parse, num_parallel_calls=threads).apply(length).prefetch(4)
+    import pyarrow.parquet as pq
+
+    def read() -> Any:
+        names = ["image", "label"] if labels else ["image"]
+        for batch in pq.ParquetFile(path).iter_batches(size, columns=names, use_threads=threads > 1):
+            image = batch.column("image").flatten().to_numpy(zero_copy_only=False)
+            yield image, batch.column("label").to_numpy() if labels else np.zeros(0, np.int32)
+
+    signature = (tf.TensorSpec([None], kind), tf.TensorSpec([None], tf.int32))
+    return tf.data.Dataset.from_generator(read, output_signature=signature).map(shaped).apply(length).prefetch(4)
+
+
+LEGS: dict[str, Callable[[Case, Path, int, str], Pass]] = {
     "harness": harness_leg,
     "bare": partial(bare_leg, xla=False),
     "bare-xla": partial(bare_leg, xla=True),

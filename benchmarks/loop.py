@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, write_as
 from benchmarks.worker import Worker
 
 __all__ = ["Measured", "measure", "table"]
@@ -28,6 +28,7 @@ class Measured:
     seconds: Mapping[str, Sequence[float]]
     cpu_seconds: Mapping[str, Sequence[float]]
     results: Mapping[str, Mapping[str, float]]
+    data: str = "memory"
 
     def rate(self, leg: str) -> float:
         """Return the median of examples per second."""
@@ -68,12 +69,15 @@ class Measured:
         }
 
 
-def measure(case: Case, legs: Sequence[str], folder: Path, *, rounds: int, warmups: int, threads: int) -> Measured:
-    """Measure a case.
+def measure(
+    case: Case, legs: Sequence[str], folder: Path, *, rounds: int, warmups: int, threads: int, data: str = "memory"
+) -> Measured:
+    """Measure a case; the examples lie in arrays or in a file, see `cases.DATA`.
 
     Raises: RuntimeError: a leg failed, or legs report unlike results.
     """
-    workers = [Worker(leg, case, folder, threads) for leg in legs]
+    write_as(case, folder, data)
+    workers = [Worker(leg, case, folder, threads, data) for leg in legs]
     before: dict[str, list[float]] = {leg: [] for leg in legs}
     seconds: dict[str, list[float]] = {leg: [] for leg in legs}
     cpu: dict[str, list[float]] = {leg: [] for leg in legs}
@@ -90,14 +94,14 @@ def measure(case: Case, legs: Sequence[str], folder: Path, *, rounds: int, warmu
         for worker in workers:
             worker.close()
     _compare(found)
-    return Measured(case, before, seconds, cpu, found)
+    return Measured(case, before, seconds, cpu, found, data)
 
 
 def table(measured: Measured) -> str:
     """Write rates, spreads and ratios as lines of a Markdown table."""
     limit = measured.limit
     lines = [
-        f"| {measured.case.name} | examples/s | spread | harness / leg | in processor time |",
+        f"| {measured.case.name}, {measured.data} | examples/s | spread | harness / leg | in processor time |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for leg in measured.seconds:

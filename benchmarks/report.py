@@ -129,7 +129,7 @@ def _html_table(text: str) -> str:
 
 def _plots(question: str, document: Document) -> list[str]:
     """Draw what is better seen than read, as base64 of SVG."""
-    if question == "loop":
+    if question.startswith("loop"):
         return [_bars(case["case"]["name"], case["examples_per_s"], "examples/s") for case in document["cases"]]
     if question == "peers":
         return [_bars(case["case"], {leg: min(s) for leg, s in case["seconds"].items()}, "s") for case in document["cases"]]

@@ -81,4 +81,18 @@ def table(found: Sequence[Scaling]) -> str:
     for one in found:
         crowded = ", ".join(str(run.ranks) for run in one.crowded) or "-"
         lines.append(f"| {one.case} | {one.strong[0].ranks} | {one.speedup:.2f} | {one.weak_efficiency:.2f} | {crowded} ranks |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_split(found)])
+
+
+def _split(found: Sequence[Scaling]) -> list[str]:
+    """Write what the time of the slowest rank went into, part by part."""
+    parts = list(dict.fromkeys(part for one in found for rank in one.alone[0].split_s for part in rank))
+    lines = [f"| seconds, median | ranks | {' | '.join(parts)} |", f"| --- | ---: |{' ---: |' * len(parts)}"]
+    for one in found:
+        for runs in (one.alone, one.strong, one.weak):
+            medians = [
+                statistics.median(max(rank.get(part, 0.0) for rank in run.split_s) for run in runs) for part in parts
+            ]  # fmt: skip
+            name = f"{one.case}, {runs[0].examples:,} examples"
+            lines.append(f"| {name} | {runs[0].ranks} | {' | '.join(f'{seconds:.2f}' for seconds in medians)} |")
+    return lines

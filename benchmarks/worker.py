@@ -19,11 +19,11 @@ __all__ = ["Worker"]
 class Worker:
     """A process that holds one leg ready; it sleeps while others are measured."""
 
-    def __init__(self, leg: str, case: Case, folder: Path, threads: int) -> None:
+    def __init__(self, leg: str, case: Case, folder: Path, threads: int, data: str = "memory") -> None:
         self.leg = leg
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", leg, case.name, str(folder), str(threads)],
+            [sys.executable, "-m", "benchmarks.worker", leg, case.name, str(folder), str(threads), data],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -53,11 +53,11 @@ class Worker:
         raise RuntimeError(f"the worker of leg {self.leg} ended with code {self._process.wait()}; its messages are above")
 
 
-def main(leg: str, case: str, folder: str, threads: str) -> None:
+def main(leg: str, case: str, folder: str, threads: str, data: str) -> None:
     """Build a leg, then make a pass for every line that comes in."""
     from benchmarks.legs import LEGS
 
-    run = LEGS[leg](CASES[case], Path(folder), int(threads))
+    run = LEGS[leg](CASES[case], Path(folder), int(threads), data)
     print("{}", flush=True)
     for _ in sys.stdin:
         start, cpu_start = time.perf_counter(), time.process_time()
