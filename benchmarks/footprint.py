@@ -100,4 +100,4 @@ os.replace(path + ".part", path)
 def phases(runs: Sequence[Run]) -> dict[str, float]:
     """Return the median seconds of each phase, of the slowest rank."""
     names = runs[0].seconds[0]
-    return {name: statistics.median(max(rank[name] for rank in run.seconds) for run in runs) for name in names}
+    return {name: statistics.median(max(rank.get(name, 0.0) for rank in run.seconds) for run in runs) for name in names}

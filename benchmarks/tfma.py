@@ -1,8 +1,8 @@
 """The harness on ranks against TensorFlow Model Analysis: one SavedModel of serialized Examples, the same TFRecord files.
 
 TFMA has an environment of its own, which is made at the first call. Its time is that of `run_model_analysis`: TensorFlow is
-imported before. The harness's is that of the slowest rank without its import, from connecting to the sum; the whole launch
-is reported beside.
+imported before. The harness's is that of the slowest rank without its import, from connecting to the written result;
+the whole launch is reported beside.
 """
 
 from __future__ import annotations
