@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from harness.loop import Evaluation
 from harness.prepare import Opened
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import Assigned
-from harness.split import Part, shares
+from harness.split import Watched
 
 __all__ = ["Record", "Timer"]
 
@@ -75,11 +74,11 @@ class Record:
             "draws": tickets.draws if tickets else 0,
         }  # fmt: skip
 
-    def split(self, seen: Counter[Part]) -> dict[str, float]:
+    def split(self, watched: Watched) -> dict[str, float]:
         """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
         phases = self.timer.phases
         return {
-            "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **shares(seen, phases.get("evaluate", 0.0)),
+            "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **watched.parts(phases.get("evaluate", 0.0)),
             "waiting": phases.get("wait", 0.0), "reducing": round(phases.get("reduce", 0.0) + phases.get("collect", 0.0), 6),
         }  # fmt: skip
 

@@ -55,7 +55,7 @@ from harness.report import console_for, show
 from harness.runfolder import RunFolder
 from harness.schedule import Assigned, Schedule, assign
 from harness.segment import Origin, Segment, merge
-from harness.split import Sampler
+from harness.split import Watched
 
 __all__ = ["Options", "run"]
 
@@ -229,6 +229,8 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
 
 def _work(context: Context) -> None:
     """Build, evaluate, sum, and on rank 0 write."""
+    from harness.tf_trace import trace
+
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     left = np.setdiff1d(np.arange(len(plan)), np.array(context.opened.done, np.int64))
     with timer.phase("connect"):
@@ -253,10 +255,10 @@ def _work(context: Context) -> None:
     )
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
-    sampler = Sampler(step.doing)
-    with timer.phase("evaluate"), sampler:
+    watched = Watched(step, trace)
+    with timer.phase("evaluate"):
         try:
-            _evaluate(context, built, assigned, evaluation, committer)
+            _evaluate(context, built, watched, assigned, evaluation, committer)
         finally:
             if assigned.tickets is not None:
                 assigned.tickets.close()
@@ -280,7 +282,7 @@ def _work(context: Context) -> None:
         with timer.phase("collect"):
             kind = wanted_predictions(context.job).format
             written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
-    account |= {"peak_bytes": peak_bytes(), "split_s": record.split(sampler.seen), "split_answers": sampler.seen.total()}
+    account |= {"peak_bytes": peak_bytes(), "split_s": record.split(watched), "split_traces": watched.traces}
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
@@ -323,7 +325,9 @@ def _build(context: Context, assigned: Assigned) -> Built:
     return Built(made.step, made.feed, bindings, made.canary, writer, columns)
 
 
-def _evaluate(context: Context, built: Built, assigned: Assigned, evaluation: Evaluation, committer: Committer) -> None:
+def _evaluate(
+    context: Context, built: Built, watched: Watched, assigned: Assigned, evaluation: Evaluation, committer: Committer
+) -> None:
     """Run the loop, showing progress and committing what is finished."""
     heartbeat, plan = context.heartbeat, context.opened.plan
     before = 0 if context.earlier is None else int(context.earlier.lines[:, 1].sum())
@@ -339,7 +343,7 @@ def _evaluate(context: Context, built: Built, assigned: Assigned, evaluation: Ev
             raise WorldChanged("there are new hosts")
 
     try:
-        step = predictions.Writing(built.step, built.writer) if built.writer else built.step
+        step = predictions.Writing(watched, built.writer) if built.writer else watched
         loop(
             built, plan, context.job, assigned.chunks, evaluation,
             step=step, progress=progress, border=border, supply=assigned.tickets,

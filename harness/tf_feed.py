@@ -17,8 +17,6 @@ import tensorflow as tf
 from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.data.columns import limit_threads
 from harness.plan import Chunk
-from harness.split import Part
-from harness.tf_doing import Doing
 
 __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
 
@@ -114,14 +112,7 @@ class Feed(ABC):
 
     @abstractmethod
     def gather(
-        self,
-        drawn: Sequence[Any],
-        cursor: Any,
-        group: int,
-        names: Sequence[str],
-        handle: Handle,
-        arrays: Sequence[Any],
-        doing: Doing,
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
     ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
         """Hand out batches up to a group, in the graph.
 
@@ -131,7 +122,6 @@ class Feed(ABC):
           names: features that are wanted of all batches together, where that costs less.
           handle: called with each batch.
           arrays: passed through `handle`.
-          doing: is told what is done.
         Returns: cursor; how many batches; their chunk and count, int64 [group, 2]; ids and features of all of them by
           name, [group * B, ...], or none where `handle` has to keep them; the arrays.
         """
@@ -214,18 +204,11 @@ class ArrayFeed(Feed):
         return cursor < tf.shape(drawn[0])[0]
 
     def gather(
-        self,
-        drawn: Sequence[Any],
-        cursor: Any,
-        group: int,
-        names: Sequence[str],
-        handle: Handle,
-        arrays: Sequence[Any],
-        doing: Doing,
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
     ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
         """Hand out batches; what is wanted of all of them is cut once for the group."""
         size = self.batch_size
-        with tf.device("/CPU:0"), tf.control_dependencies([doing.begin(Part.PREDICTING, cursor)]):
+        with tf.device("/CPU:0"):
             lines = drawn[0][cursor : cursor + group]
             found = tf.shape(lines)[0]
             filled = tf.ensure_shape(tf.pad(lines, [[0, group - found], [0, 0]]), [group, 4])
@@ -300,32 +283,20 @@ class PipelineFeed(Feed):
         return cursor > 0
 
     def gather(
-        self,
-        drawn: Sequence[Any],
-        cursor: Any,
-        group: int,
-        names: Sequence[str],
-        handle: Handle,
-        arrays: Sequence[Any],
-        doing: Doing,
+        self, drawn: Sequence[Any], cursor: Any, group: int, names: Sequence[str], handle: Handle, arrays: Sequence[Any]
     ) -> tuple[Any, Any, Any, Mapping[str, Any], Sequence[Any]]:
         """Hand out batches up to the end of the chunks, or of the pipeline."""
         iterator = drawn[0]
 
         def body(left: Any, at: Any, marks: Any, *arrays: Any) -> tuple[Any, ...]:
-            # The next batch may be asked for before this one is predicted: only what it is late by is waiting.
-            free = doing.begin(Part.READING, left, *(array.flow for array in arrays))
             element = iterator.get_next_as_optional()
-            with tf.control_dependencies([free]):
-                found = tf.identity(element.has_value())
 
             def take() -> tuple[Any, ...]:
-                doing.begin(Part.PREDICTING)
                 batch = self.batch(element.get_value())
                 mark = tf.stack([batch["chunk"], tf.cast(batch["count"], tf.int64)])
                 return left - tf.cast(batch["last"], tf.int32), at + 1, marks.write(at, mark), *handle(batch, at, arrays)
 
-            return tf.cond(found, take, lambda: (tf.zeros_like(left), at, marks, *arrays))
+            return tf.cond(element.has_value(), take, lambda: (tf.zeros_like(left), at, marks, *arrays))
 
         with tf.device("/CPU:0"):
             marks = tf.TensorArray(tf.int64, group, element_shape=[2])

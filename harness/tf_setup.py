@@ -26,6 +26,8 @@ __all__ = [
     "threads_per_rank",
 ]
 
+BATCHES_AT_ONCE = 4  # predicted by a rank at the same time, at most
+
 
 def import_tensorflow() -> None:
     """Import TensorFlow, holding back what its libraries write before their logging can be set."""
@@ -94,8 +96,11 @@ def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> 
         mine = gpus[local_rank % len(gpus)]
         tf.config.set_visible_devices(mine, "GPU")
         tf.config.experimental.set_memory_growth(mine, True)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    # A batch for each thread, rather than all threads on one batch: nothing waits between operations. With many threads the
+    # batches at work would take too much memory.
+    alone = threads <= BATCHES_AT_ONCE and not eager
+    tf.config.threading.set_intra_op_parallelism_threads(1 if alone else threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.random.set_seed(seed)
     tf.config.experimental.enable_op_determinism()
     tf.config.run_functions_eagerly(eager)

@@ -18,11 +18,11 @@ from harness.memory import check_fits
 from harness.rows import RowTable
 from harness.split import Part
 from harness.state import Layout, RowLayout
-from harness.tf_doing import Doing
 from harness.tf_exact import exact_graph
 from harness.tf_feed import Feed, pad
 from harness.tf_grid import TFGrid
 from harness.tf_terms import BatchTerms, Terms
+from harness.tf_trace import SCOPES
 
 __all__ = ["Canary", "ChunkSums", "Step", "Take"]
 
@@ -116,8 +116,6 @@ class Step:
         self._batch_size = feed.batch_size
         self._take = take
         self.grid = grid
-        self._progress = Doing()
-        self._running = False
         self._learn()
         slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
         self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
@@ -137,12 +135,7 @@ class Step:
         """
         start = time.monotonic()
         chunks = self._chunks if most is None else min(self._chunks, most)
-        drawn = self._feed.draw(chunks)
-        self._running = True
-        try:
-            state, seen, rows, flat, shapes = self._run(*drawn)
-        finally:
-            self._running = False
+        state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
         found = ChunkSums(
             state.numpy(),
             seen.numpy(),
@@ -157,10 +150,6 @@ class Step:
         elif elapsed_s > CALL_S:
             self._chunks = max(self._chunks // 2, 1)
         return found
-
-    def doing(self) -> Part:
-        """Say what is being done; any thread may ask."""
-        return self._progress.now() if self._running else Part.OTHER
 
     def _learn(self) -> None:
         """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
@@ -206,11 +195,8 @@ class Step:
         def body(cursor: Any, state: Any, number: Any, first: Any, seen: Any, *arrays: Any) -> tuple[Any, ...]:
             rows = arrays[: len(self._row_widths)]
             cursor, batches, marks, held, taken = self._gather(drawn, cursor, first, arrays[len(rows) :])
-            self._progress.begin(Part.METRICS, cursor, *held.values())
-            sums, lines, packed = self._sum(batches, marks, held)
-            # The next group begins when this one is summed: its parts would not be told apart from this one's.
-            with tf.control_dependencies([sums, lines, *packed]):
-                cursor = tf.identity(cursor)
+            with tf.name_scope(SCOPES[Part.METRICS]):
+                sums, lines, packed = self._sum(batches, marks, held)
             kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
             return cursor, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
 
@@ -268,9 +254,7 @@ class Step:
         with tf.device("/CPU:0"):
             arrays = [tf.TensorArray(dtype, self._group, element_shape=shape) for dtype, shape in kept.values()]
         names = [key.removeprefix("feature ") for key in self._shapes if key.startswith("feature ")]
-        cursor, found, marks, held, every = self._feed.gather(
-            drawn, cursor, self._group, names, handle, [*arrays, *taken], self._progress
-        )
+        cursor, found, marks, held, every = self._feed.gather(drawn, cursor, self._group, names, handle, [*arrays, *taken])
         rows = self._group * self._batch_size
         # What was not written is zeros, and masked.
         stacked = {
@@ -299,7 +283,8 @@ class Step:
         size = self._batch_size
         # At one row, matrix products take another path whose bits depend on the number of threads.
         rows = max(size, 2)
-        outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in batch["features"].items()})
+        with tf.name_scope(SCOPES[Part.PREDICTING]):
+            outputs = self._predict({name: _grow(tensor, size, rows) for name, tensor in batch["features"].items()})
         return {name: _known(tensor, rows)[:size] for name, tensor in outputs.items()}
 
     def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:

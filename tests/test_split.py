@@ -1,40 +1,73 @@
-"""What the loop's time goes into: the sampler, and a real step that is made slow at one place."""
+"""What the loop's time goes into: traces, and a real step that is made slow at one place."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections import Counter
 
 import numpy as np
 import pytest
 
-from harness.split import Part, Sampler, shares
+from harness.split import Part, Span, Watched, divide
+from tests.conftest import start
 
 
-def test_the_sampler_counts_answers_until_it_is_stopped():
-    asked = threading.Event()
-    answers = iter([Part.READING, Part.METRICS, Part.METRICS])
-
-    def doing():
-        answer = next(answers, None)
-        if answer is None:
-            asked.set()
-            return Part.OTHER
-        return answer
-
-    with Sampler(doing, every_s=0.001) as sampler:
-        assert asked.wait(30)
-    seen = dict(sampler.seen)
-    assert (seen[Part.READING], seen[Part.METRICS]) == (1, 2) and seen[Part.OTHER] >= 1
-    time.sleep(0.02)
-    assert dict(sampler.seen) == seen
+def test_time_is_divided_and_shared_where_parts_overlap():
+    spans = [Span(10, 30, None), Span(12, 18, Part.PREDICTING), Span(14, 20, Part.PREDICTING), Span(16, 24, Part.METRICS)]
+    assert divide(spans) == {Part.READING: 0.4, Part.PREDICTING: 0.3, Part.METRICS: 0.3}
+    assert divide([]) == {} == divide([Span(3, 3, Part.METRICS)])
 
 
-def test_shares_add_up_to_the_seconds():
-    found = shares(Counter({Part.READING: 1, Part.PREDICTING: 4, Part.METRICS: 2, Part.OTHER: 1}), 4.0)
-    assert found == {"other": 0.5, "reading": 0.5, "predicting": 2.0, "metrics": 1.0}
+class Steps:
+    """A step of a few milliseconds a call."""
+
+    def __init__(self):
+        self.asked = []
+
+    def run(self, most=None):
+        self.asked.append(most)
+        time.sleep(0.002)
+        return len(self.asked)
+
+
+def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
+    step, traced = Steps(), []
+
+    def trace(call):
+        time.sleep(0.001)
+        traced.append(len(step.asked))
+        return call(), [Span(0, 4, None), Span(0, 3, Part.PREDICTING), Span(3, 4, Part.METRICS)]
+
+    watched = Watched(step, trace, after_s=0.01)
+    assert [watched.run(9) for _ in range(40)] == list(range(1, 41))
+    assert watched.traces == len(traced) == 1 and 2 <= traced[0] <= 6  # the next one would come a hundred times its cost later
+    assert step.asked[traced[0]] == 4 and step.asked.count(9) == 39
+    parts = watched.parts(watched.first_s + watched.inside_s + 1.0)
+    assert parts["other"] == pytest.approx(1.0, abs=1e-5) and parts["reading"] == 0.0
+    assert parts["predicting"] == pytest.approx(watched.inside_s * 0.75, abs=1e-5)
+    assert parts["metrics"] == pytest.approx(watched.inside_s * 0.25, abs=1e-5)
+
+
+def test_without_a_trace_there_is_no_division():
+    watched = Watched(Steps(), lambda call: (call(), []), after_s=0.0)
+    assert [watched.run() for _ in range(3)] == [1, 2, 3]
+    assert watched.traces == 0
+    first, inside = watched.first_s, watched.inside_s
+    assert watched.parts(5.0) == pytest.approx({"other": 5.0 - first - inside, "compiling": first, "inside": inside}, abs=1e-5)
+
+
+def test_a_step_that_raises_ends_its_trace():
+    from harness.tf_trace import trace
+
+    def broken():
+        raise ValueError("no step")
+
+    for _ in range(2):  # a trace that went on would be found by the next
+        with pytest.raises(ValueError, match="no step"):
+            trace(broken)
+    found, spans = trace(lambda: 3)
+    assert found == 3 and isinstance(spans, list)
 
 
 @pytest.mark.slow
@@ -57,6 +90,7 @@ def test_the_step_says_where_its_time_goes(world, slow, format_):
     from harness.tf_feed import ArrayFeed, PipelineFeed
     from harness.tf_step import Step
     from harness.tf_terms import Terms
+    from harness.tf_trace import trace
 
     def late(tensor):
         """Pass a tensor on, a while later."""
@@ -106,20 +140,18 @@ def test_the_step_says_where_its_time_goes(world, slow, format_):
         (LateTerms if slow == "metrics" else Terms)(metrics, bindings),
         feed,
     )
+    assert len(step.run(1).seen)
     reading.set()
-    assert step.doing() is Part.OTHER
-    examples = 0
-    with Sampler(step.doing, every_s=0.002) as sampler:
-        while len((sums := step.run(1)).seen):
-            examples += int(sums.seen[:, 1].sum())
-    assert step.doing() is Part.OTHER
-    assert examples == 203
-    assert sampler.seen.most_common(1)[0][0] is Part[slow.upper()]
+    found, spans = trace(step.run)
+    assert found.seen[:, 1].sum() == 32
+    shares = divide(spans)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert max(shares, key=shares.get) is Part[slow.upper()], shares
 
 
-def test_run_json_splits_the_time_of_every_rank_and_show_prints_it(world, harness, tmp_path):
+def test_run_json_splits_the_time_of_every_rank_and_show_prints_it(world, tmp_path):
     rng = np.random.default_rng(3)
-    np.savez(tmp_path / "d.npz", x=rng.normal(size=(20_000, 8)).astype(np.float32), label=rng.integers(0, 5, 20_000))
+    np.savez(tmp_path / "d.npz", x=rng.normal(size=(600_000, 8)).astype(np.float32), label=rng.integers(0, 5, 600_000))
     job = {
         "model": str(world.folder / "classifier"),
         "data": {"files": "d.npz", "inputs": {"x": "x"}, "label": "label"},
@@ -128,13 +160,14 @@ def test_run_json_splits_the_time_of_every_rank_and_show_prints_it(world, harnes
         "output": "run",
     }
     (tmp_path / "job.json").write_text(json.dumps(job))
-    done = harness("evaluate", "job.json")
+    # A process of its own: TensorFlow's profiler sees nothing in one that was forked.
+    done = start(["harness", "evaluate", "job.json"], tmp_path)
     assert done.code == 0, done.err
     (rank,) = json.loads((tmp_path / "run" / "run.json").read_text())["attempts"][-1]["ranks"]
     split, seconds = rank["split_s"], rank["seconds"]
-    assert list(split) == ["start", "other", "reading", "predicting", "metrics", "waiting", "reducing", "writing"]
-    assert rank["split_answers"] > 0
-    inside = sum(split[name] for name in ("other", "reading", "predicting", "metrics"))
+    assert list(split) == ["start", "other", "compiling", "reading", "predicting", "metrics", "waiting", "reducing", "writing"]
+    assert rank["split_traces"] > 0
+    inside = sum(split[name] for name in ("other", "compiling", "reading", "predicting", "metrics"))
     assert inside == pytest.approx(seconds["evaluate"], abs=1e-5)
     assert split["start"] == pytest.approx(
         sum(seconds[name] for name in ("import", "connect", "open", "build", "resume")), abs=1e-5
