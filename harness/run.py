@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pickle
 import sys
 import traceback
@@ -55,7 +56,7 @@ from harness.report import console_for, show
 from harness.runfolder import RunFolder
 from harness.schedule import Assigned, Schedule, assign
 from harness.segment import Origin, Segment, merge
-from harness.split import Watched
+from harness.split import AFTER_S, Watched
 
 __all__ = ["Options", "run"]
 
@@ -255,7 +256,7 @@ def _work(context: Context) -> None:
     )
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
-    watched = Watched(step, trace)
+    watched = Watched(step, trace, math.inf if context.job.eager else AFTER_S)
     with timer.phase("evaluate"):
         try:
             _evaluate(context, built, watched, assigned, evaluation, committer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Part", "Span", "Watched", "divide"]
+__all__ = ["AFTER_S", "Part", "Span", "Watched", "divide"]
 
 AFTER_S = 2.0  # in the loop before the first trace: 20 ms are a hundredth of that
 COST_SHARE = 0.01  # of the loop's time
@@ -104,7 +104,7 @@ class Watched:
 
             found, spans = self._trace(call)
             shares = divide(spans)
-            if shares.get(Part.PREDICTING):
+            if shares:
                 self.traces += 1
                 for part, share in shares.items():
                     self._shares[part] = self._shares.get(part, 0.0) + share
