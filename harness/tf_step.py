@@ -155,7 +155,7 @@ class Step:
         """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
         size = self._batch_size
 
-        def trace(element: Mapping[str, Any]) -> Any:
+        def trace(element: Mapping[str, Any]) -> None:
             batch = self._feed.batch(element)
             outputs = self._outputs(batch)
             held = self._held(batch, outputs)
@@ -184,7 +184,6 @@ class Step:
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
             if self.grid:
                 self.grid.plan(terms)
-            return terms.sums()
 
         tf.function(trace, autograph=False).get_concrete_function(self._feed.element_spec)
 
