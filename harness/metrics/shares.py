@@ -6,6 +6,7 @@ classes, labels and regions of an image differ only in where the four come from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -101,7 +102,9 @@ def averaged(
     def divide(name: str, sums: OneVsRest) -> float:
         found = share(sums)
         if found.below:
-            return float(Fraction(found.above) / Fraction(found.below))
+            above, below = found.above, found.below
+            # Python divides integers rounded once; fractions would be brought to their lowest terms before.
+            return above.numerator * below.denominator / (above.denominator * below.numerator)
         if zero_division is not None:
             return float(zero_division)
         raise Undefined(f"{name} is 0/0: {found.undefined} (zero_division: 0 or 1 says what it counts as)")
@@ -121,9 +124,22 @@ def averaged(
         parts = [(Fraction(1), divide(f"class {name}", sums)) for name, sums in present]
     if not parts:
         raise Undefined("no class has any weight")
-    # Weights and shares are dyadic, so that this is exact and its numbers stay short.
-    total = sum((weight for weight, _ in parts), Fraction(0))
-    return float(sum((weight * Fraction(value) for weight, value in parts), Fraction(0)) / total)
+    # A thousand slices with replicates feel what fractions cost: one numerator over one denominator.
+    values = [value.as_integer_ratio() for _, value in parts]
+    products = [(w.numerator * above, w.denominator * below) for (w, _), (above, below) in zip(parts, values, strict=True)]
+    weights = [(weight.numerator, weight.denominator) for weight, _ in parts]
+    (above, over), (below, under) = _sum(products), _sum(weights)
+    return above * under / (over * below)
+
+
+def _sum(ratios: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Add ratios of integers; not brought to lowest terms.
+
+    >>> _sum([(1, 2), (1, 4)])
+    (3, 4)
+    """
+    below = math.lcm(*(below for _, below in ratios))
+    return sum(above * (below // own) for above, own in ratios), below
 
 
 def _together(classes: Sequence[OneVsRest]) -> OneVsRest:
