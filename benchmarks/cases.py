@@ -48,7 +48,7 @@ CASES = {
     case.name: case
     for case in (
         Case("dense-64-128-10", (64,), 256, 1600 * 256),
-        Case("dense-784-512-10", (784,), 256, 640 * 256),
+        Case("dense-784-512-10", (784,), 256, 320 * 256),
         Case("convnet", (28, 28, 1), 128, 160 * 128),
         Case("mobilenet-96", (96, 96, 3), 32, 16 * 32),
         Case("transformer", (64,), 64, 40 * 64, vocabulary=2000),
