@@ -40,3 +40,19 @@ def test_a_command_loads_no_more_than_it_needs(args: list[str], forbidden: tuple
 def test_the_check_above_can_fail() -> None:
     done = subprocess.run([sys.executable, "-c", CODE, "click,numpy", "--help"], capture_output=True, text=True, check=True)
     assert done.stderr.endswith("loaded: click")
+
+
+def test_the_import_of_tensorflow_leaves_the_collector_as_it_was() -> None:
+    code = """
+import gc
+from harness import tf_setup
+for wanted in (gc.enable, gc.disable):
+    wanted()
+    before = gc.isenabled()
+    tf_setup.import_tensorflow()
+    assert gc.isenabled() == before
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    frozen, looked_at = map(int, done.stdout.split())
+    assert frozen > 100_000 > 10 * looked_at  # what TensorFlow made is not looked at again
