@@ -199,7 +199,8 @@ class Evaluator:
         bindings, matched = match_model(job, self._metrics, opened, model)
         made = compile_step(
             job, self._metrics, bindings, opened,
-            model=model, matched=matched, chunks=self._chunks, threads=self._threads,
+            model=model, matched=matched, chunks=self._chunks, share=opened.plan.examples // self._comm.size,
+            threads=self._threads,
             allowed=allowed_bytes(self._comm.local_size),
         )  # fmt: skip
         return Built(made.step, made.feed, bindings, made.canary), made.again

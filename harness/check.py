@@ -153,7 +153,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
     allowed = allowed_bytes(1)
     step = compile_step(
-        job, metrics, bindings, opened, model=model, matched=matched, chunks=[], threads=threads, allowed=allowed
+        job, metrics, bindings, opened, model=model, matched=matched, chunks=[], share=0, threads=threads, allowed=allowed
     ).step
     _show_metrics(console, bindings, step.layout)
     if job.predictions:

@@ -316,7 +316,8 @@ def _build(context: Context, assigned: Assigned) -> Built:
     columns = columns_of(job, bindings, model, matched) if context.predict else ()
     made = compile_step(
         job, context.metrics, bindings, opened,
-        model=model, matched=matched, chunks=assigned.tickets or assigned.chunks, threads=context.threads, moved=heartbeat.move,
+        model=model, matched=matched, chunks=assigned.tickets or assigned.chunks,
+        share=opened.plan.examples // context.comm.size, threads=context.threads, moved=heartbeat.move,
         take=taker(columns) if columns else None,
         allowed=allowed_bytes(context.comm.local_size),
     )  # fmt: skip

@@ -12,12 +12,16 @@ from harness.match import Matched
 from harness.metrics.contract import Binding, Metric
 from harness.plan import Chunk
 from harness.prepare import Opened, left_out, predictor
+from harness.tf_exact import with_xla
 from harness.tf_feed import Feed, make_feed
 from harness.tf_grid import TFGrid
 from harness.tf_step import Canary, Step, Take
 from harness.tf_terms import Terms
 
 __all__ = ["Compiled", "compile_step"]
+
+# XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example. The bits are the same.
+XLA_EXAMPLES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def compile_step(
     model: Any,
     matched: Matched,
     chunks: Iterable[Chunk],
+    share: int,
     threads: int,
     allowed: int,
     moved: Callable[[], None] = lambda: None,
@@ -49,6 +54,7 @@ def compile_step(
     Args:
       job, metrics, bindings, opened, model, matched: as `prepare_model` and `open_data` return them.
       chunks: what the pipeline will read.
+      share: about how many examples this process will evaluate; where they are many, sums are compiled with XLA.
       threads: of the pipeline.
       allowed: bytes that the state may take.
       moved: called at each sign of progress.
@@ -63,7 +69,8 @@ def compile_step(
     try:
         terms = Terms(metrics, bindings)
         feed.start(chunks)
-        step = Step(predict, terms, feed, grid, allowed_bytes=allowed, take=take, eager=job.eager)
+        with with_xla(share >= XLA_EXAMPLES):
+            step = Step(predict, terms, feed, grid, allowed_bytes=allowed, take=take, eager=job.eager)
         moved()
         again = Canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
         mark = again()

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
 
 from harness.exact import CELL, GRID_BITS, LIMB_BITS, LIMBS, SCALES
 
-__all__ = ["exact_graph", "histogram", "paired_sum", "sum_cells", "to_cells", "two_product"]
+__all__ = ["exact_graph", "histogram", "paired_sum", "sum_cells", "to_cells", "two_product", "with_xla"]
+
+_WITH_XLA = ContextVar("with_xla", default=True)
+
+
+@contextmanager
+def with_xla(wanted: bool) -> Iterator[None]:
+    """Say whether `exact_graph` compiles in this scope, as `tf.device` says where operations run."""
+    token = _WITH_XLA.set(wanted)
+    try:
+        yield
+    finally:
+        _WITH_XLA.reset(token)
 
 
 def exact_graph(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of tensors with XLA, which makes one loop of many small operations.
 
     Only for integers, comparisons, selections and steps of float64 arithmetic that are exact: their bits are the same
-    however they are compiled. In eager mode the function is left as it is.
+    however they are compiled, or not. In eager mode, and in `with_xla(False)`, the function is left as it is.
     """
-    if tf.executing_eagerly():
+    if tf.executing_eagerly() or not _WITH_XLA.get():
         return function
     return tf.function(function, jit_compile=True, autograph=False)
 

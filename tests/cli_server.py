@@ -15,7 +15,7 @@ def main() -> None:
     import keras  # noqa: F401
 
     import harness.run  # noqa: F401
-    from harness import cli
+    from harness import cli, tf_build
 
     print("ready", flush=True)
     for line in sys.stdin:
@@ -24,6 +24,7 @@ def main() -> None:
         if not child:
             os.chdir(request["cwd"])
             os.environ.update(request["environ"])
+            tf_build.XLA_EXAMPLES = int(os.environ.get("XLA_EXAMPLES", tf_build.XLA_EXAMPLES))
             for descriptor, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
                 flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(name, flags, 0o644), descriptor)

@@ -7,6 +7,7 @@ same, bit for bit.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ class Bench:
         self._done: dict[str, ENTRIES] = {}
         self._failed: dict[str, str] = {}  # what a run wrote to stderr where it failed; it is not tried again
 
-    def entries(self, name: str, *, parts=None, batch_size=64, chunk_size=128, change=None) -> ENTRIES:
+    def entries(self, name: str, *, parts=None, batch_size=64, chunk_size=128, change=None, environ=None) -> ENTRIES:
         """Evaluate; `parts` are index arrays, one a file."""
         if name not in self._failed:
             columns = laws.columns()
@@ -44,7 +45,7 @@ class Bench:
                 "data": {"files": [f"{name}-{n}.npz" for n in range(len(parts))], "inputs": {f"{o}_in": o for o in laws.OUTPUTS}},
             }  # fmt: skip
             (self._folder / f"{name}.yaml").write_text(yaml.safe_dump(job))
-            done = self._run("evaluate", self._folder / f"{name}.yaml", "-o", self._folder / name)
+            done = self._run("evaluate", self._folder / f"{name}.yaml", "-o", self._folder / name, environ=environ)
             self._failed[name] = "" if done.code == 0 else done.err
             if not done.code:
                 self._done[name] = json.loads((self._folder / name / "metrics.json").read_text())["metrics"]
@@ -57,7 +58,7 @@ def bench(cli_server, tmp_path_factory) -> Bench:
     from tests.conftest import command
 
     folder = tmp_path_factory.mktemp("laws")
-    return Bench(folder, lambda *argv: command(cli_server, folder, *argv))
+    return Bench(folder, partial(command, cli_server, folder))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,12 @@ def test_it_has_a_value(base, name):
 def test_chunks_and_batches_do_not_matter(base, bench, name):
     """22 batches, the last of 3 examples: padding that counted would show, and so would a carry."""
     assert bench.entries("small", batch_size=7, chunk_size=21)[name] == base[name]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sums_compiled_with_xla_are_the_same(base, bench, name):
+    """A run of millions of examples compiles them, these runs do not."""
+    assert bench.entries("compiled", environ={"XLA_EXAMPLES": "0"})[name] == base[name]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -80,6 +80,12 @@ def alone(jobs, tmp_path_factory) -> dict[str, Path]:
     return {name: folder / name for name in jobs}
 
 
+def test_sums_compiled_with_xla_are_the_same(jobs, alone, harness, tmp_path):
+    """A run of millions of examples compiles them, these runs do not."""
+    assert harness("evaluate", jobs["all"], "-o", tmp_path / "run", environ={"XLA_EXAMPLES": "0"}).code == 0
+    assert (tmp_path / "run/metrics.json").read_bytes() == (alone["all"] / "metrics.json").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def table(world) -> pd.DataFrame:
     """What the metrics read: the examples, and the model's outputs in batches of the run's size."""
