@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,15 +21,16 @@ def test_time_is_divided_and_shared_where_parts_overlap():
 
 
 class Steps:
-    """A step of a few milliseconds a call."""
+    """A step of a few milliseconds a call; after `full` calls there is nothing left."""
 
-    def __init__(self):
+    def __init__(self, full=1000):
         self.asked = []
+        self.full = full
 
     def run(self, most=None):
         self.asked.append(most)
         time.sleep(0.002)
-        return len(self.asked)
+        return SimpleNamespace(number=len(self.asked), seen=[0] if len(self.asked) <= self.full else [])
 
 
 def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
@@ -40,7 +42,7 @@ def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
         return call(), [Span(0, 4, None), Span(0, 3, Part.PREDICTING), Span(3, 4, Part.METRICS)]
 
     watched = Watched(step, trace, after_s=0.01)
-    assert [watched.run(9) for _ in range(40)] == list(range(1, 41))
+    assert [watched.run(9).number for _ in range(40)] == list(range(1, 41))
     assert watched.traces == len(traced) == 1 and 2 <= traced[0] <= 6  # the next one would come a hundred times its cost later
     assert step.asked[traced[0]] == 4 and step.asked.count(9) == 39
     parts = watched.parts(watched.first_s + watched.inside_s + 1.0)
@@ -49,9 +51,17 @@ def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
     assert parts["metrics"] == pytest.approx(watched.inside_s * 0.25, abs=1e-5)
 
 
+def test_a_call_that_found_nothing_left_divides_nothing():
+    spans = [Span(0, 4, None), Span(0, 3, Part.PREDICTING)]
+    watched = Watched(Steps(full=3), lambda call: (call(), spans), after_s=0.005)
+    while len(watched.run().seen):
+        pass
+    assert watched.traces == 0 and set(watched.parts(1.0)) == {"other", "compiling", "inside"}
+
+
 def test_without_a_trace_there_is_no_division():
     watched = Watched(Steps(), lambda call: (call(), []), after_s=0.0)
-    assert [watched.run() for _ in range(3)] == [1, 2, 3]
+    assert [watched.run().number for _ in range(3)] == [1, 2, 3]
     assert watched.traces == 0
     first, inside = watched.first_s, watched.inside_s
     assert watched.parts(5.0) == pytest.approx({"other": 5.0 - first - inside, "compiling": first, "inside": inside}, abs=1e-5)
