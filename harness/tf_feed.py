@@ -145,8 +145,9 @@ class ArrayFeed(Feed):
         if arrays is None:
             raise ValueError("expected a source in memory")
         with tf.device("/CPU:0"):  # where batches are cut: on an accelerator they would not fit, or be fetched back
-            self._tensors = {name: tf.constant(arrays[name]) for name in (*wanted, ID)}
+            self._tensors = {name: _tensor(arrays[name], copy=not source.mapped or name == ID) for name in (*wanted, ID)}
         self._chunks: Iterator[Chunk] = iter(())
+        self._drawn: list[Chunk] = []
 
     def start(self, chunks: Iterable[Chunk]) -> None:
         """Begin to deliver chunks, as they come."""
@@ -161,7 +162,9 @@ class ArrayFeed(Feed):
         """Return where the batches of the next chunks lie."""
         size = self.batch_size
         lines = []
-        for chunk in islice(self._chunks, chunks):
+        done, self._drawn = self._drawn, list(islice(self._chunks, chunks))
+        self.source.advise(done, self._drawn)
+        for chunk in self._drawn:
             self.records_read += chunk.stop - chunk.start
             first = np.arange(chunk.start, chunk.stop, size)
             count = np.minimum(chunk.stop - first, size)
@@ -399,6 +402,11 @@ class _Resumed:
         """Return the first element, then the rest."""
         first, self._first = self._first, None
         return self._rest.get_next_as_optional() if first is None else first
+
+
+def _tensor(array: np.ndarray, *, copy: bool) -> Any:
+    """Make a tensor of an array; without a copy it is the memory in which the array lies, which has to be aligned."""
+    return tf.constant(array) if copy else tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def pad(tensor: Any, count: Any, size: int) -> Any:

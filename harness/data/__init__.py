@@ -12,16 +12,16 @@ import glob
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from harness.data import storage
 from harness.errors import JobError
-from harness.plan import File
+from harness.plan import Chunk, File
 
 __all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Records", "Source", "digest", "expand", "open_source"]
 
@@ -71,14 +71,24 @@ class Records:
 
 
 class Source(ABC):
-    """The examples of a job, in one format."""
+    """The examples of a job, in one format.
+
+    Attributes:
+      files: with their example counts.
+      mapped: whether `arrays` lie in files, and tensors can be made of them without a copy.
+    """
 
     files: tuple[File, ...]
+    mapped: ClassVar[bool] = False
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray] | None:
-        """All examples at once, where they are in memory anyway: [examples, ...] by feature name."""
+        """All examples and their ids under `ID`, where they are in memory anyway or mapped into it: [examples, ...] by name."""
         return None
+
+    def advise(self, done: Iterable[Chunk], soon: Iterable[Chunk]) -> None:
+        """Learn which chunks of `arrays` are done with, and which are cut into batches now; for arrays that are mapped."""
+        del done, soon
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
-from harness.data import Feature
+from harness.data import ID, Feature
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError
-from harness.plan import File
+from harness.plan import Chunk, File
 
 __all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped"]
+
+ALIGNED = 64  # bytes: where TensorFlow takes an array as it lies, and does not copy it
+IDS = 1 << 24  # examples whose ids are kept in memory beside mapped files, 128 MiB
 
 
 class Mapped:
@@ -33,6 +38,31 @@ class Mapped:
         order = "F" if self.fortran else "C"
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[start:stop]  # type: ignore[call-overload]
 
+    @property
+    def as_it_lies(self) -> bool:
+        """Whether a tensor can be made of it without a copy."""
+        plain = self.dtype.kind in "biuf" and self.dtype.isnative and self.dtype.itemsize <= 8
+        return plain and not self.fortran and not self.offset % ALIGNED and 0 not in self.shape
+
+    @cached_property
+    def _map(self) -> mmap.mmap:
+        with open(self.path, "rb") as stream:
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)  # DLPack hands on no array that is read-only
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All of it, as it lies."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        return np.frombuffer(self._map, self.dtype, count, self.offset).reshape(self.shape)
+
+    def advise(self, advice: int, start: int, stop: int) -> None:
+        """Tell the system what examples [start, stop) of `whole` are wanted for; see madvise(2)."""
+        example = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        first = (self.offset + start * example) // mmap.PAGESIZE * mmap.PAGESIZE
+        last = min(self.offset + stop * example, len(self._map))
+        if first < last:
+            self._map.madvise(advice, first, last - first)
+
 
 class NpySource(ColumnSource):
     """Examples in mapped arrays.
@@ -41,6 +71,8 @@ class NpySource(ColumnSource):
       files: with their example counts.
       arrays: of each file, by feature name.
     """
+
+    mapped = True
 
     def __init__(self, files: tuple[File, ...], arrays: Sequence[Mapping[str, Mapped]]) -> None:
         super().__init__(files)
@@ -75,6 +107,21 @@ class NpySource(ColumnSource):
             name: Feature("string" if array.dtype.kind in "SU" else array.dtype.name, array.shape[1:])
             for name, array in self._arrays[0].items()
         }
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray] | None:
+        """The mapped files, where batches can be cut out of them as they lie: what is read is what the model sees."""
+        examples, chosen = self.files[0].examples, {name: self._arrays[0][name] for name in self.chosen}
+        if len(self.files) > 1 or self._skip or examples > IDS or not all(array.as_it_lies for array in chosen.values()):
+            return None
+        return {**{name: array.whole for name, array in chosen.items()}, ID: np.arange(examples, dtype=np.int64)}
+
+    def advise(self, done: Iterable[Chunk], soon: Iterable[Chunk]) -> None:
+        """Give back the memory of what was read, so that it stays flat; have what comes now fetched all at once."""
+        for advice, chunks in ((mmap.MADV_DONTNEED, done), (mmap.MADV_WILLNEED, soon)):
+            for chunk in chunks:
+                for name in self.chosen:
+                    self._arrays[0][name].advise(advice, chunk.start, chunk.stop)
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Yield views."""
