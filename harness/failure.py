@@ -26,10 +26,10 @@ def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int =
     """Say what failed: on stderr (unless it was said there), in the run folder, and to the launcher."""
     if not said:
         say(comm, message)
+    tell_launcher(exit_code)  # before the others see the failure and leave: the launcher may end this rank then
     if folder.record_failure(message, rank=comm.rank, host=comm.host):
         with contextlib.suppress(HarnessError):
             folder.set_status("failed", exit_code, rank=comm.rank)
-    tell_launcher(exit_code)
 
 
 def say(comm: Comm, message: str) -> None:
