@@ -68,9 +68,15 @@ def _tasks_here(environ: Mapping[str, str]) -> int | None:
 
 
 class Counter(ABC):
-    """A number that all ranks add to, while the rank that holds it does something else."""
+    """A number that all ranks add to, while the rank that holds it does something else.
+
+    Attributes:
+      name: what it is made of.
+      needs_progress: whether the message layer must be kept going on the rank that holds it; see `Comm.rest`.
+    """
 
     name: str
+    needs_progress: bool = False
 
     @property
     def gone(self) -> Collection[int]:
@@ -130,6 +136,14 @@ class Comm(ABC):
 
     def counter(self) -> Counter | None:
         """Return a counter of the message layer's own that begins at 0, the same on all ranks; None where it has none."""
+        return None
+
+    def rest(self) -> None:
+        """Take no processor time until `wake`: between the two nothing is called but `abort` and a counter's `take`."""
+        return None
+
+    def wake(self) -> None:
+        """Be ready again, when every rank is here."""
         return None
 
     def on_new_hosts(self, call: Callable[[], None]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,9 @@ __all__ = ["HorovodComm"]
 
 ROUND_BYTES = 16 << 20  # of what is sent at once
 PROBE_S = 10.0  # for a window that is made at all
+LEFT_ALONE = ("HOROVOD_MPI_THREADS_DISABLE", "HOROVOD_TIMELINE")  # the first is about MPI; the second would be begun anew
+WAKE_S = 0.001  # between two looks whether all ranks are here
+MPI_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")  # of processes that belong to a world of MPI
 
 
 class HorovodComm(Comm):
@@ -41,19 +46,49 @@ class HorovodComm(Comm):
                 f"this process is one of several ranks, but Horovod cannot be loaded: {exc}; "
                 "'harness doctor' says what is missing, launch/install builds it"
             ) from exc
+        self._hvd = hvd
+        self._mpi = None  # where we initialised it: then Horovod can end and begin again
         try:
             if not hvd.is_initialized():  # by the script that we are called from
+                self._mpi = _begin_mpi() if hvd.mpi_built() else None
                 hvd.init()
         except Exception as exc:
             raise CommError(f"Horovod cannot be initialised: {exc}") from exc
-        self._hvd = hvd
         self.rank, self.size = hvd.rank(), hvd.size()
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.name = "mpi" if hvd.mpi_enabled() else "gloo"
         if os.environ.get("HOROVOD_ELASTIC") == "1":  # what the launcher said of places when this process began may be over
             os.environ.update(HOROVOD_RANK=str(self.rank), HOROVOD_SIZE=str(self.size))
-        # The first sum of a process costs ten times the later ones: kernels, connections, buffers.
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The first sum of a process costs ten times the later ones: kernels, connections, buffers."""
         self.sum(np.zeros(1, np.int64))
+
+    def rest(self) -> None:
+        """Shut Horovod down, where MPI stays: its thread asks all ranks every millisecond whether there is something to do.
+
+        Where ranks have no core to spare that takes up to a tenth of what they compute with.
+        """
+        if self._mpi is not None:
+            self.barrier()
+            self._hvd.shutdown()
+
+    def wake(self) -> None:
+        """Initialise Horovod again, which takes two milliseconds when all ranks are here.
+
+        Raises: CommError: that failed.
+        """
+        if self._mpi is not None and not self._hvd.is_initialized():
+            try:
+                # Horovod would spin until the last rank is here, beside those that still compute.
+                here = self._mpi.COMM_WORLD.Ibarrier()
+                while not here.Test():
+                    time.sleep(WAKE_S)
+                self._hvd.init()
+            except Exception as exc:
+                raise CommError(f"Horovod cannot be initialised again; another rank is probably gone: {_short(exc)}") from exc
+            self._warm_up()
 
     def sum(self, vector: np.ndarray) -> np.ndarray:
         """Add over all ranks in one allreduce."""
@@ -110,7 +145,9 @@ class HorovodComm(Comm):
         if self.name != "mpi":
             return None
         # A rank draws from another thread than the one in which Horovod calls MPI.
-        made = _in_time(_Window, PROBE_S) if self._hvd.mpi_threads_supported() else None
+        made = (
+            _in_time(lambda: _Window(alone=self.local_size == self.size), PROBE_S) if self._hvd.mpi_threads_supported() else None
+        )
         probed = _in_time(made.probe, PROBE_S) if made else None
         said = self.gather(b"" if probed is None else str(probed).encode())
         return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
@@ -139,16 +176,23 @@ class HorovodComm(Comm):
         os._exit(code)
 
     def close(self) -> None:
-        """Shut Horovod down."""
+        """Shut Horovod down, and MPI where Horovod has not begun it."""
         self._hvd.shutdown()
+        if self._mpi is not None:
+            _end_mpi()
 
 
 class _Window(Counter):
-    """A counter in a window of rank 0's memory that the others add to without its help."""
+    """A counter in a window of rank 0's memory that the others add to without its help.
+
+    Args:
+      alone: whether all ranks share a machine, and with it the memory. From another one it may take rank 0's MPI to add.
+    """
 
     name = "mpi window"
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool) -> None:
+        self.needs_progress = not alone
         self._mpi = _mpi()
         size = 8
         comm = self._mpi.COMM_WORLD
@@ -181,8 +225,31 @@ class _Window(Counter):
         self._window.Free()
 
 
+def _begin_mpi() -> Any:
+    """Initialise MPI before Horovod does; None where that is not ours, or Horovod was told to do it in its own way."""
+    launched = any(name in os.environ for name in MPI_VARIABLES)
+    told = os.environ.get("HOROVOD_CONTROLLER", "").lower() == "gloo" or any(name in os.environ for name in LEFT_ALONE)
+    if not launched or told:
+        return None
+    try:
+        mpi = _mpi()
+    except ImportError:
+        return None
+    if mpi.Is_initialized():  # by the script that we are called from
+        return None
+    mpi.Init_thread(mpi.THREAD_MULTIPLE)
+    atexit.register(_end_mpi)  # after Horovod's own shutdown, which is registered later
+    return mpi
+
+
+def _end_mpi() -> None:
+    mpi = _mpi()
+    if not mpi.Is_finalized():
+        mpi.Finalize()
+
+
 def _mpi() -> Any:
-    """Load mpi4py beside Horovod, which has initialised MPI and will finalise it."""
+    """Load mpi4py, which initialises and finalises nothing by itself."""
     import mpi4py
 
     mpi4py.rc.initialize = mpi4py.rc.finalize = False

@@ -257,6 +257,8 @@ def _work(context: Context) -> None:
     committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
     watched = Watched(step, trace, math.inf if context.job.eager else AFTER_S)
+    if assigned.counter is None or not assigned.counter.needs_progress:
+        comm.rest()
     with timer.phase("evaluate"):
         try:
             _evaluate(context, built, watched, assigned, evaluation, committer)
@@ -267,6 +269,7 @@ def _work(context: Context) -> None:
         evaluation.certificate.expect(assigned.chunks)
     context.heartbeat.move("waiting", "")
     with timer.phase("wait"):
+        comm.wake()
         comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
         if assigned.counter is not None:
             assigned.counter.close()
