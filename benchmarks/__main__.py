@@ -43,7 +43,10 @@ LEGS = ("harness", "bare", "bare-xla", "bare-cut", "keras", "keras-lean", "keras
 CORES = len(os.sched_getaffinity(0))
 # What `all` asks: arguments of the short form, and of the full one.
 ASKED: Mapping[str, tuple[list[str], list[str]]] = {
-    "loop": (["--cases", "dense-784-512-10", "convnet", "--legs", "harness", "bare", "keras", "--rounds", "5"], []),
+    "loop": (
+        ["--cases", "dense-64-128-10", "dense-784-512-10", "convnet", "--legs", "harness", "bare", "bare-xla", "keras", "--rounds", "5"],
+        [],
+    ),
     "loop-tfrecord": (
         ["--data", "tfrecord", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "tfrecord"],
@@ -52,11 +55,11 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
         ["--data", "parquet", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "parquet"],
     ),
-    "scaling": (["--rounds", "2", "--crowded"], ["--rounds", "5"]),
-    "reduction": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
+    "scaling": (["--cases", "convnet", "--rounds", "1", "--crowded", "4"], ["--rounds", "5"]),
+    "reduction": (["--launches", "5"], ["--launches", "5", "--rounds", "51"]),
     "footprint": (["--rounds", "1"], ["--rounds", "5"]),
     "gloo": (["--launches", "1"], ["--launches", "5", "--rounds", "51"]),
-    "peers": (["--cases", "dense-64-128-10", "--rounds", "1"], ["--rounds", "5"]),
+    "peers": (["--rounds", "1"], ["--rounds", "5"]),
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
     "simulate": ([], []),
@@ -204,15 +207,17 @@ def _readers(given: argparse.Namespace) -> Found:
 
 
 def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=["convnet"])
-    parser.add_argument("--examples", type=int, default=120_000)
+    parser.add_argument("--cases", nargs="+", choices=scaling.EXAMPLES, default=["convnet", "transformer"])
+    parser.add_argument("--examples", type=int, help="default: about twenty seconds of the case")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--crowded", type=int, nargs="*", default=[4, 16], help="more ranks than cores, for the bytes")
 
 
 def _scaling(given: argparse.Namespace) -> Found:
-    sizes = {"examples": given.examples, "rounds": given.rounds, "crowded": given.crowded}
-    found = [scaling.measure(case, given.folder, **sizes) for case in given.cases]
+    sizes = {"rounds": given.rounds, "crowded": given.crowded}
+    found = [
+        scaling.measure(case, given.folder, examples=given.examples or scaling.EXAMPLES[case], **sizes) for case in given.cases
+    ]
     return {"cases": [one.document() for one in found]}, scaling.table(found)
 
 
@@ -244,14 +249,14 @@ def _footprint(given: argparse.Namespace) -> Found:
 def _peers_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["dense-64-128-10", "convnet"])
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--examples", type=int, help="default: ten times those of the case")
+    parser.add_argument("--examples", type=int, help="default: four times those of the case")
     parser.add_argument("--rounds", type=int, default=3)
 
 
 def _peers(given: argparse.Namespace) -> Found:
     found = [
         peers.measure(
-            case, given.folder, examples=given.examples or 10 * CASES[case].examples, ranks=given.ranks, rounds=given.rounds
+            case, given.folder, examples=given.examples or 4 * CASES[case].examples, ranks=given.ranks, rounds=given.rounds
         )
         for case in given.cases
     ]

@@ -20,6 +20,7 @@ __all__ = ["Run", "job_of", "launch", "launched_environment", "mapped"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 900
+BLOCK = 1 << 14  # examples written at a time
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi
     pinned = ["taskset", "-c", cores] if cores else []
     command = [*pinned, "horovodrun", "-np", str(ranks), f"--{over}", "harness", "evaluate", str(path)]
     start = time.monotonic()
-    done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    # horovodrun may cut a character in two where the output of two ranks meets.
+    done = subprocess.run(
+        command, env=launched_environment(), capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False
+    )
     elapsed_s = time.monotonic() - start
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -109,19 +113,25 @@ def job_of(case: str, folder: Path, examples: int, metrics: Sequence[Any] = METR
 
 
 def mapped(case: str, folder: Path, examples: int) -> Path:
-    """Write so many examples of a case as .npy files, those of its archive over and over; does nothing where they are there."""
+    """Write so many examples of a case as .npy files, in the order of their labels; does nothing where they are there.
+
+    That is how folders of classes are read, and what makes an average over uneven shares wrong. Those of the archive are
+    repeated, or left out, as often as it takes.
+    """
     _, _, data = CASES[case].files(folder)
     write(CASES[case], folder)
-    place = folder / case / f"mapped-{examples}"
+    place = folder / case / f"ordered-{examples}"
     if (place / "label.npy").exists():
         return place
     place.mkdir(parents=True, exist_ok=True)
     with np.load(data) as archive:
+        label = archive["label"]
+        chosen = np.argsort(label, kind="stable")[np.arange(examples) * len(label) // examples]
         for name in ("image", "label"):
             array = archive[name]
             into = np.lib.format.open_memmap(place / f".{name}", "w+", array.dtype, (examples, *array.shape[1:]))
-            for at in range(0, examples, len(array)):
-                into[at : at + len(array)] = array[: examples - at]
+            for at in range(0, examples, BLOCK):
+                into[at : at + BLOCK] = array[chosen[at : at + BLOCK]]
             into.flush()
             (place / f".{name}").rename(place / f"{name}.npy")
     return place

@@ -13,6 +13,7 @@ is one worker of a peer.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import statistics
@@ -32,6 +33,7 @@ from benchmarks.launched import TIMEOUT_S, job_of, launch, launched_environment,
 __all__ = ["PEERS", "Peers", "measure", "table"]
 
 UNEVEN = 0.3  # of the examples are the last worker's share in the recipe that is shown to be wrong
+TOLERANCE = 1e-4  # Keras sums in float32
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,20 @@ class Peers:
     examples: int
     ranks: int
     seconds: Mapping[str, list[float]]
-    values: Mapping[str, Mapping[str, float]]
+    values: Mapping[str, Mapping[str, float | None]]
 
     def ratio(self, peer: str) -> float:
         """How many times as fast the harness is: the median over the rounds."""
         return statistics.median(b / a for a, b in zip(self.seconds["harness"], self.seconds[peer], strict=True))
 
     def error(self, peer: str) -> float:
-        """The largest difference of a value from the harness's."""
+        """The largest difference of a value from the harness's, of those that it has."""
         own, other = self.values["harness"], self.values[peer]
-        return max(abs(own[name] - other[name]) for name in own.keys() & other.keys())
+        return max(abs(own[name] - other[name]) for name in own.keys() & other.keys() - self.undefined(peer))
+
+    def undefined(self, peer: str) -> set[str]:
+        """The values that are NaN: an average with a rank on which a class does not occur."""
+        return {name for name, value in self.values[peer].items() if value is None}
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -63,10 +69,13 @@ class Peers:
 
 
 def measure(case: str, folder: Path, *, examples: int, ranks: int, rounds: int) -> Peers:
-    """Measure a case; every other round goes backwards."""
+    """Measure a case; every other round goes backwards.
+
+    Raises: RuntimeError: a run failed, or the strategy reports other values. The recipe's are shown, not held against it.
+    """
     place = folder / "peers"
     found = Peers(case, examples, ranks, {"harness": [], **{peer: [] for peer in PEERS}}, {})
-    values: dict[str, Mapping[str, float]] = {}
+    values: dict[str, Mapping[str, float | None]] = {}
     job = job_of(case, folder, examples)
 
     def ours() -> None:
@@ -87,13 +96,19 @@ def measure(case: str, folder: Path, *, examples: int, ranks: int, rounds: int) 
     for number in range(rounds):
         for turn in turns if number % 2 == 0 else turns[::-1]:
             turn()
-    return Peers(case, examples, ranks, found.seconds, values)
+    compared = Peers(case, examples, ranks, found.seconds, values)
+    if not (error := compared.error("mwms")) <= TOLERANCE or compared.undefined("mwms"):
+        raise RuntimeError(f"{case}: values of the harness and of MultiWorkerMirroredStrategy differ by {error}: {values}")
+    return compared
 
 
 def table(found: Sequence[Peers]) -> str:
     """Write ratios and errors as lines of a Markdown table."""
     lines = ["| case | peer | harness / peer | largest difference of a value |", "| --- | --- | ---: | ---: |"]
-    lines += [f"| {one.case} | {peer} | {one.ratio(peer):.2f} | {one.error(peer):.1e} |" for one in found for peer in PEERS]
+    for one in found:
+        for peer in PEERS:
+            nan = "".join(f", {name} is NaN" for name in sorted(one.undefined(peer)))
+            lines.append(f"| {one.case} | {peer} | {one.ratio(peer):.2f} | {one.error(peer):.1e}{nan} |")
     return "\n".join(lines)
 
 
@@ -114,7 +129,12 @@ def _start(peer: str, case: str, folder: Path, examples: int, ranks: int) -> dic
         commands = [(["horovodrun", "-np", str(ranks), "--mpi", *arguments], {})]
     workers = [
         subprocess.Popen(
-            argv, env={**launched_environment(), **more}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            argv,
+            env={**launched_environment(), **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
         for argv, more in commands
     ]
@@ -234,7 +254,8 @@ def _timed(run: Callable[[], dict[str, float]], out: Path, first: bool) -> None:
     values = run()
     elapsed_s = time.monotonic() - start
     if first:
-        out.write_text(json.dumps({"seconds": elapsed_s, "values": values}))
+        known = {name: None if math.isnan(value) else value for name, value in values.items()}
+        out.write_text(json.dumps({"seconds": elapsed_s, "values": known}))
 
 
 def _loaded(case: str, folder: Path, examples: int) -> tuple[Callable[[Any], Any], np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Scaling over ranks: strong (the same examples), weak (as many for each rank), and crowded (more ranks than cores).
 
 A rank has one thread. Rounds take turns, A B A B; a ratio is formed within a round. Crowded runs are for the bytes:
-their speed says nothing.
+their speed says nothing. What the machine gives at most is measured beside: bare loops, one on a core, and one on each core
+at the same time, which share its memory and its clock.
 """
 
 from __future__ import annotations
@@ -13,25 +14,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cases import CASES
 from benchmarks.launched import Run, job_of, launch
+from benchmarks.worker import Worker
 
-__all__ = ["Scaling", "measure", "table"]
+__all__ = ["EXAMPLES", "Scaling", "measure", "table"]
+
+# About twenty seconds for one thread: the first call of the step, in which every rank compiles, does not get shorter.
+EXAMPLES = {"convnet": 480_000, "transformer": 48_000, "mobilenet-96": 10_000, "wide-embedding": 4_000_000}
+PASSES_S = 4.0  # of bare loops at the same time, at least
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Runs of one case, by round: on one rank, on as many as there are cores, and on those with more examples."""
+    """Runs of one case, by round: on one rank, on as many as there are cores, and on those with more examples.
+
+    And how many times as fast bare loops are on all cores as on one.
+    """
 
     case: str
     alone: list[Run]
     strong: list[Run]
     weak: list[Run]
     crowded: list[Run]
+    bare: list[float]
 
     @property
     def speedup(self) -> float:
         """How many times as fast the loop is on all ranks as on one: the median over the rounds."""
         return statistics.median(a.loop_s / b.loop_s for a, b in zip(self.alone, self.strong, strict=True))
+
+    @property
+    def most(self) -> float:
+        """How many times as fast bare loops are on all cores as on one: the median over the rounds."""
+        return statistics.median(self.bare)
 
     @property
     def weak_efficiency(self) -> float:
@@ -46,7 +62,10 @@ class Scaling:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         runs = {name: [run.document() for run in getattr(self, name)] for name in ("alone", "strong", "weak", "crowded")}
-        return {"case": self.case, **runs, "speedup": self.speedup, "weak_efficiency": self.weak_efficiency, "alike": self.alike}
+        return {
+            "case": self.case, **runs, "bare": self.bare, "speedup": self.speedup, "most": self.most,
+            "weak_efficiency": self.weak_efficiency, "alike": self.alike,
+        }  # fmt: skip
 
 
 def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Sequence[int]) -> Scaling:
@@ -55,7 +74,7 @@ def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Seq
     Raises: RuntimeError: a run failed, or wrote other bytes.
     """
     cores = sorted(os.sched_getaffinity(0))
-    found = Scaling(case, [], [], [], [])
+    found = Scaling(case, [], [], [], [], [])
     job, more = job_of(case, folder, examples), job_of(case, folder, examples * len(cores))
     place = folder / "scaling"
     for number in range(rounds):
@@ -63,6 +82,7 @@ def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Seq
             lambda: found.alone.append(launch(job, place, 1, cores=str(cores[0]))),
             lambda: found.strong.append(launch(job, place, len(cores))),
             lambda: found.weak.append(launch(more, place, len(cores))),
+            lambda: found.bare.append(_bare(case, folder, cores)),
         ]
         for turn in turns if number % 2 == 0 else turns[::-1]:
             turn()
@@ -72,15 +92,36 @@ def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Seq
     return found
 
 
+def _bare(case: str, folder: Path, cores: Sequence[int]) -> float:
+    """Return how many times as fast bare loops of one thread are on all cores as on one: the median over some passes."""
+    workers = [Worker("bare-cut", CASES[case], folder, 1, core=core) for core in cores]
+    try:
+        ratios, spent_s = [], 0.0
+        for worker in workers:
+            worker.measure()
+        while spent_s < PASSES_S:
+            alone_s = [worker.measure()[0] for worker in workers]
+            for worker in workers:
+                worker.begin()
+            together_s = [worker.end()[0] for worker in workers]
+            ratios.append(sum(1 / b for b in together_s) * statistics.mean(alone_s))
+            spent_s += max(together_s)
+        return statistics.median(ratios)
+    finally:
+        for worker in workers:
+            worker.close()
+
+
 def table(found: Sequence[Scaling]) -> str:
     """Write speed-ups and efficiencies as lines of a Markdown table."""
     lines = [
-        "| case | ranks | speed-up of the loop | weak efficiency | crowded, the same bytes |",
-        "| --- | ---: | ---: | ---: | --- |",
+        "| case | ranks | speed-up of the loop | of bare loops | weak efficiency | crowded, the same bytes |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in found:
         crowded = ", ".join(str(run.ranks) for run in one.crowded) or "-"
-        lines.append(f"| {one.case} | {one.strong[0].ranks} | {one.speedup:.2f} | {one.weak_efficiency:.2f} | {crowded} ranks |")
+        numbers = f"{one.strong[0].ranks} | {one.speedup:.2f} | {one.most:.2f} | {one.weak_efficiency:.2f}"
+        lines.append(f"| {one.case} | {numbers} | {crowded} ranks |")
     return "\n".join([*lines, "", *_split(found)])
 
 

@@ -17,13 +17,14 @@ __all__ = ["Worker"]
 
 
 class Worker:
-    """A process that holds one leg ready; it sleeps while others are measured."""
+    """A process that holds one leg ready; it sleeps while others are measured. With a core it stays on that."""
 
-    def __init__(self, leg: str, case: Case, folder: Path, threads: int, data: str = "memory") -> None:
+    def __init__(self, leg: str, case: Case, folder: Path, threads: int, data: str = "memory", core: int | None = None) -> None:
         self.leg = leg
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        pinned = [] if core is None else ["taskset", "-c", str(core)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", leg, case.name, str(folder), str(threads), data],
+            [*pinned, sys.executable, "-m", "benchmarks.worker", leg, case.name, str(folder), str(threads), data],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -33,9 +34,17 @@ class Worker:
 
     def measure(self) -> tuple[float, float, Mapping[str, float]]:
         """Make one pass; return its seconds, its processor seconds and its results by metric."""
+        self.begin()
+        return self.end()
+
+    def begin(self) -> None:
+        """Begin a pass."""
         assert self._process.stdin is not None
         self._process.stdin.write("pass\n")
         self._process.stdin.flush()
+
+    def end(self) -> tuple[float, float, Mapping[str, float]]:
+        """Wait for the end of the pass; see `measure`."""
         answer = self._answer()
         return answer["seconds"], answer["cpu_seconds"], answer["results"]
 
