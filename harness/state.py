@@ -28,12 +28,16 @@ class Status(IntEnum):
     OUTPUT = 1
     LABEL = 2
     WEIGHT = 3
+    NEGATIVE = 4
+    ROUNDED = 5
 
 
 REASONS = {
     Status.OUTPUT: "{n} predictions are NaN, infinite or out of range",
     Status.LABEL: "{n} labels are NaN or out of range",
     Status.WEIGHT: "{n} weights are NaN or infinite",
+    Status.NEGATIVE: "{n} weights are negative",
+    Status.ROUNDED: "{n} labels, predictions or weights are integers above 2^53 that a float64 does not hold",
 }
 
 
@@ -235,4 +239,5 @@ def result(
         error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
         return Result(metric.value(totals), None, examples, positions, error)
     except Undefined as exc:
-        return Result(None, str(exc), examples, positions)
+        # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
+        return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)

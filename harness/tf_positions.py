@@ -13,6 +13,8 @@ from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Inputs
 from harness.state import Status
 from harness.tf_exact import exact_graph
+from harness.tf_one_hot import class_of_row
+from harness.tf_weights import as_float64, shown, weights_of
 
 __all__ = ["Positions", "positions_of"]
 
@@ -45,6 +47,7 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
     """
     predictions = outputs[binding.output]
     labels = None if binding.label is None else features[binding.label]
+    rounded = _rounded(binding, labels, predictions)
     if binding.inputs is Inputs.RAW:
         shape = mask.shape
         good_output = good_label = tf.ones_like(mask)
@@ -58,22 +61,26 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
         labels, predictions, good_label, good_output, ignored = read(labels, predictions)
         shape = good_output.shape
     if not shape.is_fully_defined():
-        raise ShapeError(f"output '{binding.output}' {_show(predictions)}: expected sizes that are known")
+        raise ShapeError(f"output '{binding.output}' {shown(predictions)}: expected sizes that are known")
     per_example = shape.num_elements() // shape[0]
     counted = tf.broadcast_to(tf.reshape(mask, [-1] + [1] * (len(shape) - 1)), shape) & ~tf.cast(ignored, tf.bool)
-    weights = good_weight = None
-    if binding.weight is not None:
-        weights, good_weight = _weights(binding, features[binding.weight], shape)
+    weights = None
     status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
     status = tf.where(good_label, status, int(Status.LABEL))
-    if good_weight is not None:
-        status = tf.where(good_weight, status, int(Status.WEIGHT))
+    for tensor in rounded:
+        lost = tf.reduce_any(tf.reshape(tensor, [*shape, -1]), axis=-1)
+        status = tf.where(lost & (status == int(Status.VALID)), int(Status.ROUNDED), status)
+    several = binding.inputs in (Inputs.MULTILABEL, Inputs.MULTIOUTPUT)
+    if binding.weight is not None:
+        labels_each = predictions.shape[-1] if several else None
+        weights, usable = weights_of(binding, features[binding.weight], shape, labels_each)
+        status = tf.where(usable == int(Status.VALID), status, usable)
     status = tf.reshape(tf.where(counted, status, -1), [-1])
-    inner = 1 if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL) and binding.classes is None else 0
+    inner = 1 if several or (binding.inputs is Inputs.CLASSES and binding.classes is None) else 0
     if binding.inputs is not Inputs.RAW:
         predictions = tf.reshape(predictions, [-1, *predictions.shape[len(predictions.shape) - inner :]])
         if labels is not None:
-            kept = 1 if binding.inputs is Inputs.MULTILABEL else 0
+            kept = 1 if several else 0
             labels = tf.reshape(labels, [-1, *labels.shape[len(labels.shape) - kept :]])
     return Positions(
         labels,
@@ -83,6 +90,15 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
         status,
         per_example,
     )
+
+
+def _rounded(binding: Binding, labels: Any, predictions: Any) -> list[Any]:
+    """Return which numbers are integers that no float64 holds, bool in the shape of each tensor that may have some."""
+    if binding.inputs is Inputs.RAW or binding.classes is not None:
+        return []
+    # Labels that are classes are compared as the integers they are.
+    numbers = [predictions] + ([labels] if binding.inputs in (Inputs.NUMBERS, Inputs.MULTIOUTPUT) else [])
+    return [~as_float64(tensor)[1] for tensor in numbers if tensor.dtype in (tf.int64, tf.uint64)]
 
 
 def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -101,8 +117,10 @@ def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: An
     if not predictions.dtype.is_integer:
         raise ShapeError(
             f"classes={classes} is for an integer output of predicted classes, found output '{binding.output}' "
-            f"{_show(predictions)}"
+            f"{shown(predictions)}"
         )
+    if binding.one_hot:
+        labels = class_of_row(labels)
     labels = _same_shape(binding, labels, predictions)
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
@@ -128,7 +146,7 @@ def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, 
 def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
     labels = _same_shape(binding, labels, predictions)
     if len(predictions.shape) < 2:
-        raise ShapeError(f"expected labels and scores [B, ..., L], found output '{binding.output}' {_show(predictions)}")
+        raise ShapeError(f"expected labels and scores [B, ..., L], found output '{binding.output}' {shown(predictions)}")
     if not predictions.dtype.is_floating:
         predictions = tf.cast(predictions, tf.float64)
     # Not cast otherwise: a threshold is compared in the output's own precision.
@@ -152,11 +170,24 @@ def _read_numbers(binding: Binding, labels: Any, predictions: Any) -> tuple[Any,
     return tf.where(good_label, labels, tf.zeros_like(labels)), predictions, good_label, good_output, False
 
 
+def _read_multioutput(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
+    labels = _same_shape(binding, labels, predictions)
+    # A last dimension of 1 may be there or not: [B, T, 1] are T outputs, as [B, T] are; [B] is one.
+    inner = predictions.shape.as_list()[1:]
+    while len(inner) > 1 and inner[-1] == 1:
+        inner.pop()
+    shape = [predictions.shape[0], *(inner or [1])]
+    labels, predictions = tf.reshape(labels, shape), tf.reshape(predictions, shape)
+    labels, predictions, good_label, good_output, ignored = _read_numbers(binding, labels, predictions)
+    return labels, predictions, tf.reduce_all(good_label, axis=-1), tf.reduce_all(good_output, axis=-1), ignored
+
+
 _READERS = {
     Inputs.CLASSES: _read_classes,
     Inputs.BINARY: _read_binary,
     Inputs.MULTILABEL: _read_multilabel,
     Inputs.NUMBERS: _read_numbers,
+    Inputs.MULTIOUTPUT: _read_multioutput,
     Inputs.OUTPUT: _read_numbers,
 }
 
@@ -168,31 +199,48 @@ def _ignored(binding: Binding, labels: Any) -> Any:
 def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]:
     """Return labels [B, ...] and scores [B, ..., C >= 2], whichever way the two were given."""
     if not predictions.dtype.is_floating:
-        predictions = tf.cast(predictions, tf.float32)
+        predictions = tf.cast(predictions, tf.float64)
     if not (labels.dtype.is_floating or labels.dtype.is_integer or labels.dtype.is_bool):
         raise ShapeError(f"label '{binding.label}' is {labels.dtype.name}, class labels are integers")
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
     rank = len(predictions.shape)
-    one_hot = labels.shape == predictions.shape and rank > 1 and predictions.shape[-1] > 1
+    width = None
+    if binding.one_hot:
+        width, labels = labels.shape[-1], class_of_row(labels)
+    elif labels.shape == predictions.shape and rank > 1 and predictions.shape[-1] > 1:
+        raise ShapeError(_one_shape(binding, labels, predictions))
     if len(labels.shape) == rank and rank > 1 and labels.shape[-1] == 1:
         labels = tf.squeeze(labels, -1)
     if rank > 1 and predictions.shape[-1] == 1:
         predictions = tf.squeeze(predictions, -1)
-    if labels.shape == predictions.shape and not one_hot:
+    if labels.shape == predictions.shape:
         # One score per position: the score of class 1 of two.
         other = tf.zeros_like(predictions) if binding.from_logits else 1 - predictions
         predictions = tf.stack([other, predictions], axis=-1)
-    elif one_hot and len(predictions.shape) == 2:
-        certain = (tf.reduce_sum(labels, axis=-1) == 1) & (tf.reduce_max(labels, axis=-1) == 1)
-        labels = tf.where(certain, tf.argmax(labels, axis=-1, output_type=tf.int32), -1)
     if None in predictions.shape.as_list() or labels.shape != predictions.shape[:-1] or len(predictions.shape) < 2:
         raise ShapeError(
             f"expected class labels [B, ...] and scores [B, ..., C] of known size, found label '{binding.label}' "
-            f"{_show(labels)} and output '{binding.output}' {_show(predictions)}; bind another with output: or label:, or, "
+            f"{shown(labels)} and output '{binding.output}' {shown(predictions)}; bind another with output: or label:, or, "
             "for an integer output of predicted classes, say how many there are with classes:"
         )
+    if width not in (None, predictions.shape[-1]):
+        raise ShapeError(
+            f"one_hot: expected a label of one column for each of the {predictions.shape[-1]} classes of output "
+            f"'{binding.output}', found {width} columns in label '{binding.label}'"
+        )
     return labels, predictions
+
+
+def _one_shape(binding: Binding, labels: Any, predictions: Any) -> str:
+    """Say what labels and scores of one shape may be: which of it they are is not guessed from the values."""
+    return (
+        f"expected class labels [B, ...] and scores [B, ..., C], found label '{binding.label}' {shown(labels)} and output "
+        f"'{binding.output}' {shown(predictions)}, of one shape. Write one_hot: true on the metric where each row of the label "
+        "has one 1, for its class. Where a row may have several 1s, take a metric of several labels: multilabel_accuracy, "
+        "multilabel_precision, exact_match, hamming_loss, ranking_loss and others, see `harness metrics`. Where it is one "
+        "score for each of several positions, give the output a last dimension of 1"
+    )
 
 
 def _same_shape(binding: Binding, labels: Any, predictions: Any) -> Any:
@@ -205,28 +253,7 @@ def _same_shape(binding: Binding, labels: Any, predictions: Any) -> Any:
             return tf.reshape(labels, predictions.shape)
     if labels.shape != predictions.shape:
         raise ShapeError(
-            f"expected label and output of one shape, found label '{binding.label}' {_show(labels)} and output "
-            f"'{binding.output}' {_show(predictions)}; bind another with output: or label:"
+            f"expected label and output of one shape, found label '{binding.label}' {shown(labels)} and output "
+            f"'{binding.output}' {shown(predictions)}; bind another with output: or label:"
         )
     return labels
-
-
-def _weights(binding: Binding, weights: Any, shape: Any) -> tuple[Any, Any]:
-    """Return weights float64 broadcast to the positions, and which are finite."""
-    if weights.dtype == tf.string:
-        raise ShapeError(f"weight '{binding.weight}' is a string, expected numbers")
-    weights = tf.cast(weights, tf.float64)
-    if weights.shape.num_elements() == shape[0]:
-        weights = tf.broadcast_to(tf.reshape(weights, [shape[0]] + [1] * (len(shape) - 1)), shape)
-    elif weights.shape.num_elements() == shape.num_elements():
-        weights = tf.reshape(weights, shape)
-    else:
-        raise ShapeError(f"expected one weight per example or per position {shape}, found '{binding.weight}' {_show(weights)}")
-    good = tf.math.is_finite(weights)
-    return tf.where(good, weights, tf.zeros_like(weights)), good
-
-
-def _show(tensor: Any) -> str:
-    """Write dtype and shape, the batch dimension as B."""
-    inner = ", ".join("?" if d is None else str(d) for d in tensor.shape[1:])
-    return f"{tensor.dtype.name} [B{', ' + inner if inner else ''}]"

@@ -153,8 +153,14 @@ class Terms:
         groups: dict[Binding, Positions] = {}
         known: dict[Any, str] = {}
         with tf.device("/CPU:0"):
-            for binding in dict.fromkeys(self._bindings.values()):
-                groups[binding] = _shared(found, binding, positions_of(binding, features, outputs, mask))
+            for key, binding in self._bindings.items():
+                if binding in groups:
+                    continue
+                try:
+                    positions = positions_of(binding, features, outputs, mask)
+                except ShapeError as exc:
+                    raise ShapeError(f"metric {key}: {exc}") from None
+                groups[binding] = _shared(found, binding, positions)
             for key, metric in self._metrics.items():
                 positions, binding = groups[self._bindings[key]], self._bindings[key]
                 if (statistic := metric.statistic()) is not None:

@@ -28,6 +28,7 @@ class BinaryMetric(Metric):
     positive: int = Field(1, ge=0, description="the class that counts as positive")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
 
 def probability(scores: Any) -> Any:
@@ -59,6 +60,7 @@ class LogLoss(MeanMetric):
     positive: int = Field(1, ge=0, description="the class that counts as positive")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
     epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
 
     def each(self, labels: Any, predictions: Any) -> Any:

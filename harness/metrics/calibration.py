@@ -64,6 +64,7 @@ class _Calibration(Metric):
     positive: int | None = Field(None, ge=0, description="calibration of this class's score; null: of the highest score")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; `positive` changes what is made of it, not how it is read."""

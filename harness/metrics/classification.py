@@ -31,6 +31,7 @@ class ClassMetric(Metric):
 
     ignore_label: int | None = Field(None, description="positions with this label are left out")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
 
 class PredictedClassMetric(ClassMetric):

@@ -52,6 +52,7 @@ class Inputs(Enum):
     BINARY = "labels int32 [N], 1 where positive else 0; predictions float64 [N], the score of the positive class"
     MULTILABEL = "labels int32 [N, L], each 0 or 1; predictions [N, L]"
     NUMBERS = "labels float64 [N], predictions float64 [N]"
+    MULTIOUTPUT = "labels float64 [N, K], predictions float64 [N, K]: K numbers of each position"
     OUTPUT = "no labels, predictions float64 [N]; NaN and infinite ones are invalid"
     RAW = "labels and predictions as they are, [B, ...], of any dtype; one position an example, all valid"
 
@@ -159,6 +160,7 @@ class Binding:
     from_logits: bool = False
     positive: int = 1  # the positive class, of BINARY inputs
     classes: int | None = None  # an integer output is the predicted class, one of so many
+    one_hot: bool = False  # a class label is a row [..., C] with a 1 for its class
     also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
     outputs: tuple[tuple[str, str], ...] = ()  # further outputs that `terms` reads, likewise
 
@@ -329,9 +331,10 @@ class Metric(BaseModel):
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads: its own names where it has them, else those of the job.
 
-        Options that change how labels and outputs are read (`ignore_label`, `from_logits`, `positive`, `classes`) go along.
+        Options that change how labels and outputs are read (`ignore_label`, `from_logits`, `positive`, `classes`,
+        `one_hot`) go along.
         """
-        keys = ("ignore_label", "from_logits", "positive", "classes")
+        keys = ("ignore_label", "from_logits", "positive", "classes", "one_hot")
         reading = {key: getattr(self, key) for key in keys if hasattr(self, key)}
         also = tuple((option, getattr(self, option)) for option in self.features if getattr(self, option) is not None)
         outputs = tuple((o, getattr(self, o)) for o in self.extra_outputs if getattr(self, o) is not None)

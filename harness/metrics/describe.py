@@ -18,10 +18,11 @@ __all__ = ["describe", "overview", "page"]
 WIDTH = 100
 KINDS = {bool: "true|false", int: "integer", float: "number", str: "text", NoneType: "null"}
 READS = {
-    Inputs.CLASSES: "class labels and a score per class; a one-hot label, or one score for two classes, will do",
-    Inputs.BINARY: "class labels and the score of the positive class",
+    Inputs.CLASSES: "class labels and a score per class, or one score for two classes; a one-hot label with one_hot: true",
+    Inputs.BINARY: "class labels and the score of the positive class; a one-hot label with one_hot: true",
     Inputs.MULTILABEL: "labels of 0 and 1 and a score, of each of several classes that do not exclude each other",
-    Inputs.NUMBERS: "labels and an output that are numbers, of one shape",
+    Inputs.NUMBERS: "labels and an output that are numbers, of one shape; of [B, T] each of the T is a position, all pooled",
+    Inputs.MULTIOUTPUT: "labels and an output of several numbers, [B, ..., K]",
     Inputs.OUTPUT: "an output; no labels",
     Inputs.RAW: "labels and an output as they are",
 }

@@ -29,6 +29,7 @@ class _Areas(RowMetric):
     average: Literal["macro", "weighted"] = Field("macro", description="each curve alike, or by how many examples it speaks of")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities: classes go by their log odds")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
     def scores(self, predictions: Any) -> Any:
         """Return what examples are ordered by, float64 [N, C]."""

@@ -39,6 +39,7 @@ class ScoreMetric(RowMetric):
     positive: int = Field(1, ge=0, description="the class that counts as positive")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; see `Metric.binding`."""
@@ -49,6 +50,7 @@ class ScoreMetric(RowMetric):
             self.weighing(weight),
             self.ignore_label,
             self.from_logits,
+            one_hot=self.one_hot,
         )
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
