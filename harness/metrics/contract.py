@@ -230,6 +230,24 @@ class Totals(Mapping[str, Any]):
             sums = np.array([Fraction(int(x)) for x in sums.ravel()], dtype=object).reshape(sums.shape)
         return sums if sums.shape else sums.item()
 
+    def column(self, number: int) -> Totals:
+        """Return the totals of one of K columns, where all terms are numbers [N, K]."""
+        return self._with({name: np.array(self.exact(name)[number], dtype=object) for name in self})
+
+    def renamed(self, names: Mapping[str, str]) -> Totals:
+        """Return some of the totals under other names, given by their own."""
+        return self._with({new: self._sums[name] for name, new in names.items()})
+
+    def _with(self, sums: Mapping[str, np.ndarray]) -> Totals:
+        return Totals(
+            sums,
+            positions=self.positions,
+            weight=self.exact_weight,
+            classes=self.classes,
+            examples=self.examples,
+            weight_squares=self._weight_squares,
+        )
+
     def mean(self, name: str) -> float:
         """Return a total over the total weight, rounded once."""
         return ratio(self.exact(name), self.exact_weight, "the total weight is zero")

@@ -6,28 +6,35 @@ from typing import Any, ClassVar
 
 from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
 from harness.metrics.moments import PairMetric, Scatter, root, scatter
+from harness.metrics.outputs import OF_SEVERAL, ByOutput
 
 __all__ = ["Concordance", "ExplainedVariance", "MeanBias", "Pearson"]
 
 
-class ExplainedVariance(PairMetric):
+class ExplainedVariance(ByOutput, PairMetric):
     """Share of the labels' variance that the predictions explain, their mean error set aside."""
 
     summary: ClassVar[str] = "1 - variance of (y - p) / variance of y, weighted"
-    source: ClassVar[str] = "sklearn.metrics.explained_variance_score"
+    source: ClassVar[str] = f"sklearn.metrics.explained_variance_score{OF_SEVERAL}"
 
-    def value(self, totals: Totals) -> float:
+    def value(self, totals: Totals) -> Any:
         """Return 1 - (yy - 2 yp + pp) / yy, in fractions."""
-        found = Scatter.of(totals)
-        yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
-        return ratio(2 * found.yp - found.pp, yy, "all labels are equal")
+        return self.combined(totals, _explained)
+
+
+def _explained(totals: Totals) -> float:
+    found = Scatter.of(totals)
+    yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
+    return ratio(2 * found.yp - found.pp, yy, "all labels are equal")
 
 
 class Pearson(PairMetric):
     """Linear correlation of label and prediction."""
 
     summary: ClassVar[str] = "covariance of y and p / (standard deviation of y x standard deviation of p), weighted"
-    source: ClassVar[str] = "scipy.stats.pearsonr"
+    source: ClassVar[str] = (
+        "scipy.stats.pearsonr, of all numbers as one sample where an example has several (scipy takes one of each column)"
+    )
 
     def value(self, totals: Totals) -> float:
         """Return the root of yp^2 / (yy pp), with the sign of yp: one rounding at the end."""

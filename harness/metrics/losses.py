@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, ratio
 from harness.metrics.means import MeanMetric
+from harness.metrics.outputs import OF_SEVERAL, MeanByOutput
 
 __all__ = [
     "Huber", "LogCosh", "MeanAbsolutePercentageError", "MeanSquaredLogError", "Pinball", "RootMeanSquaredLogError",
@@ -16,12 +17,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-class MeanSquaredLogError(MeanMetric):
+class MeanSquaredLogError(MeanByOutput):
     """Mean squared difference of ln(1 + y) and ln(1 + p). A number of -1 or less has none, and the value is null."""
 
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
     summary: ClassVar[str] = "sum of w (ln(1 + y) - ln(1 + p))^2 / sum of w"
-    source: ClassVar[str] = "sklearn.metrics.mean_squared_log_error; Keras first raises both to at least 1e-7"
+    source: ClassVar[str] = f"sklearn.metrics.mean_squared_log_error{OF_SEVERAL}; Keras first raises both to at least 1e-7"
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the squared difference of logarithms."""
@@ -38,28 +38,31 @@ class RootMeanSquaredLogError(MeanSquaredLogError):
     """Square root of the mean squared difference of ln(1 + y) and ln(1 + p)."""
 
     summary: ClassVar[str] = "sqrt(sum of w (ln(1 + y) - ln(1 + p))^2 / sum of w)"
-    source: ClassVar[str] = "sklearn.metrics.root_mean_squared_log_error"
+    source: ClassVar[str] = f"sklearn.metrics.root_mean_squared_log_error{OF_SEVERAL}"
 
-    def value(self, totals: Totals) -> float:
-        """Return the square root of the mean."""
-        return math.sqrt(totals.mean("each"))
+    def value(self, totals: Totals) -> Any:
+        """Return the square root of the mean; of several outputs the mean of their roots."""
+        return self.combined(totals, lambda totals: math.sqrt(totals.mean("each")))
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of the mean, carried through the square root (delta method)."""
+        if self.by_output:
+            return None
         root, error = self.value(totals), totals.mean_error("each")
         return None if error is None or not root else error / (2 * root)
 
 
-class MeanAbsolutePercentageError(MeanMetric):
+class MeanAbsolutePercentageError(MeanByOutput):
     """Mean error relative to the label.
 
     `definition: sklearn` gives a share, labels raised to at least 2^-52 in size; `definition: keras` gives per cent,
     labels raised to at least 1e-7. Labels of 0 give huge values either way: see weighted_absolute_percentage_error.
     """
 
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
     summary: ClassVar[str] = "sum of w |y - p| / max(|y|, epsilon) / sum of w; times 100 with definition: keras"
-    source: ClassVar[str] = "sklearn.metrics.mean_absolute_percentage_error, keras.metrics.MeanAbsolutePercentageError"
+    source: ClassVar[str] = (
+        f"keras.metrics.MeanAbsolutePercentageError; sklearn.metrics.mean_absolute_percentage_error{OF_SEVERAL}"
+    )
 
     definition: Literal["sklearn", "keras"] = Field("sklearn", description="whose definition: a share, or per cent")
 
@@ -140,12 +143,11 @@ class LogCosh(MeanMetric):
         return tf.where(error < 1, near, far)
 
 
-class Pinball(MeanMetric):
+class Pinball(MeanByOutput):
     """Mean loss of a predicted quantile: `alpha` times the error where the label is higher, 1 - alpha where it is lower."""
 
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
     summary: ClassVar[str] = "sum of w (alpha max(y - p, 0) + (1 - alpha) max(p - y, 0)) / sum of w"
-    source: ClassVar[str] = "sklearn.metrics.mean_pinball_loss"
+    source: ClassVar[str] = f"sklearn.metrics.mean_pinball_loss{OF_SEVERAL}"
 
     alpha: float = Field(0.5, ge=0, le=1, description="the quantile that is predicted")
 

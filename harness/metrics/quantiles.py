@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field
 from harness import wide
 from harness.errors import JobError
 from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined
+from harness.metrics.outputs import OF_SEVERAL, ByOutput
 from harness.metrics.staircase import decimal, first
 
 if TYPE_CHECKING:
@@ -97,22 +99,59 @@ def _neighbours(q: Fraction, method: str, n: int) -> list[tuple[int, Fraction]]:
     return [(low, 1 - share), (high, share)]
 
 
-class MedianAbsoluteError(_Ordered):
+class MedianAbsoluteError(ByOutput, _Ordered):
     """Median distance of prediction and label; of two middle ones their mean. Exact."""
 
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
     summary: ClassVar[str] = "median of |y - p|, by weight"
-    source: ClassVar[str] = "sklearn.metrics.median_absolute_error"
+    source: ClassVar[str] = f"sklearn.metrics.median_absolute_error{OF_SEVERAL}"
 
     def at(self) -> tuple[Fraction, str]:
         """See `_Ordered.at`."""
         return Fraction(1, 2), "averaged_inverted_cdf"
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
-        """Keep the distance."""
+        """Keep the distance; of several outputs a group of rows each."""
         import tensorflow as tf
 
-        return {"rows": Rows(tf.abs(labels - predictions), {})}
+        error = tf.abs(labels - predictions)
+        if not self.by_output:
+            return {"rows": Rows(error, {})}
+        count, outputs = error.shape
+        group = tf.tile(tf.range(outputs, dtype=tf.int64), [count])
+        return {"rows": Rows(tf.reshape(error, [-1]), {}, group, tf.repeat(tf.range(count), outputs))}
+
+    def cumulate(self, part: Part) -> dict[str, np.ndarray]:
+        """Return how much each row counts; the rows of an output are in one part."""
+        return {} if self.by_output else super().cumulate(part)
+
+    def fold(self, part: Part) -> dict[str, Any]:
+        """Return the neighbours that are in this part; of several outputs those of each, under its number."""
+        if not self.by_output:
+            return super().fold(part)
+        quantiles: dict[str, Any] = {}
+        for start, stop in zip(part.groups.tolist(), [*part.groups[1:].tolist(), len(part)], strict=False):
+            rows = _run(part, slice(start, stop))
+            group = int(part.group[start]) if part.group is not None else 0
+            quantiles |= {f"{group} {name}": number for name, number in super().fold(rows).items()}
+        return quantiles
+
+    def value(self, totals: Totals) -> Any:
+        """Return the median; of several outputs their mean, or each."""
+        return self.combined(totals, super().value)
+
+    def columns(self, totals: Totals) -> list[Totals]:
+        """Return the totals of each output."""
+        numbers = sorted({int(name.partition(" ")[0]) for name in totals})
+        return [totals.renamed({f"{number} {name}": name for name in ("quantile", "all")}) for number in numbers]
+
+
+def _run(part: Part, rows: slice) -> Part:
+    """Return a run of the rows of a part as a part of its own, which is all there is."""
+    weight = None if part.weight is None else part.weight[rows]
+    run = replace(
+        part, key=part.key[rows], group=None, values={}, multiplicity=part.multiplicity[rows], weight=weight
+    )  # fmt: skip
+    return replace(run, before={"all": 0}, total={"all": wide.total(run.counts)})
 
 
 class Quantile(_Ordered):

@@ -5,79 +5,78 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
+from harness.metrics.outputs import OF_SEVERAL, ByOutput
 
 __all__ = ["R2", "Mean", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"]
 
 
-class _Numbers(Metric):
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
-
-
-class MeanAbsoluteError(_Numbers):
+class MeanAbsoluteError(ByOutput):
     """Mean distance of prediction and label."""
 
     summary: ClassVar[str] = "sum of w |y - p| / sum of w"
-    source: ClassVar[str] = "sklearn.metrics.mean_absolute_error"
+    source: ClassVar[str] = f"sklearn.metrics.mean_absolute_error{OF_SEVERAL}"
     plain: ClassVar[PlainMean | None] = PlainMean("error")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the distance."""
         import tensorflow as tf
 
-        return {"error": Number(tf.abs(labels - predictions), spread=True)}
+        return {"error": Number(tf.abs(labels - predictions), spread=not self.by_output)}
 
-    def value(self, totals: Totals) -> float:
+    def value(self, totals: Totals) -> Any:
         """Return the mean."""
-        return totals.mean("error")
+        return self.combined(totals, lambda totals: totals.mean("error"))
 
     def standard_error(self, totals: Totals) -> float | None:
-        """Return that of the mean."""
-        return totals.mean_error("error")
+        """Return that of the mean of all; of several outputs ask for a bootstrap."""
+        return None if self.by_output else totals.mean_error("error")
 
 
-class MeanSquaredError(_Numbers):
+class MeanSquaredError(ByOutput):
     """Mean squared distance of prediction and label."""
 
     summary: ClassVar[str] = "sum of w (y - p)^2 / sum of w"
-    source: ClassVar[str] = "sklearn.metrics.mean_squared_error"
+    source: ClassVar[str] = f"sklearn.metrics.mean_squared_error{OF_SEVERAL}"
     plain: ClassVar[PlainMean | None] = PlainMean("error")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the squared distance."""
         import tensorflow as tf
 
-        return {"error": Number(tf.square(labels - predictions), spread=True)}
+        return {"error": Number(tf.square(labels - predictions), spread=not self.by_output)}
 
-    def value(self, totals: Totals) -> float:
+    def value(self, totals: Totals) -> Any:
         """Return the mean."""
-        return totals.mean("error")
+        return self.combined(totals, lambda totals: totals.mean("error"))
 
     def standard_error(self, totals: Totals) -> float | None:
-        """Return that of the mean."""
-        return totals.mean_error("error")
+        """Return that of the mean of all; of several outputs ask for a bootstrap."""
+        return None if self.by_output else totals.mean_error("error")
 
 
 class RootMeanSquaredError(MeanSquaredError):
     """Square root of the mean squared distance of prediction and label."""
 
     summary: ClassVar[str] = "sqrt(sum of w (y - p)^2 / sum of w)"
-    source: ClassVar[str] = "sklearn.metrics.root_mean_squared_error"
+    source: ClassVar[str] = f"sklearn.metrics.root_mean_squared_error{OF_SEVERAL}"
 
-    def value(self, totals: Totals) -> float:
-        """Return the square root of the mean."""
-        return float(totals.mean("error") ** 0.5)
+    def value(self, totals: Totals) -> Any:
+        """Return the square root of the mean; of several outputs the mean of their roots."""
+        return self.combined(totals, lambda totals: float(totals.mean("error") ** 0.5))
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of the mean squared error, carried through the square root (delta method)."""
+        if self.by_output:
+            return None
         root, error = self.value(totals), totals.mean_error("error")
         return None if error is None or not root else error / (2 * root)
 
 
-class R2(_Numbers):
+class R2(ByOutput):
     """Share of the labels' variance that the predictions explain. Exact: nothing cancels, whatever the offset."""
 
     summary: ClassVar[str] = "1 - sum of w (y - p)^2 / sum of w (y - mean y)^2"
-    source: ClassVar[str] = "sklearn.metrics.r2_score"
+    source: ClassVar[str] = f"sklearn.metrics.r2_score{OF_SEVERAL}"
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the squared distance, the label, and the label's square as an error-free pair."""
@@ -92,12 +91,16 @@ class R2(_Numbers):
             "square": Number(square, low),
         }
 
-    def value(self, totals: Totals) -> float:
+    def value(self, totals: Totals) -> Any:
         """Return 1 - residual / (squares - label^2 / weight), in fractions."""
-        if not totals.exact_weight:
-            raise Undefined("the total weight is zero")
-        scatter = totals.exact("square") - totals.exact("label") ** 2 / totals.exact_weight
-        return ratio(scatter - totals.exact("residual"), scatter, "all labels are equal")
+        return self.combined(totals, _r2)
+
+
+def _r2(totals: Totals) -> float:
+    if not totals.exact_weight:
+        raise Undefined("the total weight is zero")
+    scatter = totals.exact("square") - totals.exact("label") ** 2 / totals.exact_weight
+    return ratio(scatter - totals.exact("residual"), scatter, "all labels are equal")
 
 
 class Mean(Metric):

@@ -41,6 +41,10 @@ METRICS = [
 ] + [
     {name: {"output": "wide"}}
     for name in ("nan_count", "infinity_count", "zero_count", "variance", "standard_deviation")
+] + [
+    {name: {"output": "wide", "label": "wide_target", "multioutput": how, "name": f"{name} {how}"}}
+    for name in ("mean_squared_error", "r2", "explained_variance", "median_absolute_error")
+    for how in ("uniform", "raw")
 ] + [{"histogram": {"output": "probability", "bins": 7}}]  # fmt: skip
 
 
@@ -125,6 +129,11 @@ def test_right_and_the_same_bytes(data):
     assert values["pearson"] == pytest.approx(np.corrcoef(*deviations)[0, 1], rel=1e-12)
     assert values["explained_variance"] == pytest.approx(sk.explained_variance_score(deviations[1], deviations[0]), rel=1e-12)
     assert values["nan_count"] == 0
+    apart = {name: column.reshape(-1, 3) for name, column in zip(("p", "y"), deviations, strict=True)}
+    for name, oracle in (("r2", sk.r2_score), ("median_absolute_error", sk.median_absolute_error)):
+        assert values[f"{name} uniform"] == pytest.approx(oracle(apart["y"], apart["p"]), rel=1e-7)
+        raw = oracle(apart["y"], apart["p"], multioutput="raw_values")
+        assert list(values[f"{name} raw"].values()) == pytest.approx(raw, rel=1e-7)
 
     for ranks in (2, 3, 5):
         assert _run(folder, ranks) == alone
