@@ -6,6 +6,12 @@ With q = 2 - power and r = (y - p) / p all of them are 2 p^q f(r),
 
 with limits (1 + r) ln(1 + r) - r at q = 1 (Poisson) and r - ln(1 + r) at q = 0 (gamma). Near a perfect prediction the
 closed form is a small difference of large numbers; there the series is summed instead.
+
+Near q = 0 and q = 1 the closed form is a difference of numbers of the size of 1 / (q (q - 1)). There, with t = ln(y / p) and
+E(x) = (e^x - 1) / x, the difference that stays small is formed first:
+
+    p^q f = (p^q t E(q t) - p^(q - 1) (y - p)) / (q - 1)                         near q = 0
+    p^q f = (y p^s t E(s t) - p^s (y - p)) / q,                  s = q - 1,      near q = 1.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from harness.metrics.means import MeanMetric
 __all__ = ["GammaDeviance", "PoissonDeviance", "TweedieDeviance"]
 
 NEAR = 0.1  # |r| max(1, |q|) below which the series is used
+BESIDE = 0.25  # |q| or |q - 1| up to which no term is divided by it
 DEGREE = 18  # each term of the series is less than NEAR times the one before
 
 
@@ -68,9 +75,31 @@ def _closed(y: Any, p: Any, q: float) -> Any:
         return 2 * (tf.math.xlogy(y, y / p) - y + p)
     if q == 0:
         return 2 * (tf.math.log(p / y) + y / p - 1)
+    if abs(q) <= BESIDE:
+        return 2 * (_power_difference(y, p, q) - tf.pow(p, tf.constant(q - 1, tf.float64)) * (y - p)) / (q - 1)
+    if abs(q - 1) <= BESIDE:
+        some = y > 0  # a label of 0 has no logarithm, and adds nothing to the first term
+        first = y * _power_difference(tf.where(some, y, tf.ones_like(y)), p, q - 1)
+        first = tf.where(some, first, tf.zeros_like(y))
+        return 2 * (first - tf.pow(p, tf.constant(q - 1, tf.float64)) * (y - p)) / q
     power = tf.constant(q, tf.float64)
     raised = tf.pow(tf.maximum(y, 0), power) / (q * (q - 1))  # a negative label counts as 0 here, see scikit-learn
     return 2 * (raised - y * tf.pow(p, power - 1) / (q - 1) + tf.pow(p, power) / q)
+
+
+def _power_difference(y: Any, p: Any, a: float) -> Any:
+    """Return (y^a - p^a) / a for a that is not 0, as p^a t E(a t) with t = ln(y / p) where that is near 0."""
+    import tensorflow as tf
+
+    ratio = y / p
+    held = (ratio > 1e-300) & (ratio < 1e300)
+    t = tf.where(held, tf.math.log(tf.where(held, ratio, tf.ones_like(ratio))), tf.math.log(y) - tf.math.log(p))
+    power = tf.constant(a, tf.float64)
+    near = tf.abs(a * t) < 1
+    x = tf.where(near, a * t, tf.ones_like(t))
+    # expm1(x) / a is t E(x)
+    difference = tf.pow(p, power) * tf.math.expm1(x) / a
+    return tf.where(near, difference, (tf.pow(y, power) - tf.pow(p, power)) / a)
 
 
 def _series(r: Any, q: float) -> Any:

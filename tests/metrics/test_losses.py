@@ -170,6 +170,63 @@ def test_series_meets_closed_form(name, options, formula, ratio):
     assert value(name, [7.0 * ratio], [7.0], **options) == pytest.approx(_decimal(formula, [(7.0 * ratio, 7.0)]), rel=1e-12)
 
 
+def _deviance(power: float):
+    """The unit deviance in 120 digits; `ln` carries y^0 and p^0 over where the power is 1 or 2."""
+
+    def formula(y: Decimal, p: Decimal) -> Decimal:
+        a = Decimal(power)
+        if a == 1:
+            return 2 * ((y * (y / p).ln() if y else 0) - y + p)
+        if a == 2:
+            return 2 * ((p / y).ln() + y / p - 1)
+        raised = y ** (2 - a) if y else Decimal(0)
+        return 2 * (raised / ((1 - a) * (2 - a)) - y * p ** (1 - a) / (1 - a) + p ** (2 - a) / (2 - a))
+
+    def precise(y: Decimal, p: Decimal) -> Decimal:
+        getcontext().prec = 120
+        return formula(y, p)
+
+    return precise
+
+
+NEAR_TWO = [2 - 1e-14, 2 - 1e-9, 2 - 1e-5, 1.99, 1.8, 1.75, 1.74, 2 + 1e-14, 2 + 1e-9, 2 + 1e-5, 2.01, 2.2, 2.26]
+NEAR_ONE = [1 + 2.0**-52, 1 + 1e-9, 1 + 1e-5, 1.01, 1.2, 1.25, 1.26]
+SIZES = [0.5, 0.905, 1.0000001, 1.095, 1.11, 2.0, 1e-9, 1e9, 1e-30, 1e30]
+
+
+@pytest.mark.parametrize("power", NEAR_TWO + NEAR_ONE)
+def test_no_power_near_one_or_two_loses_digits(power):
+    for size in SIZES:
+        for p in (7.0, 1e-4):
+            oracle = _decimal(_deviance(power), [(p * size, p)])
+            if oracle < 2.0**120:
+                found = value("tweedie_deviance", [p * size], [p], power=power)
+                assert found == pytest.approx(oracle, rel=2e-12, abs=2e-38), (size, p)
+
+
+@pytest.mark.parametrize("power", [p for p in NEAR_TWO + NEAR_ONE if p < 2])
+def test_a_label_of_zero_near_power_one_or_two(power):
+    oracle = _decimal(_deviance(power), [(0.0, 7.0)])
+    assert value("tweedie_deviance", [0.0], [7.0], power=power) == pytest.approx(oracle, rel=1e-12)
+
+
+@pytest.mark.parametrize(("label", "prediction"), [(1e10, 1e-300), (1e-300, 1e30), (1e-5, 1e300)])
+@pytest.mark.parametrize("power", [1 + 1e-3, 2 - 1e-3, 2 + 1e-3])
+def test_a_ratio_beyond_all_floats_is_no_infinity(power, label, prediction):
+    oracle = _decimal(_deviance(power), [(label, prediction)])
+    found = result("tweedie_deviance", [label], [prediction], power=power)
+    if oracle < 2.0**128:
+        assert found.value == pytest.approx(oracle, rel=1e-12), oracle
+    else:
+        assert found.reason == "1 terms are NaN, infinite or not below 2^128"
+
+
+def test_powers_near_one_and_two_are_neighbours_of_poisson_and_gamma():
+    y, p = [3.0, 0.2, 7.0], [2.0, 1.0, 7.5]
+    for name, power in (("poisson_deviance", 1 + 1e-13), ("gamma_deviance", 2 - 1e-13), ("gamma_deviance", 2 + 1e-13)):
+        assert value("tweedie_deviance", y, p, power=power) == pytest.approx(value(name, y, p), rel=1e-12)
+
+
 @pytest.mark.parametrize("error", [1e-8, 1e-3, 0.5, 0.999, 1.0, 1.5, 30.0, 1e3, 1e30])
 def test_log_cosh_neither_overflows_nor_loses_digits(error):
     getcontext().prec = 60
