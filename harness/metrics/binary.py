@@ -49,7 +49,9 @@ class LogLoss(MeanMetric):
     """Mean negative log likelihood of "is class `positive`", in nats.
 
     A certain prediction that is wrong has an infinite loss, and the value is null; `epsilon` clips probabilities to
-    [epsilon, 1 - epsilon] first, as Keras (1e-7) and scikit-learn (2^-52 in float64) do. Logits lose no digits.
+    [epsilon, 1 - epsilon] first, and bounds the loss of logits alike. scikit-learn always clips, at the epsilon of the
+    dtype: 2^-23 for float32, 2^-52 for float64. Keras always clips probabilities to [1e-7, 1 - 1e-7], whose
+    upper end is 1 - 2^-23 in float32, and never logits. Logits lose no digits.
     """
 
     # Of classes, not BINARY: that gives probabilities, and of a logit of 40 nothing would be left.
@@ -173,7 +175,10 @@ class BinaryAccuracy(BinaryMetric):
 
 
 class CountsAtThresholds(BinaryMetric):
-    """True and false positives and negatives where a position is positive if its probability exceeds a threshold."""
+    """True and false positives and negatives where a position is positive if its probability exceeds a threshold.
+
+    Precision and recall are empty where they are 0/0; Keras makes them 0.
+    """
 
     summary: ClassVar[str] = "sum of w [y = 1 and p > t], and so on, for each threshold t"
     source: ClassVar[str] = "keras.metrics.TruePositives, FalsePositives, TrueNegatives, FalseNegatives, Precision, Recall"

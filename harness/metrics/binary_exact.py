@@ -59,6 +59,8 @@ class _Area(ScoreMetric):
 class RocAuc(_Area):
     """Probability that a positive scores higher than a negative; equal scores count half. Exact.
 
+    keras.metrics.AUC and TFMA's auc approximate it with a fixed number of thresholds: see binned_roc_auc.
+
     With `max_fpr` the area up to that false positive rate, standardised by McClish: 0.5 for a random score, 1 at best.
     """
 
@@ -96,7 +98,9 @@ class Gini(_Area):
 class AveragePrecision(ScoreMetric):
     """Mean over the positives of the precision at their score. Equal scores share one threshold.
 
-    The precisions enter the sum rounded down to a multiple of 2^-150.
+    The precisions enter the sum rounded down to a multiple of 2^-150. Nothing is interpolated between thresholds:
+    keras.metrics.AUC(curve='PR') and TFMA's auc_precision_recall do that, and give another number. Null where no example is
+    positive; scikit-learn then says 0.
     """
 
     summary: ClassVar[str] = "sum over thresholds, descending, of (R_k - R_(k-1)) P_k"
@@ -195,7 +199,11 @@ class EqualErrorRate(ScoreMetric):
 
 
 class _AtBest(ScoreMetric):
-    """Base of metrics that are the best a threshold can do while it keeps a bound."""
+    """Base of metrics that are the best a threshold can do while it keeps a bound.
+
+    Every distinct score is a threshold. Keras and TFMA try evenly spaced ones, 200 and 1,000 where nothing else is said, and
+    may miss the best.
+    """
 
     report: Literal["value", "threshold"] = Field("value", description="the best value, or the threshold that reaches it")
     refusal: ClassVar[str] = "no threshold keeps the bound"

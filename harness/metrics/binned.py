@@ -50,13 +50,15 @@ class _Binned(BinaryMetric):
 class BinnedRocAuc(_Binned):
     """Area under the ROC curve from a histogram of scores, with guaranteed bounds.
 
-    The estimate takes the scores of a bin for equal; it is off by at most half of high - low.
+    The estimate takes the scores of a bin for equal; it is off by at most half of high - low. keras.metrics.AUC and TFMA's
+    auc join n thresholds by straight lines (200 and 10,000 of them, where nothing else is said): with bins: n - 1 that is the
+    same estimate, but for a score on an edge, which belongs to the bin above here and to the one below there.
     """
 
     summary: ClassVar[str] = (
         "P(score of a positive > of a negative) + P(equal) / 2; bounds: all pairs within a bin wrong, or right"
     )
-    source: ClassVar[str] = "sklearn.metrics.roc_auc_score lies in [low, high]; keras.metrics.AUC (no bounds)"
+    source: ClassVar[str] = "sklearn.metrics.roc_auc_score lies in [low, high]; keras.metrics.AUC and TFMA's auc (no bounds)"
 
     def value(self, totals: Totals) -> dict[str, float]:
         """Return estimate, low and high.
@@ -78,7 +80,11 @@ class BinnedRocAuc(_Binned):
 
 
 class BinnedAveragePrecision(_Binned):
-    """Average precision from a histogram of scores, with guaranteed bounds. The estimate takes the scores of a bin for equal."""
+    """Average precision from a histogram of scores, with guaranteed bounds.
+
+    The estimate takes the scores of a bin for equal. It is not the area of keras.metrics.AUC(curve='PR') or of TFMA's
+    auc_precision_recall, which interpolate true and false positives between thresholds (J. Davis, M. Goadrich, 2006).
+    """
 
     summary: ClassVar[str] = (
         "sum of (recall_k - recall_(k-1)) precision_k over descending scores; bounds: over all orders in a bin"

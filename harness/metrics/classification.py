@@ -138,7 +138,10 @@ class CrossEntropy(ClassMetric):
     """Mean negative log likelihood of the label, in nats.
 
     A label whose probability is exactly 0 has an infinite loss, and the value is null; `epsilon` clips probabilities
-    to [epsilon, 1 - epsilon] first, as Keras (1e-7) and scikit-learn do.
+    to [epsilon, 1 - epsilon] first, and bounds the loss of logits alike. scikit-learn always clips, at the epsilon of the
+    dtype: 2^-23 for float32, 2^-52 for float64. Keras divides each row by its sum, then always clips at 1e-7,
+    and never clips logits. Positions with `ignore_label` are left out of the sum and of what divides it,
+    as by `ignore_class` of keras.losses; `ignore_class` of keras.metrics adds zeros for them and divides by all positions.
     """
 
     summary: ClassVar[str] = "- sum of w ln p[y] / sum of w, in float64"

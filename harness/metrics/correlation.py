@@ -12,7 +12,10 @@ __all__ = ["Concordance", "ExplainedVariance", "MeanBias", "Pearson"]
 
 
 class ExplainedVariance(ByOutput, PairMetric):
-    """Share of the labels' variance that the predictions explain, their mean error set aside."""
+    """Share of the labels' variance that the predictions explain, their mean error set aside.
+
+    Null where all labels are equal; scikit-learn then says 1 for perfect predictions and 0 for others.
+    """
 
     summary: ClassVar[str] = "1 - variance of (y - p) / variance of y, weighted"
     source: ClassVar[str] = f"sklearn.metrics.explained_variance_score{OF_SEVERAL}"

@@ -73,7 +73,10 @@ class RootMeanSquaredError(MeanSquaredError):
 
 
 class R2(ByOutput):
-    """Share of the labels' variance that the predictions explain. Exact: nothing cancels, whatever the offset."""
+    """Share of the labels' variance that the predictions explain. Exact: nothing cancels, whatever the offset.
+
+    Null where all labels are equal; scikit-learn then says 1 for perfect predictions and 0 for others.
+    """
 
     summary: ClassVar[str] = "1 - sum of w (y - p)^2 / sum of w (y - mean y)^2"
     source: ClassVar[str] = f"sklearn.metrics.r2_score{OF_SEVERAL}"

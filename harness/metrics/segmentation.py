@@ -153,7 +153,11 @@ class RegionMetric(PerClassMetric):
 
 
 class IoU(RegionMetric):
-    """Intersection over union of the pixels of each class."""
+    """Intersection over union of the pixels of each class.
+
+    `ignore_label` is the `ignore_class` of Keras: pixels with that label are left out; where it is a class that is predicted
+    for other pixels, it counts as any other.
+    """
 
     summary: ClassVar[str] = "TP / (TP + FP + FN) of each class's pixels"
     source: ClassVar[str] = "keras.metrics.IoU, torchmetrics.segmentation.MeanIoU(per_class=True)"
