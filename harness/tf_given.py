@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from harness.array_bytes import array_bytes
 from harness.comm import Comm
 from harness.data import Feature
 from harness.errors import ModelError
@@ -137,5 +138,6 @@ def digest(variables: Sequence[Any]) -> str:
 
 
 def _mark(variable: Any) -> str:
-    array = np.ascontiguousarray(variable.numpy())
-    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+    value = variable.numpy()  # of a scalar string its bytes
+    array = np.ascontiguousarray(np.asarray(value, object) if isinstance(value, bytes) else value)
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array_bytes(array)).hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from harness.array_bytes import array_bytes
 from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.memory import check_fits
@@ -383,9 +384,9 @@ class Canary:
         self._predict = tf.function(predict, autograph=False)
 
     def __call__(self) -> int:
-        """Predict them and hash the outputs; return a signed 64-bit integer."""
+        """Predict them and hash what the outputs hold; return a signed 64-bit integer."""
         outputs = self._predict(self._features)
         total = hashlib.sha256()
         for name in sorted(outputs):
-            total.update(outputs[name].numpy().tobytes())
+            total.update(array_bytes(outputs[name].numpy()))
         return int.from_bytes(total.digest()[:8], "little", signed=True)

@@ -56,6 +56,15 @@ def main(folder: Path, out: Path, init: bool) -> None:
     found["weights"] = harness.evaluate(model, weighted, ["accuracy", "cross_entropy"], **SIZES).document
     function = harness.evaluate(lambda x: tf.nn.softmax(x @ made.kernel()), dataset.batch(7), METRICS, **SIZES)
     found["function"] = function.document
+    words = tf.constant([f"class {number}" for number in range(5)])
+
+    def named(x: Any) -> dict[str, Any]:
+        scores = tf.nn.softmax(x @ made.kernel())
+        return {"scores": scores, "word": tf.gather(words, tf.argmax(scores, axis=1))}
+
+    strings = harness.evaluate(named, (examples.x, examples.label), [{"accuracy": {"output": "scores"}}], **SIZES)
+    found["strings"] = strings.document
+    assert strings.warnings == (), strings.warnings
 
     # The weights of the moment; where ranks hold others, those of rank 0.
     (kernel,) = model.get_weights()
