@@ -55,6 +55,9 @@ def test_weights_that_are_strings_have_the_digest_of_their_contents():
 
 
 def test_the_digest_of_numbers_is_that_of_their_bytes():
-    marks = [hashlib.sha256(b"float32(2,)" + np.float32([1, 2]).tobytes()), hashlib.sha256(b"int64(1,)" + np.int64([7]).tobytes())]
+    marks = [
+        hashlib.sha256(b"float32(2,)" + np.float32([1, 2]).tobytes()),
+        hashlib.sha256(b"int64(1,)" + np.int64([7]).tobytes()),
+    ]
     wanted = hashlib.sha256("".join(mark.hexdigest() for mark in marks).encode()).hexdigest()
     assert digest([tf.Variable(np.float32([1, 2])), tf.Variable(np.int64(7))]) == wanted
