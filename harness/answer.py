@@ -16,12 +16,15 @@ __all__ = ["Certified", "Results"]
 
 @dataclass(frozen=True)
 class Certified:
-    """What the certificate says: how many examples were counted once, in how many chunks, and the sum of their id hashes."""
+    """What the certificate says: how many examples were counted once, in how many chunks, the sum of their id hashes, and
+    that of the hashes of what was read of them.
+    """
 
     examples: int
     chunks: int
     id_hash: str
     left_out: Mapping[str, int] = field(default_factory=dict)
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class Results:
     def certificate(self) -> Certified:
         """The proof that every example was counted once."""
         held = dict(self.document["certificate"])
-        return Certified(held.pop("examples"), held.pop("chunks"), held.pop("id_hash"), held)
+        content_hash, _ = held.pop("content_hash", None), held.pop("content_reason", None)
+        return Certified(held.pop("examples"), held.pop("chunks"), held.pop("id_hash"), held, content_hash)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())

@@ -1,8 +1,8 @@
 """The proof that every example was counted once. Pure integers.
 
 Of every chunk the ranks sum how many examples went through the compiled step, and the sum of the hashes of their ids.
-The plan says what both have to be. What each rank should expect is computed in shares too, so that no rank hashes
-all ids by itself.
+The plan says what both have to be. What each rank should expect is computed in shares too, so that no rank hashes all ids
+by itself. Beside them stands the hash of what was read of the examples, which no plan can know.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from harness.plan import Chunk, Plan
 
 __all__ = ["Certificate"]
 
-COUNT, HASH, EXPECTED, KEPT, FILTERED, SKIPPED = range(6)
-ROWS = 6
+COUNT, HASH, EXPECTED, KEPT, FILTERED, SKIPPED, CONTENT = range(7)
+ROWS = 7
 SHOWN = 5  # chunks named in a message
 
 
 class Certificate:
-    """Counts and id hashes by chunk, int64 [6, chunks]: counted, hashed, expected hash, and of the counted ones kept,
-    filtered, skipped. Hashes are mod 2^64.
+    """Counts and hashes by chunk, int64 [7, chunks]: counted, id hash, expected id hash, of the counted ones kept, filtered,
+    skipped, and the content hash (see `data/content.py`). Hashes are mod 2^64.
     """
 
     def __init__(self, plan: Plan, table: np.ndarray | None = None) -> None:
@@ -35,10 +35,10 @@ class Certificate:
         return Certificate(self._plan, table)
 
     def add(self, seen: np.ndarray) -> None:
-        """Add what a chunk's batches counted: int64 [batches, 6] of chunk, count, id hash, kept, filtered, skipped."""
+        """Add what a chunk's batches counted: int64 [n, 7] of chunk, count, id hash, kept, filtered, skipped, content hash."""
         np.add.at(self.table[COUNT], seen[:, 0], seen[:, 1])
         np.add.at(self.table[HASH], seen[:, 0], seen[:, 2])
-        for row, column in ((KEPT, 3), (FILTERED, 4), (SKIPPED, 5)):
+        for row, column in ((KEPT, 3), (FILTERED, 4), (SKIPPED, 5), (CONTENT, 6)):
             np.add.at(self.table[row], seen[:, 0], seen[:, column])
 
     def expect(self, chunks: Iterable[Chunk]) -> None:
@@ -51,7 +51,7 @@ class Certificate:
         self._expected[wanted] = True
 
     def matches(self, lines: np.ndarray) -> bool:
-        """Say whether lines, int64 [n, 6] as `add` takes them, are whole chunks of the plan."""
+        """Say whether lines, int64 [n, 7] as `add` takes them, are whole chunks of the plan."""
         chunks = lines[:, 0]
         self.expect(self._plan[index] for index in chunks.tolist())
         whole = lines[:, 1] == np.diff(self._plan.bounds)[chunks]
@@ -74,6 +74,17 @@ class Certificate:
     def id_hash(self) -> str:
         """The sum of all id hashes, in hexadecimal."""
         return f"{int(self.table[HASH].sum(dtype=np.int64)) & (2**64 - 1):016x}"
+
+    @property
+    def contents(self) -> np.ndarray:
+        """The content hash of every chunk, int64 [chunks]."""
+        found: np.ndarray = self.table[CONTENT]
+        return found
+
+    @property
+    def content_hash(self) -> str:
+        """The sum of the content hashes of all examples, in hexadecimal."""
+        return f"{int(self.contents.sum(dtype=np.int64)) & (2**64 - 1):016x}"
 
     def problems(self) -> list[str]:
         """Say which chunks do not match the plan; empty where all do."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.certificate import COUNT, FILTERED, HASH, KEPT, SKIPPED
+from harness.certificate import CONTENT, COUNT, FILTERED, HASH, KEPT, SKIPPED
 from harness.grid import GridState
 from harness.loop import Evaluation
 from harness.rows import RowTable
@@ -164,7 +164,7 @@ class Committer:
         if not len(chunks) or self._wrong:
             return
         added = (look.table - before.table)[:, chunks]
-        lines = np.stack([chunks, *(added[row] for row in (COUNT, HASH, KEPT, FILTERED, SKIPPED))], axis=1)
+        lines = np.stack([chunks, *(added[row] for row in (COUNT, HASH, KEPT, FILTERED, SKIPPED, CONTENT))], axis=1)
         # What the plan does not say must not outlive this attempt: the run ends as INVALID, and can be repeated.
         self._wrong = not self._evaluation.certificate.matches(lines)
         if self._wrong:

@@ -116,12 +116,20 @@ def summary(job: Job, opened: Opened, certificate: Certificate, found: Outcome) 
             "examples": opened.plan.examples,
             "chunks": len(opened.plan),
             "id_hash": certificate.id_hash,
+            **_content(opened, certificate),
             **certificate.left_out,
         },
         **({"predictions": opened.left_out} if opened.left_out else {}),
         "digests": opened.digests,
         **_compared(job, found),
     }
+
+
+def _content(opened: Opened, certificate: Certificate) -> dict[str, Any]:
+    """Return the content hash, or why there is none."""
+    if reason := opened.source.without_content:
+        return {"content_hash": None, "content_reason": reason}
+    return {"content_hash": certificate.content_hash}
 
 
 def _compared(job: Job, found: Outcome) -> dict[str, Any]:

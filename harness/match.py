@@ -21,10 +21,12 @@ class Matched:
     Attributes:
       inputs: model input to feature.
       wanted: features to parse, with the dtype and shape they have in the data.
+      hashed: those of them whose contents are certified: not what is only passed through to predictions. None is all.
     """
 
     inputs: Mapping[str, str]
     wanted: Mapping[str, Feature]
+    hashed: Mapping[str, Feature] | None = None
 
 
 def match(

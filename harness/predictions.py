@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness.certificate import Certificate
 from harness.comm import Comm
 from harness.data import ID
 from harness.errors import DataError, HarnessError, JobError, RunFolderError, nearest
@@ -43,7 +44,7 @@ MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
 @dataclass(frozen=True)
 class Part:
     """A committed part: its chunk, file name, examples, size, SHA-256, the sum of the hashes of its ids (see `Plan.id_hash`),
-    and the inner shape of columns whose sizes differ.
+    the inner shape of columns whose sizes differ, and the content hash of the chunk of the data that was predicted.
     """
 
     chunk: int
@@ -53,6 +54,7 @@ class Part:
     sha256: str
     id_hash: int = 0
     shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
+    content_hash: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Manifest:
     digests: Mapping[str, str]
     parts: tuple[Part, ...]
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def certified(self, digests: Mapping[str, str], certificate: Certificate) -> Manifest:
+        """Return the manifest with what the run has found out in the end: digests, what was left out, content hashes."""
+        hashes = certificate.contents.tolist()
+        parts = tuple(replace(part, content_hash=hashes[part.chunk]) for part in self.parts)
+        return replace(self, digests=digests, left_out=certificate.left_out, parts=parts)
 
     def to_json(self) -> str:
         """Write the manifest; the same text whoever wrote the parts."""

@@ -241,7 +241,8 @@ def match_model(
     from harness.data.predictions import OUTPUT, PredictionSource
 
     bindings = bind(job, metrics, list(model.outputs))
-    extra = [*_features(job, bindings), *passed]
+    read = _features(job, bindings)
+    extra = [*read, *passed]
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
     found = opened.source.features()
     if isinstance(opened.source, PredictionSource):
@@ -254,7 +255,10 @@ def match_model(
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
         return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)
-    return bindings, match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
+    matched = match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
+    # Predicting certifies what evaluating does, whatever else it passes through.
+    read += matched.inputs.values()
+    return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in read})
 
 
 def prepare_model(

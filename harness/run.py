@@ -376,9 +376,7 @@ def _write(
     with context.timer.phase("write"):
         found = compute(job, context.metrics, built, reduced, context.heartbeat.move)
         if written is not None:
-            predictions.commit(
-                folder.predictions, replace(written, digests=opened.digests, left_out=reduced.certificate.left_out)
-            )
+            predictions.commit(folder.predictions, written.certified(opened.digests, reduced.certificate))
         results.write(folder, found, summary(job, opened, reduced.certificate, found))
     ranks[0]["seconds"]["write"] = ranks[0]["split_s"]["writing"] = context.timer.phases["write"]
     try:

@@ -23,7 +23,7 @@ from harness.rows import RowTable
 
 __all__ = ["Name", "Origin", "Segment", "Torn", "merge", "pack", "read_lines", "read_segment"]
 
-MAGIC = b"harness journal 2\n"
+MAGIC = b"harness journal 3\n"
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
 NAME = re.compile(r"(\d{4,})-(\d{5,})-(\d{6,})\.segment")
@@ -92,7 +92,7 @@ class Segment:
     """Sums of some finished chunks.
 
     Attributes:
-      lines: one per chunk, int64 [n, 6]: chunk, count, id hash, kept, filtered, skipped; ascending.
+      lines: one per chunk, int64 [n, 7]: chunk, count, id hash, kept, filtered, skipped, content hash; ascending.
       state: int64 [layout.size].
       grid: of the same chunks; None where the job has no grid.
       rows: by row metric; slices are numbered by the keys of the grid.

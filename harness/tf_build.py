@@ -65,7 +65,8 @@ def compile_step(
     if job.slices or job.bootstrap:
         grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
     predict = predictor(model, matched)
-    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads, skip=job.data.on_bad_record == "skip")
+    skip = job.data.on_bad_record == "skip"
+    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads, skip=skip, hashed=matched.hashed)
     try:
         terms = Terms(metrics, bindings)
         feed.start(chunks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.data.columns import limit_threads
+from harness.data.content import ContentHash, signed
 from harness.plan import Chunk
 
 __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
@@ -28,7 +30,15 @@ BLOCK_BYTES = 16 << 20  # of the files: what is read at a time is in memory seve
 Handle = Callable[[Mapping[str, Any], Any, Sequence[Any]], Sequence[Any]]
 
 
-def make_feed(source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int, *, skip: bool = False) -> Feed:
+def make_feed(
+    source: Source,
+    wanted: Mapping[str, Feature],
+    batch_size: int,
+    threads: int,
+    *,
+    skip: bool = False,
+    hashed: Mapping[str, Feature] | None = None,
+) -> Feed:
     """Return the feed that suits a source.
 
     Args:
@@ -37,12 +47,14 @@ def make_feed(source: Source, wanted: Mapping[str, Feature], batch_size: int, th
       batch_size: examples a batch.
       threads: of the pipeline.
       skip: whether bad records are skipped; a batch says which under "bad".
+      hashed: features whose contents are certified; None is all that are wanted.
     """
+    content = ContentHash(source.reads(wanted if hashed is None else hashed))
     selected = source.select(wanted, skip=skip)
     if selected.arrays is not None:
-        return ArrayFeed(selected, wanted, batch_size)
+        return ArrayFeed(selected, wanted, batch_size, content)
     limit_threads(threads)
-    return PipelineFeed(selected, wanted, batch_size, threads)
+    return PipelineFeed(selected, wanted, batch_size, threads, content)
 
 
 class Feed(ABC):
@@ -57,6 +69,7 @@ class Feed(ABC):
       error: what reading raised, before TensorFlow wrapped it.
       reading: the chunk that is read, or was when it raised; None where nothing is read.
       records_read: examples handed out so far.
+      content: hashes what is read.
       together: whether `gather` returns ids and features of a group, so that nobody has to keep them.
       ahead: whether a thread of its own asks for chunks before they are drawn.
     """
@@ -64,13 +77,30 @@ class Feed(ABC):
     together: ClassVar[bool]
     ahead: ClassVar[bool]
 
-    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
+    def __init__(
+        self, source: Source, wanted: Mapping[str, Feature], batch_size: int, content: ContentHash | None = None
+    ) -> None:
         self.source = source
         self.batch_size = batch_size
+        self.content = content or ContentHash()
         self.error: BaseException | None = None
         self.reading: Chunk | None = None
         self.records_read = 0
         self._wanted = wanted
+        self._contents: dict[int, int] = {}  # by chunk, of those that were read and not evaluated yet
+
+    def sealed(self, seen: np.ndarray) -> np.ndarray:
+        """Add the content hashes of the chunks that a call of the step has evaluated.
+
+        Args:
+          seen: lines of batches, int64 [n, 6], the chunk first.
+        Returns: int64 [n, 7]: the content hash of a chunk stands in its first line, the others have 0.
+        """
+        contents = np.zeros([len(seen), 1], np.int64)
+        chunks, first = np.unique(seen[:, 0], return_index=True)
+        for chunk, line in zip(chunks.tolist(), first.tolist(), strict=True):
+            contents[line] = self._contents.pop(chunk, 0)
+        return np.concatenate([seen, contents], axis=1)
 
     def explain(self, start: int, stop: int) -> str | None:
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
@@ -139,8 +169,10 @@ class ArrayFeed(Feed):
     together = True
     ahead = False
 
-    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int) -> None:
-        super().__init__(source, wanted, batch_size)
+    def __init__(
+        self, source: Source, wanted: Mapping[str, Feature], batch_size: int, content: ContentHash | None = None
+    ) -> None:
+        super().__init__(source, wanted, batch_size, content)
         arrays = source.arrays
         if arrays is None:
             raise ValueError("expected a source in memory")
@@ -148,10 +180,30 @@ class ArrayFeed(Feed):
             self._tensors = {name: _tensor(arrays[name], copy=not source.mapped or name == ID) for name in (*wanted, ID)}
         self._chunks: Iterator[Chunk] = iter(())
         self._drawn: list[Chunk] = []
+        self._arrays = {name: arrays[name] for name in (*wanted, ID)}
+        self._hasher = ThreadPoolExecutor(1)  # hashes while the compiled step evaluates the same chunks
+        self._hashing: Future[dict[int, int]] | None = None
 
     def start(self, chunks: Iterable[Chunk]) -> None:
         """Begin to deliver chunks, as they come."""
         self._chunks = iter(chunks)
+        self._hashing = None
+        self._contents.clear()
+
+    def sealed(self, seen: np.ndarray) -> np.ndarray:
+        """Wait for the hashes of what was drawn last."""
+        if self._hashing is not None:
+            self._contents |= self._hashing.result()
+            self._hashing = None
+        return super().sealed(seen)
+
+    def _hashed(self, chunks: Sequence[Chunk]) -> dict[int, int]:
+        """Return the content hashes of some chunks."""
+        contents = {}
+        for chunk in chunks:
+            raw = {name: array[chunk.start : chunk.stop] for name, array in self._arrays.items()}
+            contents[chunk.index] = signed(self.content.of(Records(raw.pop(ID), raw)))
+        return contents
 
     @property
     def spec(self) -> Sequence[Any]:
@@ -164,6 +216,8 @@ class ArrayFeed(Feed):
         lines = []
         done, self._drawn = self._drawn, list(islice(self._chunks, chunks))
         self.source.advise(done, self._drawn)
+        if self._drawn:
+            self._hashing = self._hasher.submit(self._hashed, tuple(self._drawn))
         for chunk in self._drawn:
             self.records_read += chunk.stop - chunk.start
             first = np.arange(chunk.start, chunk.stop, size)
@@ -241,14 +295,22 @@ class PipelineFeed(Feed):
     together = False
     ahead = True
 
-    def __init__(self, source: Source, wanted: Mapping[str, Feature], batch_size: int, threads: int) -> None:
-        super().__init__(source, wanted, batch_size)
+    def __init__(
+        self,
+        source: Source,
+        wanted: Mapping[str, Feature],
+        batch_size: int,
+        threads: int,
+        content: ContentHash | None = None,
+    ) -> None:
+        super().__init__(source, wanted, batch_size, content)
         self._threads = threads
         self._iterator: Any = None
         self._built: tuple[Iterable[Chunk], Any] | None = None
 
     def start(self, chunks: Iterable[Chunk]) -> None:
         """Begin to deliver chunks, as they come; what was built for the same ones serves again."""
+        self._contents.clear()
         if self._built is None or self._built[0] is not chunks:
             self._built = chunks, self.dataset(chunks)
         self._iterator = iter(self._built[1])
@@ -334,10 +396,13 @@ class PipelineFeed(Feed):
             for chunk in chunks:
                 self.reading = chunk
                 held: Records | None = None
+                known, total = self.source.known_content(chunk.index), 0
                 for records in _batches(self.source.read(chunk.start, chunk.stop, most), most):
+                    total += self.content.of(records) if known is None else 0
                     if held is not None:
                         yield self._block(held, chunk, final=False)
                     held = records
+                self._contents[chunk.index] = signed(total) if known is None else known  # before its last batch is there
                 if held is not None:
                     yield self._block(held, chunk, final=True)
 
@@ -429,8 +494,8 @@ def _batches(runs: Iterable[Records], size: int) -> Iterator[Records]:
         rest.append(records)
         while sum(len(part.ids) for part in rest) >= size:
             joined = _join(rest)
-            yield _cut(joined, 0, size)
-            rest = [_cut(joined, size, None)] if len(joined.ids) > size else []
+            yield joined.cut(0, size)
+            rest = [joined.cut(size, None)] if len(joined.ids) > size else []
     if rest:
         yield _join(rest)
 
@@ -440,11 +505,8 @@ def _join(parts: list[Records]) -> Records:
     return Records(
         np.concatenate([part.ids for part in parts]),
         {name: np.concatenate([part.raw[name] for part in parts]) for name in names},
+        None if parts[0].words is None else np.concatenate([part.words for part in parts if part.words is not None]),
     )
-
-
-def _cut(records: Records, start: int, stop: int | None) -> Records:
-    return Records(records.ids[start:stop], {name: array[start:stop] for name, array in records.raw.items()})
 
 
 def _in_batches(array: np.ndarray, size: int) -> np.ndarray:

@@ -41,7 +41,7 @@ GROUP_BATCHES = 64
 GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
-SEEN = 6  # see `ChunkSums.seen`
+SEEN = 6  # columns of `ChunkSums.seen` that the graph fills in
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
@@ -51,7 +51,8 @@ class ChunkSums:
 
     Attributes:
       state: int64 [layout.size].
-      seen: one line per batch, int64 [batches, 6]: chunk, count, id hash, and of the count kept, filtered, skipped.
+      seen: one line per batch, int64 [batches, 7]: chunk, count, id hash, of the count kept, filtered, skipped, and the
+        content hash of the chunk in its first line.
       rows: by row metric; slices are numbered as this rank found them.
       taken: by column, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
@@ -139,7 +140,7 @@ class Step:
         state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
         found = ChunkSums(
             state.numpy(),
-            seen.numpy(),
+            self._feed.sealed(seen.numpy()),
             {key: layout.unpack(part.numpy()) for (key, layout), part in zip(self.row_layouts.items(), rows, strict=True)},
             {name: _by_batch(f.numpy(), s.numpy()) for name, f, s in zip(self._columns, flat, shapes, strict=True)},
         )

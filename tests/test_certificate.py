@@ -10,7 +10,7 @@ PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..1
 
 
 def line(chunk: int, *ids: int) -> list[int]:
-    return [chunk, len(ids), int(hash_ids(np.array(ids)).sum(dtype=np.uint64).astype(np.int64)), len(ids), 0, 0]
+    return [chunk, len(ids), int(hash_ids(np.array(ids)).sum(dtype=np.uint64).astype(np.int64)), len(ids), 0, 0, sum(ids)]
 
 
 BATCHES = [line(0, 0, 1), line(0, 2, 3), line(1, 4, 5), line(1, 6, 7), line(2, 8, 9), line(2, 10, 11)]
@@ -28,6 +28,7 @@ def test_every_example_once_is_no_problem():
     certificate = certified(BATCHES)
     assert certificate.problems() == []
     assert certificate.examples == 12
+    assert int(certificate.content_hash, 16) == sum(range(12)) and certificate.contents.tolist() == [6, 22, 38]
     assert int(certificate.id_hash, 16) == sum(int(h) for h in hash_ids(np.arange(12))) % 2**64
 
 
@@ -71,7 +72,7 @@ def test_a_long_list_of_problems_is_cut():
 
 
 def test_what_is_filtered_and_skipped_is_counted_apart():
-    parts = [[*BATCHES[0][:3], 1, 1, 0], [*BATCHES[1][:3], 0, 0, 2], *BATCHES[2:]]
+    parts = [[*BATCHES[0][:3], 1, 1, 0, 0], [*BATCHES[1][:3], 0, 0, 2, 0], *BATCHES[2:]]
     certificate = certified(parts)
     assert certificate.problems() == []
     assert certificate.left_out == {"read": 12, "kept": 9, "filtered": 1, "skipped": 2}
@@ -79,5 +80,5 @@ def test_what_is_filtered_and_skipped_is_counted_apart():
 
 
 def test_examples_that_are_neither_kept_nor_left_out_are_a_problem():
-    parts = [[*BATCHES[0][:3], 1, 0, 0], *BATCHES[1:]]
+    parts = [[*BATCHES[0][:3], 1, 0, 0, 0], *BATCHES[1:]]
     assert "chunk 0 (a, records 0..4) read 4 examples, but 3 were kept, filtered or skipped" in certified(parts).problems()

@@ -34,7 +34,7 @@ class Sums:
     def __init__(self, chunk: int, hash_by: int = 0) -> None:
         whole = PLAN[chunk]
         self.state = np.eye(3, dtype=np.int64)[chunk]
-        self.seen = np.array([[chunk, 4, PLAN.id_hash(whole) + hash_by, 4, 0, 0]])
+        self.seen = np.array([[chunk, 4, PLAN.id_hash(whole) + hash_by, 4, 0, 0, chunk + 5]])
         self.rows = {"auc": RowTable(np.array([float(chunk)]), {}, np.array([whole.start]), np.zeros((1, 0), np.int64))}
 
 

@@ -62,12 +62,25 @@ def test_a_format_gives_the_same_numbers(sections, world, harness, expected, tmp
     result = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {key: result[key] for key in NUMBERS} == {key: expected[key] for key in NUMBERS}
     assert result["certificate"]["examples"] == 203
-    assert set(result["certificate"]) == {"examples", "chunks", "id_hash"}
+    assert set(result["certificate"]) == {"examples", "chunks", "id_hash", "content_hash"}
+
+
+@pytest.fixture(scope="module")
+def contents(sections, world, tmp_path_factory):
+    """The content hash of each format, as one process finds it in other batches and chunks."""
+    folder, found = sections
+    run, words = tmp_path_factory.mktemp("contents"), []
+    for name in NAMES:
+        path = job(folder, world.folder / "classifier", found[name], f"{name}.other.yaml", batch_size=7, chunk_size=21)
+        words.append(f"{path}={run / name}")
+    done = start([sys.executable, "-m", "tests.ranks.many", *words], ROOT)
+    assert done.code == 0, done.text
+    return {name: json.loads((run / name / "metrics.json").read_text())["certificate"]["content_hash"] for name in NAMES}
 
 
 @pytest.mark.ranks
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_formats_at_several_ranks(sections, world, expected, tmp_path, ranks):
+def test_formats_at_several_ranks(sections, world, expected, contents, tmp_path, ranks):
     folder, found = sections
     words = []
     for name in NAMES:
@@ -77,3 +90,9 @@ def test_formats_at_several_ranks(sections, world, expected, tmp_path, ranks):
     for name in NAMES:
         result = json.loads((tmp_path / name / "metrics.json").read_text())
         assert {key: result[key] for key in NUMBERS} == {key: expected[key] for key in NUMBERS}, name
+        assert result["certificate"]["content_hash"] == contents[name], name
+    # The same values in columns have the same hash; the same records have the same CRCs.
+    assert contents["npz"] == contents["npy"] == contents["parquet"] == contents["python"] == contents["jsonl"]
+    assert (
+        contents["csv"] == contents["tsv"] == contents["csv.gz"] and contents["tfrecord"] == contents["zlib"] == contents["tfds"]
+    )

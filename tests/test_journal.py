@@ -31,14 +31,14 @@ PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..1
 
 def line(plan: Plan, chunk: int) -> list[int]:
     count = plan[chunk].stop - plan[chunk].start
-    return [chunk, count, plan.id_hash(plan[chunk]), count, 0, 0]
+    return [chunk, count, plan.id_hash(plan[chunk]), count, 0, 0, 1000 + chunk]
 
 
 def segment(plan: Plan, *chunks: int) -> Segment:
     """A segment whose state says how often each chunk was added."""
     state = np.zeros(len(plan), np.int64)
     state[list(chunks)] = 1
-    return Segment(np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 6), state)
+    return Segment(np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 7), state)
 
 
 def found(plan: Plan, name: Name, *chunks: int) -> Found:

@@ -23,7 +23,7 @@ FIRST, SECOND = str(Name(1, 0, 1)), str(Name(2, 0, 1))
 
 def segment(*chunks: int) -> Segment:
     counts = {chunk: PLAN[chunk].stop - PLAN[chunk].start for chunk in chunks}
-    lines = [[chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0] for chunk, count in counts.items()]
+    lines = [[chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0, 7 * chunk - 9] for chunk, count in counts.items()]
     return Segment(np.array(lines, np.int64), np.zeros(1, np.int64))
 
 

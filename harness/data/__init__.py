@@ -64,10 +64,19 @@ class Feature:
 
 @dataclass(frozen=True)
 class Records:
-    """Some examples as they were read: ids int64 [n], and raw tensors [n, ...] by name."""
+    """Some examples as they were read: ids int64 [n], and raw tensors [n, ...] by name.
+
+    `words` stand for what each record holds, uint64 [n], where the format has a checksum of its own; see `content.py`.
+    """
 
     ids: np.ndarray
     raw: Mapping[str, np.ndarray]
+    words: np.ndarray | None = None
+
+    def cut(self, start: int, stop: int | None) -> Records:
+        """Return examples [start, stop) of these."""
+        words = None if self.words is None else self.words[start:stop]
+        return Records(self.ids[start:stop], {name: array[start:stop] for name, array in self.raw.items()}, words)
 
 
 class Source(ABC):
@@ -130,6 +139,20 @@ class Source(ABC):
     def explain(self, start: int, stop: int, wanted: Mapping[str, Feature]) -> str | None:
         """Find the first of some examples that cannot be parsed; say where it is and why, None where all can."""
         return None
+
+    def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
+        """Name the raw tensors that some features are parsed from."""
+        return frozenset(wanted)
+
+    def known_content(self, chunk: int) -> int | None:
+        """Return the content hash of a chunk, a signed 64-bit integer, where it is known without reading; else None."""
+        del chunk
+        return None
+
+    @property
+    def without_content(self) -> str:
+        """Why what is read has no content hash; empty where it has one."""
+        return ""
 
 
 def expand(patterns: Sequence[str], resolved: Sequence[str], *, folders: bool = False) -> list[str]:

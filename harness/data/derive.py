@@ -79,6 +79,10 @@ class DerivedSource(Source):
         """Read from the source."""
         yield from self._source.read(start, stop, size)
 
+    def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
+        """Name what the source reads for what the wanted features are made of."""
+        return self._source.reads(self._base(wanted))
+
     def explain(self, start: int, stop: int, wanted: Mapping[str, Feature]) -> str | None:
         """Ask the source."""
         return self._source.explain(start, stop, self._base(wanted))

@@ -200,10 +200,10 @@ class DatasetSource(Source):
                 raise DataError(f"dataset: it ended at example {at}, and had {self.files[0].examples} when it was counted")
             left = stop - at
             if len(records.ids) > left:
-                source = _before(_cut(records, left, None), source)
-                records = _cut(records, 0, left)
+                source = _before(records.cut(left, None), source)
+                records = records.cut(0, left)
             for first in range(0, len(records.ids), size):
-                yield _cut(records, first, first + size)
+                yield records.cut(first, first + size)
             at += len(records.ids)
         if stop == self.files[0].examples:
             if next(source, None) is not None:
@@ -273,13 +273,9 @@ def _from(source: Iterator[Records], start: int) -> Iterator[Records]:
     """Leave out the examples before one."""
     for records in source:
         if records.ids[-1] >= start:
-            yield _cut(records, max(start - int(records.ids[0]), 0), None)
+            yield records.cut(max(start - int(records.ids[0]), 0), None)
 
 
 def _before(first: Records, rest: Iterator[Records]) -> Iterator[Records]:
     yield first
     yield from rest
-
-
-def _cut(records: Records, start: int, stop: int | None) -> Records:
-    return Records(records.ids[start:stop], {name: array[start:stop] for name, array in records.raw.items()})

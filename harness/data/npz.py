@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zipfile
 import zlib
@@ -55,6 +56,13 @@ class NpzSource(Source):
     def arrays(self) -> Mapping[str, np.ndarray]:
         """All examples, and their ids under `ID`."""
         return self._arrays
+
+    def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
+        """Return the same with fewer arrays."""
+        super().select(wanted, skip=skip)
+        chosen = copy.copy(self)
+        chosen._arrays = {name: array for name, array in self._arrays.items() if name in wanted or name == ID}
+        return chosen
 
     def features(self) -> dict[str, Feature]:
         """Return dtype and shape of every array."""

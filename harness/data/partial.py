@@ -88,12 +88,17 @@ class PartialSource(Source):
             for records in self._source.read(int(run[0]), int(run[-1]) + 1, size):
                 keep = np.isin(records.ids, run)
                 if keep.any():
-                    yield Records(records.ids[keep], {name: array[keep] for name, array in records.raw.items()})
+                    words = None if records.words is None else records.words[keep]
+                    yield Records(records.ids[keep], {name: array[keep] for name, array in records.raw.items()}, words)
 
     def _divisible(self, ids: np.ndarray) -> bool:
         starts = np.cumsum([0, *(file.examples for file in self._source.files)])
         first, last = (int(np.searchsorted(starts, at, side="right")) - 1 for at in (ids[0], ids[-1]))
         return all(file.divisible for file in self.files[first : last + 1])
+
+    def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
+        """As the source."""
+        return self._source.reads(wanted)
 
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
         """As the source."""

@@ -66,6 +66,19 @@ class PredictionSource(Source):
         """Return the source itself; no record of a part is bad, whatever the job says of those of its data."""
         return self
 
+    def known_content(self, chunk: int) -> int | None:
+        """Return that of the data that were predicted: what is read here is what was written then, by its SHA-256."""
+        return self._parts[chunk].content_hash or 0
+
+    @property
+    def without_content(self) -> str:
+        """Examples that were left out are not in the parts; manifests of earlier versions have no content hashes."""
+        if self.manifest.left_out:
+            return "the predictions hold only the examples that were kept"
+        if any(part.content_hash is None for part in self._parts):
+            return "the predictions were written without content hashes"
+        return ""
+
     @property
     def outputs(self) -> dict[str, Feature]:
         """The outputs by name."""

@@ -31,6 +31,7 @@ FIRST_RECORDS = 20  # that tell the features
 SCAN = 1 << 22  # bytes looked at a time
 HEADER_STRUCT = struct.Struct("<QI")
 FOOTER_STRUCT = struct.Struct("<I")
+CORRUPT = 1 << 32  # the word of a record that is skipped, whatever its bytes: above all CRCs
 
 
 class TFRecordSource(Source):
@@ -112,10 +113,10 @@ class TFRecordSource(Source):
                     return f"{self._where(example_id)}: {wrong}"
         return None
 
-    def _checked(self, ids: np.ndarray, found: list[bytes | None]) -> Records:
+    def _checked(self, ids: np.ndarray, found: list[bytes | None], words: np.ndarray) -> Records:
         """Return records; where bad ones are skipped, with a mark on each, and another in its place."""
         if not self._skip:
-            return Records(ids, {SERIALIZED: _strings(found)})
+            return Records(ids, {SERIALIZED: _strings(found)}, words)
         from harness.data import examples
 
         whole = [data for data in found if data is not None]
@@ -126,7 +127,7 @@ class TFRecordSource(Source):
                 next((d for d, b in zip(found, bad.tolist(), strict=True) if not b and d is not None), None) or self._find_spare()
             )
             found = [spare if b else d for d, b in zip(found, bad.tolist(), strict=True)]
-        return Records(ids, {SERIALIZED: _strings(found), BAD: bad})
+        return Records(ids, {SERIALIZED: _strings(found), BAD: bad}, words)
 
     def _find_spare(self) -> bytes:
         if self._spare is None:
@@ -163,10 +164,14 @@ class TFRecordSource(Source):
                 first = int(offsets[begin])
                 block = file.read(first, int(offsets[end]))
                 together = _together(block, offsets[begin : end + 1] - first)
-                found, places = together or _records(block, path, begin, first, skip=self._skip)
+                if together is not None:
+                    found, places, words = together
+                else:
+                    found, places = _records(block, path, begin, first, skip=self._skip)
+                    words = _words(found)
                 records = np.searchsorted(offsets, np.asarray(places) + first).astype(np.int64) + self._starts[number]
                 for at in range(0, len(found), size):
-                    yield self._checked(records[at : at + size], found[at : at + size])
+                    yield self._checked(records[at : at + size], found[at : at + size], words[at : at + size])
                 begin = end
 
     def _read_gzip(self, number: int, start: int, stop: int, size: int) -> Iterator[Records]:
@@ -180,10 +185,10 @@ class TFRecordSource(Source):
                 continue
             found.append(data)
             if len(found) == size or record == stop - 1:
-                yield self._checked(np.arange(first, record + 1, dtype=np.int64) + self._starts[number], found)
+                yield self._checked(np.arange(first, record + 1, dtype=np.int64) + self._starts[number], found, _words(found))
                 first, found = record + 1, []
         if found:
-            yield self._checked(np.arange(first, first + len(found)) + self._starts[number], found)
+            yield self._checked(np.arange(first, first + len(found)) + self._starts[number], found, _words(found))
 
 
 def _index(path: str) -> tuple[File, np.ndarray | None, bool]:
@@ -271,12 +276,12 @@ def _batches_in(offsets: np.ndarray, begin: int, size: int) -> int:
     return min(max((end - begin) // size, 1), AHEAD)
 
 
-def _together(block: bytes, expected: np.ndarray) -> tuple[list[bytes | None], np.ndarray] | None:
+def _together(block: bytes, expected: np.ndarray) -> tuple[list[bytes | None], Sequence[int] | np.ndarray, np.ndarray] | None:
     """Cut a block of whole records, all at once; None where one is not as it should be, for `_records` to say what.
 
     Args:
       expected: where records should begin, and the end, int64 [n + 1].
-    Returns: the data, and where each record was found.
+    Returns: the data, where each record was found, and its CRC, uint64 [n].
     """
     if len(block) != expected[-1] or len(expected) < 2:
         return None
@@ -293,7 +298,7 @@ def _together(block: bytes, expected: np.ndarray) -> tuple[list[bytes | None], n
     crcs = np.fromiter(map(google_crc32c.value, data), np.uint32, len(data))
     good = np.array_equal(np.ascontiguousarray(foot).view("<u4").ravel(), _masked(crcs))
     good = good and np.array_equal(np.ascontiguousarray(head[:, 8:]).view("<u4").ravel(), _masked(_crc_of_rows(head[:, :8])))
-    return (list(data), begins) if good else None
+    return (list(data), begins, crcs.astype(np.uint64)) if good else None
 
 
 def _masked(crcs: np.ndarray) -> np.ndarray:
@@ -384,6 +389,12 @@ def _cut_off(path: str, record: int, at: int, expected: int, found: int, stream:
 def _masked_crc(data: bytes) -> int:
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _words(found: Sequence[bytes | None]) -> np.ndarray:
+    """Return the CRC of each record, and a mark of those that are skipped: uint64 [n]."""
+    crcs = (CORRUPT if data is None else google_crc32c.value(data) for data in found)
+    return np.fromiter(crcs, np.uint64, len(found))
 
 
 def _strings(found: Sequence[bytes | None]) -> np.ndarray:

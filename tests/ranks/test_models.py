@@ -127,7 +127,8 @@ def test_predictions_of_some_examples_give_the_metrics_of_the_model_and_certify_
     sizes = [p["examples"] for p in json.loads((alone / "few_predicted/predictions/_manifest.json").read_text())["parts"]]
     kept = model["certificate"]["kept"]
     assert 0 in sizes and sum(sizes) == kept < 40
-    assert again["certificate"].keys() == {"examples", "chunks", "id_hash"}
+    assert again["certificate"].keys() == {"examples", "chunks", "id_hash", "content_hash", "content_reason"}
+    assert again["certificate"]["content_hash"] is None and len(model["certificate"]["content_hash"]) == 16
     assert again["certificate"]["examples"] == kept and again["certificate"]["chunks"] == sum(size > 0 for size in sizes)
     wanted = {key: model["certificate"][key] for key in ("read", "kept", "filtered")}
     assert again["predictions"] == wanted and "predictions" not in model
