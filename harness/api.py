@@ -32,6 +32,7 @@ from harness.journal import Journal
 from harness.loop import Evaluation
 from harness.memory import allowed_bytes
 from harness.prepare import Given, Opened, copy_models, load_model, make_metrics, match_model, open_data
+from harness.provenance import Reading, meet, summed
 from harness.record import Record, Timer
 from harness.reduce import Reduced, reduce
 from harness.runfolder import RunFolder
@@ -117,6 +118,7 @@ class Evaluator:
             self._metrics = self._together(lambda: make_metrics(self._job))
             described = None if self._object is None else _described(model)
             self._opened = self._open(Given(described, self._source, digest))
+            self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
             self._chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
             if self._opened.copies:
                 self._together(lambda: copy_models(self._opened) if self._comm.local_rank == 0 else None)
@@ -203,7 +205,8 @@ class Evaluator:
             threads=self._threads,
             allowed=allowed_bytes(self._comm.local_size),
         )  # fmt: skip
-        return Built(made.step, made.feed, bindings, made.canary), made.again
+        reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
+        return Built(made.step, made.feed, bindings, made.canary, reading=reading), made.again
 
     def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
         comm, job, built, timer = self._comm, self._job, self._built, Timer()
@@ -213,8 +216,11 @@ class Evaluator:
         if folder is not None:
             opened, attempt = self._claim(folder, lock, opened)
             if attempt is None:
+                self._provenance.confirm(comm, folder, summed(folder), finished=True)
                 return self._from_rank_0(lambda: Results.load(folder.path))
             self._together(lambda: check_shared(folder, comm))
+            if comm.rank == 0:
+                self._provenance.record(folder, built.reading)
         built.feed.start(self._chunks)
         built.feed.records_read, built.feed.error = 0, None
         if built.step.grid:
@@ -240,6 +246,7 @@ class Evaluator:
         """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
         try:
             loop(self._built, opened.plan, self._job, self._chunks, evaluation)
+            self._provenance.check(chunk.index for chunk in self._chunks)
         except HarnessError as exc:
             if self._comm.size > 1:
                 say(self._comm, str(exc))

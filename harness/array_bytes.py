@@ -19,7 +19,7 @@ def array_bytes(value: Any) -> bytes:
     Returns: the bytes of numbers as they lie; of each string its length (8 bytes, little endian) and its bytes.
 
     >>> array_bytes(np.array([1, 2], np.uint8)), array_bytes(np.array([b"ab", b""], object)).replace(bytes(7), b"..")
-    (b'\\x01\\x02', b'\\x02..ab\\x00..')
+    (b'\\x01\\x02', b'\\x02..ab..\\x00')
     """
     if isinstance(value, str | bytes):
         return _of_strings([value])

@@ -41,6 +41,9 @@ STALL = click.option(
 
 
 RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+SAME_DATA = click.option(
+    "--same-data", is_flag=True, help="Go on although files changed since they were evaluated: they hold the same."
+)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -59,19 +62,26 @@ def cli() -> None:
 @SET
 @STALL
 @RESUME
+@SAME_DATA
 @click.option(
     "--predictions", type=click.Path(path_type=Path), metavar="DIR",
     help="Evaluate what harness predict wrote, without the model.",
 )  # fmt: skip
 def evaluate(
-    job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool, predictions: Path | None
+    job: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    stall_timeout: float,
+    resume: bool,
+    same_data: bool,
+    predictions: Path | None,
 ) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    options = Options(output, stall_timeout, resume, predictions=predictions)
+    options = Options(output, stall_timeout, resume, predictions=predictions, same_data=same_data)
     return run(Job.load(job, overrides), options, World.from_environment())
 
 
@@ -81,13 +91,14 @@ def evaluate(
 @SET
 @STALL
 @RESUME
-def predict(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool) -> int:
+@SAME_DATA
+def predict(job: Path, output: Path | None, overrides: Sequence[str], stall_timeout: float, resume: bool, same_data: bool) -> int:
     """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
     from harness.comm import World
     from harness.job import Job
     from harness.run import Options, run
 
-    options = Options(output, stall_timeout, resume, predict=True)
+    options = Options(output, stall_timeout, resume, predict=True, same_data=same_data)
     return run(Job.load(job, overrides, predicts=True), options, World.from_environment())
 
 

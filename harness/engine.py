@@ -23,6 +23,7 @@ from harness.parts import Column
 from harness.plan import Chunk, Plan
 from harness.predictions import PartWriter
 from harness.prepare import Opened, class_list
+from harness.provenance import Reading
 from harness.reduce import Reduced
 
 __all__ = ["Built", "certify", "compute", "empty", "loop", "summary"]
@@ -38,6 +39,7 @@ class Built:
     canary: int
     writer: PartWriter | None = None
     columns: tuple[Column, ...] = ()
+    reading: Reading | None = None
 
 
 def empty(built: Built, plan: Plan, job: Job, metrics: Mapping[str, Metric]) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 from harness import data as data_
 from harness import model_files
 from harness.data.derive import DerivedSource
+from harness.data.identity import Inventory, identify, take
 from harness.data.partial import PartialSource, draw
-from harness.errors import JobError, nearest
+from harness.errors import DataError, JobError, nearest
 from harness.job import Job, PredictionsSpec
 from harness.match import Matched, declared, match
 from harness.metrics import make
@@ -57,6 +59,7 @@ class Opened:
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
     left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
+    inventory: Inventory = field(default_factory=Inventory)  # what the data lie in, as it was before they were opened
 
 
 def make_metrics(job: Job) -> dict[str, Metric]:
@@ -130,7 +133,7 @@ def open_data(job: Job, began: Began | None = None, ranks: int = 1, given: Given
         resolved = dict(began.models)
     else:
         resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
-    source = given.source or _open_source(job, began)
+    source, inventory = (given.source, Inventory()) if given.source else _open_source(job, began)
     files = source.files
     examples = sum(file.examples for file in source.files)
     if not examples:
@@ -149,11 +152,14 @@ def open_data(job: Job, began: Began | None = None, ranks: int = 1, given: Given
         for name, path in resolved.items()
         if path is not None and wants_copy(job.named_models[name], path, ranks)
     }
-    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied)
+    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied, inventory=inventory)
 
 
-def _open_source(job: Job, began: Began | None) -> data_.Source:
-    """Open what the job names."""
+def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory]:
+    """Open what the job names, and see that it did not change meanwhile.
+
+    Raises: DataError: it did.
+    """
     named = [job.resolve(path) for path in job.data.files]
     if job.data.format in ("tfds", "python"):
         paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
@@ -161,7 +167,13 @@ def _open_source(job: Job, began: Began | None) -> data_.Source:
         paths = list(began.files)
     else:
         paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
-    return data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    before = {path: identify(path) for path in paths if os.path.isfile(path)}
+    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    inventory = take(source)
+    for now in inventory.identities:
+        if now.path in before and (changes := before[now.path].changes(now)):
+            raise DataError(f"{now.path} changed while it was opened: {changes}; start again when nobody writes to it")
+    return source, inventory
 
 
 def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
@@ -200,7 +212,8 @@ def open_predictions(job: Job, folder: Path) -> Opened:
     source = PredictionSource.open(folder)
     held = source.manifest
     plan = replace(source.plan, batch_size=job.batch_size)
-    return Opened(source, plan, "", {**held.digests, "job": job.digest}, left_out=dict(held.left_out))
+    digests = {**held.digests, "job": job.digest}
+    return Opened(source, plan, "", digests, left_out=dict(held.left_out), inventory=take(source))
 
 
 def copy_models(opened: Opened) -> None:

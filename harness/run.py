@@ -26,7 +26,7 @@ from harness.comm import Comm, World
 from harness.commit import Committer, unite_with
 from harness.elastic import Stuck, Watch, is_elastic, rounds
 from harness.engine import Built, certify, compute, empty, loop, summary
-from harness.errors import CommError, HarnessError, JobError, OtherRankFailed, RunFolderError, WorldChanged
+from harness.errors import CommError, DataError, HarnessError, JobError, OtherRankFailed, RunFolderError, WorldChanged
 from harness.failure import end_all, report_failure
 from harness.heartbeat import Beat, Heartbeat
 from harness.interrupt import Interrupt
@@ -50,6 +50,7 @@ from harness.prepare import (
     without_labels,
 )  # fmt: skip
 from harness.progress import Progress
+from harness.provenance import Provenance, Reading, meet, summed
 from harness.record import Record, Timer
 from harness.reduce import Reduced, reduce
 from harness.report import console_for, show
@@ -70,6 +71,8 @@ class Options:
     resume: bool = False
     predict: bool = False  # write predictions
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
+    same_data: bool = False  # take the user's word that the data are those of earlier attempts
+    again: bool = False  # in a further round of an elastic run
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Context:
     opened: Opened
     attempt: Attempt
     interrupt: Interrupt
+    provenance: Provenance
     earlier: Segment | None = None  # this rank's part of what earlier attempts have finished
     predict: bool = False
     watch: Watch | None = None  # of an elastic run
@@ -131,7 +135,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     def play(comm: Comm, again: bool) -> int:
         nonlocal timer
         timer = Timer() if again else timer
-        return _round(replace(ready, options=replace(options, resume=options.resume or again)), comm, timer)
+        return _round(replace(ready, options=replace(options, resume=options.resume or again, again=again)), comm, timer)
 
     return rounds(lambda: connect(world, elastic=True), play, folder, lock.give_back)
 
@@ -155,7 +159,10 @@ def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
     job, options, folder, interrupt, lock = ready.job, ready.options, ready.folder, ready.interrupt, ready.lock
     with timer.phase("open"):
         opened, attempt = _open(job, options, folder, comm, lock)
+    provenance = meet(comm, opened.source, opened.plan, opened.inventory)
     if attempt is None:
+        if not options.same_data:
+            provenance.confirm(comm, folder, summed(folder), finished=True)
         if comm.rank == 0:
             with contextlib.suppress(RunFolderError):  # the disk may have been full just after the result was written
                 folder.set_status("done", 0)
@@ -173,12 +180,14 @@ def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
     interrupt.attach(comm, folder, attempt.number, heartbeat, lock.give_back)
     context = Context(
         job, ready.metrics, folder, comm, timer, ready.threads, ready.devices, heartbeat, progress, opened, attempt, interrupt,
-        predict=options.predict, watch=watch, stuck=stuck,
+        provenance, predict=options.predict, watch=watch, stuck=stuck,
     )  # fmt: skip
     if watch is not None:
         watch.start()
         comm.on_new_hosts(watch.invite)
     try:
+        if not options.same_data:
+            provenance.confirm(comm, folder, attempt.kept, finished=False, trusted=options.again, moved=lambda: heartbeat.move())
         _work(context)
     except (OtherRankFailed, WorldChanged):
         raise
@@ -254,7 +263,14 @@ def _work(context: Context) -> None:
     journal = Journal(
         context.folder.journal, whose, context.attempt.number, comm.rank, lambda: context.attempt.check(context.folder)
     )
-    committer = Committer(evaluation, journal.write, step.grid.fetch if step.grid else None)
+    if comm.rank == 0:
+        context.provenance.record(context.folder, built.reading)
+
+    def commit(segment: Segment) -> None:
+        context.provenance.check(segment.chunks.tolist())  # what changed since is read of other data
+        journal.write(segment)
+
+    committer = Committer(evaluation, commit, step.grid.fetch if step.grid else None)
     context.interrupt.guard(committer)
     watched = Watched(step, trace, math.inf if context.job.eager else AFTER_S)
     if assigned.counter is None or not assigned.counter.needs_progress:
@@ -327,7 +343,8 @@ def _build(context: Context, assigned: Assigned) -> Built:
     if assigned.tickets is not None:
         assigned.tickets.ahead = made.feed.ahead
     writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, columns) if columns else None
-    return Built(made.step, made.feed, bindings, made.canary, writer, columns)
+    reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
+    return Built(made.step, made.feed, bindings, made.canary, writer, columns, reading)
 
 
 def _evaluate(
@@ -354,9 +371,11 @@ def _evaluate(
             step=step, progress=progress, border=border, supply=assigned.tickets,
         )  # fmt: skip
         committer.finish()
-    except HarnessError:
+    except HarnessError as exc:
         with contextlib.suppress(HarnessError):
             committer.keep(0.0)  # all chunks before the one that failed
+        if isinstance(exc, DataError) and built.feed.reading is not None:
+            context.provenance.check([built.feed.reading.index])  # says better why a file cannot be read
         raise
     heartbeat.beat.examples, heartbeat.beat.chunks = before + evaluation.examples, evaluation.chunks
 

@@ -98,6 +98,11 @@ class RunFolder:
         return self.path / "job.json"
 
     @property
+    def data_json(self) -> Path:
+        """Which files were read, as each host saw them, and how: what tells other data under the same names."""
+        return self.path / "data.json"
+
+    @property
     def progress(self) -> Path:
         """Folder of the ranks' heartbeats."""
         return self.path / "progress"

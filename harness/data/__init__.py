@@ -23,7 +23,7 @@ from harness.data import storage
 from harness.errors import JobError
 from harness.plan import Chunk, File
 
-__all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Records", "Source", "digest", "expand", "open_source"]
+__all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Place", "Records", "Source", "digest", "expand", "open_source"]
 
 SERIALIZED = "serialized"  # the raw tensor that holds whole records
 ID = "\0id"  # the array of ids among a source's arrays, cut as they are; no feature of a user has this name
@@ -77,6 +77,17 @@ class Records:
         """Return examples [start, stop) of these."""
         words = None if self.words is None else self.words[start:stop]
         return Records(self.ids[start:stop], {name: array[start:stop] for name, array in self.raw.items()}, words)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a file of the plan lies in: paths and URLs, or the members of a folder that are looked at as one.
+
+    Both empty: nobody can tell without reading whether it is the same as before.
+    """
+
+    paths: tuple[str, ...] = ()
+    members: Sequence[str] = ()
 
 
 class Source(ABC):
@@ -143,6 +154,10 @@ class Source(ABC):
     def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
         """Name the raw tensors that some features are parsed from."""
         return frozenset(wanted)
+
+    def lies_in(self, number: int) -> Place:
+        """Say what a file lies in."""
+        return Place((self.files[number].path,))
 
     def known_content(self, chunk: int) -> int | None:
         """Return the content hash of a chunk, a signed 64-bit integer, where it is known without reading; else None."""

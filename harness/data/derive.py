@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data import KEEP, SERIALIZED, Feature, Kind, Records, Source
+from harness.data import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.data import expressions as expressions_
 from harness.errors import HarnessError, JobError, nearest
 from harness.imports import load_object
@@ -82,6 +82,10 @@ class DerivedSource(Source):
     def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
         """Name what the source reads for what the wanted features are made of."""
         return self._source.reads(self._base(wanted))
+
+    def lies_in(self, number: int) -> Place:
+        """As the source."""
+        return self._source.lies_in(number)
 
     def explain(self, start: int, stop: int, wanted: Mapping[str, Feature]) -> str | None:
         """Ask the source."""

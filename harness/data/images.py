@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.data import Feature, Kind, storage
+from harness.data import Feature, Kind, Place, storage
 from harness.data.columns import Column, ColumnSource, Piece
 from harness.errors import DataError, nearest
 from harness.plan import File
@@ -43,6 +43,11 @@ class ImageSource(ColumnSource):
     def where(self, number: int, record: int) -> str:
         """Name the image."""
         return self._paths[number][record]
+
+    def lies_in(self, number: int) -> Place:
+        """The images of a folder; those of a list may lie anywhere, and are not looked at beforehand."""
+        path = self.files[number].path
+        return Place(members=self._paths[number]) if storage.is_folder(path) else Place()
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Read image files, some at a time."""

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.data import ID, Feature
+from harness.data import ID, Feature, Place
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError
 from harness.plan import Chunk, File
@@ -122,6 +122,10 @@ class NpySource(ColumnSource):
             for chunk in chunks:
                 for name in self.chosen:
                     self._arrays[0][name].advise(advice, chunk.start, chunk.stop)
+
+    def lies_in(self, number: int) -> Place:
+        """Name the files of the arrays."""
+        return Place(tuple(dict.fromkeys(array.path for array in self._arrays[number].values())))
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Yield views."""

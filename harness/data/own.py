@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature
+from harness.data import Feature, Place
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError, JobError
 from harness.imports import load_object
@@ -64,6 +64,11 @@ class OwnSource(ColumnSource):
                 for name, array in first.items()
             }
         return self._features
+
+    def lies_in(self, number: int) -> Place:
+        """Nobody but the user can tell."""
+        del number
+        return Place()
 
     def where(self, number: int, record: int) -> str:
         """Name function and example."""

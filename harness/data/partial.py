@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Records, Source
+from harness.data import Feature, Place, Records, Source
 from harness.plan import hash_ids
 
 __all__ = ["PartialSource", "draw"]
@@ -99,6 +99,10 @@ class PartialSource(Source):
     def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
         """As the source."""
         return self._source.reads(wanted)
+
+    def lies_in(self, number: int) -> Place:
+        """As the source."""
+        return self._source.lies_in(number)
 
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
         """As the source."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Records, Source
+from harness.data import Feature, Place, Records, Source
 from harness.errors import DataError, JobError
 from harness.parts import decode
 from harness.plan import File, Plan
-from harness.predictions import Manifest, Part, read_manifest
+from harness.predictions import MANIFEST, Manifest, Part, read_manifest
 
 __all__ = ["OUTPUT", "PredictionSource"]
 
@@ -65,6 +65,11 @@ class PredictionSource(Source):
     def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
         """Return the source itself; no record of a part is bad, whatever the job says of those of its data."""
         return self
+
+    def lies_in(self, number: int) -> Place:
+        """The manifest: it has the SHA-256 of every part."""
+        del number
+        return Place((str(self._folder / MANIFEST),))
 
     def known_content(self, chunk: int) -> int | None:
         """Return that of the data that were predicted: what is read here is what was written then, by its SHA-256."""

@@ -25,7 +25,7 @@ from harness.errors import DataError, JobError
 
 __all__ = [
     "GZIP_MAGIC", "RangeFile", "basename", "cached", "each", "exists", "find", "is_folder", "is_url", "open_range", "size_bytes",
-    "unpacked",
+    "unpacked", "version",
 ]  # fmt: skip
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -37,6 +37,7 @@ SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
 INDEX_VERSION = 1
 VERSIONS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "md5", "Content-MD5")  # what tells one content from another
+GENERATIONS = ("generation", "VersionId")
 THREADS = 8  # that index files
 GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
 
@@ -213,6 +214,15 @@ def size_bytes(path: str) -> int:
         return os.path.getsize(path)
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
+
+
+def version(path: str) -> tuple[int, str]:
+    """Return the size of what a URL names now, and what its storage says that tells one content from another."""
+    fs, key = _filesystem(path)
+    fs.invalidate_cache()  # as it is now, not as a listing had it
+    info = _retried(path, lambda: fs.info(key))
+    known = [f"{name} {info[name]}" for name in (*VERSIONS, *GENERATIONS) if info.get(name)]
+    return int(info["size"] or 0), ", ".join(known)
 
 
 def exists(path: str) -> bool:

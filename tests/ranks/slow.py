@@ -17,7 +17,7 @@ def plant(seconds: float) -> None:
     from harness import commit, tf_setup
 
     tf_setup.import_tensorflow()
-    from harness import tf_step
+    from harness import tf_feed, tf_step
     from harness.data.tfrecord import TFRecordSource
 
     read = TFRecordSource.read
@@ -28,6 +28,13 @@ def plant(seconds: float) -> None:
         yield from read(self, start, stop, size)
 
     TFRecordSource.read = slowly  # type: ignore[method-assign]
+    draw = tf_feed.ArrayFeed.draw
+
+    def drawn_slowly(self: Any, chunks: int) -> Any:
+        time.sleep(seconds)
+        return draw(self, chunks)
+
+    tf_feed.ArrayFeed.draw = drawn_slowly  # type: ignore[method-assign]
     tf_step.CALL_CHUNKS = 1
     commit.FIRST_S = commit.MOST_S = 0.0
     commit.COST_SHARE = 1.0
