@@ -239,7 +239,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file, None where there is none or it is torn."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +25,10 @@ from harness.rows import RowTable
 
 __all__ = ["Name", "Origin", "Segment", "Torn", "merge", "pack", "read_lines", "read_segment"]
 
-MAGIC = b"harness journal 3\n"
+MAGIC_OF_ANY = b"harness journal "
+MAGIC = MAGIC_OF_ANY + b"3\n"
+LINE = 7  # numbers of a chunk, see `Segment.lines`
+FORGED = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError)
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
 NAME = re.compile(r"(\d{4,})-(\d{5,})-(\d{6,})\.segment")
@@ -183,7 +188,7 @@ def read_lines(path: Path) -> tuple[Origin, np.ndarray]:
             header = _header(stream)
             _check(stream)
             stream.seek(header.start)
-            return header.origin, header.read(stream, header.arrays[0])[1]
+            return header.origin, _lines(*header.read(stream, header.arrays[0]))
     except OSError as exc:
         raise Torn(f"cannot be read: {exc.strerror}") from exc
 
@@ -201,6 +206,13 @@ def read_segment(path: Path) -> tuple[Origin, Segment]:
             arrays = dict(header.read(stream, spec) for spec in header.arrays)
     except OSError as exc:
         raise Torn(f"cannot be read: {exc.strerror}") from exc
+    try:
+        return header.origin, _segment(header, arrays)
+    except FORGED as exc:
+        raise Torn(f"does not hold what a rank writes: {type(exc).__name__}: {exc}") from exc
+
+
+def _segment(header: _Header, arrays: Mapping[str, np.ndarray]) -> Segment:
     grid = None
     if header.keys is not None:
         grid = GridState(tuple(header.keys), *(arrays[f"grid.{name}"] for name in ("dense", "buckets", "weighted")))
@@ -210,7 +222,15 @@ def read_segment(path: Path) -> tuple[Origin, Segment]:
             key, _, column = name.removeprefix("rows.").rpartition("\n")
             tables.setdefault(key, {})[column] = array
     rows = {key: RowTable.from_arrays(columns) for key, columns in tables.items()}
-    return header.origin, Segment(arrays["lines"], arrays["state"], grid, rows)
+    return Segment(_lines("lines", arrays["lines"]), arrays["state"], grid, rows)
+
+
+def _lines(name: str, array: np.ndarray) -> np.ndarray:
+    if name != "lines" or array.dtype != np.int64 or array.ndim != 2 or array.shape[1] != LINE:
+        raise Torn(
+            f"does not hold what a rank writes: expected lines int64 [n, {LINE}], found {name} {array.dtype} {array.shape}"
+        )
+    return array
 
 
 @dataclass(frozen=True)
@@ -221,19 +241,35 @@ class _Header:
     start: int  # where the arrays begin
 
     def read(self, stream: IO[bytes], spec: Any) -> tuple[str, np.ndarray]:
-        name, dtype, shape = spec
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return name, np.frombuffer(stream.read(size), dtype).reshape(shape).copy()
+        """Read the array that comes next.
+
+        Raises: Torn: it is not there, or what is said of it cannot be.
+        """
+        try:
+            name, dtype, shape = spec
+            size = math.prod(int(length) for length in shape) * np.dtype(dtype).itemsize
+            if min(shape, default=0) < 0 or size > os.fstat(stream.fileno()).st_size:
+                raise ValueError(f"{name} {shape} does not fit into the file")
+            return str(name), np.frombuffer(stream.read(size), dtype).reshape(shape).copy()
+        except FORGED as exc:
+            raise Torn(f"does not hold what a rank writes: {type(exc).__name__}: {exc}") from exc
 
 
 def _header(stream: IO[bytes]) -> _Header:
-    if stream.read(len(MAGIC)) != MAGIC:
-        raise Torn("is not a segment")
+    magic = stream.read(len(MAGIC))
+    if magic != MAGIC:
+        other = magic.startswith(MAGIC_OF_ANY)
+        raise Torn("was written by another version of the harness" if other else "is not a segment")
     size = int.from_bytes(stream.read(8), "little")
     try:
-        raw = json.loads(stream.read(min(size, 1 << 30)))
-        return _Header(Origin(**raw["origin"]), raw["keys"], raw["arrays"], stream.tell())
-    except (ValueError, KeyError, TypeError) as exc:
+        raw = json.loads(stream.read(min(size, os.fstat(stream.fileno()).st_size)))
+        origin, keys, arrays = Origin(**raw["origin"]), raw["keys"], raw["arrays"]
+        if not all(isinstance(value, str) for value in asdict(origin).values()) or not isinstance(arrays, list) or not arrays:
+            raise ValueError("no origin or no arrays")
+        if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+            raise ValueError("keys are no texts")
+        return _Header(origin, keys, arrays, stream.tell())
+    except FORGED as exc:
         raise Torn("has a torn header") from exc
 
 

@@ -145,24 +145,24 @@ TABLE = RowTable(
 GRID = GridState(
     ("0\x1eib", "0\x1eia"), np.arange(6).reshape(3, 1, 2), np.arange(3).reshape(3, 1, 1), np.zeros((3, 0, 1, 5), np.int64)
 )
-FULL = Segment(np.array([[1, 4, -5]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": TABLE})
+FULL = Segment(np.array([[1, 4, -5, 3, 1, 0, 2**63 - 1]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": TABLE})
 
 
 def test_a_segment_comes_back_as_it_was(tmp_path):
     (tmp_path / "s").write_bytes(b"".join(pack(FULL, ORIGIN)))
     origin, back = read_segment(tmp_path / "s")
     assert origin == ORIGIN
-    assert back.lines.tolist() == [[1, 4, -5]] and back.state.tolist() == [1, -2, 2**62]
+    assert back.lines.tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]] and back.state.tolist() == [1, -2, 2**62]
     assert back.grid is not None and back.grid.keys == GRID.keys and back.grid.flat().tolist() == GRID.flat().tolist()
     assert {name: a.tolist() for name, a in back.rows["roc/auc=1"].to_arrays().items()} == {
         "key": [0.5, -0.0], "ids": [7, 8], "slices": [[1], [2]], "weights": [1.0, 2.0], "value.y": [1, 0],
     }  # fmt: skip
-    assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5]]
+    assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]]
 
 
 def test_merging_finds_slices_by_their_keys():
     other = dataclasses.replace(GRID, keys=("0\x1eia", "0\x1eic"))
-    both = merge([FULL, Segment(np.array([[0, 4, 2]]), np.array([1, 1, 1]), other, {"roc/auc=1": TABLE})])
+    both = merge([FULL, Segment(np.array([[0, 4, 2, 4, 0, 0, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": TABLE})])
     assert both.grid is not None and both.grid.keys == ("0\x1eib", "0\x1eia", "0\x1eic")
     assert both.grid.dense[:, 0].tolist() == [[0, 2], [2, 3], [6, 8], [4, 5]]
     assert both.rows["roc/auc=1"].slices.tolist() == [[1], [2], [2], [3]]
