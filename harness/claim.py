@@ -12,13 +12,15 @@ from typing import Any
 
 from harness import tf_setup
 from harness.attempts import Attempt, Lock, begin
-from harness.errors import RunFolderError
+from harness.errors import DataError, RunFolderError
 from harness.journal import United, find, plan_digest, unite
 from harness.prepare import Began, Opened
 from harness.runfolder import RunFolder, read_json, write_atomically
 from harness.segment import Origin
 
 __all__ = ["began", "claim", "origin"]
+
+SHOWN = 5  # files named in a message
 
 
 def claim(
@@ -42,8 +44,14 @@ def claim(
       marks: further digests that tell this run from others.
       clear: takes away what else earlier attempts left, but that of chunks that are done.
     Returns: the same with the chunks that are done, and the attempt; none where the run is done already.
-    Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from.
+    Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from. DataError: a file that
+      was evaluated has another size now.
     """
+    if changes := _other_sizes(folder, opened):
+        raise DataError(
+            f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
+            "the data that were evaluated, or evaluate these in another folder with -o"
+        )
     if folder.claim({**opened.digests, **(marks or {})}):
         return opened, None
     lock.take()
@@ -56,6 +64,28 @@ def claim(
     write_atomically(folder.plan_json, json.dumps(first) + "\n")
     folder.set_status("running", None, pid=os.getpid(), ranks=ranks, attempt=attempt.number)
     return replace(opened, done=done), attempt
+
+
+def _other_sizes(folder: RunFolder, opened: Opened) -> list[str]:
+    """Name the files that have another size, or number of examples, than when the run in a folder read them."""
+    held, kept = read_json(folder.job_json), read_json(folder.plan_json)
+    mine = opened.digests
+    if not isinstance(held, dict) or any((held.get(name) == mine[name]) is (name == "data") for name in mine):
+        return []  # the very same data, or not the same job: which the folder itself tells
+    if not folder.has_segments and not folder.metrics_json.exists():
+        return []  # there is nothing yet that could be wrong
+    try:
+        before = [(file["path"], file["size_bytes"], file["examples"]) for file in kept["files"]]
+    except (KeyError, TypeError):
+        return []
+    now = [(file.path, file.size_bytes, file.examples) for file in opened.plan.files]
+    if [path for path, *_ in before] != [path for path, *_ in now]:
+        return []
+    return [
+        f"{path} had {size} bytes and {examples} examples, and has {new_size} and {new_examples} now"
+        for (path, size, examples), (_, new_size, new_examples) in zip(before, now, strict=True)
+        if (size, examples) != (new_size, new_examples)
+    ]
 
 
 def began(folder: RunFolder) -> Began | None:

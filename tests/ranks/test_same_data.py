@@ -176,6 +176,19 @@ def test_a_finished_run_whose_data_changed(case):
     assert f"{here.run / 'data.json'} is missing or torn" in text, text
 
 
+def test_a_file_of_another_size_is_named(case):
+    here = case("tfrecord")
+    here.evaluate()
+    path = here.data / "val.tfrecord"
+    size = path.stat().st_size
+    made.write_tfrecord(path, made.records(EXAMPLES.columns(), 0, 200))
+    for more in ((), ("--resume",)):
+        text = here.evaluate(*more, wanted=1)
+        now = f"has {path.stat().st_size} and 200 now"
+        assert f"{path} had {size} bytes and 203 examples, and {now}: these are other data" in text, text
+    assert (here.run / "metrics.json").exists()
+
+
 def test_ranks_share_the_look_at_changed_data(case, world):
     here = case("tfrecord")
     here.evaluate()
