@@ -72,6 +72,10 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
     if feed.error is not None:
         return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
     if isinstance(exc, tf.errors.OpError):
+        from harness.tf_terms import host_failures
+
+        if host_failures and isinstance(host_failures[-1], HarnessError):
+            return HarnessError(f"{where}: {host_failures[-1]}")
         # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
         from harness.tf_step import CALL_CHUNKS
 

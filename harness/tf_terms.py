@@ -20,6 +20,7 @@ from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, N
 from harness.state import Counted, Crossed, Layout, RowLayout, Status, Summed
 from harness.tf_exact import exact_graph, histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
+from harness.tf_term_shapes import check_host_terms, check_term
 
 __all__ = ["BatchTerms", "Terms", "host_failures"]
 
@@ -175,6 +176,8 @@ class Terms:
                         terms: Mapping[str, Any] = _host_terms(metric, positions, mask, also)
                     else:
                         terms = metric.terms(positions.labels, positions.predictions, **also)
+                        for name, term in terms.items():
+                            check_term(metric, name, term, positions.valid.shape[0])
                 except ShapeError as exc:
                     raise ShapeError(f"metric {key}: {exc}") from None
                 for name, term in terms.items():
@@ -309,7 +312,8 @@ def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mappi
         features = {name: array[real] for name, array in zip(names, more, strict=True)}
         found = np.zeros([len(real), len(metric.columns())])
         try:
-            found[real] = metric.host_terms(labels[real], predictions[real], **features)
+            rows = check_host_terms(metric, metric.host_terms(labels[real], predictions[real], **features), int(real.sum()))
+            found[real] = rows
         except Exception as exc:
             host_failures.append(exc)
             raise
@@ -318,7 +322,7 @@ def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mappi
     labels = tf.zeros_like(mask) if positions.labels is None else positions.labels
     # On no examples first: what the metric cannot read, or a library that is missing, is said before there is work.
     nothing = [_nothing(tensor) for tensor in (labels, positions.predictions, *also.values())]
-    metric.host_terms(nothing[0], nothing[1], **dict(zip(names, nothing[2:], strict=True)))
+    check_host_terms(metric, metric.host_terms(nothing[0], nothing[1], **dict(zip(names, nothing[2:], strict=True))), 0)
     found = tf.numpy_function(call, [mask, labels, positions.predictions, *also.values()], tf.float64, stateful=False)
     found = tf.ensure_shape(found, [mask.shape[0], len(metric.columns())])
     return {name: Number(found[:, number], spread=metric.spread) for number, name in enumerate(metric.columns())}
