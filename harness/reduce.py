@@ -34,14 +34,14 @@ class Reduced:
       certificate, state: summed.
       canaries: each rank's hash of the canary batch.
       grid: summed, with the slices of all ranks in the order of the report; None where the job has no grid.
-      rows: of each row metric by (slot, draw) what `fold` made of its rows, on rank 0; or why there is no value.
+      rows: of each row metric by (slot, draw) what `fold` made of its rows, on rank 0; or why there is none (or none of a draw).
     """
 
     certificate: Certificate
     state: np.ndarray
     canaries: list[int]
     grid: GridState | None
-    rows: Mapping[str, Mapping[tuple[int, int], Mapping[str, Any]] | str]
+    rows: Mapping[str, Mapping[tuple[int, int], Mapping[str, Any] | str] | str]
 
 
 def reduce(
@@ -98,7 +98,7 @@ def _rows(
     everywhere: Sequence[str],
     slices: SlicesSpec | None,
     bootstrap: BootstrapSpec | None,
-) -> Mapping[tuple[int, int], Mapping[str, Any]] | str:
+) -> Mapping[tuple[int, int], Mapping[str, Any] | str] | str:
     """Sort, merge and fold the rows of one metric over all ranks."""
     assert isinstance(metric, RowMetric)
     drawn = None

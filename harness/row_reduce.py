@@ -25,16 +25,15 @@ from harness import wide
 from harness.comm import Comm
 from harness.exchange import Route, gather
 from harness.metrics.contract import RowMetric, Totals, Undefined, row_sums
+from harness.row_draws import Multiplicities, RowDraws, torn_groups
 from harness.rows import Part, RowTable
 
 __all__ = ["Folded", "Multiplicities", "reduce_rows", "row_totals"]
 
 Folded = dict[str, Any]  # what `fold` returned, added up: int, Fraction, an object array of them, or a tuple of them
-Multiplicities = Callable[[np.ndarray], np.ndarray]  # ids int64 [n] -> how often each replicate drew them, int64 [n, R]
 Which = tuple[int, int]  # slice, replicate
 
 WEIGHT_BITS = 53
-ID_BLOCK = 1 << 16  # ids whose multiplicities are drawn at once
 
 
 def reduce_rows(
@@ -44,7 +43,7 @@ def reduce_rows(
     *,
     slices: int = 1,
     multiplicities: Multiplicities | None = None,
-) -> dict[Which, Folded]:
+) -> dict[Which, Folded | str]:
     """Reduce the rows of all ranks to what `metric.fold` makes of them. A collective.
 
     Args:
@@ -52,23 +51,33 @@ def reduce_rows(
       table: the rows of this rank; may be empty.
       comm: the ranks.
       slices: how many slices there are, the whole included: the table names slices 1 .. slices - 1.
-      multiplicities: draws the R replicates of a bootstrap; None for none.
+      multiplicities: draws the R replicates of a bootstrap, by the clusters of the table; without, by the groups of a
+        metric that is drawn by them, else by ids. None for none.
     Returns: by (slice, replicate), on rank 0; nothing elsewhere. Slice 0 is the whole, replicate 0 is not resampled,
-      replicate j + 1 is column j of the multiplicities.
+      replicate j + 1 is column j of the multiplicities; a text where it says why there are no replicates.
     Raises: Undefined: on all ranks alike, where a key is NaN or a weight cannot be used.
     """
     rows, unit = _prepare(table, comm)
     del table  # rows are many: what has been passed on is not held
+    rows = _needed(rows, metric, multiplicities)
     combined = metric.additive is not None and multiplicities is None and rows.group is None and _fits(comm, metric, rows)
     if combined:
         rows = _combine(rows, metric)
-    elif metric.additive is not None and multiplicities is None:
-        rows = replace(rows, ids=None)
     rows = _narrow(comm, rows)
     rows = _settle(rows.moved(Route(comm, rows.key, rows.group, is_sorted=combined)), metric, combined)
-    here = _Sorted(rows, unit, combined, slices, multiplicities)
-    if metric.then_by is not None:
-        return _fold_twice(metric, comm, here)
+    refusal = _refusal(metric, rows, comm) if multiplicities is not None else None
+    draws = None if refusal else multiplicities
+    here = _Sorted(rows, metric, unit, combined, slices, draws)
+    folded = _fold_twice(metric, comm, here) if metric.then_by is not None else _fold(metric, comm, here)
+    result: dict[Which, Folded | str] = dict(folded)
+    if refusal and multiplicities is not None and not comm.rank:
+        replicates = multiplicities(np.zeros(0, np.int64)).shape[1]
+        result |= {(number, 1 + draw): refusal for number in range(slices) for draw in range(replicates)}
+    return result
+
+
+def _fold(metric: RowMetric, comm: Comm, here: _Sorted) -> dict[Which, Folded]:
+    """Fold the parts of this rank, and add up those of all."""
     tallies = _tally(metric, comm, here, here.replicates)
     folded = {
         (piece.slice, replicate): metric.fold(tallies.show(part, piece.slice, replicate))
@@ -83,9 +92,20 @@ def row_totals(folded: Folded, *, positions: int, weight: Fraction, classes: tup
     return Totals(row_sums(folded), positions=positions, weight=weight, classes=classes)
 
 
+def _needed(rows: _Rows, metric: RowMetric, multiplicities: Multiplicities | None) -> _Rows:
+    """Leave out what neither the draws nor the order of equal rows ask for: the less travels."""
+    drawn = multiplicities is not None
+    ordered = metric.additive is None  # rows of an additive metric that agree in their key are alike
+    by_id = drawn and rows.clusters is None and metric.drawn_by is None
+    return replace(rows, ids=rows.ids if ordered or by_id else None, clusters=rows.clusters if drawn else None)
+
+
 @dataclass(frozen=True)
 class _Rows:
-    """Rows on their way. `counts` is the weight in units, or of combined rows how many units they are."""
+    """Rows on their way. `counts` is the weight in units, or of combined rows how many units they are.
+
+    `clusters` are what the bootstrap draws by; None where it draws by `ids`, or by groups.
+    """
 
     key: np.ndarray
     group: np.ndarray | None
@@ -94,6 +114,7 @@ class _Rows:
     ids: np.ndarray | None
     slices: np.ndarray
     weighted: bool
+    clusters: np.ndarray | None = None
 
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> _Rows:
         """Change every column."""
@@ -105,6 +126,7 @@ class _Rows:
             None if self.ids is None else change(self.ids),
             change(self.slices) if self.slices.shape[1] else np.zeros((len(change(self.key)), 0), np.int64),
             self.weighted,
+            None if self.clusters is None else change(self.clusters),
         )
 
     def moved(self, route: Route) -> _Rows:
@@ -113,7 +135,8 @@ class _Rows:
         counts = route.move(self.counts)
         ids = None if self.ids is None else route.move(self.ids)
         slices = route.move(self.slices) if self.slices.shape[1] else np.zeros((len(route.key), 0), np.int64)
-        return _Rows(route.key, route.group, values, counts, ids, slices, self.weighted)
+        clusters = None if self.clusters is None else route.move(self.clusters)
+        return _Rows(route.key, route.group, values, counts, ids, slices, self.weighted, clusters)
 
 
 def _prepare(table: RowTable, comm: Comm) -> tuple[_Rows, Fraction]:
@@ -123,7 +146,7 @@ def _prepare(table: RowTable, comm: Comm) -> tuple[_Rows, Fraction]:
     if nan:
         raise Undefined(f"{nan} rows have NaN for a key")
     values = {name: column if column.dtype.kind == "f" else _narrowest(column) for name, column in table.values.items()}
-    rows = _Rows(key, table.group, values, np.ones(len(key), np.uint8), table.ids, table.slices, False)
+    rows = _Rows(key, table.group, values, np.ones(len(key), np.uint8), table.ids, table.slices, False, table.clusters)
     if table.weights is None:
         return rows, Fraction(1)
     counts, unit = _integer_weights(np.asarray(table.weights, np.float64), comm)
@@ -262,8 +285,11 @@ class _Piece:
 class _Sorted:
     """This rank's sorted rows, shown as parts by slice and replicate."""
 
-    def __init__(self, rows: _Rows, unit: Fraction, combined: bool, slices: int, multiplicities: Multiplicities | None) -> None:
+    def __init__(
+        self, rows: _Rows, metric: RowMetric, unit: Fraction, combined: bool, slices: int, multiplicities: Multiplicities | None
+    ) -> None:
         self.rows = rows
+        self.metric = metric
         self.unit = unit
         self.combined = combined
         self.slices = slices
@@ -271,12 +297,12 @@ class _Sorted:
         # Then a column of ones need not be stored.
         self._single = bool((rows.counts == 1).all())
         self.pieces = [_Piece(0, 0, None), *_pieces(rows.slices)]
-        self._drawn = None if multiplicities is None else _draw(multiplicities, rows.ids)
+        self._drawn = None if multiplicities is None else _draw(multiplicities, rows, metric)
 
     @property
     def replicates(self) -> range:
         """Return all replicates, the one that is not resampled first."""
-        return range(1 if self._drawn is None else 1 + len(self._drawn))
+        return range(1 if self._drawn is None else 1 + self._drawn.replicates)
 
     @property
     def empty(self) -> Part:
@@ -285,10 +311,10 @@ class _Sorted:
 
     def parts(self, replicate: int) -> Iterator[tuple[_Piece, np.ndarray | None, Part]]:
         """Return each slice that has rows here: with the numbers of the rows, and the part."""
-        drawn = None if self._drawn is None or not replicate else self._drawn[replicate - 1]
+        drawn = None if self._drawn is None or not replicate else self._drawn.times(replicate)
         for piece in self.pieces:
             index = piece.index
-            if drawn is not None:
+            if drawn is not None and not self.metric.keeps_undrawn:
                 index = np.flatnonzero(drawn) if index is None else index[drawn[index] != 0]
             if len(self.rows.key) if index is None else len(index):
                 yield piece, index, self._part(index, drawn)
@@ -325,14 +351,29 @@ def _pieces(slices: np.ndarray) -> Iterator[_Piece]:
                 yield _Piece(number, column, index)
 
 
-def _draw(multiplicities: Multiplicities, ids: np.ndarray | None) -> np.ndarray:
-    """Return the multiplicities of all replicates, [R, n], as narrow as they allow."""
-    if ids is None:
-        raise ValueError("a bootstrap needs the ids of the rows")
-    # At least one block, which may be empty: it tells R.
-    blocks = [np.asarray(multiplicities(ids[at : at + ID_BLOCK])) for at in range(0, max(1, len(ids)), ID_BLOCK)]
-    most = max(int(block.max(initial=0)) for block in blocks)
-    return np.concatenate([block.T.astype(np.min_scalar_type(most)) for block in blocks], axis=1)
+def _draw(multiplicities: Multiplicities, rows: _Rows, metric: RowMetric) -> RowDraws:
+    """Draw whole groups where the metric asks for it, else clusters, else examples."""
+    if metric.drawn_by is not None:
+        assert rows.group is not None  # a metric that is drawn by groups keeps its rows by group
+        return RowDraws.of_groups(multiplicities, rows.group, rows.clusters)
+    return RowDraws.of_keys(multiplicities, rows.ids if rows.clusters is None else rows.clusters)
+
+
+def _refusal(metric: RowMetric, rows: _Rows, comm: Comm) -> str | None:
+    """Say why groups cannot be drawn as wholes: a group whose rows are of several clusters. A collective.
+
+    Every rank holds whole groups.
+    """
+    if metric.drawn_by is None or rows.clusters is None:
+        return None
+    assert rows.group is not None  # a metric that is drawn by groups keeps its rows by group
+    torn, groups = (sum(counts) for counts in zip(*gather(comm, torn_groups(rows.group, rows.clusters)), strict=True))
+    if not torn:
+        return None
+    return (
+        f"{torn} of {groups} groups of '{metric.drawn_by}' have examples of several clusters, and a ranking is drawn by whole "
+        f"groups: expected clusters that hold whole groups; set bootstrap.cluster to '{metric.drawn_by}', or take it out"
+    )
 
 
 @dataclass(frozen=True)
@@ -373,7 +414,7 @@ def _fold_twice(metric: RowMetric, comm: Comm, first: _Sorted) -> dict[Which, Fo
     rows = first.rows
     other = np.asarray(rows.values[str(metric.then_by)], np.float64) + 0.0
     route = Route(comm, other, rows.group)
-    second = _Sorted(rows.moved(route), first.unit, False, first.slices, first.draw)
+    second = _Sorted(rows.moved(route), metric, first.unit, False, first.slices, first.draw)
     folded: dict[Which, Folded] = {}
     for replicate in first.replicates:
         tallies = _tally(metric, comm, first, [replicate])

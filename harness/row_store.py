@@ -17,7 +17,7 @@ from harness.rows import RowTable
 __all__ = ["RowStore"]
 
 FIRST_ROWS, MOST_ROWS = 1 << 14, 1 << 20  # of a block
-WIDE = {"ids": np.dtype(np.int64), "group": np.dtype(np.int64)}  # ranks send them as they are
+WIDE = {name: np.dtype(np.int64) for name in ("ids", "group", "clusters")}  # ranks send them as they are
 INTEGERS = tuple(np.dtype(kind) for kind in ("i1", "i2", "i4", "i8"))
 
 
@@ -25,7 +25,7 @@ class RowStore:
     """Grows at its end; what it holds does not change.
 
     Args:
-      anonymous: leave the ids out, where nobody asks for them.
+      anonymous: leave ids and clusters out, where nobody asks for them.
     """
 
     def __init__(self, *, anonymous: bool = False) -> None:
@@ -49,6 +49,7 @@ class RowStore:
         arrays = table.to_arrays()
         if self._anonymous:
             arrays.pop("ids", None)
+            arrays.pop("clusters", None)
         columns = {name: self._narrow(name, column) for name, column in arrays.items()}
         start, count = 0, len(table)
         while start < count:

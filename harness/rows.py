@@ -27,11 +27,13 @@ class RowTable:
     Args:
       key: float64 [n], what rows are sorted by, ascending. -0.0 equals 0.0.
       values: numbers by name, float64 or any integer dtype, [n].
-      ids: int64 [n], the example id, or the hash of the cluster key: what the bootstrap draws by; None where nobody asks.
+      ids: int64 [n], the example id: what the bootstrap draws by, and the order of rows that agree in all else; None where
+        nobody asks.
       slices: an integer dtype, [n, J], the number of the slice that a row belongs to, for each slice spec; -1 for none. Numbers
         are global and begin at 1; 0 is the whole and never written here.
       group: int64 [n], rows of one group stay together; None for one group.
       weights: float64 [n], finite; None where every example counts once.
+      clusters: int64 [n], the hash of the cluster's value: what the bootstrap draws by instead; None without clusters.
     Raises: ValueError: the columns are not of one length.
     """
 
@@ -41,6 +43,7 @@ class RowTable:
     slices: np.ndarray
     group: np.ndarray | None = None
     weights: np.ndarray | None = None
+    clusters: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: column.shape[0] for name, column in self.to_arrays().items()}
@@ -63,7 +66,7 @@ class RowTable:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the columns by name, as `np.savez` takes them."""
-        optional = {"ids": self.ids, "group": self.group, "weights": self.weights}
+        optional = {"ids": self.ids, "group": self.group, "weights": self.weights, "clusters": self.clusters}
         return {
             "key": self.key,
             "slices": self.slices,
@@ -120,8 +123,9 @@ class Part:
     """Rows of one slice and replicate, sorted by (group, key): what one rank holds of them.
 
     Equal keys (with groups: whole groups) are in one part. Rows that do not count, by weight or multiplicity 0, are
-    not there. Rows that agree in group and key are ordered by id, then by all else: the order never depends on ranks.
-    Where a metric declares itself `additive`, they may have been combined to one: use `counts` and `mass`.
+    not there; where `RowMetric.keeps_undrawn`, those of multiplicity 0 are. Rows that agree in group and key are ordered by
+    id, then by all else: the order never depends on ranks. Where a metric declares itself `additive`, they may have been
+    combined to one: use `counts` and `mass`.
 
     Args:
       key: float64 [n].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
 from functools import cached_property
@@ -39,6 +39,9 @@ REASONS = {
     Status.NEGATIVE: "{n} weights are negative",
     Status.ROUNDED: "{n} labels, predictions or weights are integers above 2^53 that a float64 does not hold",
 }
+
+
+NO_SPREAD = "all {n} examples add the same: they show no spread to tell a standard error by"
 
 
 @dataclass(frozen=True)
@@ -79,26 +82,34 @@ class Crossed:
 class RowLayout:
     """How the step packs a row metric's rows, int64 [n, columns]; floats by their bits.
 
-    The columns are the bootstrap's key (or the example id), the slot in each slice spec, key, group, weight, values.
+    The columns are the example id, the cluster's hash, the slot in each slice spec, key, group, weight, values.
     """
 
     grouped: bool
     weighted: bool
     values: tuple[tuple[str, str], ...]  # name, dtype
+    clustered: bool = False
+
+    @property
+    def _fixed(self) -> int:
+        """How many columns there are beside the slots."""
+        return 2 + self.clustered + self.grouped + self.weighted + len(self.values)
 
     def empty(self, specs: int) -> RowTable:
         """Return no rows, of a job with so many slice specs."""
-        return self.unpack(np.zeros([0, 2 + specs + self.grouped + self.weighted + len(self.values)], np.int64))
+        return self.unpack(np.zeros([0, self._fixed + specs], np.int64))
 
     def unpack(self, packed: np.ndarray) -> RowTable:
         """Turn packed rows into a table, its slices still numbered as this rank found them."""
-        specs = packed.shape[1] - 2 - self.grouped - self.weighted - len(self.values)
-        columns = iter(np.ascontiguousarray(packed[:, 1 + specs :].T))
+        head = 1 + self.clustered
+        specs = packed.shape[1] - self._fixed
+        columns = iter(np.ascontiguousarray(packed[:, head + specs :].T))
         key = next(columns).view(np.float64)
         group = next(columns) if self.grouped else None
         weights = next(columns).view(np.float64) if self.weighted else None
         values = {name: column.view(np.dtype(dtype)) for (name, dtype), column in zip(self.values, columns, strict=True)}
-        return RowTable(key, values, packed[:, 0].copy(), packed[:, 1 : 1 + specs].copy(), group, weights)
+        clusters = packed[:, 1].copy() if self.clustered else None
+        return RowTable(key, values, packed[:, 0].copy(), packed[:, head : head + specs].copy(), group, weights, clusters)
 
 
 @dataclass(frozen=True)
@@ -187,13 +198,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Result:
-    """What is reported of one metric: its value, or null and why; how many examples, and positions of them, went into it."""
+    """What is reported of one metric: its value, or null and why; how many examples, and positions of them, went into it.
+
+    `no_error` says why there is no standard error where there is a formula for one. `totals` are what the value was made of;
+    None where it is null.
+    """
 
     value: Any
     reason: str | None
     examples: int
     positions: int
     standard_error: float | None = None
+    no_error: str | None = None
+    totals: Totals | None = field(default=None, compare=False, repr=False)
 
 
 def result(
@@ -237,7 +254,9 @@ def result(
     try:
         # The square of a number of 2^64 is too large for a cell; the number is not.
         error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
-        return Result(metric.value(totals), None, examples, positions, error)
+        if error == 0:  # no spread was seen, which does not mean that there is none
+            return Result(metric.value(totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
+        return Result(metric.value(totals), None, examples, positions, error, None, totals)
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)

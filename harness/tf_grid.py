@@ -54,6 +54,11 @@ class TFGrid:
         return self._slices.by if self._slices else ()
 
     @property
+    def clustered(self) -> bool:
+        """Whether the bootstrap draws by the values of a feature, not by example."""
+        return self._bootstrap is not None and self._bootstrap.cluster is not None
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The features that slices and clusters are told by."""
         names = [feature.feature for cross in self.slice_specs for feature in cross]
@@ -105,7 +110,7 @@ class TFGrid:
           features: by name, [B, ...].
           ids: int64 [B].
           mask: bool [B].
-        Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: what rows are kept with.
+        Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: of examples, or of clusters.
         """
         with tf.device("/CPU:0"):
             terms = terms.without(self._left_out)
@@ -199,7 +204,7 @@ class TFGrid:
 
     def _keys(self, features: Mapping[str, Any], ids: Any) -> Any:
         """Return what the bootstrap draws by, int64 [B]: the id, or a hash of the cluster's value."""
-        if not self._bootstrap or self._bootstrap.cluster is None:
+        if self._bootstrap is None or self._bootstrap.cluster is None:
             return ids
         text = _text(self._bootstrap.cluster, features)
         return tf.bitcast(tf.fingerprint(text[:, None]), tf.int64)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,9 @@ class Step:
             }
             terms = self._form(empty, tf.zeros([rows], tf.bool))
             self.layout: Layout = terms.layout
-            self.row_layouts: dict[str, RowLayout] = {key: layout for key, (layout, _, _) in terms.rows.items()}
+            self.row_layouts: dict[str, RowLayout] = {
+                key: replace(layout, clustered=self._clustered) for key, (layout, _, _) in terms.rows.items()
+            }
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
             if self.grid:
                 self.grid.plan(terms)
@@ -227,7 +229,11 @@ class Step:
 
     def _packed_widths(self) -> list[int]:
         specs = len(self.grid.slice_specs) if self.grid else 0
-        return [1 + specs + width for width in self._row_widths]
+        return [1 + self._clustered + specs + width for width in self._row_widths]
+
+    @property
+    def _clustered(self) -> bool:
+        return self.grid is not None and self.grid.clustered
 
     def _gather(
         self, drawn: Sequence[Any], cursor: Any, first: Any, taken: Sequence[Any]
@@ -312,7 +318,8 @@ class Step:
             if self.grid:
                 features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
                 slots, keys = self.grid.add(terms, features, ids, mask)
-                head = tf.concat([keys[:, None], tf.cast(slots, tf.int64)], axis=1)
+                clusters = [keys[:, None]] if self._clustered else []
+                head = tf.concat([head, *clusters, tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
             return terms.sums(), lines[:batches], packed
 

@@ -27,6 +27,7 @@ def rows(
     group: Any = None,
     slices: Any = None,
     ids: Any = None,
+    clusters: Any = None,
 ) -> RowTable:
     """Make a table from lists; ids count up where they are not given."""
     n = len(key)
@@ -37,6 +38,7 @@ def rows(
         slices=np.zeros((n, 0), np.int64) if slices is None else np.asarray(slices, np.int64).reshape(n, -1),
         group=None if group is None else np.asarray(group, np.int64),
         weights=None if weights is None else np.asarray(weights, np.float64),
+        clusters=None if clusters is None else np.asarray(clusters, np.int64),
     )
 
 
@@ -47,14 +49,14 @@ def binary(scores: Any, positive: Any, **more: Any) -> RowTable:
 
 def fold_on_ranks(
     metric: RowMetric, table: RowTable, *, slices: int = 1, multiplicities: Multiplicities | None = None
-) -> dict[tuple[int, int], Folded]:
+) -> dict[tuple[int, int], Any]:
     """Reduce the table, dealt out at random, on each number of ranks; all must agree bit for bit."""
     found = []
     for size in RANKS:
         owner = np.random.default_rng(size).integers(0, size, len(table))
         shuffled = np.random.default_rng(size + 100).permutation(len(table))
 
-        def work(comm: Comm, owner: Any = owner, shuffled: Any = shuffled) -> dict[tuple[int, int], Folded]:
+        def work(comm: Comm, owner: Any = owner, shuffled: Any = shuffled) -> dict[tuple[int, int], Folded | str]:
             own = table.take(shuffled[owner[shuffled] == comm.rank])
             return reduce_rows(metric, own, comm, slices=slices, multiplicities=multiplicities)
 
@@ -76,8 +78,10 @@ def value_from(metric: RowMetric, folded: Folded, positions: int = 1) -> Any:
     return metric.value(row_totals(folded, positions=positions, weight=Fraction(positions)))
 
 
-def _plain(folded: Folded) -> dict[str, str]:
+def _plain(folded: Folded | str) -> dict[str, str]:
     """Write exact numbers as text: 3 and Fraction(3) are one number."""
+    if isinstance(folded, str):
+        return {"": folded}
 
     def text(number: Any) -> str:
         return str(Fraction(number))

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "Binding",
     "Count",
+    "Gaps",
     "Gram",
     "GramSums",
     "HostMetric",
@@ -31,6 +32,7 @@ __all__ = [
     "Metric",
     "Number",
     "PlainMean",
+    "Proportion",
     "RowMetric",
     "Rows",
     "Table",
@@ -43,6 +45,8 @@ __all__ = [
 
 
 RESOLVED_EXAMPLES = 1 + Fraction(1, 1 << 20)  # an effective number of examples that is more than rounding above 1
+# Each square is rounded to float64, by 2^-53 of itself: a spread that is no larger beside them is no spread.
+RESOLVED_SQUARES = Fraction(1, 1 << 51)
 
 
 class Inputs(Enum):
@@ -268,8 +272,11 @@ class Totals(Mapping[str, Any]):
             return None
         mean = self.exact(name) / self.exact_weight
         mixed = self.exact(f"{name}*weight") if f"{name}*weight" in self else self.exact(name)
-        squares = self.exact(f"{name}^2") - 2 * mean * mixed + mean * mean * self._weight_squares
-        variance = max(squares, Fraction(0)) * effective / (effective - 1)
+        raw = self.exact(f"{name}^2")
+        squares = raw - 2 * mean * mixed + mean * mean * self._weight_squares
+        if squares <= raw * RESOLVED_SQUARES:
+            return 0.0
+        variance = squares * effective / (effective - 1)
         return math.sqrt(variance) / abs(float(self.exact_weight))
 
     def share_error(self, share: float) -> float | None:
@@ -278,6 +285,10 @@ class Totals(Mapping[str, Any]):
         if self.examples < 2 or self._weight_squares != self.examples or self.exact_weight != self.examples:
             return None
         return math.sqrt(share * (1 - share) / (self.examples - 1))
+
+    def proportion(self, successes: Any) -> Proportion:
+        """Return an exact sum as a share of the total weight."""
+        return Proportion(Fraction(successes), self.exact_weight)
 
 
 def row_sums(folded: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -309,6 +320,26 @@ class PlainMean:
     bucket: int | None = None
 
 
+@dataclass(frozen=True)
+class Proportion:
+    """Says that a value is k of n: `successes` of `trials`, in examples, or in their weight."""
+
+    successes: Fraction
+    trials: Fraction
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Says that a value is a norm of signed gaps: the sum of their absolute values, or the largest of them.
+
+    Such a value is biased upwards, and its replicates once more; see `gap_interval`. `values` is float64 [parts], NaN for
+    a part without examples.
+    """
+
+    values: np.ndarray
+    norm: Literal["sum", "largest"]
+
+
 class Metric(BaseModel):
     """Base of all metrics. The fields of a subclass are its options; those below bind it to the data.
 
@@ -324,6 +355,7 @@ class Metric(BaseModel):
     features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
     plain: ClassVar[PlainMean | None] = None  # what `value` comes to, where it is no more than that; see `plain_mean`
+    no_interval: ClassVar[str | None] = None  # why a bootstrap has no interval for it, though it has replicates
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
@@ -395,6 +427,17 @@ class Metric(BaseModel):
         """Return the standard error of the value, None where it has none but by bootstrap."""
         return None
 
+    def proportion(self, totals: Totals) -> Proportion | Mapping[str, Proportion] | None:
+        """Return k and n where the value is k of n, of a mapping by its names; None where it is no proportion.
+
+        A proportion near 0 or 1 gets an exact binomial interval, where the bootstrap does not hold.
+        """
+        return None
+
+    def gaps(self, totals: Totals) -> Gaps | None:
+        """Return the gaps that the value is a norm of, None where it is none."""
+        return None
+
     def value(self, totals: Totals) -> Any:
         """Return what is reported: a number, a mapping from class to number, or a Table.
 
@@ -440,11 +483,24 @@ class RowMetric(Metric):
         combined before they travel. None: every row is needed.
       keep: "largest" or "smallest" where only the row with that key matters; see `rows.thin`.
       then_by: the value by which rows are sorted a second time; `carry` says what they take along from the first.
+      drawn_by: the feature that the groups are made of, where a bootstrap draws whole groups: all rows of a group then
+        have one multiplicity, which is a weight of what the group adds. None: every example is drawn on its own.
+      keeps_undrawn: whether `fold` is shown the rows that a replicate did not draw too, with multiplicity 0.
     """
 
     additive: ClassVar[tuple[str, ...] | None] = None
     keep: ClassVar[Literal["all", "largest", "smallest"]] = "all"
     then_by: ClassVar[str | None] = None
+
+    @property
+    def drawn_by(self) -> str | None:
+        """See above."""
+        return None
+
+    @property
+    def keeps_undrawn(self) -> bool:
+        """See above."""
+        return False
 
     def cumulate(self, part: Any) -> dict[str, np.ndarray]:
         """Return columns of integers [n] whose totals over all earlier parts `fold` needs; empty for most grouped metrics."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import wide
 from harness.errors import ShapeError
 from harness.exact import GRID_BITS, LIMB_BITS, LIMBS, to_cells, to_fraction
 
@@ -17,38 +18,62 @@ __all__ = ["Ranked", "exact_sum", "group_key", "ratios", "segment_sum"]
 class Ranked:
     """The rows of one part, by group; groups and the rows in them stand in the order of the part.
 
+    A group that a replicate draws m times counts m times: its rows stand once, and what they add is weighed by m.
+
     Attributes:
       label: float64 [n]. key: float64 [n], the negated score.
       starts, sizes: int64 [groups], the first row and the number of rows of each.
       place: int64 [n], rank within the group, from 0.
-      times: object [groups], the integer weight of each group, that of its rows; None where all count alike.
+      copies: int64 [groups], how often each group counts; None where all count once.
+      times: int64 or object [groups], the integer weight of each group: that of its rows times its copies; None where
+        all count alike.
       uneven: how many groups have rows of different weights.
+    Raises: ValueError: the rows of a group have different multiplicities.
     """
 
-    def __init__(self, group: np.ndarray, key: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        group: np.ndarray,
+        key: np.ndarray,
+        label: np.ndarray,
+        weight: np.ndarray | None = None,
+        multiplicity: np.ndarray | None = None,
+    ) -> None:
         self.label, self.key = label, key
         self.starts = _starts(group)
         self.sizes = np.diff(self.starts, append=len(group))
         self.place = np.arange(len(group)) - self.spread(self.starts)
+        self.copies: np.ndarray | None = None
         self.times, self.uneven = None, 0
+        if multiplicity is not None and (multiplicity != 1).any():
+            self.times = self.copies = multiplicity[self.starts]
+            if self._uneven(multiplicity).any():
+                raise ValueError("expected one multiplicity a group: a ranking is drawn by whole groups")
         if weight is not None:
-            first = weight[self.starts]
-            self.times = first.astype(object)  # Python's integers: their sums and products may pass 64 bits
-            self.uneven = int((self.sum((weight != self.spread(first)).astype(np.int64)) > 0).sum())
+            # Python's integers: their sums and products may pass 64 bits
+            first = weight[self.starts].astype(object)
+            self.times = first if self.copies is None else first * self.copies
+            self.uneven = int(self._uneven(weight).sum())
 
     @classmethod
     def of(cls, part: Any) -> Ranked:
-        """Read a part; a row that counts several times stands so many times."""
-        rows = [part.group, part.key, part.values["label"], *([] if part.weight is None else [part.weight])]
-        once = bool((part.multiplicity == 1).all())
-        return cls(*rows) if once else cls(*(np.repeat(column, part.multiplicity) for column in rows))
+        """Read a part."""
+        return cls(part.group, part.key, part.values["label"], part.weight, part.multiplicity)
+
+    def _uneven(self, column: np.ndarray) -> np.ndarray:
+        """Return in which groups a column is not one number, bool [groups]."""
+        return self.sum((column != self.spread(column[self.starts])).astype(np.int64)) > 0
+
+    def count(self, some: np.ndarray) -> int:
+        """Return how many groups there are where `some` is true, bool [groups], each as often as it was drawn."""
+        return int(some.sum() if self.copies is None else self.copies[some].sum())
 
     def weight(self, some: np.ndarray) -> int:
         """Return what the groups count for where `some` is true, bool [groups]: their number, or their weight."""
         return int(some.sum()) if self.times is None else sum(self.times[some].tolist())
 
     def weights(self, some: np.ndarray) -> np.ndarray | None:
-        """Return the weights of the groups where `some` is true, object; None where all count alike."""
+        """Return the weights of the groups where `some` is true; None where all count alike."""
         return None if self.times is None else self.times[some]
 
     def sum(self, values: np.ndarray) -> np.ndarray:
@@ -104,7 +129,7 @@ def group_key(what: str, feature: Any, count: int | None) -> Any:
 
 
 def exact_sum(values: np.ndarray, weights: np.ndarray | None = None) -> Fraction:
-    """Sum float64 [n] exactly, each rounded once to the grid, and times its weight where there are any, object [n].
+    """Sum float64 [n] exactly, each rounded once to the grid, and times its integer weight where there are any, [n].
 
     >>> exact_sum(np.array([1e16, 1.0, -1e16]))
     Fraction(1, 1)
@@ -112,15 +137,15 @@ def exact_sum(values: np.ndarray, weights: np.ndarray | None = None) -> Fraction
     True
     """
     step = 1 << 16  # ten int64 a number: a piece at a time
-    if weights is not None:
-        total = 0
-        for at in range(0, len(values), step):
-            cells = to_cells(values[at : at + step])[:, :LIMBS].astype(object)
-            whole = cells @ np.array([1 << LIMB_BITS * k for k in range(LIMBS)], object)
-            total += sum((whole * weights[at : at + step]).tolist())
-        return Fraction(total, 1 << GRID_BITS)
-    pieces = [to_cells(values[at : at + step]).sum(axis=0) for at in range(0, len(values), step)]
-    return sum(map(to_fraction, pieces), Fraction(0))
+    total = Fraction(0)
+    for at in range(0, len(values), step):
+        cells = to_cells(values[at : at + step])
+        if weights is None:
+            total += to_fraction(cells.sum(axis=0))
+        else:
+            limbs = (wide.dot(cells[:, k], weights[at : at + step]) for k in range(LIMBS))
+            total += Fraction(sum(limb << LIMB_BITS * k for k, limb in enumerate(limbs)), 1 << GRID_BITS)
+    return total
 
 
 def ratios(above: np.ndarray, below: np.ndarray, weights: np.ndarray | None = None) -> Fraction:

@@ -5,7 +5,8 @@ mean over groups. What a group adds is computed from its own rows alone and summ
 the groups nor their number per part shows in it.
 
 Weights are of groups, as in `sklearn.metrics.ndcg_score`: all examples of a group carry its weight, and those of weight 0
-are not there. Sums are in units of the weights; the mean is a quotient of two.
+are not there. Sums are in units of the weights; the mean is a quotient of two. A bootstrap draws whole groups: how often a
+group was drawn is a weight of its value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
+from harness import wide
+from harness.metrics.contract import Inputs, Proportion, RowMetric, Rows, Term, Totals, Undefined, ratio
 from harness.metrics.groups import Ranked, exact_sum, group_key, ratios, segment_sum
 
 __all__ = [
@@ -42,6 +44,11 @@ class Grouped(RowMetric):
 
     query: str = Field(description="feature that says which group an example belongs to: integer or string")
     counts: bool = Field(False, description="whether the number of groups, and of those left out, is reported too")
+
+    @property
+    def drawn_by(self) -> str:
+        """Name the feature whose values a bootstrap draws."""
+        return self.query
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep score and label of every example, by group."""
@@ -76,7 +83,7 @@ class _Graded(Grouped):
 
     def average(self, ranked: Ranked, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
         """Return what a part adds: `score` summed over the groups where `some` is true, bool [groups], and the others."""
-        full, empty = int(some.sum()), int((~some).sum())
+        full, empty = ranked.count(some), ranked.count(~some)
         weight, other = ranked.weight(some), ranked.weight(~some)
         if self.without_relevant == "skip":
             return _folded(ranked, score, weight, full, empty, bad)
@@ -201,6 +208,11 @@ class HitRate(_AtK):
         hit = found > 0
         return Fraction(int(hit.sum()) if weights is None else sum(weights[hit].tolist()))
 
+    def proportion(self, totals: Totals) -> Proportion | dict[str, Proportion]:
+        """Return the groups with a hit, of all."""
+        share = Proportion(totals.exact("score"), totals.exact("weight"))
+        return {"mean": share} if self.counts else share
+
 
 class Ndcg(_Graded):
     """Mean over groups of the discounted cumulative gain, relative to the best possible order.
@@ -281,9 +293,12 @@ class GroupedAuc(Grouped):
         both = (positives > 0) & (negatives > 0)
         doubled, pairs = ranked.sum(wins)[both], (positives * negatives)[both]
         by = {"groups": np.ones_like(pairs), "examples": ranked.sizes[both], "positives": positives[both], "pairs": pairs}
-        given = 1 if (found := ranked.weights(both)) is None else found
-        weights = by[self.weighting] * given
+        weights = by[self.weighting]
+        if (times := ranked.weights(both)) is not None:
+            weights, doubled_pairs = wide.multiply(weights, times), wide.multiply(doubled, times)
+        else:
+            doubled_pairs = doubled
         # By pairs the number of pairs cancels: what is left is an integer.
         exact = self.weighting == "pairs"
-        score = Fraction(sum((doubled * given).tolist()), 2) if exact else ratios(doubled, 2 * pairs, weights)
-        return _folded(ranked, score, sum(weights.tolist()), int(both.sum()), int((~both).sum()))
+        score = Fraction(wide.total(doubled_pairs), 2) if exact else ratios(doubled, 2 * pairs, weights)
+        return _folded(ranked, score, sum(weights.tolist()), ranked.count(both), ranked.count(~both))

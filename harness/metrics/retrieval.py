@@ -23,7 +23,8 @@ class RetrievalRecall(RowMetric):
     The output is an embedding per example, [B, D]; the label is an integer or a string. `query` names the feature that
     cuts the examples into groups, within which all pairs are compared; without it there is one group, held by one rank.
     Of equally near ones the lower example id is nearer. Examples that have no other of their label in their group are
-    left out; with `counts` the value says how many. A bootstrap draws the examples that look, not those that are found.
+    left out; with `counts` the value says how many. A bootstrap draws whole groups; of one group it draws the examples that
+    look, and all others stay to be found.
     """
 
     inputs: ClassVar[Inputs] = Inputs.RAW
@@ -36,6 +37,16 @@ class RetrievalRecall(RowMetric):
     query: str | None = Field(None, description="feature that says which group an example belongs to; null: one group")
     similarity: Literal["cosine", "dot", "euclidean"] = Field("cosine", description="what makes two embeddings near")
     counts: bool = Field(False, description="whether the number of examples, and of those left out, is reported too")
+
+    @property
+    def drawn_by(self) -> str | None:
+        """Name the feature whose values a bootstrap draws; None draws the examples that look."""
+        return self.query
+
+    @property
+    def keeps_undrawn(self) -> bool:
+        """Whether an example that does not look is still there to be found: where there is one group."""
+        return self.query is None
 
     def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
         """Keep embedding and label of every example, by group.
@@ -61,7 +72,7 @@ class RetrievalRecall(RowMetric):
         names = sorted(name for name in part.values if name != "label")
         vectors = np.stack([part.values[name] for name in names], axis=1)
         good = np.isfinite(vectors).all(axis=1)
-        sums["bad"] = int(part.multiplicity[~good].sum())
+        sums["bad"] = int((~good).sum())  # drawn or not: all others look at it
         edges = np.append(part.groups, len(part)).tolist()
         for start, stop in pairwise(edges):
             if not good[start:stop].all():

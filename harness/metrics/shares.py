@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from harness.metrics.contract import Undefined
+from harness.metrics.contract import Proportion, Undefined
 
 __all__ = [
-    "OneVsRest", "Share", "accuracy", "averaged", "f_beta", "jaccard", "precision", "recall", "specificity",
+    "OneVsRest", "Share", "accuracy", "averaged", "f_beta", "jaccard", "precision", "recall", "specificity", "together",
 ]  # fmt: skip
 
 Average = Literal["macro", "micro", "weighted", "per_class", "binary"]
@@ -38,6 +38,11 @@ class Share:
     above: Fraction
     below: Fraction
     undefined: str
+
+    @property
+    def proportion(self) -> Proportion:
+        """Return the share as k of n."""
+        return Proportion(self.above, self.below)
 
 
 def precision(sums: OneVsRest) -> Share:
@@ -112,7 +117,7 @@ def averaged(
     if average == "per_class":
         return {name: None if zero_division is None and not share(sums).below else divide("", sums) for name, sums in classes}
     if average == "micro":
-        return divide("all classes together", _together([sums for _, sums in classes]))
+        return divide("all classes together", together([sums for _, sums in classes]))
     if average == "binary":
         name, sums = classes[positive]
         return divide(f"class {name}", sums)
@@ -142,7 +147,7 @@ def _sum(ratios: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return sum(above * (below // own) for above, own in ratios), below
 
 
-def _together(classes: Sequence[OneVsRest]) -> OneVsRest:
+def together(classes: Sequence[OneVsRest]) -> OneVsRest:
     """Add up the sums of several classes."""
     zero = Fraction(0)
     return OneVsRest(

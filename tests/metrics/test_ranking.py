@@ -155,10 +155,12 @@ def test_totals_are_the_same_for_any_parts_and_any_order_of_examples(metric):
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda m: type(m).__name__)
-def test_a_multiplicity_is_the_row_repeated(metric):
-    group, score, label = drawn(6, rows=500)
-    times = np.random.default_rng(7).poisson(1.0, len(group))
-    repeated = value(metric, *(np.repeat(column, times) for column in (group, score, label)))
+def test_a_group_drawn_three_times_is_three_such_groups(metric):
+    group, score, label = drawn(6, rows=500, scores=9)
+    names, at = np.unique(group, return_inverse=True)
+    times = np.random.default_rng(7).poisson(1.0, len(names))[at]
+    copies = [(group[times > c] + 10**7 * c, score[times > c], label[times > c]) for c in range(times.max())]
+    repeated = value(metric, *(np.concatenate(columns) for columns in zip(*copies, strict=True)))
     assert value(metric, group, score, label, times=times, parts=2) == repeated
 
 
