@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["GOLDEN", "MIX", "THRESHOLDS", "Interval", "interval", "multiplicities"]
+__all__ = ["GOLDEN", "MIX", "THRESHOLDS", "Interval", "defined", "interval", "multiplicities", "quantile"]
 
 GOLDEN = 0x9E3779B97F4A7C15  # SplitMix64's increment and multipliers, as in plan.hash_ids
 MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -63,11 +63,12 @@ class Interval:
     """What the replicates say of one value.
 
     Attributes:
-      low, high: percentile interval.
-      basic_low, basic_high: basic interval, 2 value - high and 2 value - low.
-      standard_error: standard deviation over the replicates.
+      low, high: the interval.
+      basic_low, basic_high: basic interval, 2 value - high and 2 value - low; None where `method` is not "percentile".
+      standard_error: standard deviation over the replicates; None where they are all alike.
       undefined: in how many replicates the value is null.
       reason: why there is no interval; the others are None then.
+      method: how `low` and `high` were made; None where there are none.
     """
 
     low: float | None
@@ -77,10 +78,41 @@ class Interval:
     standard_error: float | None
     undefined: int
     reason: str | None = None
+    method: str | None = None
+
+    @classmethod
+    def none(cls, reason: str, undefined: int = 0) -> Interval:
+        """Return no interval, and why.
+
+        >>> Interval.none("no reason").low is None
+        True
+        """
+        return cls(None, None, None, None, None, undefined, reason)
+
+
+def defined(replicates: Sequence[float | None]) -> np.ndarray:
+    """Return the replicates that are numbers, in order, float64; one that is infinite counts as null.
+
+    >>> defined([2.0, None, 1.0, math.inf]).tolist()
+    [1.0, 2.0]
+    """
+    return np.sort(np.array([x for x in replicates if x is not None and math.isfinite(x)], np.float64))
+
+
+def quantile(ordered: np.ndarray, q: float) -> float:
+    """Return the order statistic q (R + 1) of R numbers in order, R >= 2, interpolated linearly; see `interval`.
+
+    >>> quantile(np.array([1.0, 2.0, 3.0]), 0.375)
+    1.5
+    """
+    at = min(max(q * (len(ordered) + 1) - 1, 0.0), float(len(ordered) - 1))
+    below = min(int(at), len(ordered) - 2)
+    a, b = float(ordered[below]), float(ordered[below + 1])
+    return a + (b - a) * (at - below)
 
 
 def interval(value: float, replicates: Sequence[float | None], level: float) -> Interval:
-    """Return the interval of a value from its replicates.
+    """Return the percentile interval of a value from its replicates; none where they show no spread.
 
     The quantile q of R replicates is the order statistic q (R + 1), interpolated linearly (Hyndman and Fan's type 6;
     A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application, 1997, 5.2.1): the value and R replicates being
@@ -91,19 +123,15 @@ def interval(value: float, replicates: Sequence[float | None], level: float) -> 
     >>> interval(2.0, [1.0, 2.0, 3.0, 4.0, 5.0], 0.5).low, interval(2.0, [1.0, 2.0, 3.0, 4.0, 5.0], 0.5).high
     (1.5, 4.5)
     """
-    defined = np.sort([x for x in replicates if x is not None and math.isfinite(x)])
-    missing = len(replicates) - len(defined)
-    if len(defined) < 2 or len(defined) < DEFINED_SHARE * len(replicates):
-        reason = f"the value is null in {missing} of {len(replicates)} replicates"
-        return Interval(None, None, None, None, None, missing, reason)
-    low, high = (_quantile(defined, q) for q in ((1 - level) / 2, (1 + level) / 2))
-    mean = math.fsum(defined) / len(defined)
-    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in defined.tolist()) / (len(defined) - 1))
-    return Interval(low, high, 2 * value - high, 2 * value - low, spread, missing)
-
-
-def _quantile(ordered: np.ndarray, q: float) -> float:
-    at = min(max(q * (len(ordered) + 1) - 1, 0.0), float(len(ordered) - 1))
-    below = min(int(at), len(ordered) - 2)
-    a, b = float(ordered[below]), float(ordered[below + 1])
-    return a + (b - a) * (at - below)
+    ordered = defined(replicates)
+    missing = len(replicates) - len(ordered)
+    if len(ordered) < 2 or len(ordered) < DEFINED_SHARE * len(replicates):
+        return Interval.none(f"the value is null in {missing} of {len(replicates)} replicates", missing)
+    if ordered[0] == ordered[-1]:
+        return Interval.none(
+            f"the value is {ordered[0]:g} in every replicate: they show no spread to tell an interval by", missing
+        )
+    low, high = (quantile(ordered, q) for q in ((1 - level) / 2, (1 + level) / 2))
+    mean = math.fsum(ordered) / len(ordered)
+    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered.tolist()) / (len(ordered) - 1))
+    return Interval(low, high, 2 * value - high, 2 * value - low, spread, missing, method="percentile")

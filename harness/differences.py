@@ -46,9 +46,12 @@ def differences(outcome: Outcome, models: Sequence[str], level: float | None) ->
             base = numbers.get(f"{first}/{metric}")
             if base is None:
                 continue
+            refusal = next((why for refused, why in outcome.no_difference.items() if f"{key}/".startswith(f"{refused}/")), None)
             mine, theirs = (outcome.replicates.get(f"{owner}/{metric}") for owner in (model, first))
             drawn = None
-            if level is not None and mine is not None and theirs is not None:
+            if level is not None and refusal is not None:
+                drawn = Interval.none(refusal)
+            elif level is not None and mine is not None and theirs is not None:
                 each = [None if np.isnan(value) else float(value) for value in mine - theirs]
                 drawn = interval(number - base, each, level)
             found.append(Difference(model, metric, number - base, drawn))

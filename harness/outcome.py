@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.bootstrap import Interval, interval
+from harness.bootstrap import Interval
 from harness.exact import DIVISOR_BITS, divide, refused
+from harness.gap_interval import GapReplicates
 from harness.grid import GridLayout, GridState, SliceKey, decode
+from harness.intervals import Evidence, independent, interval_of
 from harness.job import BootstrapSpec, SlicesSpec
 from harness.metrics.contract import Binding, Metric, RowMetric, Table
 from harness.reduce import Reduced
@@ -40,6 +42,7 @@ class Outcome:
       slices: in the order of the job, then by value.
       left_out: how many slices had fewer examples than the job's minimum.
       replicates: values by replicate, float64 [replicates] (NaN for null), by metric key, for later comparison.
+      no_difference: metrics whose replicates say nothing of a difference either, and why, by key.
     """
 
     results: Mapping[str, Result]
@@ -47,6 +50,7 @@ class Outcome:
     slices: Sequence[SliceOutcome] = ()
     left_out: int = 0
     replicates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    no_difference: Mapping[str, str] = field(default_factory=dict)
 
 
 def outcome(
@@ -87,7 +91,8 @@ def outcome(
         results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.in_slices}
         within, _ = cells.intervals(results, slot, bootstrap)
         found.append(SliceOutcome(decode(text, slices), examples, results, within))
-    return Outcome(whole, intervals, tuple(found), left_out, replicates)
+    refused = {key: why for key in intervals if (why := cells.no_difference(key, whole[key]))}
+    return Outcome(whole, intervals, tuple(found), left_out, replicates, refused)
 
 
 class _Cells:
@@ -118,7 +123,7 @@ class _Cells:
         rows: Mapping[str, Any] | str | None = None
         if isinstance(metric, RowMetric):
             folded = self._reduced.rows[key]
-            rows = folded if isinstance(folded, str) else folded.get((slot, draw), {})
+            rows = folded if isinstance(folded, str) else folded.get((slot, draw), {})  # a text says why there is none
         return result(self._layout, self._state(slot, draw), key, metric, self._bindings[key], self._classes, rows)
 
     def examples(self, slot: int) -> int:
@@ -141,29 +146,66 @@ class _Cells:
             if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
                 continue
             self._progress()
-            drawn = self._drawn(key, slot, bootstrap.replicates)
+            drawn = self._drawn(key, slot, whole, bootstrap.replicates)
+            evidence = self._evidence(key, slot, whole, drawn, bootstrap)
             if isinstance(whole.value, Mapping):
                 found[key] = {}
                 for name, value in whole.value.items():
-                    each = [None if one is None else one.get(name) for one in drawn]
+                    each = [None if one is None else one.get(name) for one in drawn.values]
                     if isinstance(value, int | float):
-                        found[key][name] = interval(float(value), each, bootstrap.level)
+                        found[key][name] = interval_of(float(value), each, bootstrap.level, evidence(name))
                         stored[f"{key}/{name}"] = _array(each)
             else:
-                found[key] = interval(float(whole.value), drawn, bootstrap.level)
-                stored[key] = _array(drawn)
+                found[key] = interval_of(float(whole.value), drawn.values, bootstrap.level, evidence(""))
+                stored[key] = _array(drawn.values)
         return found, stored
 
-    def _drawn(self, key: str, slot: int, replicates: int) -> list[Any]:
+    def no_difference(self, key: str, whole: Result) -> str | None:
+        """Return why replicates say nothing of the difference of two such values either; None where they do."""
+        if self._has_gaps(key, whole):
+            return "calibration errors are biased upwards, of two models not alike: their difference has no interval"
+        return self._no_interval(key, 0)
+
+    def _no_interval(self, key: str, slot: int) -> str | None:
+        """Return why a metric has no interval: by its definition, or since its replicates could not be drawn."""
+        folded = self._reduced.rows.get(key, {})
+        drawn = None if isinstance(folded, str) else folded.get((slot, 1))
+        return drawn if isinstance(drawn, str) else self._metrics[key].no_interval
+
+    def _has_gaps(self, key: str, whole: Result) -> bool:
+        return whole.totals is not None and self._metrics[key].gaps(whole.totals) is not None
+
+    def _evidence(self, key: str, slot: int, whole: Result, drawn: _Drawn, bootstrap: BootstrapSpec) -> Callable[[str], Evidence]:
+        """Return what is known of a number of a result, by its name; "" for that of a result that is one number."""
+        metric, totals = self._metrics[key], whole.totals
+        assert totals is not None  # only of a value that is not null
+        shares = metric.proportion(totals)
+        alone = independent(
+            metric, self._bindings[key], bootstrap.cluster, examples=whole.examples, positions=whole.positions
+        )  # fmt: skip
+        why = self._no_interval(key, slot)
+
+        def of(name: str) -> Evidence:
+            share = shares.get(name) if isinstance(shares, Mapping) else shares
+            return Evidence(share, alone, drawn.gaps, why)
+
+        return of
+
+    def _drawn(self, key: str, slot: int, whole: Result, replicates: int) -> _Drawn:
         """Return the values of all replicates; of a plain mean together, where nothing is the matter with the sums."""
-        found: list[Any] = [None] * replicates
+        metric, values, gaps = self._metrics[key], list[Any](), list[np.ndarray]()
         together = self._means(key, slot)
+        own = None if whole.totals is None else metric.gaps(whole.totals)
         for draw in range(1, replicates + 1):
             if together is not None and not np.isnan(together[draw]):
-                found[draw - 1] = float(together[draw])
-            else:
-                found[draw - 1] = self.result(key, slot, draw).value
-        return found
+                values.append(float(together[draw]))
+                continue
+            replicate = self.result(key, slot, draw)
+            values.append(replicate.value)
+            if own is not None and replicate.totals is not None and (more := metric.gaps(replicate.totals)) is not None:
+                gaps.append(more.values)
+        known = None if own is None or len(gaps) < 2 else GapReplicates(own.values, np.stack(gaps), own.norm == "largest")
+        return _Drawn(values, known)
 
     def _means(self, key: str, slot: int) -> np.ndarray | None:
         """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
@@ -196,6 +238,14 @@ class _Cells:
                 self._states.clear()
             self._states[slot, draw] = grid.state(slot, draw, self._grid_layout)
         return self._states[slot, draw]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The values of a metric in all replicates, and its gaps where it is a norm of gaps."""
+
+    values: list[Any]
+    gaps: GapReplicates | None
 
 
 def _array(values: Sequence[float | None]) -> np.ndarray:

@@ -53,6 +53,8 @@ def _entry(result: Result) -> dict[str, Any]:
         entry["positions"] = result.positions
     if result.standard_error is not None:
         entry["standard_error"] = result.standard_error
+    elif result.no_error is not None:
+        entry |= {"standard_error": None, "standard_error_reason": result.no_error}
     if result.reason:
         entry["reason"] = result.reason
     return entry

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Count, Inputs, Metric, Number, Table, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Count, Inputs, Metric, Number, Proportion, Table, Term, Totals, Undefined, ratio
 from harness.metrics.means import MeanMetric
 
 __all__ = [
@@ -172,6 +172,10 @@ class BinaryAccuracy(BinaryMetric):
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
         return totals.share_error(self.value(totals))
+
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are correct, of how many."""
+        return totals.proportion(totals.exact("correct")[1])
 
 
 class CountsAtThresholds(BinaryMetric):

@@ -18,7 +18,7 @@ from pydantic import Field
 from harness import exact, wide
 from harness.errors import ShapeError
 from harness.metrics.binary import probability
-from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, RowMetric, Rows, Table, Term, Totals, Undefined
+from harness.metrics.contract import Binding, Count, Gaps, Inputs, Metric, Number, RowMetric, Rows, Table, Term, Totals, Undefined
 
 if TYPE_CHECKING:
     from harness.rows import Part
@@ -49,6 +49,15 @@ def _expected(bins: list[_Bin]) -> float:
 
 def _maximum(bins: list[_Bin]) -> float:
     return float(max(b.gap / b.weight for b in bins))
+
+
+def _gaps(bins: list[_Bin], size: int, *, largest: bool) -> Gaps:
+    """Return the gap of each of so many bins: as a share of all, or of the bin's own weight; NaN where a bin is empty."""
+    total = sum((b.weight for b in bins), Fraction(0))
+    values = np.full(size, np.nan)
+    for b in bins:
+        values[b.number] = float((b.hits - b.confidence) / (b.weight if largest else total))
+    return Gaps(values, "largest" if largest else "sum")
 
 
 class _Calibration(Metric):
@@ -129,12 +138,20 @@ class ExpectedCalibrationError(_EqualWidth):
         """Return the mean distance."""
         return _expected(self.summed(totals))
 
+    def gaps(self, totals: Totals) -> Gaps:
+        """Return the gaps of the bins."""
+        return _gaps(self.summed(totals), self.bins, largest=False)
+
 
 class MaximumCalibrationError(_EqualWidth):
     """Largest distance of confidence and accuracy over the bins that are not empty."""
 
     summary: ClassVar[str] = "maximum over bins of |sum of w hit - sum of w confidence| / sum of w in the bin"
     source: ClassVar[str] = "C. Guo et al., 2017; torchmetrics.CalibrationError(norm='max')"
+    no_interval: ClassVar[str | None] = (
+        "the largest gap is that of a bin with few examples, and no bootstrap tells how far it is from the true one; "
+        "equal_mass_maximum_calibration_error has an interval"
+    )
 
     def value(self, totals: Totals) -> float:
         """Return the largest distance."""
@@ -240,6 +257,10 @@ class EqualMassExpectedCalibrationError(_EqualMass):
         """Return the mean distance."""
         return _expected(self.summed(totals))
 
+    def gaps(self, totals: Totals) -> Gaps:
+        """Return the gaps of the bins."""
+        return _gaps(self.summed(totals), self.bins, largest=False)
+
 
 class EqualMassMaximumCalibrationError(_EqualMass):
     """Largest distance of confidence and accuracy over bins that hold equally many positions. Exact."""
@@ -250,6 +271,10 @@ class EqualMassMaximumCalibrationError(_EqualMass):
     def value(self, totals: Totals) -> float:
         """Return the largest distance."""
         return _maximum(self.summed(totals))
+
+    def gaps(self, totals: Totals) -> Gaps:
+        """Return the gaps of the bins."""
+        return _gaps(self.summed(totals), self.bins, largest=True)
 
 
 class EqualMassReliabilityCurve(_EqualMass):

@@ -12,8 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics import shares
-from harness.metrics.contract import Count, Inputs, Metric, Number, PlainMean, Table, Term, Totals, ratio
-from harness.metrics.shares import Average, OneVsRest, Share, averaged
+from harness.metrics.contract import Count, Inputs, Metric, Number, PlainMean, Proportion, Table, Term, Totals, ratio
+from harness.metrics.shares import Average, OneVsRest, Share, averaged, together
 
 __all__ = [
     "Accuracy", "ClassMetric", "ConfusionMatrix", "CrossEntropy", "FBeta", "Jaccard", "PerClassMetric",
@@ -98,6 +98,10 @@ class Accuracy(PredictedClassMetric):
         """Return that of a proportion."""
         return totals.share_error(self.value(totals))
 
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are correct, of how many."""
+        return totals.proportion(totals.exact("correct")[1])
+
 
 class TopK(ClassMetric):
     """Share of positions whose label is among the k highest scores; of equal scores the lower class ranks first."""
@@ -132,6 +136,10 @@ class TopK(ClassMetric):
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
         return totals.share_error(self.value(totals))
+
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are correct, of how many."""
+        return totals.proportion(totals.exact("correct")[1])
 
 
 class CrossEntropy(ClassMetric):
@@ -185,6 +193,8 @@ class PerClassMetric(PredictedClassMetric):
     (scikit-learn takes 0 and warns).
     """
 
+    proportions: ClassVar[tuple[Average, ...]] = ()  # averages of which each number is k of n, n given
+
     average: Average = Field(
         "macro",
         description="macro: mean over classes; weighted: the same, by labels; micro: of all classes together; "
@@ -221,6 +231,16 @@ class PerClassMetric(PredictedClassMetric):
         """Return the average, or the value of each class."""
         return averaged(self.counted(totals), self.share, self.average, zero_division=self.zero_division, positive=self.positive)
 
+    def proportion(self, totals: Totals) -> Proportion | dict[str, Proportion] | None:
+        """Return above and below of each share where an example is at most once in either."""
+        if self.average not in self.proportions:
+            return None
+        classes = self.counted(totals)
+        if self.average == "per_class":
+            return {name: self.share(sums).proportion for name, sums in classes}
+        sums = classes[self.positive][1] if self.average == "binary" else together([sums for _, sums in classes])
+        return self.share(sums).proportion
+
     def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
         """Return name and sums of every class."""
         hits, predicted, labelled = (totals.exact(name) for name in ("hits", "predicted", "labelled"))
@@ -235,6 +255,7 @@ class Precision(PerClassMetric):
 
     summary: ClassVar[str] = "TP / (TP + FP) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.precision_score"
+    proportions: ClassVar[tuple[Average, ...]] = ("binary", "per_class", "micro")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return hits over predicted."""
@@ -246,6 +267,7 @@ class Recall(PerClassMetric):
 
     summary: ClassVar[str] = "TP / (TP + FN) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.recall_score"
+    proportions: ClassVar[tuple[Average, ...]] = ("binary", "per_class", "micro")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return hits over labelled."""
@@ -257,6 +279,7 @@ class Specificity(PerClassMetric):
 
     summary: ClassVar[str] = "TN / (TN + FP) per class, averaged"
     source: ClassVar[str] = "torchmetrics.classification.MulticlassSpecificity"
+    proportions: ClassVar[tuple[Average, ...]] = ("binary", "per_class")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return true negatives over negatives."""
@@ -281,6 +304,7 @@ class Jaccard(PerClassMetric):
 
     summary: ClassVar[str] = "TP / (TP + FP + FN) per class, averaged"
     source: ClassVar[str] = "sklearn.metrics.jaccard_score"
+    proportions: ClassVar[tuple[Average, ...]] = ("binary", "per_class")
 
     def share(self, sums: OneVsRest) -> Share:
         """Return hits over labelled or predicted."""

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from harness.metrics import shares
 from harness.metrics.classification import class_names
-from harness.metrics.contract import Count, Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Count, Inputs, Metric, Number, Proportion, Term, Totals, Undefined, ratio
 from harness.metrics.shares import OneVsRest, Share, averaged
 
 __all__ = [
@@ -40,6 +40,8 @@ class PerLabelMetric(_Decided):
     A share of 0/0 makes an average null, unless `zero_division` says what it counts as (scikit-learn takes 0 and warns).
     Scores are compared with `threshold` as they are: for logits give the threshold as a logit, 0 for a probability of 0.5.
     """
+
+    is_proportion: ClassVar[bool] = True  # whether the share of one label is k of n, n given
 
     average: Literal["macro", "micro", "weighted", "per_class", "samples"] = Field(
         "macro",
@@ -79,12 +81,21 @@ class PerLabelMetric(_Decided):
             if self.zero_division is None and totals["undefined"][1]:
                 raise Undefined("some examples are 0/0 (zero_division: 0 or 1 says what they count as)")
             return totals.mean("share")
+        return averaged(self.counted(totals), self.share, self.average, zero_division=self.zero_division, absent_count=True)
+
+    def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
+        """Return name and sums of every label."""
         hits, predicted, labelled = (totals.exact(name) for name in ("hits", "predicted", "labelled"))
-        classes = [
+        return [
             (name, OneVsRest(hits[i], predicted[i], labelled[i], totals.exact_weight))
             for i, name in enumerate(class_names(totals, len(hits)))
         ]
-        return averaged(classes, self.share, self.average, zero_division=self.zero_division, absent_count=True)
+
+    def proportion(self, totals: Totals) -> dict[str, Proportion] | None:
+        """Return the share of each label as k of n, where those are the value."""
+        if self.average != "per_class" or not self.is_proportion:
+            return None
+        return {name: self.share(sums).proportion for name, sums in self.counted(totals)}
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of the mean over examples; the other averages have none."""
@@ -142,6 +153,7 @@ class MultilabelFBeta(PerLabelMetric):
     """Weighted harmonic mean of precision and recall; recall counts beta times as much."""
 
     summary: ClassVar[str] = "(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP) per label, averaged"
+    is_proportion: ClassVar[bool] = False
     source: ClassVar[str] = "sklearn.metrics.fbeta_score"
 
     beta: float = Field(1.0, gt=0, allow_inf_nan=False, description="how much more recall counts than precision")
@@ -208,3 +220,7 @@ class ExactMatch(_Decided):
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
         return totals.share_error(self.value(totals))
+
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are all right, of how many."""
+        return totals.proportion(totals.exact("right")[1])

@@ -201,6 +201,8 @@ class Quantile(_Ordered):
 class _Extreme(RowMetric):
     inputs: ClassVar[Inputs] = Inputs.OUTPUT
     additive: ClassVar[tuple[str, ...] | None] = ()
+    # B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, 7.4: most replicates are the extreme itself.
+    no_interval: ClassVar[str | None] = "no replicate lies beyond the extreme that was seen: the bootstrap does not hold for it"
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Keep the output; the collector keeps one row of many."""

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import HostMetric, Totals, ratio
+from harness.metrics.contract import HostMetric, Proportion, Totals, ratio
 
 __all__ = [
     "CharacterErrorRate", "TextExactMatch", "TokenF1", "WordErrorRate", "answer_tokens", "edit_distance", "references", "texts",
@@ -184,6 +184,10 @@ class TextExactMatch(_Answer):
     def score(self, reference: list[str], guess: list[str]) -> float:
         """Return 1.0 where the two are equal."""
         return float(reference == guess)
+
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are equal, of how many."""
+        return totals.proportion(totals.exact("score"))
 
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
