@@ -8,58 +8,67 @@ from typing import Any
 import tensorflow as tf
 
 from harness.errors import ModelError
+from harness.tf_keras_config import Registered, check
 from harness.tf_model import Model
 
 __all__ = ["from_file", "from_keras", "keras_of"]
 
 
+OWN = ("keras", "tf_keras", "tensorflow")  # packages whose registered names are not the user's
+
+
 def from_file(path: str, precision: str | None) -> Model:
     """Load a file, with Keras 3 or, where that cannot, with Keras 2. No code from the file is run.
 
-    Raises: ModelError: neither can.
+    Raises: ModelError: neither can, or the file's configuration names what is not known to be harmless.
     """
     import keras
 
     try:
+        check(path, _registered(keras))
         loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as first:  # noqa: BLE001 - whatever Keras 3 says of a file of Keras 2
+    except Exception as first:  # noqa: BLE001 - whatever Keras 3 says of a file of Keras 2, which has names of its own
         loaded = _by_keras_2(path, first)
     return from_keras(path, _with_precision(path, loaded, precision) if precision else loaded)
 
 
 def _by_keras_2(path: str, first: Exception) -> Any:
     reason = f"{type(first).__name__}: {' '.join(str(first).split())[:400]}"
+    refusal = first if isinstance(first, ModelError) else None
     if not _is_keras_2(path):
+        if refusal:
+            raise refusal
         raise ModelError(f"{path}: the model cannot be loaded: {reason}") from first
-    if _holds_code(path):
-        raise ModelError(
-            f"{path}: the file holds Python code (a Lambda layer), which is not run; make the model with a factory "
-            "(python: package.module:factory) and take the weights alone from the file"
-        ) from first
     try:
         import tf_keras
+        from tf_keras.src.saving.serialization_lib import SafeModeScope
     except ImportError:
+        if refusal:
+            raise refusal from None
         raise ModelError(
             f"{path}: saved by Keras 2, Keras 3 cannot load it ({reason}), and tf_keras is not installed: "
             "pip install 'harness[keras2]'"
         ) from first
-    return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+    check(path, _registered(tf_keras))  # what is registered with Keras 3 alone it would look for in the module that is named
+    with SafeModeScope(safe_mode=True):  # of an .h5 file it forgets the argument
+        return tf_keras.models.load_model(path, compile=False, safe_mode=True)
 
 
-def _attributes(path: str) -> dict[str, str]:
-    """Return what an .h5 file says of itself; nothing for other files."""
-    import h5py
+def _registered(loader: Any) -> Registered:
+    """Return the look-up of what the user's own code has registered with a loader."""
 
-    if not h5py.is_hdf5(path):
-        return {}
-    with h5py.File(path, "r") as file:
-        return {key: value if isinstance(value, str) else bytes(value).decode(errors="replace")
-                for key, value in file.attrs.items() if key in ("keras_version", "model_config")}  # fmt: skip
+    def find(name: str) -> Any:
+        registered = loader.saving.get_registered_object(name)
+        return None if getattr(registered, "__module__", "").partition(".")[0] in OWN else registered
+
+    return find
 
 
 def _is_keras_2(path: str) -> bool:
     import json
     import zipfile
+
+    import h5py
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -67,11 +76,11 @@ def _is_keras_2(path: str) -> bool:
                 return False
             version = json.loads(archive.read("metadata.json")).get("keras_version", "")
             return str(version).startswith("2.")
-    return _attributes(path).get("keras_version", "").startswith("2.")
-
-
-def _holds_code(path: str) -> bool:
-    return '"class_name": "Lambda"' in _attributes(path).get("model_config", "")
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        version = file.attrs.get("keras_version", "")
+        return (version if isinstance(version, str) else bytes(version).decode(errors="replace")).startswith("2.")
 
 
 def _with_precision(path: str, loaded: Any, precision: str) -> Any:
