@@ -1,4 +1,4 @@
-"""Every error the harness raises on purpose. Knows nothing of the rest.
+"""Every error the harness raises on purpose. Knows nothing of the rest but what a URL may hide.
 
     HarnessError                 exit 1   the run failed
     ├── UsageError               exit 2   the command or the job is wrong; found before any work
@@ -23,6 +23,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from harness.urls import shown
+
 __all__ = [
     "CommError",
     "DataError",
@@ -43,10 +45,16 @@ __all__ = [
 
 
 class HarnessError(Exception):
-    """Base of all errors of the harness; `exit_code` is what the process ends with."""
+    """Base of all errors of the harness; `exit_code` is what the process ends with.
+
+    A message is printed, written to the run folder and sent to other ranks: secrets in URLs are left out as it is made.
+    """
 
     exit_code = 1
     reported = False  # whether it has been said on stderr already
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(shown(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class UsageError(HarnessError):

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness.errors import JobError, nearest
+from harness.urls import secret_in
+from harness.yaml_text import DEPTH, depth, parse
 
 __all__ = [
     "BootstrapSpec",
@@ -32,6 +33,7 @@ __all__ = [
     "SparseSpec",
 ]
 
+FOUND = 300  # characters of a value that a message repeats
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 EXTENSIONS = {
     ".npz": "npz", ".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".parquet": "parquet", ".csv": "csv",
@@ -299,7 +301,17 @@ class Job(_Spec):
             raise ValueError("'metrics' is missing")
         if not self.metrics and (self.slices or self.bootstrap):
             raise ValueError("slices and bootstrap: expected at least one metric, found none")
+        self._no_secrets()
         return self
+
+    def _no_secrets(self) -> None:
+        """Refuse paths with secrets in them: they are printed, and recorded in the run folder."""
+        classes = self.data.classes if isinstance(self.data.classes, str) else None
+        paths = [("data.files", path) for path in self.data.files] + [("data.classes", classes), ("output", self.output)]
+        paths += [(f"models.{name}.path" if name else "model.path", spec.path) for name, spec in self.named_models.items()]
+        for key, path in paths:
+            if path and (secret := secret_in(path)):
+                raise ValueError(f"{key}: a URL carries {secret}: paths are printed and recorded; use the environment ({path})")
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = (), *, predicts: bool = False) -> Job:
@@ -311,13 +323,14 @@ class Job(_Spec):
         """
         path = Path(path)
         try:
-            raw = yaml.safe_load(path.read_text())
+            text = path.read_text()
         except FileNotFoundError:
             raise JobError(f"{path}: no such job file") from None
         except OSError as exc:
             raise JobError(f"{path}: cannot be read: {exc.strerror}") from exc
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise JobError(f"{path}: not YAML: {' '.join(str(exc).split())}") from exc
+        except UnicodeDecodeError as exc:
+            raise JobError(f"{path}: not YAML: expected text in UTF-8: {exc}") from exc
+        raw = parse(text, str(path))
         if predicts and isinstance(raw, Mapping):
             raw = {"predictions": {}, **raw}
         return cls.from_dict(raw, folder=path.parent, name=path.stem, where=str(path), overrides=overrides)
@@ -335,9 +348,15 @@ class Job(_Spec):
         """Validate a job given as nested dictionaries; relative paths are taken from `folder`."""
         if not isinstance(raw, Mapping):
             raise JobError(f"{where}: expected keys and values, found {type(raw).__name__}")
-        merged = json.loads(json.dumps(raw, default=str))
+        try:
+            merged = json.loads(json.dumps(raw, default=str))
+        except (TypeError, ValueError, RecursionError) as exc:
+            # A key that is no text, a number of thousands of digits, something that contains itself.
+            raise JobError(f"{where}: expected values that JSON can hold: {' '.join(str(exc).split())[:FOUND]}") from None
         for override in overrides:
             _override(merged, override)
+        if depth(merged) > DEPTH:
+            raise JobError(f"{where}: keys are nested more than {DEPTH} deep; a job needs no more")
         try:
             job = cls.model_validate(merged)
         except ValidationError as exc:
@@ -392,6 +411,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     if not sign or not path:
         raise JobError(f"--set {override}: expected key.path=value")
     *parents, last = path.split(".")
+    value = parse(text, f"--set {path}")
     at: Any = raw
     try:
         for key in parents:
@@ -403,12 +423,11 @@ def _override(raw: dict[str, Any], override: str) -> None:
                 at = at.setdefault(key, {})
                 if at is None:
                     raise TypeError
-        value = yaml.safe_load(text)
         if isinstance(at, list):
             at[int(last)] = value
         else:
             at[last] = value
-    except (TypeError, ValueError, IndexError, AttributeError, yaml.YAMLError) as exc:
+    except (TypeError, ValueError, IndexError, AttributeError) as exc:
         raise JobError(f"--set {override}: the job has nothing at {path} that could be set") from exc
 
 
@@ -423,7 +442,7 @@ def _explain(exc: ValidationError) -> Iterable[str]:
             yield f"'{where}' is missing"
         else:
             message = error["msg"].removeprefix("Value error, ")
-            found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
+            found = "" if error["type"] == "value_error" else f", found {repr(error['input'])[:FOUND]}"
             yield f"{where}: {message}{found}" if where else f"{message}{found}"
 
 

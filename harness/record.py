@@ -24,6 +24,7 @@ from harness.prepare import Opened
 from harness.runfolder import RunFolder, write_atomically
 from harness.schedule import Assigned
 from harness.split import Watched
+from harness.urls import shown
 
 __all__ = ["Record", "Timer"]
 
@@ -130,7 +131,7 @@ class Record:
         return {
             "attempt": self.attempt.number, "size": self.comm.size, "chunks_resumed": self.attempt.done,
             "started": datetime.fromtimestamp(time.time() - elapsed_s, UTC).isoformat(timespec="seconds"),
-            "command": sys.argv, "comm": self.comm.name, "schedule": self.assigned.schedule,
+            "command": [shown(word) for word in sys.argv], "comm": self.comm.name, "schedule": self.assigned.schedule,
             "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
             "canary": "alike" if alike else "differs",

@@ -98,7 +98,7 @@ def test_an_override_sets_one_key(override, look, wanted):
         ("metrics.first=r2", "--set metrics.first=r2: the job has nothing at"),
         ("data.label.x=1", "--set data.label.x=1: the job has nothing at"),
         ("batch_sise=1", "unknown key 'batch_sise': did you mean 'batch_size'?"),
-        ("batch_size=[", "--set batch_size=[: the job has nothing at"),
+        ("batch_size=[", "--set batch_size, line 1: not YAML: while parsing a flow node expected the node content"),
     ],
 )
 def test_an_override_that_fits_nowhere_is_refused(override, message):

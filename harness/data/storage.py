@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from harness.errors import DataError, JobError
+from harness.urls import secret_in
 
 __all__ = [
     "GZIP_MAGIC", "RangeFile", "basename", "cached", "each", "exists", "find", "is_folder", "is_url", "open_range", "size_bytes",
@@ -32,7 +33,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 TRIES = 4
 BACKOFF_S = 0.2  # before the second try; doubled before each further one
 READ_AHEAD = 1 << 20
-SECRETS = ("signature", "token", "secret", "password", "key", "sig", "credential")
 SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
 INDEX_VERSION = 1
@@ -310,13 +310,8 @@ def _mark(path: str) -> str | None:
 def _filesystem(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the URL as a key in it."""
     parts = urlsplit(url)
-    names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    if ("@" in parts.netloc and parts.scheme not in ("abfs", "abfss", "gs", "s3")) or ":" in parts.netloc.rpartition("@")[0]:
-        raise JobError(f"data.files: a {parts.scheme}:// URL carries a user or password: paths are printed; use the environment")
-    if any(secret in name for name in names for secret in SECRETS):
-        raise JobError(
-            f"data.files: a {parts.scheme}:// URL carries a signature or token: paths are printed; use the environment"
-        )
+    if secret := secret_in(url):
+        raise JobError(f"data.files: a {parts.scheme}:// URL carries {secret}: paths are printed and recorded; use the environment")
     try:
         import fsspec
     except ImportError as exc:
