@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from pathlib import Path
 
 from harness.errors import ModelError
 from harness.job import ModelSpec
 from harness.model_files import digest
+from harness.private_folder import intruders, make
 
 __all__ = ["copy_to_node", "is_remote", "node_path", "wants_copy"]
 
@@ -62,9 +62,12 @@ def _size(path: str) -> int:
 
 def node_path(path: str, mark: str, cache: Path | None = None) -> Path:
     """Return where the copy of a model lies: under HARNESS_CACHE, or a folder of this user's in the temporary one."""
+    return _root(cache) / "models" / mark[:32] / Path(path).name  # the ending says what kind of model it is
+
+
+def _root(cache: Path | None) -> Path:
     given = os.environ.get("HARNESS_CACHE")
-    root = cache or (Path(given) if given else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
-    return root / "models" / mark[:32] / Path(path).name  # the ending says what kind of model it is
+    return cache or (Path(given) if given else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
 
 
 def copy_to_node(path: str, mark: str, cache: Path | None = None) -> Path:
@@ -74,28 +77,50 @@ def copy_to_node(path: str, mark: str, cache: Path | None = None) -> Path:
       path: where it lies.
       mark: its digest.
       cache: folder of the copies; see `node_path`.
-    Raises: ModelError: there is no room, the folder is another user's, or the model changed meanwhile.
+    Raises: ModelError: there is no room, others may write to the folder, or the model changed meanwhile.
     """
     target = node_path(path, mark, cache)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (target.parent.parent.parent, target.parent):
-            found = folder.stat()
-            if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
-                raise ModelError(f"{folder}: others may write here; set HARNESS_CACHE to a folder of your own")
-        if target.exists() and digest(str(target)) == mark:
+        _check(target.parent, _root(cache))  # before anything is made behind a link
+        make(target.parent)
+        _check(target.parent, _root(cache))
+        if _untouched(target, _root(cache)) and digest(str(target)) == mark:
             return target
         with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as work:
-            made = Path(work) / target.name
-            shutil.copytree(path, made) if os.path.isdir(path) else shutil.copy2(path, made)
-            if digest(str(made)) != mark:
+            copied = Path(work) / target.name
+            _copy(path, copied)
+            if digest(str(copied)) != mark:
                 raise ModelError(f"{path}: the model changed while it was copied to {target}; start again when it is at rest")
-            if target.exists():  # what was there was not what its name says
+            if os.path.lexists(target):  # what was there was not what its name says
                 os.replace(target, Path(work) / "old")
-            os.replace(made, target)
+            os.replace(copied, target)
     except OSError as exc:
         raise ModelError(
             f"{path}: cannot be copied to {target}: {exc.strerror}; set HARNESS_CACHE to a folder with room on each node, "
             "or model: {node_copy: never}"
         ) from exc
     return target
+
+
+def _check(folder: Path, root: Path) -> None:
+    """See that nobody else has a hand in a folder, as far as it is there.
+
+    Raises: ModelError: somebody may have.
+    """
+    if problem := intruders(folder, root):
+        raise ModelError(
+            f"{problem}; what lies there could be another's: set HARNESS_CACHE to a folder of your own, for you alone (chmod 700), "
+            "and name it without links"
+        )
+
+
+def _untouched(target: Path, root: Path) -> bool:
+    """Say whether there is a copy to which nobody else may have written."""
+    return os.path.lexists(target) and not any(intruders(item, root) for item in [target, *target.rglob("*")])
+
+
+def _copy(path: str, target: Path) -> None:
+    """Copy a file or folder, for this user alone; links in it are copied as what they stand for."""
+    shutil.copytree(path, target) if os.path.isdir(path) else shutil.copy2(path, target)
+    for item in [target, *target.rglob("*")]:
+        item.chmod(0o700 if item.is_dir() else 0o600)

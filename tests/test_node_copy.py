@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness.data import storage
 from harness.errors import ModelError
 from harness.job import ModelSpec
 from harness.model_files import digest
@@ -72,9 +76,114 @@ def test_a_model_that_changes_meanwhile_is_refused(tmp_path):
     assert not node_path(str(place), mark, tmp_path / "cache").exists()
 
 
-def test_a_folder_that_others_may_write_is_refused(tmp_path):
+def test_what_is_made_is_for_this_user_alone(tmp_path):
+    """Folders above the cache that are missing too, and the copy of a model that others may write to where it comes from."""
+    place, cache = model(tmp_path), tmp_path / "above" / "further" / "cache"
+    (place / "variables").chmod(0o777)
+    (place / "saved_model.pb").chmod(0o666)
+    before = os.umask(0)
+    try:
+        made = copy_to_node(str(place), digest(str(place)), cache)
+    finally:
+        os.umask(before)
+    folder = made
+    while folder != tmp_path:
+        assert stat.S_IMODE(folder.lstat().st_mode) == 0o700, folder
+        folder = folder.parent
+    assert stat.S_IMODE((made / "variables").lstat().st_mode) == 0o700
+    assert stat.S_IMODE((made / "saved_model.pb").lstat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("level", ["", "models", "models/MARK"])
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702])
+def test_a_folder_that_others_may_write_is_refused(tmp_path, level, mode):
     place, cache = model(tmp_path), tmp_path / "cache"
-    cache.mkdir()
-    cache.chmod(0o777)
-    with pytest.raises(ModelError, match="others may write here; set HARNESS_CACHE"):
+    mark = digest(str(place))
+    folder = cache / level.replace("MARK", mark[:32])
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    with pytest.raises(ModelError, match=rf"others may write here \(mode {mode:o}\).*: set HARNESS_CACHE") as caught:
+        copy_to_node(str(place), mark, cache)
+    assert str(folder) in str(caught.value)
+    assert not node_path(str(place), mark, cache).exists()
+
+
+@pytest.mark.parametrize("level", ["", "models", "models/MARK"])
+def test_a_link_in_place_of_a_folder_is_not_followed(tmp_path, level):
+    place, cache, elsewhere = model(tmp_path), tmp_path / "cache", tmp_path / "elsewhere"
+    mark = digest(str(place))
+    elsewhere.mkdir(mode=0o700)
+    link = cache / level.replace("MARK", mark[:32])
+    link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    link.symlink_to(elsewhere)
+    with pytest.raises(ModelError, match="is a symbolic link"):
+        copy_to_node(str(place), mark, cache)
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="is a symbolic link|cannot be copied"):
+        copy_to_node(str(place), mark, cache)
+    assert not list(elsewhere.iterdir()) and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("level", ["", "models"])
+def test_a_folder_of_another_user_is_refused(tmp_path, level):
+    place, cache = model(tmp_path), tmp_path / "cache"
+    (cache / level).mkdir(parents=True, mode=0o700)
+    os.chown(cache / level, 65534, 65534)
+    with pytest.raises(ModelError, match="belongs to user 65534"):
         copy_to_node(str(place), digest(str(place)), cache)
+
+
+def test_a_copy_that_others_may_have_changed_is_made_anew(tmp_path):
+    """It would have the right digest now, and another one when it is loaded."""
+    place, cache = model(tmp_path), tmp_path / "cache"
+    mark = digest(str(place))
+    made = copy_to_node(str(place), mark, cache)
+    for spoil in ("file", "folder", "link inside", "link"):
+        stamp = (made / "saved_model.pb").stat().st_ino
+        if spoil == "file":
+            (made / "saved_model.pb").chmod(0o666)
+        elif spoil == "folder":
+            (made / "variables").chmod(0o777)
+        elif spoil == "link inside":
+            (made / "saved_model.pb").unlink()
+            (made / "saved_model.pb").symlink_to(place / "saved_model.pb")
+        else:
+            made.rename(tmp_path / "aside")
+            made.symlink_to(place)
+        assert copy_to_node(str(place), mark, cache) == made and not made.is_symlink()
+        assert digest(str(made)) == mark and (made / "saved_model.pb").lstat().st_ino != stamp
+        assert stat.S_IMODE((made / "saved_model.pb").lstat().st_mode) == 0o600
+
+
+def test_a_single_file_is_copied_alike(tmp_path):
+    (tmp_path / "m.keras").write_bytes(b"model")
+    mark = digest(str(tmp_path / "m.keras"))
+    made = copy_to_node(str(tmp_path / "m.keras"), mark, tmp_path / "cache")
+    assert made.read_bytes() == b"model" and stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert copy_to_node(str(tmp_path / "m.keras"), mark, tmp_path / "cache") == made
+
+
+def test_what_was_counted_is_not_believed_where_others_may_write(tmp_path, monkeypatch):
+    """The cache of indices says which records there are: a planted one would drop examples."""
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.write_bytes(b"x" * storage.SMALL)
+    os.utime(data, (1, 1))
+    monkeypatch.setenv("HARNESS_CACHE", str(cache))
+    right, planted = np.array([0, 1, 2]), np.array([0])
+    assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
+    (index,) = cache.glob("*.npy")
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700 and stat.S_IMODE(index.stat().st_mode) == 0o600
+    np.save(index, planted)
+    assert storage.cached(str(data), "k", lambda: right).tolist() == [0]  # it is read at all
+    for path, mode in ((cache, 0o770), (cache, 0o777), (index, 0o666)):
+        path.chmod(mode)
+        assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
+        path.chmod(0o700)
+    monkeypatch.delenv("HARNESS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "harness").mkdir(parents=True)
+    (tmp_path / "home" / "harness").chmod(0o775)  # as an earlier version may have made it
+    storage.cached(str(data), "k", lambda: right)
+    assert stat.S_IMODE((tmp_path / "home" / "harness").stat().st_mode) == 0o700

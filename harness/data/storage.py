@@ -6,11 +6,13 @@ carries one is refused: paths are printed.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import hashlib
 import io
 import os
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from harness import private_folder
 from harness.errors import DataError, JobError
 from harness.urls import secret_in
 
@@ -270,19 +273,24 @@ def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
     if mark is None:
         return build()
     name = hashlib.sha256(f"{INDEX_VERSION}\0{kind}\0{mark}".encode()).hexdigest()
-    place = _cache_folder() / f"{name}.npy"
+    folder = _cache_folder()
+    if "HARNESS_CACHE" not in os.environ:  # what somebody has named they look after themselves
+        private_folder.close(folder)
+    place = folder / f"{name}.npy"
+    # What others may have written is not believed: it says which records there are.
+    if private_folder.intruders(place, folder):
+        return build()
     try:
         return np.load(place, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         found = build()
-    temporary = place.with_name(f"{name}.{os.getpid()}.tmp")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
+    # A cache that cannot be written costs time, nothing else.
+    with contextlib.suppress(OSError):
+        private_folder.make(folder)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+        with open(descriptor, "wb") as stream:
             np.save(stream, found)
         os.replace(temporary, place)
-    except OSError:
-        pass  # a cache that cannot be written costs time, nothing else
     return found
 
 
@@ -311,7 +319,9 @@ def _filesystem(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the URL as a key in it."""
     parts = urlsplit(url)
     if secret := secret_in(url):
-        raise JobError(f"data.files: a {parts.scheme}:// URL carries {secret}: paths are printed and recorded; use the environment")
+        raise JobError(
+            f"data.files: a {parts.scheme}:// URL carries {secret}: paths are printed and recorded; use the environment"
+        )
     try:
         import fsspec
     except ImportError as exc:
