@@ -61,6 +61,7 @@ class Record:
     threads: int
     devices: Sequence[str]
     assigned: Assigned
+    same_data: bool = False  # the user's word, see `Options`
 
     def account(self, built: Built, evaluation: Evaluation, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
@@ -134,5 +135,5 @@ class Record:
             "command": [shown(word) for word in sys.argv], "comm": self.comm.name, "schedule": self.assigned.schedule,
             "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
-            "canary": "alike" if alike else "differs",
+            "canary": "alike" if alike else "differs", **({"same_data": True} if self.same_data else {}),
         }  # fmt: skip

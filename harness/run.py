@@ -94,6 +94,7 @@ class Context:
     provenance: Provenance
     earlier: Segment | None = None  # this rank's part of what earlier attempts have finished
     predict: bool = False
+    same_data: bool = False
     watch: Watch | None = None  # of an elastic run
     stuck: Stuck | None = None
 
@@ -180,7 +181,7 @@ def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
     interrupt.attach(comm, folder, attempt.number, heartbeat, lock.give_back)
     context = Context(
         job, ready.metrics, folder, comm, timer, ready.threads, ready.devices, heartbeat, progress, opened, attempt, interrupt,
-        provenance, predict=options.predict, watch=watch, stuck=stuck,
+        provenance, predict=options.predict, same_data=options.same_data, watch=watch, stuck=stuck,
     )  # fmt: skip
     if watch is not None:
         watch.start()
@@ -289,7 +290,9 @@ def _work(context: Context) -> None:
         comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
         if assigned.counter is not None:
             assigned.counter.close()
-    record = Record(context.job, context.opened, context.attempt, comm, timer, context.threads, context.devices, assigned)
+    record = Record(
+        context.job, context.opened, context.attempt, comm, timer, context.threads, context.devices, assigned, context.same_data
+    )
     account = record.account(built, evaluation, committer, journal)
     with timer.phase("reduce"):
         job = context.job

@@ -110,6 +110,7 @@ def test_the_user_may_say_that_the_data_are_the_same(case):
     here.killed()
     write("npz", here.data, EXAMPLES.label)
     assert "read again" not in here.evaluate("--resume", "--same-data")
+    assert read_json(here.run / "run.json")["attempts"][-1]["same_data"] is True
     assert (here.run / "metrics.json").read_bytes() == here.quiet()
 
 
