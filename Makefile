@@ -45,7 +45,7 @@ check: install
 docs: install
 	@python -m harness.metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 
-# make coverage  2,000 simulations of 95 % intervals: how many cover the truth (a minute or two)
+# make coverage  2,000 simulations of 95 % intervals: how many cover the truth (some minutes)
 coverage: install
 	@python -m benchmarks coverage
 

@@ -1,147 +1,126 @@
 """Whether 95 % intervals hold what they say: simulate data whose truth is known, and count how often they cover it.
 
-The multiplicities and intervals are those of a run (`harness.bootstrap`), the values those of the metrics; only the
-sums over examples are taken here, for all replicates at once, in NumPy. A simulation is a seed: no TensorFlow, no files.
+The intervals are those of a run (`harness.intervals`). A simulation is a seed: no TensorFlow, no files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from harness.bootstrap import Interval, interval, multiplicities
-from harness.job import MetricSpec
-from harness.metrics import make
-from harness.metrics.contract import Totals, Undefined
+from benchmarks.populations import CASES, Case, Sample
+from harness.bootstrap import interval
+from harness.intervals import interval_of
 
-__all__ = ["QUESTIONS", "Coverage", "auc_values", "coverage", "r2_values", "share_values", "table"]
+__all__ = ["Coverage", "coverage", "in_processes", "outside", "table"]
 
-EXAMPLES = 1000
-REPLICATES = 200
 LEVEL = 0.95
-ACCURACY = 0.85
-SEPARATION = 1.0  # distance of the means of positives and negatives, in standard deviations
-POSITIVES = 0.3
-NOISE = 0.7  # of a label around its prediction, whose own standard deviation is 1
-
-Values = list[float | None]
+NORMAL = 1.959963984540054  # standard deviations to both sides
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of the simulations' intervals cover the truth, by kind of interval."""
+    """How many of the simulations' intervals cover the truth, by kind of interval.
 
-    metric: str
-    truth: float
-    simulations: int
-    percentile: int
-    basic: int
-    normal: int  # value -+ 1.96 standard errors of the bootstrap
+    Attributes:
+      case: number of the case.
+      simulations: how many there were; without: how many of them gave no interval.
+      reported: of those that a run reports.
+      percentile, basic: of the bootstrap, whatever is reported; normal: value -+ 1.96 standard errors of the bootstrap.
+    """
+
+    case: int
+    simulations: int = 0
+    without: int = 0
+    reported: int = 0
+    percentile: int = 0
+    basic: int = 0
+    normal: int = 0
+
+    def __add__(self, other: Coverage) -> Coverage:
+        names = ("simulations", "without", "reported", "percentile", "basic", "normal")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @property
+    def about(self) -> Case:
+        """Return what was simulated."""
+        return CASES[self.case]
 
     def share(self, kind: str) -> float:
-        """Return the share of one kind."""
-        found: int = getattr(self, kind)
-        return found / self.simulations
+        """Return the share of one kind; of those that are reported, among the simulations that have one."""
+        covered: int = getattr(self, kind)
+        intervals = self.simulations - self.without if kind == "reported" else self.simulations
+        return covered / intervals if intervals else math.nan
 
 
-def share_values(random: np.random.Generator, times: np.ndarray) -> Values:
-    """Simulate right and wrong answers; return the accuracy of the whole and of each replicate.
-
-    Args:
-      random: of this simulation.
-      times: int64 [n, 1 + R], ones first.
-    """
-    right = random.random(len(times)) < ACCURACY
-    return _values(
-        "accuracy", {"correct": np.stack([(~right).astype(np.int64) @ times, right.astype(np.int64) @ times])}, times.sum(axis=0)
-    )
-
-
-def auc_values(random: np.random.Generator, times: np.ndarray) -> Values:
-    """Simulate scores of two normal classes; return the area under the ROC curve likewise."""
-    positive = random.random(len(times)) < POSITIVES
-    score = random.normal(size=len(times)) + SEPARATION * positive
-    order = np.argsort(-score)  # no ties: the scores are continuous
-    drawn, is_positive = times[order], positive[order][:, None]
-    p, n = np.where(is_positive, drawn, 0), np.where(is_positive, 0, drawn)
-    above = np.cumsum(p, axis=0)
-    # A pair counts twice where the positive scores higher; copies of one example are of one class.
-    sums = {"area": 2 * (n * above).sum(axis=0), "positive": p.sum(axis=0), "negative": n.sum(axis=0)}
-    return _values("roc_auc", sums, times.sum(axis=0))
-
-
-def r2_values(random: np.random.Generator, times: np.ndarray) -> Values:
-    """Simulate predictions, and labels around them; return R2 likewise."""
-    found = random.normal(size=len(times))
-    label = found + NOISE * random.normal(size=len(times))
-    columns = {"residual": np.square(label - found), "label": label, "square": np.square(label)}
-    return _values("r2", {name: column @ times for name, column in columns.items()}, times.sum(axis=0))
-
-
-def _values(metric: str, sums: Mapping[str, np.ndarray], positions: np.ndarray) -> Values:
-    """Let the metric make its value of each column of sums."""
-    ((_, made),) = make([MetricSpec(name=metric)]).items()
-    found: Values = []
-    for column, count in enumerate(positions.tolist()):
-        exact = {name: _exact(array[..., column]) for name, array in sums.items()}
-        try:
-            found.append(made.value(Totals(exact, positions=count, weight=Fraction(count))))
-        except Undefined:
-            found.append(None)
-    return found
-
-
-def _exact(sums: np.ndarray) -> np.ndarray:
-    """Return sums as `Totals` has them: counts as they are, numbers as fractions."""
-    return sums if sums.ndim else np.array(Fraction(sums.item()), dtype=object)
-
-
-def _normal_auc() -> float:
-    return 0.5 * (1 + math.erf(SEPARATION / 2))
-
-
-# What is simulated, and the truth: P(p > n) of two normal scores, and 1 - noise^2 / variance of the labels.
-QUESTIONS: Mapping[str, tuple[Callable[[np.random.Generator, np.ndarray], Values], float]] = {
-    "accuracy": (share_values, ACCURACY),
-    "roc_auc": (auc_values, _normal_auc()),
-    "r2": (r2_values, 1 - NOISE**2 / (1 + NOISE**2)),
-}
-
-
-def coverage(simulations: int, first: int = 0) -> list[Coverage]:
+def coverage(simulations: int, first: int = 0, cases: Sequence[int] = tuple(range(len(CASES)))) -> list[Coverage]:
     """Count how often intervals cover the truth.
 
     Args:
-      simulations: how many; each has data and multiplicities of its own.
+      simulations: how many; each has data and multiplicities of its own. Of a case that takes long one of `every`.
       first: number of the first.
+      cases: which of `populations.CASES`.
     """
-    counts = {metric: [0, 0, 0] for metric in QUESTIONS}
+    counts = {place: Coverage(place) for place in cases}
     for number in range(first, first + simulations):
-        drawn = multiplicities(np.arange(EXAMPLES), number, REPLICATES)
-        times = np.concatenate([np.ones((EXAMPLES, 1), np.int64), drawn], axis=1)
-        for place, (metric, (simulate, truth)) in enumerate(QUESTIONS.items()):
-            whole, *replicates = simulate(np.random.default_rng([number, place]), times)
-            assert whole is not None
-            for kind, (low, high) in enumerate(_ends(whole, interval(whole, replicates, LEVEL))):
-                counts[metric][kind] += low <= truth <= high
-    return [Coverage(metric, QUESTIONS[metric][1], simulations, *found) for metric, found in counts.items()]
+        for place in cases:
+            if number % CASES[place].every == 0:
+                sample = CASES[place].simulate(number, np.random.default_rng([number, place]))
+                counts[place] += _covered(place, sample)
+    return list(counts.values())
 
 
-def _ends(value: float, found: Interval) -> list[tuple[float, float]]:
-    assert found.low is not None and found.high is not None and found.standard_error is not None
-    assert found.basic_low is not None and found.basic_high is not None
-    half = 1.959963984540054 * found.standard_error
-    return [(found.low, found.high), (found.basic_low, found.basic_high), (value - half, value + half)]
+def in_processes(simulations: int) -> list[Coverage]:
+    """Count with one process a core."""
+    size = max(1, math.ceil(simulations / 40))
+    starts = range(0, simulations, size)
+    sizes = [min(size, simulations - start) for start in starts]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        blocks = list(pool.map(coverage, sizes, starts))
+    return [sum(same[1:], same[0]) for same in zip(*blocks, strict=True)]
 
 
-def table(found: list[Coverage]) -> str:
-    """Write the shares as lines of a Markdown table."""
-    lines = ["| metric | truth | simulations | percentile | basic | normal |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+def _covered(place: int, sample: Sample) -> Coverage:
+    """Return what one simulation counts for."""
+    truth = CASES[place].truth
+    if sample.value is None:
+        return Coverage(place, 1, 1)
+    reported = interval_of(sample.value, sample.replicates, LEVEL, sample.evidence)
+    ends = [(reported.low, reported.high)]
+    raw = interval(sample.value, sample.replicates, LEVEL)
+    half = None if raw.standard_error is None else NORMAL * raw.standard_error
+    ends += [(raw.low, raw.high), (raw.basic_low, raw.basic_high)]
+    ends += [(None, None) if half is None else (sample.value - half, sample.value + half)]
+    hits = [low is not None and high is not None and low <= truth <= high for low, high in ends]
+    return Coverage(place, 1, reported.low is None, *hits)
+
+
+def outside(found: Sequence[Coverage]) -> list[str]:
+    """Name the cases whose reported intervals cover more or less than is expected of them, by more than chance."""
+    names = []
     for each in found:
-        shares = " | ".join(f"{each.share(kind):.2%}" for kind in ("percentile", "basic", "normal"))
-        lines.append(f"| {each.metric} | {each.truth:.4f} | {each.simulations:,} | {shares} |")
+        case, share = each.about, each.share("reported")
+        chance = 3 * math.sqrt(0.95 * 0.05 / max(1, each.simulations - each.without))
+        if not case.least - chance <= share <= case.most + chance:
+            names.append(f"{case.metric} of {case.data}: {share:.2%}")
+    return names
+
+
+def table(found: Sequence[Coverage]) -> str:
+    """Write the shares as lines of a Markdown table."""
+    lines = [
+        "| metric | data | truth | simulations | reported | none | percentile | basic | normal |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for each in found:
+        percent = partial("{:.1%}".format)
+        shares = [each.share("reported"), each.without / each.simulations, *map(each.share, ("percentile", "basic", "normal"))]
+        cells = [each.about.metric, each.about.data, f"{each.about.truth:.4f}", f"{each.simulations:,}", *map(percent, shares)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

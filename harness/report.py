@@ -53,6 +53,8 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
             _print_value(console, key, value, folder)
+    for key, intervals in document.get("intervals", {}).items():
+        _print_missing(console, key, intervals)
     for pair, found in document.get("differences", {}).items():
         _print_differences(console, pair, found)
     if document.get("slices"):
@@ -116,6 +118,14 @@ def _print_metrics(console: Console, metrics: dict[str, Any], intervals: dict[st
             # Text, not str: names may hold square brackets, which rich would take for its markup.
             table.add_row(Text(name), _number(value), *ends, f"{entry['examples']:,}")
     print_table(console, table)
+
+
+def _print_missing(console: Console, key: str, intervals: dict[str, Any]) -> None:
+    """Print why numbers of a metric have no interval: one interval, or one by class."""
+    by_class = all(isinstance(interval, dict) for interval in intervals.values())
+    for name, interval in (intervals if by_class else {"": intervals}).items():
+        if interval.get("reason"):
+            _say(console, f"{f'{key}  {name}' if name else key} has no interval: {interval['reason']}")
 
 
 def _print_differences(console: Console, pair: str, found: dict[str, Any]) -> None:

@@ -78,7 +78,10 @@ def interval_json(found: Interval) -> dict[str, Any]:
 
 
 def long_form(outcome: Outcome) -> pd.DataFrame:
-    """Return one line per number: metric, slice features, class, value, low, high, standard error, examples, reason."""
+    """Return one line per number: metric, slice features, class, value, low, high, standard error, examples, reason.
+
+    With a bootstrap, the method of the interval comes last.
+    """
     features = list(dict.fromkeys(name for found in outcome.slices for name in found.key.features))
     lines = list(_lines(outcome.results, outcome.intervals, {}))
     for found in outcome.slices:
@@ -93,6 +96,7 @@ def long_form(outcome: Outcome) -> pd.DataFrame:
         "standard_error",
         "examples",
         "reason",
+        *(["method"] if outcome.intervals else []),
     ]
     return pd.DataFrame(lines, columns=columns)
 
@@ -115,6 +119,7 @@ def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[s
                 "standard_error": one.standard_error if one else result.standard_error,
                 "examples": result.examples,
                 "reason": result.reason,
+                "method": one.method if one else None,
             }
 
 

@@ -6,28 +6,77 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from benchmarks.coverage import ACCURACY, NOISE, POSITIVES, QUESTIONS, SEPARATION, auc_values, coverage, r2_values, share_values
+from benchmarks.coverage import Coverage, coverage, outside, table
+from benchmarks.populations import (
+    ACCURACY,
+    CASES,
+    DOCUMENTS,
+    HIT_AT_3,
+    NDCG,
+    NOISE,
+    POSITIVES,
+    RECALL_AT_3,
+    SEPARATION,
+    auc_values,
+    confidences,
+    queries,
+    r2_values,
+    share_values,
+)  # fmt: skip
 from harness.bootstrap import multiplicities
 
 SIMULATIONS = 200
+TRUTHS = {case.metric: case.truth for case in CASES if case.data == "1,000 examples"}
 
 
 def test_intervals_cover_the_truth():
-    # Of 200 simulations at 95 %, 190 are expected, with a standard deviation of sqrt(200 x .95 x .05) = 3.1: outside 176 to
-    # 200 (94.9 % - 4.5 deviations; no upper limit bites) a right method falls once in about 10^4 times. The draws are fixed.
-    for found in coverage(SIMULATIONS, first=100_000):
-        assert found.percentile >= 176, found
-        assert found.basic >= 174, found
-        assert found.percentile < SIMULATIONS, f"{found}: intervals that never miss are too wide"
+    # Of n simulations at 95 % the standard deviation is sqrt(n x .95 x .05): a right method falls 4.5 of them short once in
+    # 10^5 times. The draws are fixed.
+    found = coverage(SIMULATIONS, first=100_000)
+    assert len(found) == len(CASES)
+    for each in found:
+        intervals = each.simulations - each.without
+        least = each.about.least * intervals - 4.5 * (intervals * 0.95 * 0.05) ** 0.5
+        assert each.reported >= least, (each.about, each)
+    large = {each.about.metric: each for each in found if each.about.data == "1,000 examples"}
+    for each in large.values():
+        assert each.percentile >= 176 and each.basic >= 174 and each.reported == each.percentile, each
+        assert each.percentile < SIMULATIONS, f"{each}: intervals that never miss are too wide"
+
+
+def test_where_the_bootstrap_alone_promises_too_much():
+    by = {(each.about.metric, each.about.data): each for each in coverage(80, 0, [4, 10, 15])}
+    assert by["accuracy", "50 examples"].percentile < 65 <= 76 <= by["accuracy", "50 examples"].reported
+    assert by["accuracy", "50 clusters of 20, without"].share("reported") < 0.8
+    calibrated = by["expected_calibration_error", "1,000 examples, calibrated"]
+    assert calibrated.percentile == 0 and calibrated.share("reported") > 0.8
+
+
+def test_cases_that_do_not_cover_are_named():
+    assert outside([Coverage(0, 2000, 0, 1900), Coverage(3, 2000, 0, 2000)]) == []
+    assert outside([Coverage(0, 2000, 0, 1500)]) == ["accuracy of 1,000 examples: 75.00%"]
+    assert outside([Coverage(0, 2000, 0, 2000)]) == ["accuracy of 1,000 examples: 100.00%"]
+    line = table([Coverage(0, 2000, 500, 1425, 1800, 1700, 1600)]).splitlines()[-1]
+    assert line == "| accuracy | 1,000 examples | 0.8500 | 2,000 | 95.0% | 25.0% | 90.0% | 85.0% | 80.0% |"
 
 
 def test_the_truths_are_the_truths():
     random = np.random.default_rng(0)
     p, n = random.normal(size=400_000) + SEPARATION, random.normal(size=400_000)
-    assert QUESTIONS["roc_auc"][1] == pytest.approx((p > n).mean(), abs=4 * 0.5 / 400_000**0.5)
+    assert TRUTHS["roc_auc"] == pytest.approx((p > n).mean(), abs=4 * 0.5 / 400_000**0.5)
     found = random.normal(size=400_000)
     label = found + NOISE * random.normal(size=400_000)
-    assert QUESTIONS["r2"][1] == pytest.approx(sk.r2_score(label, found), abs=0.01)
+    assert TRUTHS["r2"] == pytest.approx(sk.r2_score(label, found), abs=0.01)
+    label, score = queries(random, 40_000)
+    some = label.any(axis=1)
+    ordered = np.take_along_axis(label, np.argsort(-score, axis=1), axis=1)[some, :3]
+    assert sk.ndcg_score(label[some], score[some]) == pytest.approx(NDCG, abs=0.004)
+    assert (ordered.sum(axis=1) / label[some].sum(axis=1)).mean() == pytest.approx(RECALL_AT_3, abs=0.006)
+    assert ordered.any(axis=1).mean() == pytest.approx(HIT_AT_3, abs=0.006)
+    assert label.shape[1] == DOCUMENTS
+    confidence, hit = confidences(random, 400_000, 0.1)
+    overconfident = next(case.truth for case in CASES if case.data == "1,000 examples, overconfident")
+    assert (confidence - hit).mean() == pytest.approx(overconfident, abs=0.003)
 
 
 def test_the_sums_of_a_simulation_are_those_of_scikit_learn():

@@ -67,7 +67,10 @@ def test_intervals_and_slices_have_their_columns(tmp_path: Path) -> None:
     entry = {"value": 0.5, "examples": 4}
     document = {
         "metrics": {"accuracy": entry, "recall": {"value": {"cat": 0.25}, "examples": 4}},
-        "intervals": {"accuracy": {"low": 0.375, "high": 0.75}, "recall": {"cat": {"low": 0.125, "high": None}}},
+        "intervals": {
+            "accuracy": {"low": 0.375, "high": 0.75, "method": "percentile"},
+            "recall": {"cat": {"low": 0.125, "high": None}, "low": {"low": None, "high": None, "reason": "no spread"}},
+        },
         "slices": [{"slice": {"writer": "[x]", "age": 3}, "examples": 2, "metrics": {"accuracy": entry, "recall": entry}}],
         "certificate": {"examples": 4, "chunks": 1, "id_hash": "0"},
     }
@@ -81,6 +84,7 @@ def test_intervals_and_slices_have_their_columns(tmp_path: Path) -> None:
         "│ recall cat │ 0.25 │ 0.125 │ null │ 4 │",
         "│ slice │ examples │ accuracy │",
         "│ writer=[x], age=3 │ 2 │ 0.5 │",
+        "recall low has no interval: no spread",
     ):
         assert line in lines
 

@@ -31,6 +31,12 @@ METRICS = [
     {"roc_auc": {**P, **W, "name": "weighted_roc_auc"}},
     {"spearman": A},
 ]
+RANKED = [
+    {"recall_at_k": {**A, "label": "label", "query": "user", "k": 3}},
+    {"hit_rate": {**A, "label": "label", "query": "user", "k": 3, "relevant_above": 2}},
+    {"hit_rate": {**A, "label": "label", "query": "user", "k": 2, "relevant_above": 9, "name": "no_hit"}},
+    {"ndcg": {**A, "label": "label", "query": "user", "gain": "linear"}},
+]
 BOUNDS = [30, 50]
 SLICES = {
     "by": [["writer"], ["digit"], ["writer", "digit"], [{"feature": "age", "buckets": BOUNDS}]],
@@ -50,7 +56,8 @@ def columns() -> dict[str, np.ndarray]:
         "writer": np.array([name.encode() for name in random.choice(["anna", "bo b", "žofie", ""], count, p=[0.5, 0.3, 0.15, 0.05])]),
         "digit": random.choice([-1, 0, 3_000_000_000], count, p=[0.2, 0.5, 0.3]),
         "age": age,
-        "user": random.integers(0, 40, count),
+        "user": (user := random.integers(0, 40, count)),
+        "team": user // 8,
         "name": np.array([f"u{number}".encode() for number in random.integers(0, 40, count)]),
     }  # fmt: skip
 
@@ -67,6 +74,9 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
     return {
         "all": world.job(folder / "all.yaml", **common, metrics=METRICS, slices=SLICES, bootstrap=draws),
         "users": world.job(folder / "users.yaml", **common, metrics=METRICS[:1], bootstrap={**draws, "cluster": "user"}),
+        "ranked": world.job(folder / "ranked.yaml", **common, metrics=RANKED, bootstrap=draws, slices=[["writer"]]),
+        "teams": world.job(folder / "teams.yaml", **common, metrics=RANKED, bootstrap={**draws, "cluster": "team"}),
+        "torn": world.job(folder / "torn.yaml", **common, metrics=RANKED[:1] + METRICS[:1], bootstrap={**draws, "cluster": "writer"}),
         "names": world.job(folder / "names.yaml", **common, metrics=METRICS[:1] + METRICS[6:7], bootstrap={**draws, "cluster": "name"}),
     }  # fmt: skip
 
@@ -149,6 +159,19 @@ def close(value: float | None, oracle: float | None) -> bool:
     return value == pytest.approx(oracle, rel=1e-12, abs=1e-14)
 
 
+SHARES = ("accuracy", "weighted_accuracy", "weighted_recall")  # all of them are the share of examples that are right
+
+
+def expected_interval(key: str, part: pd.DataFrame, value: float, drawn: list[float]) -> tuple[str | None, Any]:
+    """Return method and ends: few right or wrong ones are for the exact interval, or where they are weighted for none."""
+    n, spread = len(part), np.std(drawn, ddof=1)
+    if key == "accuracy" and n * value * (1 - value) < 10:
+        return "clopper-pearson", tuple(stats.binomtest(round(n * value), n).proportion_ci(0.95, "exact"))
+    if min(drawn) == max(drawn) or (key in SHARES[1:] and (value * (1 - value) / spread) ** 2 < 10):
+        return None, (None, None)
+    return "percentile", tuple(np.quantile(drawn, [0.025, 0.975], method="weibull"))
+
+
 def groups(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The slices by pandas, by the text of their features and values."""
     found = {}
@@ -170,6 +193,7 @@ def test_whole_and_replicates_are_those_of_scikit_learn(alone, table):
         found = document["intervals"][key]
         low, high = np.quantile(expected, [0.025, 0.975], method="weibull")
         assert (found["low"], found["high"]) == pytest.approx((low, high), rel=1e-12), key
+        assert found["method"] == "percentile", key
         assert found["standard_error"] == pytest.approx(expected.std(ddof=1), rel=1e-9), key
 
 
@@ -183,7 +207,7 @@ def test_slices_are_those_of_pandas(alone, table):
     }  # fmt: skip
     assert set(found) == set(large) and len(found) == len(document["slices"])
     times = multiplicities(np.arange(made.EXAMPLES), SEED, REPLICATES)
-    with_interval = 0
+    with_interval, seen = 0, set()
     for name, part in large.items():
         entry = found[name]
         assert entry["examples"] == len(part)
@@ -198,10 +222,16 @@ def test_slices_are_those_of_pandas(alone, table):
             said = entry["intervals"][key]
             assert said.get("undefined", 0) == len(drawn) - len(defined), (name, key)
             if len(defined) >= 0.9 * len(drawn):
-                low, high = np.quantile(defined, [0.025, 0.975], method="weibull")
-                assert (said["low"], said["high"]) == pytest.approx((low, high), rel=1e-12, abs=1e-14), (name, key)
+                method, ends = expected_interval(key, part, value, defined)
+                assert said["method"] == method, (name, key)
+                if method is None:
+                    assert (said["low"], said["high"], said["standard_error"]) == (None, None, None) and said["reason"]
+                    continue
+                rel = 1e-7 if method == "clopper-pearson" else 1e-12
+                assert (said["low"], said["high"]) == pytest.approx(ends, rel=rel, abs=1e-14), (name, key)
+                seen.add(method)
                 with_interval += 1
-    assert with_interval > 100
+    assert with_interval > 100 and seen == {"percentile", "clopper-pearson"}
 
 
 @pytest.mark.parametrize("job, feature", [("users", "user"), ("names", "name")])
@@ -218,6 +248,67 @@ def test_clusters_are_drawn_together(job, feature, alone, table):
     assert stored["accuracy"] == pytest.approx([np.average(right, weights=draw) for draw in times.T], rel=1e-12)
     if job == "names":
         assert stored["roc_auc"] == pytest.approx([auc(table, draw) for draw in times.T], rel=1e-12)
+
+
+def recall_of(part: pd.DataFrame) -> float | None:
+    hits = (part.sort_values("amount", ascending=False).label > 0).to_numpy()
+    return hits[:3].sum() / hits.sum() if hits.any() else None
+
+
+def hit_of(part: pd.DataFrame) -> float | None:
+    return float((part.sort_values("amount", ascending=False).label > 2)[:3].any())
+
+
+def ndcg_of(part: pd.DataFrame) -> float | None:
+    return (sk.ndcg_score([part.label], [part.amount]) if len(part) > 1 else 1.0) if part.label.any() else None
+
+
+RANKING = {"recall_at_k(k=3)": recall_of, "hit_rate(k=3)": hit_of, "ndcg": ndcg_of}
+
+
+def drawn_keys(values: pd.Series) -> np.ndarray:
+    """What clusters of integers are drawn by."""
+    from tensorflow import fingerprint, strings
+
+    text = strings.as_string(values.to_numpy()).numpy()
+    return np.frombuffer(fingerprint(text[:, None].astype(object)).numpy().tobytes(), np.int64)
+
+
+@pytest.mark.parametrize("job", ["ranked", "teams"])
+def test_rankings_are_drawn_by_whole_groups(job, alone, table):
+    """By the query's own value, or by a cluster that holds whole queries; within slices as well."""
+    document = json.loads((alone[job] / "metrics.json").read_text())
+    stored = np.load(alone[job] / "replicates.npz")
+    parts = [(table, document)] + [(table[table.writer == s["slice"]["writer"]], s) for s in document.get("slices", [])]
+    for key, oracle in RANKING.items():
+        key = next(name for name in document["metrics"] if name.split("(")[0] == key.split("(")[0])
+        for part, entry in parts:
+            values = {user: value for user, rows in part.groupby("user") if (value := oracle(rows)) is not None}
+            names = pd.Series(values.keys())
+            keys = names.to_numpy() if job == "ranked" else drawn_keys(names // 8)
+            expected = [np.average(list(values.values()), weights=draw) for draw in multiplicities(keys, SEED, REPLICATES).T]
+            if part is table:
+                assert stored[key] == pytest.approx(expected, rel=1e-12), key
+            found = entry["intervals"][key]
+            if found["method"] == "percentile":
+                low, high = np.quantile(expected, [0.025, 0.975], method="weibull")
+                assert (found["low"], found["high"]) == pytest.approx((low, high), rel=1e-12), key
+    if job == "ranked":  # no group has a hit: exact, for groups are drawn alone
+        low, high = stats.binomtest(0, table.user.nunique()).proportion_ci(0.95, "exact")
+        found = document["intervals"]["no_hit"]
+        assert (found["method"], found["low"]) == ("clopper-pearson", 0.0) and found["high"] == pytest.approx(high, rel=1e-9)
+    else:  # teams are drawn together, how many count is not known
+        assert document["intervals"]["no_hit"]["reason"].startswith("the value is 0 in every replicate")
+
+
+def test_clusters_that_cut_rankings_leave_a_reason(alone, table):
+    document = json.loads((alone["torn"] / "metrics.json").read_text())
+    recall, accuracy = document["intervals"]["recall_at_k"], document["intervals"]["accuracy"]
+    torn = int((table.groupby("user").writer.nunique() > 1).sum())
+    assert f"{torn} of {table.user.nunique()} groups of 'user' have examples of several clusters" in recall["reason"]
+    assert recall["low"] is None and recall["method"] is None and accuracy["low"] is not None
+    whole = json.loads((alone["ranked"] / "metrics.json").read_text())["metrics"]["recall_at_k"]
+    assert document["metrics"]["recall_at_k"] == whole
 
 
 @pytest.mark.ranks

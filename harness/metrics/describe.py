@@ -96,6 +96,8 @@ def _section(name: str) -> str:
     lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
     if lacks:
         facts.append(f"- does not take: {', '.join(lacks)}")
+    if metric.no_interval:
+        facts.append(f"- has no interval: {metric.no_interval}")
     own = _own(metric)
     more = [_further(metric), _table(metric, own) if own else ""]
     return "\n\n".join([f"### {name}", _first_line(metric), "\n".join(facts), *filter(None, more)])

@@ -35,7 +35,7 @@ class Grouped(RowMetric):
     """Base of metrics that are a mean over groups.
 
     The feature `query` says which group an example belongs to. With `counts` the value is a mapping: the mean, how many
-    groups went into it, and how many were left out.
+    groups went into it, and how many were left out. A bootstrap draws whole groups.
     """
 
     inputs: ClassVar[Inputs] = Inputs.NUMBERS
