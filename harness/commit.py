@@ -16,7 +16,6 @@ import numpy as np
 from harness.certificate import CONTENT, COUNT, FILTERED, HASH, KEPT, SKIPPED
 from harness.grid import GridState
 from harness.loop import Evaluation
-from harness.rows import RowTable
 from harness.segment import Segment, merge
 
 __all__ = ["Committer", "Pace", "unite_with"]
@@ -106,7 +105,7 @@ class Committer:
         """Commit where it is due. Called by the loop between chunks. Does not return once the rank was asked to stop."""
         with self._lock:
             if self._hurry.is_set() or self._pace.due:
-                self._commit(self._look())
+                self._commit()
             elif self._fetch is not None and self._glances.due:
                 start = self._clock()
                 self._seen = self._look()
@@ -118,7 +117,7 @@ class Committer:
     def finish(self) -> None:
         """Commit the rest of the rank's share."""
         with self._lock:
-            self._commit(self._look())
+            self._commit()
             self._finished = True
         self._at_border.set()
 
@@ -135,7 +134,7 @@ class Committer:
         if not self._lock.acquire(timeout=-1 if wait_s is None else max(wait_s, 0.1)) or self._finished:
             return
         if self._fetch is None:
-            self._commit(self._look())
+            self._commit()
         elif self._seen is not None:
             self._commit(self._seen)
 
@@ -156,31 +155,39 @@ class Committer:
                 self._fetch() if self._fetch else None,
             )
 
-    def _commit(self, look: _Look) -> None:
-        """Write what has come since the last commit. The lock is held."""
-        before, start = self._committed, self._clock()
-        counts = look.table[COUNT] - before.table[COUNT]
+    def _commit(self, look: _Look | None = None) -> None:
+        """Write what has come since the last commit, as of a look or of now. The lock is held."""
+        begun = self._clock()
+        look = look or self._look()
+        segment = self._since(self._committed, look)
+        if segment is None:
+            return
+        self._write(segment)
+        self._committed = look
+        cost_s = self._clock() - begun
+        self.commits += 1
+        self.cost_s += cost_s
+        self._pace.took(cost_s)
+
+    def _since(self, before: _Look, now: _Look) -> Segment | None:
+        """Return what came between two looks; None where that is nothing, or not what the plan says."""
+        counts = now.table[COUNT] - before.table[COUNT]
         chunks = np.flatnonzero(counts)
         if not len(chunks) or self._wrong:
-            return
-        added = (look.table - before.table)[:, chunks]
+            return None
+        added = (now.table - before.table)[:, chunks]
         lines = np.stack([chunks, *(added[row] for row in (COUNT, HASH, KEPT, FILTERED, SKIPPED, CONTENT))], axis=1)
         # What the plan does not say must not outlive this attempt: the run ends as INVALID, and can be repeated.
         self._wrong = not self._evaluation.certificate.matches(lines)
         if self._wrong:
-            return
-        rows: dict[str, RowTable] = {}
-        for key, stop in look.rows.items():
-            start = before.rows.get(key, 0)
-            if start < stop:
-                rows[key] = self._evaluation.rows[key].copied(start, stop)
-        grid = None if look.grid is None else _less(look.grid, before.grid)
-        self._write(Segment(lines, look.state - before.state, grid, rows))
-        self._committed = look
-        cost_s = self._clock() - start
-        self.commits += 1
-        self.cost_s += cost_s
-        self._pace.took(cost_s)
+            return None
+        rows = {
+            key: self._evaluation.rows[key].copied(before.rows.get(key, 0), stop)
+            for key, stop in now.rows.items()
+            if before.rows.get(key, 0) < stop
+        }
+        grid = None if now.grid is None else _less(now.grid, before.grid)
+        return Segment(lines, now.state - before.state, grid, rows)
 
 
 def unite_with(evaluation: Evaluation, grid: GridState | None, before: Segment) -> GridState | None:

@@ -95,6 +95,75 @@ def test_commits_hold_what_came_since_the_last():
     assert found.certificate.problems() == []  # what is committed is still counted here
 
 
+@pytest.mark.parametrize("uptime_s", [0.0, 1e6])  # the clock of a machine begins when it was started
+@pytest.mark.parametrize("row_count", [0, 1, 100_000])
+def test_rows_of_a_metric_do_not_change_how_often_a_rank_commits(row_count, uptime_s):
+    """An hour of chunks that take a second; a commit takes 10 ms: at most 10 s of work are not on the disk at any time."""
+    plan = Plan((File("a", 0, 4 * 3600),), 2, 4)
+    found = Evaluation.empty(Layout((), (Counted(("m", "n"), 1),)), Certificate(plan), {})
+    clock = Clock()
+    clock.now = uptime_s
+    times: list[float] = []
+
+    def write(segment: Segment) -> None:
+        assert [len(table) for table in segment.rows.values()] == [row_count * len(segment.lines)] * bool(row_count)
+        clock.now += 0.01
+        times.append(clock.now - uptime_s)
+
+    # What rows there are is known by their number alone here: a store would hold gigabytes.
+    rows = {"auc": Rows(row_count)} if row_count else {}
+    found.rows.update(rows)  # type: ignore[arg-type]
+    committer = Committer(found, write, clock=clock)
+    for chunk in range(3600):
+        whole = plan[chunk]
+        found.certificate.add(np.array([[chunk, 4, plan.id_hash(whole), 4, 0, 0]]))
+        for store in rows.values():
+            store.chunks += 1
+        clock.now += 1.0
+        committer.border()
+    gaps = np.diff([0.0, *times, clock.now - uptime_s])
+    assert gaps.max() <= 11.1 and committer.cost_s == pytest.approx(0.01 * len(times)) and len(times) > 300
+
+
+class Rows:
+    """Stands for a `RowStore` to which each chunk adds the same number of rows."""
+
+    def __init__(self, rows_per_chunk: int) -> None:
+        self.rows_per_chunk, self.chunks = rows_per_chunk, 0
+
+    def __len__(self) -> int:
+        return self.rows_per_chunk * self.chunks
+
+    def copied(self, start: int, stop: int) -> range:
+        return range(start, stop)
+
+
+def test_what_a_commit_costs_is_its_look_and_its_writing():
+    """The sums of a large grid take longer to fetch than to write: both keep under one percent."""
+    clock = Clock()
+    found = evaluation()
+
+    def fetch() -> GridState:
+        clock.now += 3.0
+        return grid(found.chunks)
+
+    def write(_segment: Segment) -> None:
+        clock.now += 1.0
+
+    committer = Committer(found, write, fetch, first_s=0.5, most_s=10.0, clock=clock)
+    clock.now = 1.0
+    found.add(Sums(0))
+    committer.border()
+    assert (committer.commits, committer.cost_s) == (1, 4.0)
+    found.add(Sums(1))
+    clock.now = 5.0 + 399.0
+    committer.border()
+    assert committer.commits == 1
+    clock.now = 5.0 + 400.0
+    committer.border()
+    assert committer.commits == 2
+
+
 def test_what_does_not_match_the_plan_is_never_committed():
     written: list[Segment] = []
     found = evaluation()

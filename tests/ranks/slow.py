@@ -1,7 +1,8 @@
-"""The real command line, but every chunk takes so many seconds to read: `slow.py SECONDS evaluate JOB.yaml ...`.
+"""The real command line, but every chunk takes so many seconds to read: `slow.py SECONDS[:LOGS] evaluate JOB.yaml ...`.
 
-The loop waits for it inside the graph, one chunk a call; commits come as often as they can. Started by a launcher like
-harness itself, or called in a process that has been forked.
+The loop waits for it inside the graph, one chunk a call; commits come as often as they can. Where a folder for logs is
+named, each process writes down there what it has finished (see work_log.py). Started by a launcher like harness itself, or
+called in a process that has been forked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+from tests.ranks import work_log
 
 
 def plant(seconds: float) -> None:
@@ -44,7 +48,10 @@ def plant(seconds: float) -> None:
 def main(argv: list[str]) -> None:
     from harness import cli
 
-    plant(float(argv[0]))
+    seconds, _, logs = argv[0].partition(":")
+    plant(float(seconds))
+    if logs:
+        work_log.plant(Path(logs))
     sys.argv = ["harness", *argv[1:]]
     cli.main(argv[1:])
 

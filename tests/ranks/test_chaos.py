@@ -1,7 +1,7 @@
 """Chaos: ranks are killed, stopped, woken and asked to leave at random moments, the run is resumed at another rank count.
 
-The result has to be that of a quiet run, byte for byte. A round is one such event. `make chaos ROUNDS=500` goes on for as
-long as one likes; SEED chooses other moments. Most worlds are forked from one process and talk over Gloo; every ninth is
+The result has to be that of a quiet run, byte for byte, and a kill costs the last moments of work alone. A round is one
+such event. `make chaos ROUNDS=500` goes on for as long as one likes; SEED chooses other moments. Most worlds are forked from one process and talk over Gloo; every ninth is
 started by mpirun, two of nine are elastic: there a rank that is killed does not end the attempt's process.
 """
 
@@ -25,7 +25,8 @@ import pytest
 from harness.runfolder import RunFolder, read_json
 from harness.segment import Name
 from harness.verify import verify
-from tests.conftest import ROOT
+from tests.conftest import LIMIT_S, ROOT
+from tests.ranks import work_log
 from tests.ranks.forks import Forks, World
 from tests.ranks.test_elastic import Run
 
@@ -117,6 +118,7 @@ class Chain:
 
     def __init__(self, forks: Forks, job: Path, folder: Path, rng: random.Random) -> None:
         self.forks, self.job, self.folder, self.rng = forks, job, RunFolder(folder), rng
+        self.logs = folder.with_name(f"{folder.name}-logs")
         self.attempts = 0
         self.over = False
         self.sleeper: tuple[World, int] | None = None  # a rank of an earlier attempt that is stopped
@@ -125,7 +127,7 @@ class Chain:
         self.attempts += 1
         output = self.folder.path.parent / f"{self.folder.path.name}-{self.attempts}.txt"
         output.touch()
-        argv = [f"{SLOW_S * size:.2f}", "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
+        argv = [f"{SLOW_S * size:.2f}:{self.logs}", "evaluate", str(self.job), "-o", str(self.folder.path), "--resume"]
         if how == "elastic":
             return Elastic(argv, self.folder)
         return Mpi(size, argv, output, self.folder) if how == "mpi" else World(self.forks, size, argv, output)
@@ -192,7 +194,7 @@ class Chain:
         # Over before it slept: it has nothing more to say than that.
         assert world.wait()[victim] != 0 or self.over, world.text
 
-    def until(self, world: Any, true: Any, limit_s: float = 60.0) -> None:
+    def until(self, world: Any, true: Any, limit_s: float = LIMIT_S) -> None:
         begun = time.monotonic()
         while not true() and not self.folder.metrics_json.exists() and not world.codes():
             assert time.monotonic() - begun < limit_s, world.text
@@ -203,6 +205,15 @@ class Chain:
         self.wake()
         world = self.start(size)
         assert set(world.wait(90).values()) == {0}, world.text
+
+    def check_what_was_lost(self) -> tuple[int, int]:
+        """See that a rank that died had committed all but its last moments; return how many chunks were finished and lost."""
+        logs = work_log.read_all(self.logs)
+        # The border at which a process died, or was asked to go no further, is the one that may be late.
+        assert all(log.overdue <= 1 for log in logs), logs
+        finished, lost = sum(log.finished for log in logs), sum(log.lost for log in logs)
+        assert finished - CHUNKS <= lost, logs  # the rest of what was evaluated is in the result: nobody did it again
+        return finished, lost
 
 
 def test_chaos_never_changes_a_byte(world, forks, tmp_path):
@@ -217,7 +228,7 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         chain.finish(1)
         quiet[name] = chain.folder.metrics_json.read_bytes()
     log: list[dict[str, Any]] = []
-    chains = 0
+    finished = lost = chains = 0
     while len(log) < ROUNDS:
         name = "grid" if chains % 5 == 2 else "plain"
         chain = Chain(forks, jobs[name], tmp_path / f"run-{chains}", rng)
@@ -235,7 +246,13 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
         assert good, (lines, log)
         (last,) = json.loads(chain.folder.run_json.read_text())["attempts"][-1:]
         assert last["chunks_resumed"] + sum(rank["chunks"] for rank in last["ranks"]) == CHUNKS
-        chains += 1
+        work = chain.check_what_was_lost()
+        finished, lost, chains = finished + work[0], lost + work[1], chains + 1
     phases = Counter(entry["phase"] for entry in log)
-    print(phases, Counter(entry["event"] for entry in log), Counter(entry["how"] for entry in log))
+    print(
+        f"{lost} of {finished} chunks lost",
+        phases,
+        Counter(entry["event"] for entry in log),
+        Counter(entry["how"] for entry in log),
+    )
     assert phases["between"] >= 0.6 * ROUNDS or ROUNDS < 25, log
