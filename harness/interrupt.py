@@ -2,7 +2,8 @@
 
 A Python signal handler runs only when the compiled step returns. So a thread waits for the byte that the interpreter's
 own handler writes, whatever the main thread does; and it looks for the file `stop` in the run folder, by which people
-ask, and by which one rank that got a signal tells the others.
+ask, and by which one rank that got a signal tells the others. The interpreter writes the number of every signal that has a
+handler in Python, those of a user's own code too: they are handed on to whoever listened before.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Interrupt:
         self._release: Callable[[], None] = lambda: None
         self._close = threading.Event()
         self._before: dict[signal.Signals, object] = {}
+        self._masks = threading.local()  # what was blocked before a fork
+        self._former = -1  # the descriptor of whoever listened before, an event loop say
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._thread = threading.Thread(target=self._run, name="interrupt", daemon=True)
@@ -56,10 +59,11 @@ class Interrupt:
     def start(self) -> None:
         """Begin to listen: from the main thread, before anything else."""
         if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            self._former = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, lambda *_: None)
                 signal.siginterrupt(number, False)  # other threads' system calls go on
+            os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._leave_child)
         self._thread.start()
 
     def attach(self, comm: Comm, folder: RunFolder, attempt: int, heartbeat: Heartbeat, release: Callable[[], None]) -> None:
@@ -74,20 +78,55 @@ class Interrupt:
     def close(self) -> None:
         """Listen no more."""
         self._close.set()
-        if self._before:
-            signal.set_wakeup_fd(-1)
-            for number, handler in self._before.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+        self._give_back()
         if threading.current_thread() is not self._thread:
             self._thread.join()
             for descriptor in (self._read, self._write):
                 os.close(descriptor)
 
+    def _give_back(self) -> None:
+        """Let signals do what they did before."""
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.set_wakeup_fd(self._former)
+            self._before = {}
+
+    # A process that this one forks (a worker of a user's own reader, say) shares the pipe, and has no thread that listens:
+    # told to end, it would end the run instead and live on. So from the fork on its signals are its own.
+
+    def _hold(self) -> None:
+        """Before a fork: no signal reaches the child while it still has the handlers of this process."""
+        self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS if self._before else ())
+
+    def _go_on(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.before)
+
+    def _leave_child(self) -> None:
+        self._close.set()
+        self._give_back()
+        self._go_on()
+
+    def _signal(self) -> signal.Signals | None:
+        """Return the signal to end for, of those that have come; hand the others on."""
+        for number in os.read(self._read, 4096):
+            if number in SIGNALS:
+                return signal.Signals(number)
+            if self._former != -1:
+                with contextlib.suppress(OSError):
+                    os.write(self._former, bytes([number]))
+        return None
+
     def _run(self) -> None:
+        look = time.monotonic()  # when the file is looked for next: a user's own timer may tick a thousand times a second
         while not self._close.is_set():
-            if select.select([self._read], [], [], LOOK_S)[0]:
-                self._end(signal.Signals(os.read(self._read, 1)[0]).name, urgent=True)
+            ready = select.select([self._read], [], [], max(look - time.monotonic(), 0.0))[0]
+            if ready and (number := self._signal()) is not None:
+                self._end(number.name, urgent=True)
                 return
+            if time.monotonic() < look:
+                continue
+            look = time.monotonic() + LOOK_S
             why = self._folder.asked_to_stop(self._attempt) if self._folder else None
             if why is not None:
                 self._end(why or f"the file {self._folder.stop if self._folder else 'stop'}", urgent=bool(why))

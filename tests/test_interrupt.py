@@ -1,0 +1,109 @@
+"""What ends a rank and what does not: signals are sent to processes of their own. Whole runs are in ranks/test_resume.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import LIMIT_S, ROOT
+
+BEGIN = """
+import multiprocessing, os, signal, socket, subprocess, sys, time
+from harness.interrupt import Interrupt
+interrupt = Interrupt()
+interrupt.start()
+def until(true):
+    begun = time.monotonic()
+    while not true():
+        assert time.monotonic() - begun < 60
+        time.sleep(0.01)
+"""
+END = """
+time.sleep(0.3)
+print("goes on", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+
+def process(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+WELL = {
+    "a child that ends": """
+seen = []
+signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
+subprocess.run(["true"])
+until(lambda: seen)
+""",
+    "a timer": """
+seen = []
+signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+until(lambda: len(seen) > 100)
+signal.setitimer(signal.ITIMER_REAL, 0)
+""",
+    "a worker that is told to end": """
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+worker.start()
+worker.terminate()
+worker.join(30)
+if worker.exitcode != -signal.SIGTERM:
+    worker.kill()
+    raise SystemExit(f"the worker ended with {worker.exitcode}")
+""",
+}
+
+
+@pytest.mark.parametrize("name", WELL)
+def test_signals_of_other_things_do_not_end_a_rank(name):
+    done = process(BEGIN + WELL[name] + END)
+    assert (done.returncode, done.stdout) == (4, "goes on\n"), done.stderr
+    assert done.stderr == "harness: interrupted by SIGTERM, before anything was evaluated\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_ends_a_rank_that_is_busy(name):
+    """Also after others, and while the interpreter is in a call that does not return."""
+    busy = f"""
+signal.signal(signal.SIGCHLD, lambda *_: None)
+for _ in range(20):
+    subprocess.run(["true"])
+subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -{name[3:]} {{os.getpid()}}"])
+import ctypes
+while True:
+    ctypes.CDLL(None).sleep(60)
+"""
+    done = process(BEGIN + busy)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr == f"harness: interrupted by {name}, before anything was evaluated\n"
+
+
+def test_what_listened_before_is_told_of_its_signals_and_is_given_its_place_back():
+    """An event loop of the script that the harness is called from has a descriptor of its own."""
+    script = BEGIN.replace(
+        "interrupt = ",
+        """
+ours, theirs = socket.socketpair()
+for end in (ours, theirs): end.setblocking(False)
+signal.set_wakeup_fd(theirs.fileno())
+interrupt = """,
+    )
+    script += """
+signal.signal(signal.SIGCHLD, lambda *_: None)
+subprocess.run(["true"])
+def received():
+    try:
+        return ours.recv(1)
+    except BlockingIOError:
+        return b""
+until(lambda: received() == bytes([signal.SIGCHLD]))
+interrupt.close()
+assert signal.set_wakeup_fd(-1) == theirs.fileno()
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+    done = process(script)
+    assert done.returncode == 0, done.stderr
