@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.errors import RunFolderError, TakenOver
 from harness.runfolder import RunFolder, read_json, write_atomically
+from harness.scratch import scratch_name
 
 __all__ = ["Attempt", "Lock", "Owner", "begin", "earlier"]
 
@@ -119,7 +120,7 @@ class Lock:
                 self._folder.lock.unlink()
 
     def _link(self) -> bool:
-        temporary = self._folder.lock.with_name(f".lock.{os.uname().nodename}.{os.getpid()}")
+        temporary = scratch_name(self._folder.lock)
         write_atomically(temporary, self._text)
         try:
             os.link(temporary, self._folder.lock)
@@ -160,7 +161,7 @@ class Lock:
 
     def _break(self, text: str) -> None:
         """Take a dead lock away; one that another process has put in its place meanwhile is put back."""
-        aside = self._folder.lock.with_name(f".lock.dead.{os.uname().nodename}.{os.getpid()}")
+        aside = scratch_name(self._folder.lock)
         with contextlib.suppress(OSError):
             os.rename(self._folder.lock, aside)
             if aside.read_text() != text:

@@ -62,13 +62,23 @@ def rounds(meet: Callable[[], Comm], play: Callable[[Comm, bool], int], folder: 
         except (CommError, WorldChanged) as exc:
             if folder.metrics_json.exists():
                 return 0  # somebody died after the result was written
-            if folder.failure_json.exists():
+            if _has_failed(folder):
                 raise OtherRankFailed("another rank failed, and has said why") from exc
             _note(comm, f"goes on with those that are there: {exc}")
         release()
         with contextlib.suppress(CommError):
             comm.close()
         again, failed = True, 0
+
+
+def _has_failed(folder: RunFolder) -> bool:
+    """Say whether a rank has failed other than by its death: it says so in the run folder before it ends.
+
+    The folder is listed: of a single file network file systems remember for seconds that it was not there.
+    """
+    with contextlib.suppress(OSError):
+        return folder.failure_json.name in os.listdir(folder.path)
+    return False
 
 
 class Watch:

@@ -14,7 +14,7 @@ from harness.comm import Comm
 from harness.errors import CommError, DataError, HarnessError, ModelError, OtherRankFailed, TakenOver
 from harness.job import Job
 from harness.plan import Chunk, Plan
-from harness.runfolder import RunFolder, write_status
+from harness.runfolder import RunFolder, write_first_status, write_status
 
 __all__ = ["end_all", "report_failure", "say", "tell_launcher", "translate"]
 
@@ -26,7 +26,8 @@ def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int =
     """Say what failed: on stderr (unless it was said there), in the run folder, and to the launcher."""
     if not said:
         say(comm, message)
-    tell_launcher(exit_code)  # before the others see the failure and leave: the launcher may end this rank then
+    # Before the others see the failure and leave: the launcher may end this rank then, and its code is the one that counts.
+    tell_launcher(exit_code)
     if folder.record_failure(message, rank=comm.rank, host=comm.host):
         with contextlib.suppress(HarnessError):
             folder.set_status("failed", exit_code, rank=comm.rank)
@@ -39,11 +40,15 @@ def say(comm: Comm, message: str) -> None:
 
 
 def tell_launcher(exit_code: int) -> None:
-    """Leave the exit code where `harness launch` looks for it: launchers of ranks lose it."""
+    """Leave the exit code where `harness launch` looks for it: launchers of ranks lose it.
+
+    The first rank that fails decides: one that ends because of it, or is asked to stop meanwhile, changes nothing. Only a
+    result that is written goes before all of them.
+    """
     path = os.environ.get("HARNESS_STATUS")
     if path:
         with contextlib.suppress(HarnessError):
-            write_status(Path(path), "ended", exit_code)
+            (write_status if exit_code == 0 else write_first_status)(Path(path), "ended", exit_code)
 
 
 def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | None, job: Job) -> HarnessError:

@@ -6,6 +6,7 @@ all, rank 1 watches rank 0. Clocks are never compared: a watcher times how long 
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.runfolder import RunFolder, read_json
+from harness.scratch import scratch_name
 
 __all__ = ["Beat", "Heartbeat", "Watch"]
 
@@ -125,12 +127,14 @@ class Heartbeat:
 
     def _write(self) -> None:
         path = self._folder.heartbeat(self.beat.rank)
-        temporary = path.with_name(f".{path.name}")
+        temporary = scratch_name(path)
         try:
             # No fsync: a heartbeat that a crash takes is worth nothing anyway.
             temporary.write_text(json.dumps(asdict(self.beat)))
             os.replace(temporary, path)
         except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             return  # a full disk stops the run where results are written, not here
 
     def _others(self) -> list[Beat]:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunFolderError
+from harness.scratch import scratch_name
 
-__all__ = ["RunFolder", "read_json", "write_atomically", "write_status"]
-
+__all__ = ["RunFolder", "read_json", "write_atomically", "write_first_status", "write_status"]
 
 URL = re.compile(r"(.*/)?[A-Za-z][A-Za-z0-9+]+:/")  # a Path has lost the second slash
 
@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryv
     """Write a file, given whole or in pieces, so that a reader sees the old one or the new one, also after a crash."""
     if isinstance(content, str | bytes):
         content = [content.encode() if isinstance(content, str) else content]
-    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
+    temporary = scratch_name(path)
     try:
         with temporary.open("wb") as stream:
             for piece in content:
@@ -192,7 +192,7 @@ class RunFolder:
 
     def ask_to_stop(self, attempt: int, why: str) -> None:
         """Ask all ranks of an attempt to stop, unless they are asked already."""
-        temporary = self.path / f".stop.{os.uname().nodename}.{os.getpid()}"
+        temporary = scratch_name(self.stop)
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps({"attempt": attempt, "why": why}))
             with contextlib.suppress(FileExistsError):
@@ -224,7 +224,7 @@ class RunFolder:
 
     def record_failure(self, text: str, **more: Any) -> bool:
         """Write what failed, unless another rank was first; return whether this rank was."""
-        temporary = self.path / f".failure.{os.uname().nodename}.{os.getpid()}"
+        temporary = scratch_name(self.failure_json)
         try:
             temporary.write_text(json.dumps({"message": text, "time": time.time(), **more}, indent=1, sort_keys=True) + "\n")
             os.link(temporary, self.failure_json)
@@ -241,6 +241,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def write_first_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:
+    """Write a status file, unless there is one: of several processes that do so at once one is the first."""
+    temporary = scratch_name(path)
+    write_status(temporary, state, exit_code, **more)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise RunFolderError(f"{path}: cannot be made: {exc.strerror}; choose another folder with -o") from exc
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:

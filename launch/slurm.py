@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import HarnessError, Interrupted, UsageError
+from harness.scratch import scratch_name
 
 __all__ = ["Follow", "Slurm", "State", "exit_code", "follow", "parse_states", "submit"]
 
@@ -167,7 +168,7 @@ def submit(text: str, folder: Path, slurm: Slurm, *options: str, name: str = SCR
     path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = scratch_name(path)
         temporary.write_text(text)
         temporary.replace(path)
     except OSError as exc:

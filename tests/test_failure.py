@@ -1,16 +1,68 @@
 """What TensorFlow raises in the loop, as a message that names the place and says what to do."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
 
-from harness.errors import DataError, HarnessError
-from harness.failure import translate
+from harness import cli
+from harness.errors import DataError, HarnessError, OtherRankFailed
+from harness.failure import tell_launcher, translate
 from harness.job import Job
 from harness.plan import File, Plan
+from harness.runfolder import read_json
 
 PLAN = Plan((File("a.tfrecord", 0, 10),), 4, 4)
 JOB = Job.from_dict({"model": "m", "data": {"files": "a.tfrecord", "label": "y"}, "metrics": ["accuracy"], "batch_size": 4})
+
+
+@pytest.mark.parametrize(
+    "codes, wanted",
+    [
+        ([1, 3], 1),  # the others end because of it
+        ([2, 3, 1, 4], 2),
+        ([3, 1], 3),
+        ([4, 1], 4),  # a collective fails where ranks leave because they were asked to
+        ([1, 0], 0),  # a rank died when the result was written
+        ([0, 1], 0),
+        ([4, 0], 0),
+        ([], None),
+    ],
+)
+def test_the_first_rank_that_fails_decides_the_exit_code_and_a_result_before_all(codes, wanted, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
+    for code in codes:
+        tell_launcher(code)
+    assert (read_json(tmp_path / "status.json") or {}).get("exit_code") == wanted
+    assert len(list(tmp_path.iterdir())) == bool(codes)
+
+
+def test_of_ranks_that_fail_at_once_one_decides(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
+    threads = [threading.Thread(target=tell_launcher, args=(code,)) for code in range(1, 30)]
+    for thread in threads:
+        thread.start()
+    seen = {read_json(tmp_path / "status.json")["exit_code"] for thread in threads if thread.join() is None}
+    assert len(seen) == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_rank_that_ends_because_another_failed_does_not_hide_why(tmp_path, monkeypatch):
+    """The command line of rank 0, where rank 1 has found the job wrong."""
+    monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
+    monkeypatch.delenv("HOROVOD_RANK", raising=False)
+    tell_launcher(2)
+    monkeypatch.setattr(cli, "cli", SimpleNamespace(main=raising(OtherRankFailed("another rank failed, and has said why"))))
+    ended = []
+    monkeypatch.setattr(cli.os, "_exit", ended.append)
+    cli.main(["evaluate", "job.yaml"])
+    assert ended == [3] and read_json(tmp_path / "status.json")["exit_code"] == 2
+
+
+def raising(exc):
+    def call(**_):
+        raise exc
+
+    return call
 
 
 def feed(error=None, found=None):

@@ -25,6 +25,7 @@ import numpy as np
 
 from harness import private_folder
 from harness.errors import DataError, JobError
+from harness.scratch import scratch_name
 from harness.urls import secret_in
 
 __all__ = [
@@ -284,11 +285,11 @@ def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
         return np.load(place, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         found = build()
+    temporary = scratch_name(place)
     # A cache that cannot be written costs time, nothing else.
     with contextlib.suppress(OSError):
         private_folder.make(folder)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-        with open(descriptor, "wb") as stream:
+        with open(temporary, "wb") as stream:
             np.save(stream, found)
         os.replace(temporary, place)
     return found

@@ -13,6 +13,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -21,6 +22,7 @@ import numpy as np
 from harness.data import BAD, SERIALIZED, Feature, Records, Source, storage
 from harness.errors import DataError
 from harness.plan import File
+from harness.scratch import scratch_name
 
 __all__ = ["TFRecordSource", "build_index", "index_path", "write_index"]
 
@@ -244,7 +246,7 @@ def write_index(path: str) -> int:
     if _is_packed(path):
         raise DataError(f"{path}: a GZIP file cannot be cut and so has no index; it is read as one chunk")
     offsets = build_index(path)
-    temporary = f"{index_path(path)}.{os.getpid()}"
+    temporary = scratch_name(Path(index_path(path)))
     with open(temporary, "w") as stream:
         stream.writelines(f"{a} {b - a}\n" for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
         stream.flush()
