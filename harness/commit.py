@@ -64,6 +64,10 @@ class _Look:
     grid: GridState | None
 
 
+def _examples(look: _Look) -> int:
+    return int(look.table[COUNT].sum())
+
+
 class Committer:
     """Commits what an evaluation adds up.
 
@@ -125,25 +129,36 @@ class Committer:
         """Commit what is finished, from another thread, and let the loop go no further. For a rank that is to end.
 
         Args:
-          wait_s: how long to wait for the chunk under way; None is as long as it takes.
+          wait_s: how long to wait for the chunk under way, once what can be committed without it is: whoever asked may not
+            have the patience. None is as long as it takes.
         """
         self._hurry.set()
-        if wait_s is None or not self._ready():
-            self._at_border.wait(wait_s)
-        # Not given back: the loop stays where it is.
-        if not self._lock.acquire(timeout=-1 if wait_s is None else max(wait_s, 0.1)) or self._finished:
-            return
+        limit_s = -1 if wait_s is None else max(wait_s, 0.1)
+        # In the end the lock is not given back: the loop stays where it is.
+        if wait_s is not None:
+            if not self._lock.acquire(timeout=limit_s):
+                return
+            if not self._finished:
+                self._commit_seen()
+            if self._ready():
+                return
+            self._lock.release()
+        self._at_border.wait(wait_s)
+        if self._lock.acquire(timeout=limit_s) and not self._finished:
+            self._commit_seen()
+
+    def _commit_seen(self) -> None:
+        """Commit what can be while a chunk is under way: all that is finished, or with a grid what there was at the last look."""
         if self._fetch is None:
             self._commit()
-        elif self._seen is not None:
+        elif self._seen is not None and _examples(self._seen) > _examples(self._committed):
             self._commit(self._seen)
 
     def _ready(self) -> bool:
         """Whether all that is finished can be committed at once: a grid changes while a chunk is under way."""
         if self._fetch is None or self._finished:
             return True
-        seen = self._seen or self._committed
-        return int(seen.table[COUNT].sum()) == self._evaluation.examples
+        return max(_examples(look) for look in (self._seen, self._committed) if look) == self._evaluation.examples
 
     def _look(self) -> _Look:
         evaluation = self._evaluation

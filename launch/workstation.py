@@ -1,36 +1,34 @@
-"""Start ranks on this machine, or on several, through horovodrun: the command line as pure text, run in one place.
+"""Start ranks on this machine, or on several: over MPI through mpirun, over Gloo through horovodrun.
 
-Knows the errors of the harness; loads no TensorFlow, Horovod or mpi4py.
+What is run is pure text, and run in one place. Knows the errors of the harness; loads no TensorFlow, Horovod or mpi4py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import importlib.util
 import json
 import os
-import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 from harness.errors import HarnessError, Interrupted, UsageError
+from launch import mpirun, network
+from launch.horovod_build import this_build
 from launch.hosts import Hosts
+from launch.launcher_output import Ended, LauncherOutput, restore
+from launch.launcher_process import Signalled, run_launcher
 
 __all__ = [
     "ELASTIC_TIMEOUT_S",
     "Elastic",
     "Ended",
     "LauncherOutput",
+    "Start",
     "auto_ranks",
     "built_with",
     "command_line",
@@ -42,29 +40,8 @@ __all__ = [
 MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
 RESTARTED = (1, 3)
 ELASTIC_TIMEOUT_S = 120  # Horovod's own is ten minutes
-# A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
-TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
-RULE = re.compile(rb"-{20,}$")
-NOISE = re.compile(
-    rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: "
-    rb"|\[\S+:\d+\] (?:\d+ more process(?:es)? ha(?:s|ve) sent help message|Set MCA parameter \"orte_base_help_aggregate\")"
-    rb"|\[\S+:\d+\] \[\[\d+,\d+\],\d+\] ORTE_ERROR_LOG: Data unpack"
-    rb"|ERROR:root:(?:failure|blacklisted|success) |WARNING:root:host "
-)
-# Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.
-NOISY_BLOCK = re.compile(
-    rb"Primary job\s+terminated normally|MPI_ABORT was invoked|mpirun noticed that process|mpirun has exited due to process"
-    rb"|mpirun detected that one or more processes exited"
-)
-MPI_DEATH = re.compile(rb"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)")
-GLOO_DEATH = re.compile(rb"Process (\d+) exit with status code (-?\d+)")
-# What is passed on as what: horovodrun dies of USR1 at once, its ranks with it.
-SIGNALS = {
-    signal.SIGINT: signal.SIGINT,
-    signal.SIGTERM: signal.SIGTERM,
-    signal.SIGHUP: signal.SIGTERM,
-    signal.SIGUSR1: signal.SIGTERM,
-}
+LSF = "LSB_JOBID"  # there horovodrun takes the hosts of the job by itself
+UNKNOWN = "INTERFACES"  # stands for the networks that several hosts share, where those are not asked
 
 
 def auto_ranks(gpus: int, cores: int) -> int:
@@ -96,8 +73,6 @@ def environment(base: Mapping[str, str], ranks: int | None, cores: int, status: 
         # A rank that is done waits for the others; that is no stall.
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
-        # Seconds from SIGTERM to SIGKILL: ranks commit what they have finished first. Open MPI's own is one.
-        "OMPI_MCA_odls_base_sigkill_timeout": "6",
     }
     if ranks and ranks > cores:
         wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
@@ -155,6 +130,63 @@ def command_line(
     return [horovodrun, "-np", str(ranks), *where, f"--{comm}", *harness, *command]
 
 
+@dataclass(frozen=True)
+class Start:
+    """How the ranks of a job are started.
+
+    Attributes:
+      ranks: how many.
+      comm: "mpi" or "gloo".
+      through: "mpirun" or "horovodrun".
+      program: the harness that ranks run.
+      horovodrun: its path.
+      hosts: where; None is this machine.
+      elastic: whether ranks may come and go; None is a fixed number.
+    """
+
+    ranks: int
+    comm: str
+    through: str
+    program: str
+    horovodrun: str = "horovodrun"
+    hosts: Hosts | None = None
+    elastic: Elastic | None = None
+
+    def argv(self, command: Sequence[str], environ: Mapping[str, str], interfaces: Sequence[str]) -> list[str]:
+        """Return the command line that starts a command of the harness.
+
+        >>> Start(2, "gloo", "horovodrun", "harness").argv(["evaluate", "job.yaml"], {}, [])
+        ['horovodrun', '-np', '2', '--gloo', 'harness', 'evaluate', 'job.yaml']
+        """
+        if self.through == "mpirun":
+            inside = [self.program, *command]
+            return mpirun.command_line(inside, ranks=self.ranks, hosts=self.hosts, interfaces=interfaces, environ=environ)
+        return command_line(
+            command, ranks=self.ranks, comm=self.comm, horovodrun=self.horovodrun, harness=[self.program],
+            hosts=self.hosts, elastic=self.elastic,
+        )  # fmt: skip
+
+    def interfaces(self, *, ask: bool) -> Sequence[str]:
+        """Return the networks over which ranks talk through mpirun; horovodrun finds them by itself.
+
+        Args:
+          ask: the other hosts, where there are any; without it a word stands for what they would answer.
+        Raises: HarnessError: a host cannot be reached, or they share no network.
+        """
+        if self.through != "mpirun":
+            return ()
+        addresses = network.local_addresses()
+        names = [name for name, _ in self.hosts.slots] if self.hosts else []
+        if all(network.is_here(name, addresses.values()) for name in names):
+            return network.loopback(addresses)
+        return network.shared_interfaces(self.ranks, str(self.hosts)) if ask else (UNKNOWN,)
+
+    @property
+    def signalled(self) -> Signalled:
+        """How its ranks are asked to leave."""
+        return Signalled.FORWARDED if self.through == "mpirun" else Signalled.GROUP
+
+
 def launch(
     command: Sequence[str],
     *,
@@ -181,37 +213,21 @@ def launch(
       HarnessError: it ended and no rank could say why.
     """
     cores = len(os.sched_getaffinity(0))
-    every = hosts.ranks if hosts else elastic.least if elastic else auto_ranks(count_gpus(), physical_cores(cores))
-    count = every if ranks == "auto" else _number(ranks)
-    if hosts and count > hosts.ranks:
-        raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
+    count = _count(ranks, cores, hosts, elastic)
     # ranks that share a machine's cores
     near = min(count, hosts.most) if hosts else None if elastic else count
-    here = Path(sys.executable).parent
-    horovodrun = shutil.which("horovodrun", path=f"{here}:{os.environ.get('PATH', '')}")
-    if horovodrun is None:
-        raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
-    if elastic and comm == "mpi":
-        raise UsageError("--mpi: ranks come and go over Gloo alone; leave it away")
-    chosen = comm or ("mpi" if built_with("mpi") and not elastic else "gloo")
-    if not built_with(chosen):
-        raise UsageError(f"Horovod was not built with {chosen}; launch/install builds it, or leave --{chosen} away")
-
-    def words(command: Sequence[str]) -> list[str]:
-        return command_line(
-            command, ranks=count, comm=chosen, horovodrun=horovodrun, harness=[_harness()], hosts=hosts, elastic=elastic
-        )
-
-    argv = words(command)
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    start = _start(count, comm, hosts, elastic, path)
     if dry_run:
-        shown = environment({}, near, cores, None)
-        print(" ".join([*(f"{k}={v}" for k, v in sorted(shown.items())), shlex.join(argv)]))
+        added = environment({}, near, cores, None)
+        argv = start.argv(command, {**os.environ, **added}, start.interfaces(ask=False))
+        print(" ".join([*(f"{name}={value}" for name, value in sorted(added.items())), shlex.join(argv)]))
         return 0
+    shared = folder if hosts or elastic else None
     for attempt in range(restarts + 1):
-        if attempt:
-            argv = words(command if "--resume" in command else [*command, "--resume"])
+        resumes = attempt and "--resume" not in command
         try:
-            code = _attempt(argv, here, near, cores, folder if hosts or elastic else None)
+            code = _attempt(start, [*command, "--resume"] if resumes else command, path, (near, cores), shared)
             if code not in RESTARTED or attempt == restarts:
                 return code
             why = f"exit code {code}"
@@ -225,8 +241,50 @@ def launch(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(argv: Sequence[str], here: Path, ranks: int | None, cores: int, shared: Path | None) -> int:
-    """Run the launcher once; ranks on other machines leave their exit code in a folder that all see."""
+def _count(ranks: str, cores: int, hosts: Hosts | None, elastic: Elastic | None) -> int:
+    """Return how many ranks to start."""
+    every = hosts.ranks if hosts else elastic.least if elastic else auto_ranks(count_gpus(), physical_cores(cores))
+    count = every if ranks == "auto" else _number(ranks)
+    if hosts and count > hosts.ranks:
+        raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
+    return count
+
+
+def _start(count: int, comm: str | None, hosts: Hosts | None, elastic: Elastic | None, path: str) -> Start:
+    """Choose what starts the ranks.
+
+    Raises: UsageError: it is not there.
+    """
+    horovodrun = shutil.which("horovodrun", path=path)
+    if horovodrun is None:
+        raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
+    if elastic and comm == "mpi":
+        raise UsageError("--mpi: ranks come and go over Gloo alone; leave it away")
+    chosen = comm or ("mpi" if built_with("mpi") and not elastic else "gloo")
+    if not built_with(chosen):
+        raise UsageError(f"Horovod was not built with {chosen}; launch/install builds it, or leave --{chosen} away")
+    through = "horovodrun"
+    if chosen == "mpi" and LSF not in os.environ:
+        program = shutil.which("mpirun", path=path)
+        if program is None:
+            raise UsageError(
+                "no mpirun on PATH: activate the environment that Horovod is installed in, or load the module of the site's MPI; "
+                "--gloo does without"
+            )
+        # horovodrun knows the flags of other MPIs.
+        through = "mpirun" if mpirun.is_open_mpi(program, {**os.environ, "PATH": path}) else "horovodrun"
+    return Start(count, chosen, through, _harness(), horovodrun, hosts, elastic)
+
+
+def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], shared: Path | None) -> int:
+    """Start the ranks once; those on other machines leave their exit code in a folder that all see.
+
+    Args:
+      start, command: what is run.
+      path: where programs are looked for.
+      share: how many ranks share a machine, and its cores.
+      shared: the folder; None where all ranks are on this machine.
+    """
     if shared is not None:
         try:
             shared.mkdir(parents=True, exist_ok=True)
@@ -234,170 +292,10 @@ def _attempt(argv: Sequence[str], here: Path, ranks: int | None, cores: int, sha
             raise UsageError(f"{shared}: cannot be made: {exc.strerror}; choose a folder that all hosts share with -o") from exc
     with tempfile.TemporaryDirectory(prefix=".launch-" if shared else "harness-", dir=shared) as scratch:
         status = Path(scratch) / "status.json"
-        env = environment(os.environ, ranks, cores, str(status))
-        env["PATH"] = f"{here}:{env.get('PATH', '')}"
-        print(f"+ {shlex.join(argv)}", file=sys.stderr, flush=True)
-        ended = _run(argv, env)
-        return restore(ended, _said(status))
-
-
-@dataclass
-class Ended:
-    """How the launcher ended: its exit code, the signals that were passed on to it, the rank that it saw dying first."""
-
-    code: int = 0
-    passed: list[int] = field(default_factory=list)
-    death: str | None = None
-    killed: bool = False  # whether it died of a signal
-
-
-def restore(ended: Ended, said: int | None) -> int:
-    """Return the job's own exit code: launchers return one of their own.
-
-    >>> restore(Ended(code=1), said=2)
-    2
-
-    Args:
-      said: the exit code that the ranks left, None where none of them could.
-    Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
-    """
-    # Ranks that are well are ended by SIGTERM when another was killed: they say that they were interrupted, and mean it.
-    if said is not None and not (said == Interrupted.exit_code and ended.killed and not ended.passed):
-        return said
-    if ended.passed:
-        raise Interrupted(
-            f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written; "
-            "--resume goes on from what was finished"
-        )
-    if ended.death:
-        raise HarnessError(
-            f"{ended.death}; all ranks were ended, no result was written; --resume goes on from what was finished. "
-            "A SIGKILL that nobody sent is the kernel's, for want "
-            "of memory: try fewer ranks, or --set batch_size=... with a smaller number"
-        )
-    if ended.code:
-        raise HarnessError(
-            f"the launcher of the ranks ended with {ended.code}, and no rank could say why; the lines above are all it said, "
-            "'harness doctor' looks for what is missing"
-        )
-    return 0
-
-
-class LauncherOutput:
-    """Takes a launcher's output apart, line by line: what ranks wrote is shown without its tags, noise is left out.
-
-    `death` is the first rank that the launcher saw dying, in words.
-    """
-
-    def __init__(self) -> None:
-        self.death: str | None = None
-        self.killed = False
-        self._block: list[bytes] | None = None  # of lines between two rules
-        self._traceback: list[bytes] | None = None
-
-    def line(self, line: bytes) -> bytes:
-        """Take a line; return what is to be shown now."""
-        text, tags = TAG.subn(b"", line)
-        if tags:
-            return b"" if NOISE.match(text) else text
-        self._notice(line)
-        if self._block is not None:
-            self._block.append(line)
-            return self._end_block() if RULE.match(line.rstrip()) else b""
-        if RULE.match(line.rstrip()):
-            self._block = [line]
-            return b""
-        if line.startswith(b"Traceback (most recent call last)"):
-            self._traceback = [line]
-            return b""
-        if self._traceback is not None:
-            self._traceback.append(line)
-            return b"" if line.startswith(b" ") or not line.strip() else self._end_traceback()
-        return b"" if NOISE.match(line) or GLOO_DEATH.match(line) or not line.strip() else line
-
-    def rest(self) -> bytes:
-        """Return what was held back at the end of the output."""
-        return self._end_block() + self._end_traceback()
-
-    def _notice(self, line: bytes) -> None:
-        if self.death is not None:
-            return
-        if found := MPI_DEATH.search(line):
-            self.killed = True
-            self.death = (
-                f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
-            )
-        elif found := GLOO_DEATH.match(line):
-            code = int(found[2])
-            number = -code if code < 0 else code - 128
-            self.killed = number > 0
-            how = f"was killed by {_signal_name(number)}" if number > 0 else f"ended with {code}"
-            self.death = f"rank {int(found[1])} {how}"
-
-    def _end_block(self) -> bytes:
-        text, self._block = b"".join(self._block or []), None
-        return b"" if NOISY_BLOCK.search(text) else text
-
-    def _end_traceback(self) -> bytes:
-        """Leave out horovodrun's own traceback about a rank that failed: the rank has said it better."""
-        text, self._traceback = b"".join(self._traceback or []), None
-        return b"" if b"Horovod detected that one or more processes" in text else text
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"signal {number}"
-
-
-def _run(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
-    """Start the launcher, pass signals on to it, relay its output."""
-    ended = Ended()
-    running: list[subprocess.Popen[bytes]] = []
-
-    def pass_on(number: int, _frame: Any) -> None:
-        ended.passed.append(number)
-        for process in running:
-            # The whole group: horovodrun may have a shell between itself and mpirun.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, SIGNALS[signal.Signals(number)])
-
-    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
-    try:
-        # A group of its own, so that a Ctrl-C reaches it once, through us.
-        process = subprocess.Popen(
-            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
-        running.append(process)
-        outputs = [LauncherOutput(), LauncherOutput()]
-        relays = [
-            threading.Thread(target=_relay, args=(*pair, output), daemon=True)
-            for pair, output in zip(
-                ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)), outputs, strict=True
-            )
-        ]
-        for relay in relays:
-            relay.start()
-        ended.code = process.wait()
-        for relay in relays:
-            relay.join(timeout=10)
-        for output in outputs:
-            if output.death and not ended.death:
-                ended.death, ended.killed = output.death, output.killed
-        return ended
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _relay(stream: IO[bytes], out: IO[bytes], output: LauncherOutput) -> None:
-    """Copy what is to be shown of a launcher's output."""
-    for line in stream:
-        out.write(output.line(line))
-        out.flush()
-    out.write(output.rest())
-    out.flush()
+        env = {**environment(os.environ, *share, str(status)), "PATH": path}
+        argv = start.argv(command, env, start.interfaces(ask=True))
+        print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
+        return restore(run_launcher(argv, env, start.signalled), _said(status))
 
 
 def _said(status: Path) -> int | None:
@@ -408,16 +306,10 @@ def _said(status: Path) -> int | None:
         return None
 
 
-def built_with(what: str) -> bool:
-    """Tell whether Horovod was built with "mpi" or "gloo": its library asks for, or holds, their symbols.
-
-    Asking Horovod itself would load TensorFlow, which takes seconds.
-    """
-    found = importlib.util.find_spec("horovod")
-    folders = found.submodule_search_locations if found else None
-    libraries = [path for folder in folders or [] for path in Path(folder).glob("tensorflow/mpi_lib*.so")]
-    symbol = {"mpi": b"\0MPI_Allreduce\0", "gloo": b"GlooContext10Initialize"}[what]
-    return any(symbol in path.read_bytes() for path in libraries)
+def built_with(comm: str) -> bool:
+    """Tell whether Horovod was built with "mpi" or "gloo"."""
+    built = this_build()
+    return {"mpi": built.mpi, "gloo": built.gloo}[comm]
 
 
 def count_gpus() -> int:

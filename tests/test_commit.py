@@ -229,6 +229,37 @@ def test_asked_in_the_middle_of_a_chunk_a_grid_is_kept_as_of_the_last_look():
     assert [segment.chunks.tolist() for segment in written] == [[0]] and looks == 1
 
 
+def test_what_was_seen_is_kept_before_the_chunk_under_way_is_waited_for():
+    """A launcher may end the rank a second after it has asked."""
+    clock = Clock()
+    found = evaluation()
+    written: list[Segment] = []
+    first = threading.Event()
+
+    def write(segment: Segment) -> None:
+        written.append(segment)
+        first.set()
+
+    def fetch() -> GridState:
+        clock.now += 1.0
+        return grid(found.chunks)
+
+    committer = Committer(found, write, fetch, first_s=1e6, clock=clock)
+    found.add(Sums(0))
+    committer.border()  # looks
+    found.add(Sums(1))
+    committer.border()  # too soon for another look
+    asking = threading.Thread(target=committer.keep, args=(30.0,), daemon=True)
+    asking.start()
+    assert first.wait(10) and asking.is_alive()
+    assert [segment.chunks.tolist() for segment in written] == [[0]]
+    found.add(Sums(2))
+    threading.Thread(target=committer.border, daemon=True).start()
+    asking.join(10)
+    assert not asking.is_alive()
+    assert [segment.chunks.tolist() for segment in written] == [[0], [1, 2]]
+
+
 def test_asked_while_a_border_is_near_it_is_waited_for_and_the_loop_goes_no_further():
     written: list[Segment] = []
     clock = Clock()

@@ -78,6 +78,6 @@ def test_outside_of_slurm():
 def test_auto_is_all_that_the_hosts_take(capsys):
     asked = {"comm": None, "dry_run": True, "hosts": parse("n1:3,n2:2"), "folder": Path("/nowhere")}
     assert launch(["evaluate", "job.yaml"], ranks="auto", **asked) == 0
-    assert " -np 5 -H n1:3,n2:2 --mpi " in capsys.readouterr().out
+    assert " -np 5 -H n1:3,n2:2 -bind-to none " in capsys.readouterr().out
     with pytest.raises(UsageError, match="-np 6: n1:3,n2:2 take 5 ranks"):
         launch(["evaluate", "job.yaml"], ranks="6", **asked)

@@ -24,7 +24,6 @@ def test_environment_shares_the_cores_and_leaves_the_users_word():
     assert env == {
         "TF_CPP_MIN_LOG_LEVEL": "0", "HOME": "/h", "HARNESS_THREADS": "2", "OMP_NUM_THREADS": "2",
         "HOROVOD_STALL_CHECK_DISABLE": "1", "PYTHONUNBUFFERED": "1", "HARNESS_STATUS": "/s",
-        "OMPI_MCA_odls_base_sigkill_timeout": "6",
     }  # fmt: skip
     crowded = environment({}, 4, 2, None)
     assert (crowded["HARNESS_THREADS"], crowded["OMPI_MCA_mpi_yield_when_idle"]) == ("1", "1")
