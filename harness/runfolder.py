@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from harness.scratch import scratch_name
 
 __all__ = ["RunFolder", "read_json", "write_atomically", "write_first_status", "write_status"]
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 URL = re.compile(r"(.*/)?[A-Za-z][A-Za-z0-9+]+:/")  # a Path has lost the second slash
 
 
@@ -228,10 +230,18 @@ class RunFolder:
         try:
             temporary.write_text(json.dumps({"message": text, "time": time.time(), **more}, indent=1, sort_keys=True) + "\n")
             os.link(temporary, self.failure_json)
+        except FileExistsError:
+            return False
         except OSError:
-            return False  # another rank was first, or the folder is what failed: the message is on stderr anyway
+            # The folder may be what failed, and the message is on stderr anyway. A name has room on a full disk too, and
+            # tells the other ranks that this one has failed.
+            with contextlib.suppress(OSError):
+                self.failure_json.touch(exist_ok=False)
+                return True
+            return False
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return True
 
 
@@ -258,5 +268,27 @@ def write_first_status(path: Path, state: str, exit_code: int | None, **more: An
 
 
 def write_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:
-    """Write a status file."""
-    write_atomically(path, json.dumps({"state": state, "exit_code": exit_code, **more}, indent=1, sort_keys=True) + "\n")
+    """Write a status file: on a full disk over the one that is there, so that it does not say that the run goes on."""
+    text = json.dumps({"state": state, "exit_code": exit_code, **more}, indent=1, sort_keys=True) + "\n"
+    try:
+        write_atomically(path, text)
+    except RunFolderError as exc:
+        if not isinstance(exc.__cause__, OSError) or exc.__cause__.errno not in FULL or not _overwrite(path, text.encode()):
+            raise
+
+
+def _overwrite(path: Path, content: bytes) -> bool:
+    """Write over a small file, in the room that it has; return whether that could be done."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+    except OSError:
+        return False
+    try:
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+        os.fsync(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

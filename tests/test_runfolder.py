@@ -1,5 +1,6 @@
 """The run folder: claims, and files that appear whole."""
 
+import errno
 import json
 import os
 
@@ -132,3 +133,32 @@ def test_a_torn_file_is_none(tmp_path):
 
 def test_a_table_of_any_metric_has_a_file_name(tmp_path):
     assert RunFolder(tmp_path).table_csv("a/../b(k=1) ö").name == "a_.._b_k=1__ö.csv"
+
+
+@pytest.fixture
+def full(folder, monkeypatch):
+    """A run that is under way on a disk without a block to spare: what is there can be written over, names can be made."""
+    folder.claim(DIGESTS)
+    folder.set_status("running", None, pid=12345, ranks=2, attempt=1)
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(type(folder.path), "write_text", refuse)
+    return folder
+
+
+def test_on_a_full_disk_a_run_that_failed_does_not_seem_to_go_on(full):
+    assert full.record_failure("No space left on device", rank=1)
+    full.set_status("failed", 1, rank=1)
+    assert read_json(full.status_json) == {"state": "failed", "exit_code": 1, "rank": 1}
+    assert full.failure_json.exists()
+    assert not full.record_failure("me too", rank=0)  # another was first
+    assert not [entry.name for entry in full.path.iterdir() if entry.name.startswith(".")]
+
+
+def test_where_nothing_can_be_written_the_reason_is_said(full, monkeypatch):
+    full.status_json.unlink()
+    with pytest.raises(RunFolderError, match="No space left on device; make room"):
+        full.set_status("failed", 1)

@@ -191,7 +191,7 @@ def test_a_second_live_attempt_is_refused(forks, job, quiet, tmp_path):
     assert not (folder / "lock").exists()
 
 
-@pytest.mark.parametrize("when", ["journal", "results"])
+@pytest.mark.parametrize("when", ["journal", "parts", "results"])
 def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -209,9 +209,11 @@ def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path
                 except OSError:
                     return
 
-        if when == "journal":
-            text = alone(forks, tmp_path / "out", "0.2", "evaluate", job, "-o", folder, wanted=1, meanwhile=fill)
-            assert "No space left on device; make room" in text and "--resume goes on from there" in text
+        does = "predict" if when == "parts" else "evaluate"
+        if when != "results":
+            text = alone(forks, tmp_path / "out", "0.2", does, job, "-o", folder, wanted=1, meanwhile=fill)
+            assert "No space left on device; make room" in text
+            assert "--resume goes on from there" in text or when == "parts"
             assert len(list((folder / "journal").glob("*.segment"))) >= 2
         else:
             text = alone(forks, tmp_path / "out", "0", "evaluate", job, "-o", folder, meanwhile=lambda world: None)
@@ -224,8 +226,12 @@ def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path
             text = alone(forks, tmp_path / "out", "0", "evaluate", job, "-o", folder, "--resume", wanted=1)
             assert "No space left on device" in text
             assert not (folder / "metrics.json").exists()
+        status = read_json(folder / "status.json")
+        assert (status["state"], status["exit_code"]) == ("failed", 1)
+        assert (folder / "failure.json").exists()
         filler.unlink()
-        alone(forks, tmp_path / "out", "0", "evaluate", job, "-o", folder, "--resume")
+        alone(forks, tmp_path / "out", "0", does, job, "-o", folder, "--resume")
+        assert read_json(folder / "status.json")["state"] == "done"
         assert (folder / "metrics.json").read_bytes() == quiet
     finally:
         subprocess.run(["umount", disk], check=True)
