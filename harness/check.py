@@ -1,6 +1,7 @@
 """Validate a job before any rank is started: metrics, data, model, and whether they go together; say what was found.
 
-What can be said without TensorFlow is said first. Nothing is evaluated but the first batch.
+What can be said without TensorFlow is said first. Nothing is evaluated but the first batch: whether its scores are what
+the metrics take them for.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError, ModelError, UsageError
+from harness.failure import translate
 from harness.job import Job
 from harness.match import Matched
 from harness.memory import allowed_bytes, size_text
 from harness.metrics.contract import Binding, Metric
-from harness.plan import Plan
+from harness.plan import Chunk, Plan
 from harness.prepare import (
     Opened,
     class_list,
@@ -33,9 +35,10 @@ from harness.prepare import (
 )  # fmt: skip
 from harness.report import console_for, print_table
 from harness.schedule import static_share
-from harness.state import Layout
+from harness.state import Layout, objections
 
 if TYPE_CHECKING:
+    from harness.tf_build import Compiled
     from harness.tf_random import Effects
 
 __all__ = ["busiest_share", "check"]
@@ -56,13 +59,16 @@ def check(job: Job, console: Console | None = None) -> int:
     try:
         opened = open_data(job)
         _show_data(console, job, opened)
-        _check_model(console, job, metrics, opened)
+        null = _check_model(console, job, metrics, opened)
     except UsageError:
         raise
     except HarnessError as exc:
         # In a run a broken file is a failure of the run; here it is what was asked about.
         raise UsageError(str(exc)) from exc
-    _say(console, Text.assemble(("the job is good", "green"), ": harness launch -- evaluate JOB.yaml"))
+    if null:
+        _say(console, Text.assemble(("the job would run", "yellow"), f", and these would be null: {', '.join(null)}"))
+    else:
+        _say(console, Text.assemble(("the job is good", "green"), ": harness launch -- evaluate JOB.yaml"))
     return 0
 
 
@@ -130,8 +136,11 @@ def _counting(counted: Sequence[str], files: int) -> str:
     return f"counting: {which} had to be gone through once, what was found is kept in a cache: {shown}"
 
 
-def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], opened: Opened) -> None:
-    """Load the model, print what it takes and gives, trace the metrics, and predict the first batch."""
+def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], opened: Opened) -> list[str]:
+    """Load the model, print what it takes and gives, trace the metrics, and predict the first batch.
+
+    Returns: the metrics that have no value already there.
+    """
     from harness import tf_setup
 
     tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
@@ -152,9 +161,11 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     _show_model(console, opened.model_path, model, matched)
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
     allowed = allowed_bytes(1)
-    step = compile_step(
-        job, metrics, bindings, opened, model=model, matched=matched, chunks=[], share=0, threads=threads, allowed=allowed
-    ).step
+    first = Chunk(0, 0, min(job.batch_size, opened.plan.examples))
+    compiled = compile_step(
+        job, metrics, bindings, opened, model=model, matched=matched, chunks=[first], share=0, threads=threads, allowed=allowed
+    )
+    step = compiled.step
     _show_metrics(console, bindings, step.layout)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
@@ -170,6 +181,34 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
             f"slices and replicates: {step.grid.most_slots:,} slices x {step.grid.draws:,} draws, the whole included, with the "
             f"state {size_text(step.state_bytes)} of {size_text(allowed)} that one rank alone may take here",
         )
+    return _show_first_batch(console, job, metrics, bindings, opened, compiled, first)
+
+
+def _show_first_batch(
+    console: Console,
+    job: Job,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    opened: Opened,
+    compiled: Compiled,
+    first: Chunk,
+) -> list[str]:
+    """Evaluate the first batch, warn of the metrics that it leaves without a value, and return their keys.
+
+    One position that is invalid, or no probability, makes the value of all null: what is said here is sure.
+    """
+    try:
+        state = compiled.step.run(1).state
+    except Exception as exc:
+        raise translate(exc, compiled.feed, opened.plan, [first], job) from exc
+    layout, classes = compiled.step.layout, class_list(job)
+    null = []
+    for key, metric in metrics.items():
+        texts = objections(layout, layout.carry(state), key, metric, bindings[key], classes)
+        if texts:
+            null.append(key)
+            _warn(console, f"metric {key}: null already after the first {first.stop:,} examples: {'; '.join(texts)}")
+    return null
 
 
 def _show_effects(console: Console, found: Effects) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -14,31 +13,13 @@ import numpy as np
 from harness.exact import CELL, LIMB_BITS, carry, refused, to_fraction
 from harness.metrics.contract import Binding, Metric, Totals, Undefined, row_sums
 from harness.rows import RowTable
+from harness.status import Status, reasons
 
-__all__ = ["Counted", "Crossed", "Layout", "Result", "RowLayout", "Status", "Summed", "result"]
+__all__ = ["INFINITE", "Counted", "Crossed", "Layout", "Result", "RowLayout", "Status", "Summed", "objections", "result"]
 
 
 SPREAD = ("^2", "*weight")  # how the names end of what only the standard error needs
-
-
-class Status(IntEnum):
-    """Why a position counts or does not; each binding counts its positions by it."""
-
-    VALID = 0
-    OUTPUT = 1
-    LABEL = 2
-    WEIGHT = 3
-    NEGATIVE = 4
-    ROUNDED = 5
-
-
-REASONS = {
-    Status.OUTPUT: "{n} predictions are NaN, infinite or out of range",
-    Status.LABEL: "{n} labels are NaN or out of range",
-    Status.WEIGHT: "{n} weights are NaN or infinite",
-    Status.NEGATIVE: "{n} weights are negative",
-    Status.ROUNDED: "{n} labels, predictions or weights are integers above 2^53 that a float64 does not hold",
-}
+INFINITE = "=infinite"  # how the name ends of the count of positions where a number is infinite
 
 
 NO_SPREAD = "all {n} examples add the same: they show no spread to tell a standard error by"
@@ -118,7 +99,7 @@ class Layout:
 
     summed: tuple[Summed, ...]
     counted: tuple[Counted, ...]
-    shared: tuple[tuple[str, str], ...] = ()  # metric, and the one whose columns it shares
+    shared: tuple[tuple[Any, Any], ...] = ()  # metric or binding, and the one whose columns it shares
     crossed: tuple[Crossed, ...] = ()
 
     @property
@@ -175,9 +156,13 @@ class Layout:
                 decoded[name] = raw
         return decoded
 
+    def counts(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
+        """Return the plain counts of an owner by name, int64 [size]."""
+        return {name: state[at : at + part.size] for name, at, part in self._slots_of(owner) if isinstance(part, Counted)}
+
     def terms(self, owner: Any) -> list[str]:
-        """Return the names of an owner's totals, without those that only the standard error needs."""
-        return [name for name, _, _ in self._slots_of(owner) if not name.endswith(SPREAD)]
+        """Return the names of an owner's totals, without those that only the standard error or a reason needs."""
+        return [name for name, _, _ in self._slots_of(owner) if not name.endswith((*SPREAD, INFINITE))]
 
     def column(self, owner: Any, name: str) -> Summed | Counted | Crossed | None:
         """Return the column of a total, None where there is none."""
@@ -213,6 +198,21 @@ class Result:
     totals: Totals | None = field(default=None, compare=False, repr=False)
 
 
+def objections(
+    layout: Layout, state: np.ndarray, key: str, metric: Metric, binding: Binding, classes: tuple[str, ...] | None
+) -> list[str]:
+    """Return why a metric has no value, as far as its positions and terms say; see `result`."""
+    texts = reasons(layout.totals(state, binding)["status"], metric, classes)
+    refused_terms = layout.refused(state, key)
+    if texts or not refused_terms:
+        return texts
+    infinite = sum(int(count.sum()) for name, count in layout.counts(state, key).items() if name.endswith(INFINITE))
+    meaning = metric.infinite_term()
+    if infinite and meaning:
+        return [f"{infinite:,} {meaning}"]
+    return [f"{refused_terms} terms are NaN, infinite or not below 2^128"]
+
+
 def result(
     layout: Layout,
     state: np.ndarray,
@@ -235,16 +235,13 @@ def result(
     status = shared["status"]
     positions = int(status[Status.VALID])
     examples = int(shared["examples"][0]) if "examples" in shared else positions
-    reasons = [text.format(n=int(status[why])) for why, text in REASONS.items() if status[why]]
-    bad = layout.refused(state, key)
-    if bad and not reasons:
-        reasons.append(f"{bad} terms are NaN, infinite or not below 2^128")
-    if not reasons and not positions:
-        reasons.append("there is nothing to score: every position is ignored")
-    if not reasons and isinstance(rows, str):
-        reasons.append(rows)
-    if reasons:
-        return Result(None, "; ".join(reasons), examples, positions)
+    texts = objections(layout, state, key, metric, binding, classes)
+    if not texts and not positions:
+        texts.append("there is nothing to score: every position is ignored")
+    if not texts and isinstance(rows, str):
+        texts.append(rows)
+    if texts:
+        return Result(None, "; ".join(texts), examples, positions)
     weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
     squares = shared["weight^2"].item() if "weight^2" in shared else None
     sums = layout.totals(state, key)

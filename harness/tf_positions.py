@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Inputs
-from harness.state import Status
+from harness.status import Status
 from harness.tf_exact import exact_graph
 from harness.tf_one_hot import class_of_row
+from harness.tf_score_status import PLAIN, score_status, status_within_examples, statuses
 from harness.tf_weights import as_float64, shown, weights_of
 
 __all__ = ["Positions", "positions_of"]
@@ -30,6 +31,7 @@ class Positions:
       valid: bool [N].
       status: int32 [N], a Status, or -1 for masked and ignored.
       per_example: positions of one example.
+      statuses: how many statuses there are; more than those of PLAIN where scores were looked at, see `Status`.
     """
 
     labels: Any
@@ -38,6 +40,12 @@ class Positions:
     valid: Any
     status: Any
     per_example: int
+    statuses: int = len(PLAIN)
+
+    @property
+    def scores_checked(self) -> bool:
+        """Whether it was looked at that scores are probabilities."""
+        return self.statuses > len(PLAIN)
 
 
 def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> Positions:
@@ -49,24 +57,22 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
     labels = None if binding.label is None else features[binding.label]
     rounded = _rounded(binding, labels, predictions)
     if binding.inputs is Inputs.RAW:
-        shape = mask.shape
-        good_output = good_label = tf.ones_like(mask)
-        ignored: Any = False
+        shape, good_label, ignored = mask.shape, tf.ones_like(mask), False
+        predictions, output_status = status_within_examples(binding, labels, predictions)
     else:
         if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
             raise ShapeError(f"output '{binding.output}' is {predictions.dtype.name}, metrics need numbers")
         reader = partial(_READERS[binding.inputs], binding)
         # Classes are read by comparisons alone; a binary score may be computed.
         read = exact_graph(reader) if binding.inputs is Inputs.CLASSES else reader
-        labels, predictions, good_label, good_output, ignored = read(labels, predictions)
-        shape = good_output.shape
+        labels, predictions, good_label, output_status, ignored = read(labels, predictions)
+        shape = output_status.shape
     if not shape.is_fully_defined():
         raise ShapeError(f"output '{binding.output}' {shown(predictions)}: expected sizes that are known")
     per_example = shape.num_elements() // shape[0]
     counted = tf.broadcast_to(tf.reshape(mask, [-1] + [1] * (len(shape) - 1)), shape) & ~tf.cast(ignored, tf.bool)
     weights = None
-    status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
-    status = tf.where(good_label, status, int(Status.LABEL))
+    status = tf.where(good_label, output_status, int(Status.LABEL))
     for tensor in rounded:
         lost = tf.reduce_any(tf.reshape(tensor, [*shape, -1]), axis=-1)
         status = tf.where(lost & (status == int(Status.VALID)), int(Status.ROUNDED), status)
@@ -89,6 +95,7 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
         status == int(Status.VALID),
         status,
         per_example,
+        statuses(binding, outputs[binding.output], shape),
     )
 
 
@@ -104,12 +111,15 @@ def _rounded(binding: Binding, labels: Any, predictions: Any) -> list[Any]:
 def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
     if binding.classes is not None:
         return _read_predicted(binding, binding.classes, labels, predictions)
+    given = predictions.shape.num_elements()
     labels, predictions = _classes(binding, labels, predictions)
+    single = predictions.shape.num_elements() != given
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
     whole = tf.cast(labels, tf.int32)
     good_label = (tf.cast(whole, labels.dtype) == labels) & (labels >= 0) & (labels < predictions.shape[-1])
-    return tf.where(good_label, whole, 0), predictions, good_label, good_output, _ignored(binding, labels)
+    predictions, output_status = score_status(binding, predictions, good_output, exclusive=True, single=single)
+    return tf.where(good_label, whole, 0), predictions, good_label, output_status, _ignored(binding, labels)
 
 
 def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -128,11 +138,12 @@ def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: An
     good_label = (tf.cast(label, labels.dtype) == labels) & (label >= 0) & (label < classes)
     good_output = (tf.cast(found, predictions.dtype) == predictions) & (found >= 0) & (found < classes)
     label, found = tf.where(good_label, label, 0), tf.where(good_output, found, 0)
-    return label, found, good_label, good_output, _ignored(binding, labels)
+    output_status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
+    return label, found, good_label, output_status, _ignored(binding, labels)
 
 
 def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
-    labels, scores, good_label, good_output, ignored = _read_classes(binding, labels, predictions)
+    labels, scores, good_label, output_status, ignored = _read_classes(binding, labels, predictions)
     if binding.positive >= scores.shape[-1]:
         raise ShapeError(f"positive={binding.positive}, but output '{binding.output}' has {scores.shape[-1]} classes")
     scores = tf.cast(scores, tf.float64)
@@ -140,7 +151,7 @@ def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, 
         top = tf.reduce_max(scores, axis=-1, keepdims=True)
         powers = tf.exp(scores - top)
         scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
-    return tf.cast(labels == binding.positive, tf.int32), scores[..., binding.positive], good_label, good_output, ignored
+    return tf.cast(labels == binding.positive, tf.int32), scores[..., binding.positive], good_label, output_status, ignored
 
 
 def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -156,18 +167,21 @@ def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[A
     good_label = tf.reduce_all((labels == 0) | (labels == 1), axis=-1)
     ignored = False if binding.ignore_label is None else tf.reduce_any(labels == binding.ignore_label, axis=-1)
     labels = tf.cast(tf.where(good_label[..., None], labels, tf.zeros_like(labels)), tf.int32)
-    return labels, predictions, good_label, good_output, ignored
+    predictions, output_status = score_status(binding, predictions, good_output, exclusive=False, single=False)
+    return labels, predictions, good_label, output_status, ignored
 
 
 def _read_numbers(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
     predictions = tf.cast(predictions, tf.float64)
     good_output = tf.math.is_finite(predictions)
     predictions = tf.where(good_output, predictions, tf.zeros_like(predictions))
+    scores, output_status = score_status(binding, predictions[..., None], good_output, exclusive=False, single=True)
+    predictions = scores[..., 0]
     if binding.inputs is Inputs.OUTPUT:
-        return None, predictions, tf.ones_like(good_output), good_output, False
+        return None, predictions, tf.ones_like(good_output), output_status, False
     labels = tf.cast(_same_shape(binding, labels, predictions), tf.float64)
     good_label = tf.math.is_finite(labels)
-    return tf.where(good_label, labels, tf.zeros_like(labels)), predictions, good_label, good_output, False
+    return tf.where(good_label, labels, tf.zeros_like(labels)), predictions, good_label, output_status, False
 
 
 def _read_multioutput(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -178,8 +192,8 @@ def _read_multioutput(binding: Binding, labels: Any, predictions: Any) -> tuple[
         inner.pop()
     shape = [predictions.shape[0], *(inner or [1])]
     labels, predictions = tf.reshape(labels, shape), tf.reshape(predictions, shape)
-    labels, predictions, good_label, good_output, ignored = _read_numbers(binding, labels, predictions)
-    return labels, predictions, tf.reduce_all(good_label, axis=-1), tf.reduce_all(good_output, axis=-1), ignored
+    labels, predictions, good_label, output_status, ignored = _read_numbers(binding, labels, predictions)
+    return labels, predictions, tf.reduce_all(good_label, axis=-1), tf.reduce_max(output_status, axis=-1), ignored
 
 
 _READERS = {

@@ -8,7 +8,7 @@ GPU build has no int64 kernels for it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from harness.errors import ShapeError
 from harness.exact import CELL, LIMB_BITS
-from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows
-from harness.state import Counted, Crossed, Layout, RowLayout, Status, Summed
+from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows, ScoreScale
+from harness.state import INFINITE, Counted, Crossed, Layout, RowLayout, Summed
 from harness.tf_exact import exact_graph, histogram, paired_sum, sum_cells, to_cells, two_product
 from harness.tf_positions import Positions, positions_of
 from harness.tf_term_shapes import check_host_terms, check_term
@@ -34,7 +34,7 @@ class BatchTerms:
       counts: column, bucket of each position int32 [B * M] (negative for none), M.
       weighted: column, bucket int32 [B * M], the weight float64 [B * M], M.
       grams: column, and what the batch adds to it, int64 [column.size].
-      shared: metric, and the one whose columns it shares.
+      shared: metric or binding, and the one whose columns it shares.
       rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
     """
 
@@ -43,7 +43,7 @@ class BatchTerms:
     weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
     grams: list[tuple[Crossed, Any]] = field(default_factory=list)
     rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
-    shared: list[tuple[str, str]] = field(default_factory=list)
+    shared: list[tuple[Any, Any]] = field(default_factory=list)
 
     @property
     def layout(self) -> Layout:
@@ -152,18 +152,26 @@ class Terms:
         """
         found = BatchTerms()
         groups: dict[Binding, Positions] = {}
+        owners: dict[Binding, Binding] = {}
         known: dict[Any, str] = {}
         with tf.device("/CPU:0"):
             for key, binding in self._bindings.items():
-                if binding in groups:
+                if binding in owners:
                     continue
                 try:
                     positions = positions_of(binding, features, outputs, mask)
                 except ShapeError as exc:
                     raise ShapeError(f"metric {key}: {exc}") from None
-                groups[binding] = _shared(found, binding, positions)
+                # Where nothing was asked of the scores, the positions are those of who asks nothing.
+                owner = binding if positions.scores_checked else replace(binding, scale=ScoreScale.ANY)
+                owners[binding] = owner
+                if owner not in groups:
+                    groups[owner] = _shared(found, owner, positions)
+                if owner != binding:
+                    found.shared.append((binding, owner))
             for key, metric in self._metrics.items():
-                positions, binding = groups[self._bindings[key]], self._bindings[key]
+                binding = owners[self._bindings[key]]
+                positions = groups[binding]
                 if (statistic := metric.statistic()) is not None:
                     first = known.setdefault((binding, type(metric).terms, statistic), key)
                     if first != key:
@@ -182,13 +190,15 @@ class Terms:
                     raise ShapeError(f"metric {key}: {exc}") from None
                 for name, term in terms.items():
                     _add(found, key, name, term, positions)
+                    if isinstance(term, Number) and metric.infinite_term():
+                        _add_infinite(found, key, name, term, positions)
         found.numbers.sort(key=lambda entry: len(entry[1]))
         return found
 
 
 def _shared(found: BatchTerms, binding: Binding, positions: Positions) -> Positions:
     """Add what all metrics of one binding share: how many positions are valid or not, and their weight."""
-    found.counts.append((Counted((binding, "status"), len(Status)), positions.status, positions.per_example))
+    found.counts.append((Counted((binding, "status"), positions.statuses), positions.status, positions.per_example))
     if positions.per_example > 1:
         scored = tf.reduce_any(tf.reshape(positions.valid, [-1, positions.per_example]), axis=1)
         found.counts.append((Counted((binding, "examples"), 1), tf.where(scored, 0, -1), 1))
@@ -236,6 +246,13 @@ def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions
     else:
         parts = [_per_example(part, positions) for part in parts]
     found.numbers.append((Summed(key, tuple(values.shape[1:])), parts))
+
+
+def _add_infinite(found: BatchTerms, key: str, name: str, term: Number, positions: Positions) -> None:
+    """Count the positions where a number is infinite, whatever their weight."""
+    infinite = tf.reduce_any(tf.reshape(tf.math.is_inf(term.values), [positions.valid.shape[0], -1]), axis=1)
+    index = tf.where(infinite & positions.valid, 0, -1)
+    found.counts.append((Counted((key, name + INFINITE), 1), index, positions.per_example))
 
 
 def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions: Positions) -> None:

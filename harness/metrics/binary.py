@@ -9,15 +9,26 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Count, Inputs, Metric, Number, Proportion, Table, Term, Totals, Undefined, ratio
+from harness.metrics.contract import (
+    Count,
+    Inputs,
+    Metric,
+    Number,
+    Proportion,
+    ScoreScale,
+    Table,
+    Term,
+    Totals,
+    Undefined,
+    ratio,
+)
+from harness.metrics.likelihood import EPSILON, impossible
 from harness.metrics.means import MeanMetric
+from harness.metrics.thresholds import RAW_SCORES, scale_of
 
 __all__ = [
     "BinaryAccuracy", "BinaryMetric", "Brier", "CalibrationRatio", "CountsAtThresholds", "LogLoss", "NormalisedEntropy",
-    "probability",
 ]  # fmt: skip
-
-SLACK = 1e-6  # a float32 model that averages probabilities may return 1.0000001
 
 
 class BinaryMetric(Metric):
@@ -31,20 +42,6 @@ class BinaryMetric(Metric):
     one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
 
 
-def probability(scores: Any) -> Any:
-    """Return probabilities, float64: what lies within 1e-6 outside [0, 1] is clipped, what lies further out is NaN.
-
-    Args:
-      scores: float [...].
-    """
-    import tensorflow as tf
-
-    scores = tf.cast(scores, tf.float64)
-    inside = (scores >= -SLACK) & (scores <= 1 + SLACK)
-    clipped = tf.clip_by_value(scores, tf.constant(0.0, tf.float64), tf.constant(1.0, tf.float64))
-    return tf.where(inside, clipped, tf.constant(math.nan, tf.float64))
-
-
 class LogLoss(MeanMetric):
     """Mean negative log likelihood of "is class `positive`", in nats.
 
@@ -56,6 +53,7 @@ class LogLoss(MeanMetric):
 
     # Of classes, not BINARY: that gives probabilities, and of a logit of 40 nothing would be left.
     inputs: ClassVar[Inputs] = Inputs.CLASSES
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     summary: ClassVar[str] = "- sum of w (y ln p + (1 - y) ln(1 - p)) / sum of w"
     source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.BinaryCrossentropy"
 
@@ -63,7 +61,7 @@ class LogLoss(MeanMetric):
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
     one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
-    epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
+    epsilon: float = Field(0.0, ge=0, lt=0.5, description=EPSILON)
 
     def each(self, labels: Any, predictions: Any) -> Any:
         """Return the loss."""
@@ -80,13 +78,17 @@ class LogLoss(MeanMetric):
             # ln(1 + e^x), without overflow
             loss = tf.maximum(against, 0) + tf.math.log1p(tf.exp(-tf.abs(against)))
         else:
-            p = probability(scores[:, self.positive])
+            p = scores[:, self.positive]
             loss = -tf.where(hit, tf.math.log(p), tf.math.log1p(-p))
         if self.epsilon:
             # clip_by_value would turn NaN into a number
             loss = tf.maximum(loss, tf.constant(-math.log1p(-self.epsilon), tf.float64))
             loss = tf.minimum(loss, tf.constant(-math.log(self.epsilon), tf.float64))
         return loss
+
+    def infinite_term(self) -> str | None:
+        """Say that the true outcome was held to be impossible."""
+        return impossible(from_logits=self.from_logits, epsilon=self.epsilon)
 
 
 class NormalisedEntropy(LogLoss):
@@ -126,6 +128,7 @@ def _log(share: Fraction) -> float:
 class Brier(BinaryMetric, MeanMetric):
     """Mean squared distance of the probability from what happened."""
 
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     summary: ClassVar[str] = "sum of w (p - y)^2 / sum of w"
     source: ClassVar[str] = "sklearn.metrics.brier_score_loss"
 
@@ -133,18 +136,19 @@ class Brier(BinaryMetric, MeanMetric):
         """Return the squared distance."""
         import tensorflow as tf
 
-        return tf.square(probability(predictions) - tf.cast(labels, tf.float64))
+        return tf.square(predictions - tf.cast(labels, tf.float64))
 
 
 class CalibrationRatio(BinaryMetric):
     """Positives predicted relative to positives found: 1 where predictions are right on the whole."""
 
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     summary: ClassVar[str] = "sum of w p / sum of w y"
     source: ClassVar[str] = "X. He et al., 2014 (calibration); torcheval.WeightedCalibration"
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the probability, and which positions are positive."""
-        return {"probability": Number(probability(predictions)), "labels": Count(labels, 2)}
+        return {"probability": Number(predictions), "labels": Count(labels, 2)}
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums."""
@@ -158,6 +162,11 @@ class BinaryAccuracy(BinaryMetric):
     source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
 
     threshold: float = Field(0.5, allow_inf_nan=False, description="positive is predicted where the score exceeds this")
+    raw_scores: bool = Field(False, description=RAW_SCORES)
+
+    def expected_scale(self) -> ScoreScale:
+        """Return what the threshold is compared with."""
+        return scale_of([self.threshold], raw_scores=self.raw_scores)
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Mark the positions that are right."""
@@ -188,6 +197,11 @@ class CountsAtThresholds(BinaryMetric):
     source: ClassVar[str] = "keras.metrics.TruePositives, FalsePositives, TrueNegatives, FalseNegatives, Precision, Recall"
 
     thresholds: tuple[float, ...] = Field((0.5,), description="the thresholds to count at")
+    raw_scores: bool = Field(False, description=RAW_SCORES)
+
+    def expected_scale(self) -> ScoreScale:
+        """Return what the thresholds are compared with."""
+        return scale_of(self.thresholds, raw_scores=self.raw_scores)
 
     @field_validator("thresholds")
     @classmethod

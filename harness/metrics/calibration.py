@@ -17,8 +17,21 @@ from pydantic import Field
 
 from harness import exact, wide
 from harness.errors import ShapeError
-from harness.metrics.binary import probability
-from harness.metrics.contract import Binding, Count, Gaps, Inputs, Metric, Number, RowMetric, Rows, Table, Term, Totals, Undefined
+from harness.metrics.contract import (
+    Binding,
+    Count,
+    Gaps,
+    Inputs,
+    Metric,
+    Number,
+    RowMetric,
+    Rows,
+    ScoreScale,
+    Table,
+    Term,
+    Totals,
+    Undefined,
+)
 
 if TYPE_CHECKING:
     from harness.rows import Part
@@ -68,6 +81,7 @@ class _Calibration(Metric):
     """
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
 
     bins: int = Field(15, ge=1, le=1024, description="bins of equal width from 0 to 1")
     positive: int | None = Field(None, ge=0, description="calibration of this class's score; null: of the highest score")
@@ -80,7 +94,7 @@ class _Calibration(Metric):
         return replace(super().binding(output, label, weight), positive=1)
 
     def confidence(self, labels: Any, predictions: Any) -> tuple[Any, Any]:
-        """Return the confidence, float64 [N], NaN where it is no probability, and which are hits, bool [N]."""
+        """Return the confidence, float64 [N], and which are hits, bool [N]."""
         import tensorflow as tf
 
         if self.positive is not None and self.positive >= predictions.shape[-1]:
@@ -91,8 +105,8 @@ class _Calibration(Metric):
             scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
         if self.positive is None:
             found = tf.argmax(predictions, axis=-1, output_type=tf.int32)
-            return probability(tf.reduce_max(scores, axis=-1)), found == labels
-        return probability(scores[:, self.positive]), labels == self.positive
+            return tf.reduce_max(scores, axis=-1), found == labels
+        return scores[:, self.positive], labels == self.positive
 
 
 class _EqualWidth(_Calibration):

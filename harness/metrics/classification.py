@@ -12,8 +12,22 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics import shares
-from harness.metrics.contract import Count, Inputs, Metric, Number, PlainMean, Proportion, Table, Term, Totals, ratio
+from harness.metrics.contract import (
+    Count,
+    Inputs,
+    Metric,
+    Number,
+    PlainMean,
+    Proportion,
+    ScoreScale,
+    Table,
+    Term,
+    Totals,
+    ratio,
+)
+from harness.metrics.likelihood import EPSILON, impossible
 from harness.metrics.shares import Average, OneVsRest, Share, averaged, together
+from harness.metrics.thresholds import RAW_SCORES, check_probability, log_odds, scale_of
 
 __all__ = [
     "Accuracy", "ClassMetric", "ConfusionMatrix", "CrossEntropy", "FBeta", "Jaccard", "PerClassMetric",
@@ -28,6 +42,7 @@ class ClassMetric(Metric):
     """
 
     inputs: ClassVar[Inputs] = Inputs.CLASSES
+    score_scale: ClassVar[ScoreScale] = ScoreScale.DECISION
 
     ignore_label: int | None = Field(None, description="positions with this label are left out")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
@@ -38,18 +53,29 @@ class PredictedClassMetric(ClassMetric):
     """Base of metrics that compare a class label with the predicted class.
 
     The predicted class is the one with the highest score, the lowest index among equals; with `threshold`, class 1
-    where its score exceeds the threshold. With `classes`, the output is itself the predicted class, an integer in
-    [0, classes) for each label.
+    where its score exceeds the threshold, or, with `from_logits`, its probability. With `classes`, the output is itself
+    the predicted class, an integer in [0, classes) for each label.
     """
 
     threshold: float | None = Field(None, description="of two classes, class 1 is predicted where its score exceeds this")
     classes: int | None = Field(None, ge=2, description="how many classes, where the output is the predicted class itself")
+    raw_scores: bool = Field(False, description=RAW_SCORES)
 
     @model_validator(mode="after")
     def _one_way_to_decide(self) -> Self:
         if self.classes is not None and (self.threshold is not None or self.from_logits):
             raise ValueError("classes: the output is the predicted class, threshold and from_logits are for scores")
+        if self.raw_scores and self.threshold is None:
+            raise ValueError("raw_scores: needs the threshold that scores are compared with")
+        if self.from_logits and self.threshold is not None:
+            check_probability(self.threshold)
         return self
+
+    def expected_scale(self) -> ScoreScale:
+        """Return what decides the class: a threshold, or the highest score."""
+        if self.classes is not None:
+            return ScoreScale.ANY
+        return self.score_scale if self.threshold is None else scale_of([self.threshold], raw_scores=self.raw_scores)
 
     def size(self, predictions: Any) -> int:
         """Return how many classes there are."""
@@ -68,6 +94,9 @@ class PredictedClassMetric(ClassMetric):
             return tf.argmax(predictions, axis=-1, output_type=tf.int32)
         if predictions.shape[-1] != 2:
             raise ShapeError(f"threshold needs an output of one score or two classes, found {predictions.shape[-1]} classes")
+        if self.from_logits:
+            scores = tf.cast(predictions, tf.float64)
+            return tf.cast(scores[:, 1] - scores[:, 0] > tf.constant(log_odds(self.threshold), tf.float64), tf.int32)
         return tf.cast(predictions[:, 1] > tf.cast(self.threshold, predictions.dtype), tf.int32)
 
 
@@ -152,11 +181,16 @@ class CrossEntropy(ClassMetric):
     as by `ignore_class` of keras.losses; `ignore_class` of keras.metrics adds zeros for them and divides by all positions.
     """
 
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     summary: ClassVar[str] = "- sum of w ln p[y] / sum of w, in float64"
     source: ClassVar[str] = "sklearn.metrics.log_loss, keras.metrics.SparseCategoricalCrossentropy"
     plain: ClassVar[PlainMean | None] = PlainMean("loss")
 
-    epsilon: float = Field(0.0, ge=0, lt=0.5, description="probabilities are clipped to [epsilon, 1 - epsilon]")
+    epsilon: float = Field(0.0, ge=0, lt=0.5, description=EPSILON)
+
+    def infinite_term(self) -> str | None:
+        """Say that a label was held to be impossible."""
+        return impossible(from_logits=self.from_logits, epsilon=self.epsilon)
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the negative log likelihood of each label."""

@@ -35,6 +35,7 @@ __all__ = [
     "Proportion",
     "RowMetric",
     "Rows",
+    "ScoreScale",
     "Table",
     "Term",
     "Totals",
@@ -59,6 +60,14 @@ class Inputs(Enum):
     MULTIOUTPUT = "labels float64 [N, K], predictions float64 [N, K]: K numbers of each position"
     OUTPUT = "no labels, predictions float64 [N]; NaN and infinite ones are invalid"
     RAW = "labels and predictions as they are, [B, ...], of any dtype; one position an example, all valid"
+
+
+class ScoreScale(Enum):
+    """What range a metric expects scores in; a position where they are not in it is counted apart, the value is null."""
+
+    ANY = "any numbers: they are only compared with each other, or with a number of their own scale"
+    DECISION = "any numbers; but one score a position is that of class 1 of two, p against 1 - p, and so in [0, 1]"
+    PROBABILITY = "in [0, 1]; where there is one for each of several classes that exclude each other, they sum to 1"
 
 
 class Undefined(Exception):
@@ -162,6 +171,7 @@ class Binding:
     weight: str | None = None
     ignore_label: int | None = None
     from_logits: bool = False
+    scale: ScoreScale = ScoreScale.ANY  # what the scores have to be, as they are read
     positive: int = 1  # the positive class, of BINARY inputs
     classes: int | None = None  # an integer output is the predicted class, one of so many
     one_hot: bool = False  # a class label is a row [..., C] with a 1 for its class
@@ -352,6 +362,7 @@ class Metric(BaseModel):
     takes_weights: ClassVar[bool] = True
     takes_slices: ClassVar[bool] = True
     takes_replicates: ClassVar[bool] = True
+    score_scale: ClassVar[ScoreScale] = ScoreScale.ANY  # what `predictions` have to be; see `expected_scale`
     features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
     plain: ClassVar[PlainMean | None] = None  # what `value` comes to, where it is no more than that; see `plain_mean`
@@ -393,10 +404,26 @@ class Metric(BaseModel):
             self.output or output,
             None if self.inputs is Inputs.OUTPUT else self.label or label,
             self.weighing(weight) if self.takes_weights else None,
+            scale=ScoreScale.ANY if reading.get("from_logits") else self.expected_scale(),
             also=also,
             outputs=outputs,
             **reading,
         )
+
+    def expected_scale(self) -> ScoreScale:
+        """Return what the scores have to be where they are no logits: `score_scale`, unless the options say otherwise.
+
+        With PROBABILITY, `terms` sees scores in [0, 1]: what rounding puts outside is clipped, what lies further out
+        never arrives.
+        """
+        return self.score_scale
+
+    def infinite_term(self) -> str | None:
+        """Say what it means where a Number of this metric is infinite, None where nothing in particular.
+
+        Such positions are counted, in whole numbers, and the reason is "N ..." with what this returns.
+        """
+        return None
 
     def weighing(self, weight: str | None) -> str | None:
         """Return the feature that weighs: the metric's own, else that of the job; None where either says so."""

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from harness.errors import ShapeError
 from harness.metrics.classification import CrossEntropy
-from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, ScoreScale, Term, Totals, Undefined, ratio
+from harness.metrics.likelihood import EPSILON, impossible
 
 __all__ = ["BitsPerByte", "Perplexity"]
 
@@ -46,6 +47,7 @@ class BitsPerByte(Metric):
 
     # The engine's positions would count the bytes of an example once per token: examples as they are.
     inputs: ClassVar[Inputs] = Inputs.RAW
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     features: ClassVar[tuple[str, ...]] = ("bytes",)
     summary: ClassVar[str] = "- sum of w log2 p[y] / sum of w bytes"
     source: ClassVar[str] = "L. Gao et al., The Pile, 2020, section 3.1"
@@ -53,6 +55,11 @@ class BitsPerByte(Metric):
     bytes: str = Field(description="feature with the bytes of each example, or of each token")
     from_logits: bool = Field(False, description="the output holds logits, not probabilities")
     ignore_label: int | None = Field(None, description="positions with this label are left out")
+    epsilon: float = Field(0.0, ge=0, lt=0.5, description=EPSILON)
+
+    def infinite_term(self) -> str | None:
+        """Say that a label was held to be impossible."""
+        return impossible(from_logits=self.from_logits, epsilon=self.epsilon)
 
     def terms(self, labels: Any, predictions: Any, bytes: Any) -> dict[str, Term]:
         """Return loss and bytes of each example; NaN where a label is out of range."""
@@ -70,6 +77,8 @@ class BitsPerByte(Metric):
         scores = tf.cast(predictions, tf.float64)
         own = tf.gather(scores, tf.where(good, labels, 0), axis=-1, batch_dims=len(labels.shape))
         loss = tf.reduce_logsumexp(scores, axis=-1) - own if self.from_logits else -tf.math.log(own)
+        if self.epsilon:
+            loss = tf.clip_by_value(loss, -math.log1p(-self.epsilon), -math.log(self.epsilon))
         loss = tf.where(good, loss, tf.constant(math.nan, tf.float64))
         loss = tf.where(counted, loss, tf.zeros_like(loss))
         length = tf.cast(bytes, tf.float64)

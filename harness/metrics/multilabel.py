@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from harness.metrics import shares
 from harness.metrics.classification import class_names
-from harness.metrics.contract import Count, Inputs, Metric, Number, Proportion, Term, Totals, Undefined, ratio
+from harness.metrics.contract import (
+    Count,
+    Inputs,
+    Metric,
+    Number,
+    Proportion,
+    ScoreScale,
+    Term,
+    Totals,
+    Undefined,
+    ratio,
+)
 from harness.metrics.shares import OneVsRest, Share, averaged
+from harness.metrics.thresholds import RAW_SCORES, check_probability, log_odds, scale_of
 
 __all__ = [
     "ExactMatch", "HammingLoss", "MultilabelAccuracy", "MultilabelFBeta", "MultilabelJaccard", "MultilabelPrecision",
@@ -24,11 +36,25 @@ class _Decided(Metric):
     inputs: ClassVar[Inputs] = Inputs.MULTILABEL
 
     threshold: float = Field(0.5, allow_inf_nan=False, description="a label is predicted where its score exceeds this")
+    from_logits: bool = Field(False, description="the output holds logits: their probability is compared with the threshold")
+    raw_scores: bool = Field(False, description=RAW_SCORES)
+
+    @model_validator(mode="after")
+    def _a_logit_has_a_probability(self) -> Self:
+        if self.from_logits:
+            check_probability(self.threshold)
+        return self
+
+    def expected_scale(self) -> ScoreScale:
+        """Return what the threshold is compared with."""
+        return scale_of([self.threshold], raw_scores=self.raw_scores)
 
     def found(self, predictions: Any) -> Any:
         """Return which labels are found, int32 [N, L]."""
         import tensorflow as tf
 
+        if self.from_logits:
+            return tf.cast(tf.cast(predictions, tf.float64) > tf.constant(log_odds(self.threshold), tf.float64), tf.int32)
         return tf.cast(predictions > tf.cast(self.threshold, predictions.dtype), tf.int32)
 
 
@@ -38,7 +64,7 @@ class PerLabelMetric(_Decided):
     `average`: the mean of the labels (`macro`, all of them), all labels together (`micro`), by how often each is labelled
     (`weighted`), each label (`per_class`), or the mean of the examples (`samples`), each with all its labels together.
     A share of 0/0 makes an average null, unless `zero_division` says what it counts as (scikit-learn takes 0 and warns).
-    Scores are compared with `threshold` as they are: for logits give the threshold as a logit, 0 for a probability of 0.5.
+    A threshold between 0 and 1 is compared with probabilities; any other with scores as they are, as 0 with logits.
     """
 
     is_proportion: ClassVar[bool] = True  # whether the share of one label is k of n, n given

@@ -48,7 +48,9 @@ class RegionMetric(PerClassMetric):
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; whole images where each has a value of its own."""
         found = super().binding(output, label, weight)
-        return Binding(Inputs.RAW, found.output, found.label, found.weight) if self.per_image else found
+        if not self.per_image:
+            return found
+        return Binding(Inputs.RAW, found.output, found.label, found.weight, self.ignore_label, scale=found.scale)
 
     def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
         """Return name and sums of every class that takes part."""

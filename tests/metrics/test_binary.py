@@ -93,7 +93,10 @@ def test_log_loss_of_logits_neither_overflows_nor_loses_digits(logit):
 
 def test_certain_and_wrong_is_null_unless_clipped():
     y, p = [1, 0, 1], [0.0, 0.25, 1.0]
-    assert result("log_loss", y, p).reason == "1 terms are NaN, infinite or not below 2^128"
+    assert result("log_loss", y, p).reason == (
+        "1 predictions give what is true a probability of 0: the loss is infinite; "
+        "epsilon clips probabilities (Keras has epsilon: 1.0e-7)"
+    )
     clipped = keras.metrics.BinaryCrossentropy(dtype="float64")
     clipped.update_state(np.array(y, "float64")[:, None], np.array(p)[:, None])
     assert value("log_loss", y, p, epsilon=1e-7) == pytest.approx(float(clipped.result()), rel=1e-7)
@@ -103,7 +106,9 @@ def test_certain_and_wrong_is_null_unless_clipped():
 @pytest.mark.parametrize("name", ["log_loss", "brier", "calibration_ratio", "expected_calibration_error"])
 def test_what_is_no_probability_is_null(name):
     options = {"positive": 1}
-    assert result(name, [1, 0], [1.01, 0.5], **options).reason.endswith("terms are NaN, infinite or not below 2^128")
+    assert result(name, [1, 0], [1.01, 0.5], **options).reason == (
+        "1 predictions are no probabilities (outside [0, 1]: 1 in class 1): set from_logits: true if the output holds logits"
+    )
     assert result(name, [1, 0], [-0.01, 0.5], **options).value is None
     assert result(name, [1, 0], [math.nan, 0.5], **options).reason == "1 predictions are NaN, infinite or out of range"
     # float32 noise above 1 is clipped
