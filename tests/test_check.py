@@ -40,13 +40,21 @@ class Plain(tf.Module):
         return {"scores": tf.nn.softmax(image), "norm": tf.norm(image, axis=1)}
 
 
+class Raw(tf.Module):
+    """A model that hands on logits, and one score of its own scale."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="image")])
+    def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": image - 1, "one": image[:, 0] - 1}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with data, three models and a job."""
     folder = tmp_path_factory.mktemp("check")
     images = np.arange(30, dtype=np.float32).reshape(10, 3)
     np.savez(folder / "data.npz", image=images, label=np.arange(10) % 3, heft=np.ones(10))
-    for name, model in (("plain", Plain()), ("seeded", Doubtful(3)), ("unseeded", Doubtful(None))):
+    for name, model in (("plain", Plain()), ("seeded", Doubtful(3)), ("unseeded", Doubtful(None)), ("raw", Raw())):
         tf.saved_model.save(model, str(folder / name), signatures=model.predict)
     metrics = [{"accuracy": {"output": "scores", "weight": "heft"}}, {"mean": {"output": "norm"}}]
     job = {
@@ -94,11 +102,18 @@ BAD = {
 ONE_OUTPUT = "metrics=[{accuracy: {output: scores}}]"  # the doubtful models have no other
 
 
+RAW_METRICS = (
+    "metrics=[{accuracy: {output: scores}}, {cross_entropy: {output: scores}}, {roc_auc: {output: one}}, "
+    "{binary_accuracy: {output: one}}, {brier: {output: scores, from_logits: true}}]"
+)
+
+
 @pytest.fixture(scope="module")
 def said(folder: Path) -> dict[str, tuple[int, str, str]]:
     """Return exit code, output and error of every case, by its first override."""
     cases = [[case, ONE_OUTPUT] if case.startswith("model.path=un") else [case] for case in BAD]
     cases.append(["model.path=seeded", ONE_OUTPUT])
+    cases.append(["model.path=raw", RAW_METRICS])
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(cases)], cwd=folder, env=env, capture_output=True, text=True, check=True
@@ -152,6 +167,18 @@ def test_what_predictions_depend_on_besides_the_example_is_named(said: dict[str,
     assert code == 0, error
     assert "note: the model draws random numbers of its own (RandomUniform)" in out
     assert "note: the model changes its own variables while it predicts (AssignAddVariableOp)" in out
+
+
+def test_what_the_first_batch_makes_null_is_said(said: dict[str, tuple[int, str, str]]) -> None:
+    """Images are 0 1 2 and 3 4 5, scores one less, labels 0 and 1, in batches of 2."""
+    code, out, error = said["model.path=raw"]
+    assert code == 0, error
+    lines = out.splitlines()
+    null = "null already after the first 2 examples: 2 predictions are no probabilities (outside [0, 1]"
+    assert any(f"metric cross_entropy: {null}: 2 in class 0): set from_logits: true" in line for line in lines)
+    assert any(f"metric binary_accuracy: {null}: 2 in class 1): set from_logits: true" in line for line in lines)
+    assert not any(f"metric {key}: null" in line for line in lines for key in ("accuracy", "roc_auc", "brier"))
+    assert lines[-1] == "the job would run, and these would be null: cross_entropy, binary_accuracy"
 
 
 def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
