@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.metrics.classification import ClassMetric
-from harness.metrics.contract import Number, Term, Totals
+from harness.metrics.contract import Number, ScoreScale, Term, Totals
 
 
 class OverconfidenceCost(ClassMetric):
     """Mean cost of a prediction: 0 where it is right, else 1, and `sure` more where its probability exceeds `above`."""
 
+    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
     summary: ClassVar[str] = "sum of w c / sum of w, c = [wrong] (1 + sure [max p > above])"
 
     sure: float = 4.0

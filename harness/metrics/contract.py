@@ -171,12 +171,12 @@ class Binding:
     weight: str | None = None
     ignore_label: int | None = None
     from_logits: bool = False
-    scale: ScoreScale = ScoreScale.ANY  # what the scores have to be, as they are read
     positive: int = 1  # the positive class, of BINARY inputs
     classes: int | None = None  # an integer output is the predicted class, one of so many
     one_hot: bool = False  # a class label is a row [..., C] with a 1 for its class
     also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
     outputs: tuple[tuple[str, str], ...] = ()  # further outputs that `terms` reads, likewise
+    scale: ScoreScale = ScoreScale.ANY  # what the scores have to be, as they are read
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from harness.metrics import METRICS, load
-from harness.metrics.contract import HostMetric, Inputs, Metric, RowMetric
+from harness.metrics.contract import HostMetric, Inputs, Metric, RowMetric, ScoreScale
 
 __all__ = ["describe", "overview", "page"]
 
@@ -30,6 +30,10 @@ PREFACE = """What a job may ask for under `metrics:`. This page is written by `m
 `harness metrics NAME` says the same of one. Every metric gives the same bits at any number of ranks; a value that the
 mathematics does not define is null, with the reason. [slices.md](slices.md) tells of slices and intervals,
 [own-metrics.md](own-metrics.md) of metrics of your own."""
+SCALES = {
+    ScoreScale.DECISION: "of any range; one score a position is the probability of class 1 of two",
+    ScoreScale.PROBABILITY: "probabilities, unless from_logits; those of classes that exclude each other sum to 1",
+}
 LACKS = {"takes_weights": "weights", "takes_slices": "slices", "takes_replicates": "bootstrap"}
 
 
@@ -50,6 +54,8 @@ def describe(name: str) -> str:
     if metric.source:
         parts.append(f"  as in       {metric.source}")
     parts.append(f"  reads       {READS[metric.inputs]}")
+    if metric.score_scale in SCALES:
+        parts.append(f"  scores      {SCALES[metric.score_scale]}")
     lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
     if lacks:
         parts.append(f"  without     {', '.join(lacks)}")
@@ -92,7 +98,8 @@ def _section(name: str) -> str:
     facts = [f"- definition: `{metric.summary}`"]
     if metric.source:
         facts.append(f"- as in: {metric.source}")
-    facts += [f"- reads: {READS[metric.inputs]}", f"- adds: {_adds(metric)}"]
+    scores = [f"- scores: {SCALES[metric.score_scale]}"] if metric.score_scale in SCALES else []
+    facts += [f"- reads: {READS[metric.inputs]}", *scores, f"- adds: {_adds(metric)}"]
     lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
     if lacks:
         facts.append(f"- does not take: {', '.join(lacks)}")
