@@ -20,18 +20,16 @@ PER_CLASS = {"iou"}  # a value for each class, all of them null
 BAD = 7  # an example
 
 
-def evaluated(weights: np.ndarray, **columns: np.ndarray) -> dict[str, Any]:
-    """Return the document of all metrics that take weights, in slices by `part` and in replicates."""
+def evaluated(weights: np.ndarray, columns: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
+    """Return the document of all metrics that take weights."""
     listed = []
     for name in WEIGHTED:
-        options = {**laws.case(name), **laws.WEIGHTED.get(name, {}), "weight": "weight", "name": name}
+        own = {**laws.case(name), **laws.WEIGHTED.get(name, {}), "weight": "weight", "name": name}
         kind = load(name)
-        listed.append({name: {**options, "slices": kind.takes_slices, "bootstrap": kind.takes_replicates}})
+        listed.append({name: {**own, "slices": kind.takes_slices, "bootstrap": kind.takes_replicates}})
     features = {**laws.columns(), **columns, "weight": weights}
-    found = harness.evaluate(
-        lambda tensors: tensors, features, listed, inputs={name: name for name in laws.OUTPUTS},
-        slices={"by": [["part"]], "maximum": 5}, bootstrap={"replicates": 20},
-    )  # fmt: skip
+    inputs = {name: name for name in laws.OUTPUTS}
+    found = harness.evaluate(lambda tensors: tensors, features, listed, inputs=inputs, **options)
     return dict(found.document)
 
 
@@ -43,7 +41,7 @@ def negative() -> dict[str, Any]:
     part[BAD] = 2
     weights = np.ones(laws.EXAMPLES, np.float32)
     weights[BAD] = -1e-3
-    return evaluated(weights, part=part)
+    return evaluated(weights, {"part": part}, slices={"by": [["part"]], "maximum": 3}, bootstrap={"replicates": 3})
 
 
 @pytest.mark.slow
@@ -75,15 +73,23 @@ def test_a_weight_that_is_nan_is_told_apart_from_one_that_is_negative():
 
 @pytest.fixture(scope="module")
 def nothing() -> dict[str, Any]:
-    return evaluated(np.zeros(laws.EXAMPLES, np.float32), part=np.zeros(laws.EXAMPLES, np.int64))
+    return evaluated(np.zeros(laws.EXAMPLES, np.float32), {})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in WEIGHTED if name not in TABLES | PER_CLASS])
 def test_without_any_weight_the_reason_says_so(nothing, name):
-    for metrics in (nothing["metrics"], nothing["slices"][0]["metrics"]):
-        if name in metrics:
-            assert (metrics[name]["value"], metrics[name]["reason"]) == (None, "the total weight is zero")
+    entry = nothing["metrics"][name]
+    assert (entry["value"], entry["reason"]) == (None, "the total weight is zero")
+
+
+def test_a_slice_without_any_weight():
+    data = {"x": np.arange(8) % 2, "y": np.ones(8, np.int64), "weight": np.arange(8) // 4, "part": np.arange(8) // 4}
+    metrics = [{"cohen_kappa": {"classes": 2}}, {"accuracy": {"classes": 2}}, {"mean_bias": {}}]
+    found = harness.evaluate(lambda x: x, data, metrics, inputs={"x": "x"}, label="y", weight="weight", slices=[["part"]])
+    empty, full = found.document["slices"]
+    assert {entry["reason"] for entry in empty["metrics"].values()} == {"the total weight is zero"}
+    assert full["metrics"]["accuracy"]["value"] == 0.5
 
 
 @pytest.mark.parametrize("name", ["cohen_kappa", "balanced_accuracy", "matthews_correlation"])
