@@ -1,0 +1,86 @@
+"""The addresses of this machine at which other ranks reach it, and sockets that listen there and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+__all__ = ["LOOPBACK", "addresses", "listen"]
+
+LOOPBACK = "127.0.0.1"
+SIOCGIFADDR = 0x8915
+TRIES = 3
+
+
+def addresses(hosts: list[str]) -> list[str]:
+    """Return the addresses of this machine, rank 0's, at which the other ranks reach it: by hosts, by rank.
+
+    Raises: OSError: none is known at which those of other machines do.
+    """
+    away = sorted({*hosts[1:]} - {hosts[0]})
+    near = [LOOPBACK] if hosts[0] in hosts[1:] else []
+    if not away:
+        return [LOOPBACK]
+    reached = _chosen() or _routed(away) or _own(hosts[0])
+    if not reached:
+        raise OSError(
+            f"it does not know by which address {away[0]} reaches {hosts[0]}; name the network interface: "
+            "horovodrun --network-interface NAME, or HOROVOD_GLOO_IFACE=NAME"
+        )
+    return list(dict.fromkeys([*near, *reached]))
+
+
+def _chosen() -> list[str]:
+    """Return the addresses of the interfaces that the launcher has chosen."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for interface in filter(None, os.environ.get("HOROVOD_GLOO_IFACE", "").split(",")):
+            with contextlib.suppress(OSError):
+                raw = fcntl.ioctl(probe.fileno(), SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
+                found.append(socket.inet_ntoa(raw[20:24]))
+    return found
+
+
+def _routed(hosts: list[str]) -> list[str]:
+    """Return the addresses from which this machine would send to others: there they can answer."""
+    found = []
+    for host in hosts[:8]:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))  # sends nothing
+            found.append(probe.getsockname()[0])
+    return found
+
+
+def _own(host: str) -> list[str]:
+    """Return the addresses that this machine's name stands for; its loopback is everybody's own."""
+    with contextlib.suppress(OSError):
+        addresses = [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)]
+        return [address for address in addresses if not address.startswith("127.")]
+    return []
+
+
+def listen(places: Sequence[str], backlog: int) -> tuple[list[socket.socket], int]:
+    """Listen at some addresses of this machine, at one port; return the sockets, and the port.
+
+    Raises: OSError: there is none that is free at all of them.
+    """
+    for attempt in range(1, TRIES + 1):
+        listeners: list[socket.socket] = []
+        try:
+            for address in places:
+                port = listeners[0].getsockname()[1] if listeners else 0
+                listeners.append(socket.create_server((address, port), backlog=backlog))
+        except OSError:
+            for listener in listeners:
+                listener.close()
+            if attempt == TRIES:
+                raise
+            continue
+        for listener in listeners:
+            listener.setblocking(False)
+        return listeners, listeners[0].getsockname()[1]
+    raise AssertionError("unreachable")
