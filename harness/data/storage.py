@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import io
 import os
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Sequence
