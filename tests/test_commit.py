@@ -116,7 +116,7 @@ def test_rows_of_a_metric_do_not_change_how_often_a_rank_commits(row_count, upti
     committer = Committer(found, write, clock=clock)
     for chunk in range(3600):
         whole = plan[chunk]
-        found.certificate.add(np.array([[chunk, 4, plan.id_hash(whole), 4, 0, 0]]))
+        found.certificate.add(np.array([[chunk, 4, plan.id_hash(whole), 4, 0, 0, 0]]))
         for store in rows.values():
             store.chunks += 1
         clock.now += 1.0
