@@ -109,8 +109,8 @@ def _check(folder: Path, root: Path) -> None:
     """
     if problem := intruders(folder, root):
         raise ModelError(
-            f"{problem}; what lies there could be another's: set HARNESS_CACHE to a folder of your own, for you alone (chmod 700),"
-            " and name it without links"
+            f"{problem}; what lies there could be another's: set HARNESS_CACHE to a folder of your own, for you alone "
+            "(chmod 700), and name it without links"
         )
 
 
