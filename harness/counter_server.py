@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import resource
 import secrets
 import selectors
 import socket
@@ -18,6 +17,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from harness import open_files
 from harness.comm import Counter
 from harness.interfaces import LOOPBACK, listen
 
@@ -55,7 +55,7 @@ class TcpServer(Counter):
         self._unproved: dict[_Caller, float] = {}  # and until when; the oldest first
         self._proved: dict[int, _Caller] = {}  # by rank
         self._paused_until = 0.0
-        files = _allow_files(size + UNPROVED + SPARE_FILES)
+        files = open_files.allow(size + UNPROVED + SPARE_FILES)
         self._most_unproved = min(size + UNPROVED, max(8, (files - size) // 4))
         self.addresses = list(addresses)
         self._listeners, self.port = listen(self.addresses, min(size + UNPROVED, 4096))
@@ -213,13 +213,3 @@ class _Caller:
 def proof_of(key: bytes, side: bytes, rank: int, theirs: bytes, mine: bytes) -> bytes:
     """Return what shows that one side knows the key, of two nonces that are used once."""
     return hmac.digest(key, side + rank.to_bytes(8, "little") + theirs + mine, hashlib.sha256)
-
-
-def _allow_files(wanted: int) -> int:
-    """Raise this process's limit of open files, as far as it may; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        return most
-    return wanted if soft == resource.RLIM_INFINITY else soft

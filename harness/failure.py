@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import open_files
 from harness.comm import Comm
 from harness.errors import CommError, DataError, HarnessError, ModelError, OtherRankFailed, TakenOver
 from harness.job import Job
@@ -45,6 +46,7 @@ def tell_launcher(exit_code: int) -> None:
     The first rank that fails decides: one that ends because of it, or is asked to stop meanwhile, changes nothing. Only a
     result that is written goes before all of them.
     """
+    open_files.release()  # the rank may fail because it has none left
     path = os.environ.get("HARNESS_STATUS")
     if path:
         with contextlib.suppress(HarnessError):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import predictions, results, tf_setup
+from harness import open_files, predictions, results, tf_setup
 from harness.agree import check_shared, connect, together
 from harness.attempts import Attempt, Lock
 from harness.claim import began, claim, origin
@@ -117,6 +117,7 @@ def run(job: Job, options: Options, world: World) -> int:
 def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
     """Make this process ready, and go through the run: an elastic one in rounds."""
     timer = Timer()
+    open_files.keep_some_back()
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)

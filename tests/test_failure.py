@@ -1,5 +1,9 @@
 """What TensorFlow raises in the loop, as a message that names the place and says what to do."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +15,7 @@ from harness.failure import tell_launcher, translate
 from harness.job import Job
 from harness.plan import File, Plan
 from harness.runfolder import read_json
+from tests.conftest import ROOT
 
 PLAN = Plan((File("a.tfrecord", 0, 10),), 4, 4)
 JOB = Job.from_dict({"model": "m", "data": {"files": "a.tfrecord", "label": "y"}, "metrics": ["accuracy"], "batch_size": 4})
@@ -102,3 +107,40 @@ def test_what_the_reader_raised_goes_before_what_tensorflow_made_of_it(raised):
     assert isinstance(error, DataError) and str(raised) in str(error)
     # the chunk that was read, ahead of the one that was asked for
     assert isinstance(raised, DataError) or str(error).startswith("chunk 2 (a.tfrecord, records 8..10): reading failed: OSError")
+
+
+WITHOUT_FILES = """
+import os, sys
+from pathlib import Path
+from harness import open_files
+from harness.comm import SingleComm
+from harness.errors import HarnessError
+from harness.failure import end_all
+from harness.runfolder import RunFolder
+
+folder = RunFolder(Path(sys.argv[1]))
+if sys.argv[2] == "kept":
+    open_files.keep_some_back()
+held = []
+try:
+    while True:
+        held.append(os.dup(0))
+except OSError as exc:
+    assert exc.errno == 24
+    assert open_files.allow(10_000) <= 100
+    end_all(SingleComm(), folder, HarnessError("no files left"))
+"""
+
+
+@pytest.mark.parametrize("kept", ["kept", "not"])
+def test_a_rank_that_has_no_files_left_says_so_all_the_same(kept, tmp_path):
+    """Where it could not, the launcher's signal to the others would be taken for the reason, with exit code 4."""
+    argv = ["prlimit", "--nofile=100:100", sys.executable, "-c", WITHOUT_FILES, str(tmp_path), kept]
+    environ = {**os.environ, "HARNESS_STATUS": str(tmp_path / "launcher.json"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "harness: error: no files left" in done.stderr, done.stderr
+    assert (tmp_path / "failure.json").exists() == (kept == "kept")
+    if kept == "kept":
+        assert json.loads((tmp_path / "failure.json").read_text())["message"] == "no files left"
+        for name in ("status.json", "launcher.json"):
+            assert json.loads((tmp_path / name).read_text())["exit_code"] == 1
