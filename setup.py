@@ -24,8 +24,8 @@ setup(
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["harness", "harness.*", "launch", "launch.*"]),
-    package_data={"launch": ["install"]},
+    packages=[*find_packages(include=["harness", "harness.*"]), "harness_launch"],
+    package_dir={"harness_launch": "launch/harness_launch"},
     install_requires=pinned(
         "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "pyarrow"
     ),

@@ -174,7 +174,7 @@ def _slices_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _slices(given: argparse.Namespace) -> Found:
-    from harness import tf_setup
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.import_tensorflow()
     tf_setup.set_up(0, given.threads, 0)
@@ -313,7 +313,7 @@ def _loadgen_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _loadgen(given: argparse.Namespace) -> Found:
-    from harness import tf_setup
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.set_up(0, given.threads, 0)
     found = []

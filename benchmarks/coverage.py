@@ -1,6 +1,6 @@
 """Whether 95 % intervals hold what they say: simulate data whose truth is known, and count how often they cover it.
 
-The intervals are those of a run (`harness.intervals`). A simulation is a seed: no TensorFlow, no files.
+The intervals are those of a run (`harness.results.interval_choice`). A simulation is a seed: no TensorFlow, no files.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.populations import CASES, Case, Sample
-from harness.bootstrap import interval
-from harness.intervals import interval_of
+from harness.exact.draws import interval
+from harness.results.interval_choice import interval_of
 
 __all__ = ["Coverage", "coverage", "in_processes", "outside", "table"]
 

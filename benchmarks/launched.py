@@ -34,7 +34,7 @@ class Run:
       seconds: of each rank, by phase.
       peak_bytes: resident, of each rank.
       digest: of metrics.json.
-      split_s: of each rank, what its time went into; see `harness.split`.
+      split_s: of each rank, what its time went into; see `harness.watch.time_split`.
     """
 
     ranks: int

@@ -22,15 +22,15 @@ Pass = Callable[[], dict[str, float]]
 
 def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     """One rank, through the harness's own parts; every pass starts a new pipeline."""
-    from harness import tf_setup
-    from harness.certificate import Certificate
-    from harness.comm import SingleComm
-    from harness.job import Job
-    from harness.loop import Evaluation, evaluate
+    from harness.job.job import Job
     from harness.metrics import make
-    from harness.outcome import outcome
-    from harness.prepare import open_data, predictor, prepare_model
-    from harness.reduce import reduce
+    from harness.plan.certificate import Certificate
+    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.ranks.comm import SingleComm
+    from harness.results.outcome import outcome
+    from harness.run.loop import Evaluation, evaluate
+    from harness.step import tensorflow as tf_setup
+    from harness.sums.reduction import reduce
 
     saved, _, _ = case.files(folder)
     job = Job.from_dict(
@@ -43,9 +43,9 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     )
     tf_setup.import_tensorflow()
     tf_setup.set_up(0, threads, job.seed)
-    from harness.tf_feed import make_feed
-    from harness.tf_step import Step
-    from harness.tf_terms import Terms
+    from harness.step.feed import make_feed
+    from harness.step.step import Step
+    from harness.step.terms import Terms
 
     metrics = make(job.metrics)
     opened = open_data(job)

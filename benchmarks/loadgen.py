@@ -49,9 +49,9 @@ def measure(case: str, folder: Path, *, seconds: float) -> list[Scenario]:
     import mlperf_loadgen as lg
     import tensorflow as tf
 
-    from harness.job import Job
+    from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare import open_data, predictor, prepare_model
+    from harness.prepare.prepare import open_data, predictor, prepare_model
 
     write(CASES[case], folder)
     saved, _, data = CASES[case].files(folder)

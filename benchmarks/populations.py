@@ -1,6 +1,6 @@
 """Populations whose truth is known: a sample of one gives a metric's value, its replicates, and what else its interval needs.
 
-Multiplicities are those of a run (`harness.bootstrap`), values those of the metrics. Rankings go the whole way, through the
+Multiplicities are those of a run (`harness.exact.draws`), values those of the metrics. Rankings go the whole way, through the
 reduction of rows; elsewhere only the sums over examples are taken here, for all replicates at once, in NumPy.
 """
 
@@ -13,15 +13,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from harness.bootstrap import multiplicities
-from harness.comm import SingleComm
-from harness.gap_interval import GapReplicates
-from harness.intervals import Evidence
-from harness.job import MetricSpec
+from harness.exact.draws import multiplicities
+from harness.job.job import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Metric, RowMetric, Totals, Undefined
-from harness.row_reduce import reduce_rows, row_totals
-from harness.rows import RowTable
+from harness.ranks.comm import SingleComm
+from harness.results.gap_interval import GapReplicates
+from harness.results.interval_choice import Evidence
+from harness.sums.row_reduction import reduce_rows, row_totals
+from harness.sums.rows import RowTable
 
 __all__ = [
     "ACCURACY", "CASES", "DOCUMENTS", "NOISE", "POSITIVES", "REPLICATES", "SEPARATION", "Case", "Sample", "auc_values", "confidences",

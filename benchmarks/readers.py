@@ -171,8 +171,8 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     from harness.data import Feature, open_source
     from harness.data.columns import limit_threads
     from harness.data.derive import DerivedSource
-    from harness.plan import Plan
-    from harness.tf_feed import PipelineFeed
+    from harness.plan.plan import Plan
+    from harness.step.feed import PipelineFeed
 
     paths = sorted(str(p) for p in path.iterdir()) if path.is_dir() else [str(path)]
     source: Any = open_source(name, paths)

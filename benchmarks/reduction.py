@@ -80,7 +80,7 @@ def table(found: Reduction) -> str:
 
 def main(out: str, rounds: str, *sizes: str) -> None:
     """Be one of the ranks."""
-    from harness.hvd_comm import HorovodComm
+    from harness.ranks.horovod_comm import HorovodComm
 
     comm = HorovodComm()
     from mpi4py import MPI

@@ -42,9 +42,9 @@ class Simulated:
 
 def measure(*, ranks: int, examples: int, batch_size: int = 256) -> Simulated:
     """Simulate a world."""
-    from harness.certificate import Certificate
-    from harness.plan import File, Plan, default_chunk_size
-    from harness.schedule import static_share
+    from harness.plan.certificate import Certificate
+    from harness.plan.plan import File, Plan, default_chunk_size
+    from harness.ranks.schedule import static_share
 
     seconds: dict[str, float] = {}
 
@@ -97,8 +97,8 @@ def _unite(plan: Any, ranks: int, chunks: int, lines: np.ndarray) -> None:
     """Unite the segments that the ranks of an earlier attempt have committed."""
     from dataclasses import fields
 
-    from harness.journal import Found, unite
-    from harness.segment import Name, Origin
+    from harness.folder.journal import Found, unite
+    from harness.folder.segment import Name, Origin
 
     origin = Origin(**dict.fromkeys((field.name for field in fields(Origin)), ""))
     bounds = np.linspace(0, chunks, ranks * SEGMENTS + 1).astype(np.int64)

@@ -105,15 +105,15 @@ def _counted(grid: Any, examples: int, *, slices: int) -> None:
 
 def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[[], None], Any]:
     """Build the step of a job; return one pass over the case's examples, and its grid."""
-    from harness.certificate import Certificate
-    from harness.job import Job
-    from harness.loop import Evaluation, evaluate
+    from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare import open_data, predictor, prepare_model
-    from harness.tf_feed import make_feed
-    from harness.tf_grid import TFGrid
-    from harness.tf_step import Step
-    from harness.tf_terms import Terms
+    from harness.plan.certificate import Certificate
+    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.run.loop import Evaluation, evaluate
+    from harness.step.feed import make_feed
+    from harness.step.grid import TFGrid
+    from harness.step.step import Step
+    from harness.step.terms import Terms
 
     saved, _, _ = case.files(folder)
     keys = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.tickets import Draws
+from harness.ranks.tickets import Draws
 
 __all__ = ["Simulated", "simulate", "table"]
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.answer import Results
-    from harness.api import Evaluator, evaluate
-    from harness.tf_callback import ExactValidation
+    from harness.results.results import Results
+    from harness.run.api import Evaluator, evaluate
+    from harness.run.keras_callback import ExactValidation
 
-__version__ = "0.1.0"
-__all__ = ["Evaluator", "ExactValidation", "Results", "evaluate"]
+from harness.version import __version__
 
-PLACES = {"Evaluator": "api", "ExactValidation": "tf_callback", "Results": "answer", "evaluate": "api"}
+__all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "evaluate"]
+
+PLACES = {
+    "Evaluator": "run.api",
+    "ExactValidation": "run.keras_callback",
+    "Results": "results.results",
+    "evaluate": "run.api",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from harness.urls import shown
+from harness.names.urls import shown
 
 __all__ = [
     "CommError",

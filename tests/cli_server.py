@@ -9,13 +9,14 @@ import sys
 
 
 def main() -> None:
-    from harness import tf_setup
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.import_tensorflow()
     import keras  # noqa: F401
 
-    import harness.run  # noqa: F401
-    from harness import cli, tf_build
+    import harness.run.run  # noqa: F401
+    from harness import cli
+    from harness.step import build as tf_build
 
     print("ready", flush=True)
     for line in sys.stdin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.comm import Comm
+from harness.ranks.comm import Comm
 
 
 def check(comm: Comm) -> None:

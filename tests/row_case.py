@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.comm import Comm
 from harness.metrics.contract import RowMetric
-from harness.row_reduce import Folded, Multiplicities, reduce_rows, row_totals
-from harness.rows import RowTable
+from harness.ranks.comm import Comm
+from harness.sums.row_reduction import Folded, Multiplicities, reduce_rows, row_totals
+from harness.sums.rows import RowTable
 from tests.thread_comm import on_ranks
 
 __all__ = ["RANKS", "binary", "fold_on_ranks", "rows", "value_of"]

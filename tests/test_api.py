@@ -13,7 +13,7 @@ import tensorflow as tf
 import harness
 from harness.data.memory import DatasetSource
 from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
-from harness.tf_feed import ArrayFeed
+from harness.step.feed import ArrayFeed
 from tests import made
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from harness.attempts import Lock, Owner, begin, earlier
 from harness.errors import HarnessError, RunFolderError
-from harness.runfolder import RunFolder
+from harness.folder.attempts import Lock, Owner, begin, earlier
+from harness.folder.run_folder import RunFolder
 
 DIGESTS = {"job": "1", "data": "2", "model": "3"}
 

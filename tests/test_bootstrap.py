@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.bootstrap import interval, multiplicities
+from harness.exact.draws import interval, multiplicities
 
 WORD = 2**64 - 1
 
@@ -44,8 +44,8 @@ def test_multiplicities_are_those_of_a_second_writing(seed):
 def test_the_graph_draws_the_same_bits(count):
     import tensorflow as tf
 
-    from harness.job import BootstrapSpec
-    from harness.tf_grid import TFGrid
+    from harness.job.job import BootstrapSpec
+    from harness.step.grid import TFGrid
 
     keys = np.concatenate([np.arange(100), [-1, -(2**63), 2**63 - 1], np.random.default_rng(0).integers(-(2**62), 2**62, 5000)])
     grid = TFGrid(None, BootstrapSpec(replicates=max(count, 2), seed=17))

@@ -50,7 +50,7 @@ def test_every_so_many_epochs_under_a_name_of_ones_own():
 
 
 def test_the_loop_is_built_once(monkeypatch):
-    from harness import tf_build
+    from harness.step import build as tf_build
 
     built = []
     right = tf_build.compile_step

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from harness.data import Feature
 from harness.data.memory import from_arrays
-from harness.tf_given import digest
-from harness.tf_step import Canary
+from harness.models.python_objects import digest
+from harness.step.step import Canary
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from harness.check import busiest_share
-from harness.plan import File, Plan
+from harness.plan.plan import File, Plan
+from harness.run.check import busiest_share
 
 HARNESS = Path(sys.executable).parent / "harness"
 ROOT = Path(__file__).parent.parent
@@ -74,9 +74,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # One process for all cases that load TensorFlow, which takes seconds: prints {case: [exit code, output, error]}.
 DRIVER = """
 import contextlib, io, json, sys
-from harness.check import check
+from harness.run.check import check
 from harness.errors import HarnessError
-from harness.job import Job
+from harness.job.job import Job
 said = {}
 for overrides in json.loads(sys.argv[1]):
     out, code, error = io.StringIO(), 0, ""
@@ -183,7 +183,7 @@ def test_what_the_first_batch_makes_null_is_said(said: dict[str, tuple[int, str,
 
 def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
     code = (
-        "import sys; from harness.job import Job; import harness.check, harness.prepare as p;"
+        "import sys; from harness.job.job import Job; import harness.check, harness.prepare as p;"
         "print(p.open_data(Job.load('job.yaml')).plan.examples, 'tensorflow' in sys.modules)"
     )
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}

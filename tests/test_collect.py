@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.collect import collect, write_summary
 from harness.errors import UsageError
+from harness.results.collect import collect, write_summary
 
 
 def write(folder: Path, name: str, document: Any) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.agree import together
-from harness.comm import SingleComm, World, joined
 from harness.errors import DataError, JobError
+from harness.ranks.comm import SingleComm, World, joined
+from harness.run.consensus import together
 from tests import comm_contract
 
 

@@ -7,15 +7,15 @@ import threading
 import numpy as np
 import pytest
 
-from harness.certificate import Certificate
-from harness.commit import Committer, Pace, unite_with
 from harness.errors import HarnessError
-from harness.grid import GridState
-from harness.loop import Evaluation
-from harness.plan import File, Plan
-from harness.rows import RowTable
-from harness.segment import Segment, merge
-from harness.state import Counted, Layout
+from harness.folder.commit import Committer, Pace, unite_with
+from harness.folder.segment import Segment, merge
+from harness.plan.certificate import Certificate
+from harness.plan.plan import File, Plan
+from harness.run.loop import Evaluation
+from harness.sums.grid import GridState
+from harness.sums.layout import Counted, Layout
+from harness.sums.rows import RowTable
 
 PLAN = Plan((File("a", 0, 12),), 2, 4)
 LAYOUT = Layout((), (Counted(("m", "n"), 3),))

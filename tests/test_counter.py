@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import counter_server, interfaces
-from harness.counter import TcpCounter, TcpServer
 from harness.errors import CommError
-from harness.interfaces import addresses
+from harness.ranks import counter_server, interfaces
+from harness.ranks.counter import TcpCounter, TcpServer
+from harness.ranks.interfaces import addresses
 
 KEY = b"k" * 32
 

@@ -23,7 +23,7 @@ from benchmarks.populations import (
     r2_values,
     share_values,
 )  # fmt: skip
-from harness.bootstrap import multiplicities
+from harness.exact.draws import multiplicities
 
 SIMULATIONS = 200
 TRUTHS = {case.metric: case.truth for case in CASES if case.data == "1,000 examples"}

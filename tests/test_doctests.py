@@ -23,7 +23,9 @@ def test_examples_in_docstrings(name):
 
 def test_doctests_were_found():
     with_examples = [name for name in MODULES if ">>>" in (importlib.import_module(name).__doc__ or "") or _examples(name)]
-    assert {"harness.exact", "harness.plan", "harness.schedule", "launch.workstation"} <= set(with_examples)
+    assert {"harness.exact.limbs", "harness.plan.plan", "harness.ranks.schedule", "harness_launch.workstation"} <= set(
+        with_examples
+    )
 
 
 def _examples(name: str) -> bool:

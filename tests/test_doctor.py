@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import GIB, Facts, Level, Probe, judge
+from harness.run.doctor import GIB, Facts, Level, Probe, judge
 
 GOOD = Facts(
     python=(3, 12, 1),
@@ -95,7 +95,7 @@ def test_without_horovod_it_says_how_to_get_it(tmp_path: Path) -> None:
     )
     root = Path(__file__).parent.parent
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}", "HOME": str(tmp_path)}
-    code = "from harness.doctor import doctor; raise SystemExit(doctor(0))"
+    code = "from harness.run.doctor import doctor; raise SystemExit(doctor(0))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "-> launch/install in the harness's checkout builds it" in done.stdout

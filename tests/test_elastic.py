@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from harness.comm import Counter, SingleComm
-from harness.elastic import JOB_VARIABLE, Stuck, Watch, rounds
 from harness.errors import CommError, DataError, OtherRankFailed, WorldChanged
-from harness.heartbeat import Beat
-from harness.runfolder import RunFolder
+from harness.folder.run_folder import RunFolder
+from harness.ranks.comm import Counter, SingleComm
+from harness.watch.elastic import JOB_VARIABLE, Stuck, Watch, rounds
+from harness.watch.heartbeat import Beat
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_meeting_may_fail_but_not_for_ever(folder):
 
 
 def test_ranks_leave_when_those_of_their_attempt_are_asked_to_meet(folder, monkeypatch):
-    monkeypatch.setattr("harness.elastic.LOOK_S", 0.01)
+    monkeypatch.setattr("harness.watch.elastic.LOOK_S", 0.01)
     late, current = (Watch(SingleComm(), folder, attempt) for attempt in (3, 4))
     for watch in (late, current):
         watch.start()

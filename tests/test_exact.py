@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import exact
+from harness.exact import limbs as exact
 
 GRID = Fraction(1, 1 << 128)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-(2.0**127), max_value=2.0**127)

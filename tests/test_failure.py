@@ -11,10 +11,10 @@ import pytest
 
 from harness import cli
 from harness.errors import DataError, HarnessError, OtherRankFailed
-from harness.failure import tell_launcher, translate
-from harness.job import Job
-from harness.plan import File, Plan
-from harness.runfolder import read_json
+from harness.folder.run_folder import read_json
+from harness.job.job import Job
+from harness.plan.plan import File, Plan
+from harness.watch.failure import tell_launcher, translate
 from tests.conftest import ROOT
 
 PLAN = Plan((File("a.tfrecord", 0, 10),), 4, 4)
@@ -113,10 +113,10 @@ WITHOUT_FILES = """
 import os, sys
 from pathlib import Path
 from harness import open_files
-from harness.comm import SingleComm
+from harness.ranks.comm import SingleComm
 from harness.errors import HarnessError
-from harness.failure import end_all
-from harness.runfolder import RunFolder
+from harness.watch.failure import end_all
+from harness.folder.run_folder import RunFolder
 
 folder = RunFolder(Path(sys.argv[1]))
 if sys.argv[2] == "kept":

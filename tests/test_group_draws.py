@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.bootstrap import multiplicities
+from harness.exact.draws import multiplicities
 from harness.metrics.contract import RowMetric
 from harness.metrics.ranking import GroupedAuc, HitRate, MeanAveragePrecision, MeanReciprocalRank, Ndcg, PrecisionAtK, RecallAtK
 from harness.metrics.retrieval import RetrievalRecall
-from harness.row_draws import torn_groups
-from harness.row_reduce import row_totals
+from harness.sums.row_draws import torn_groups
+from harness.sums.row_reduction import row_totals
 from tests.row_case import fold_on_ranks, rows
 
 REPLICATES, SEED = 30, 17

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from harness.heartbeat import Beat, Heartbeat, Watch, read_beat
-from harness.runfolder import RunFolder
+from harness.folder.run_folder import RunFolder
+from harness.watch.heartbeat import Beat, Heartbeat, Watch, read_beat
 
 
 class Clock:
@@ -52,7 +52,7 @@ def test_a_beat_that_is_not_there_or_torn_is_a_rank_that_starts(tmp_path, conten
 
 
 def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None, goes_on=False):
-    monkeypatch.setattr("harness.heartbeat.PERIOD_S", 0.01)
+    monkeypatch.setattr("harness.watch.heartbeat.PERIOD_S", 0.01)
     folder = RunFolder(tmp_path)
     folder.progress.mkdir(exist_ok=True)
     stalled: list[str] = []

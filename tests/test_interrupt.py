@@ -11,7 +11,7 @@ from tests.conftest import LIMIT_S, ROOT
 
 BEGIN = """
 import multiprocessing, os, signal, socket, subprocess, sys, time
-from harness.interrupt import Interrupt
+from harness.watch.interrupt import Interrupt
 interrupt = Interrupt()
 interrupt.start()
 def until(true):

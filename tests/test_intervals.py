@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.binomial import clopper_pearson
-from harness.bootstrap import interval
-from harness.differences import differences
-from harness.gap_interval import GapReplicates, gap_interval
-from harness.intervals import Evidence, independent, interval_of
+from harness.exact.draws import interval
 from harness.metrics.binary import BinaryAccuracy
 from harness.metrics.calibration import ExpectedCalibrationError, MaximumCalibrationError
 from harness.metrics.classification import Accuracy, FBeta, Precision, Recall
@@ -22,9 +18,13 @@ from harness.metrics.contract import Binding, Inputs, Proportion, Totals
 from harness.metrics.multilabel import ExactMatch, MultilabelFBeta, MultilabelRecall
 from harness.metrics.quantiles import Maximum
 from harness.metrics.ranking import HitRate
-from harness.outcome import Outcome
-from harness.results import interval_json
-from harness.state import Result
+from harness.results.binomial import clopper_pearson
+from harness.results.differences import differences
+from harness.results.files import interval_json
+from harness.results.gap_interval import GapReplicates, gap_interval
+from harness.results.interval_choice import Evidence, independent, interval_of
+from harness.results.outcome import Outcome
+from harness.sums.layout import Result
 
 BINDING = Binding(Inputs.CLASSES, "p", "y")
 

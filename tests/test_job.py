@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import JobError
-from harness.job import Job
+from harness.job.job import Job
 
 GOOD = {"model": "m", "data": {"files": "a.tfrecord", "label": "y"}, "metrics": ["accuracy", {"top_k": {"k": 3}}]}
 

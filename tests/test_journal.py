@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import journal as journal_
-from harness import runfolder
-from harness.certificate import Certificate
 from harness.errors import HarnessError, RunFolderError
-from harness.grid import GridState
-from harness.journal import Found, Journal, chunks_by_attempt, find, load, unite
-from harness.plan import File, Plan
-from harness.rows import RowTable
-from harness.schedule import static_share
-from harness.segment import Name, Origin, Segment, Torn, merge, pack, read_lines, read_segment
+from harness.folder import journal as journal_
+from harness.folder import run_folder as runfolder
+from harness.folder.journal import Found, Journal, chunks_by_attempt, find, load, unite
+from harness.folder.segment import Name, Origin, Segment, Torn, merge, pack, read_lines, read_segment
+from harness.plan.certificate import Certificate
+from harness.plan.plan import File, Plan
+from harness.ranks.schedule import static_share
+from harness.sums.grid import GridState
+from harness.sums.rows import RowTable
 
 ORIGIN = Origin("j", "d", "m", "p", "l", "tf 1")
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError
-from harness.job import ModelSpec
+from harness.job.job import ModelSpec
 from tests import keras_files
 
 FORMS = [(3, ".keras"), (3, ".h5"), (2, ".keras"), (2, ".h5")]
@@ -40,7 +40,7 @@ def proof(tmp_path, monkeypatch) -> Path:
 
 
 def load(path: Path) -> Any:
-    from harness.tf_model import load as load_model
+    from harness.models.model import load as load_model
 
     return load_model(str(path), ModelSpec(path=str(path)))
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import keras_names
-from harness.job import ModelSpec
-from harness.tf_keras_config import CODE, check
+from harness.job.job import ModelSpec
+from harness.models import keras_names
+from harness.models.keras_config import CODE, check
 
 FORMS = [(3, ".keras"), (3, ".h5"), (2, ".keras"), (2, ".h5")]
 
@@ -106,7 +106,7 @@ def data(kind: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_usual_layers_load_and_predict_what_they_did(form, kind, tmp_path):
-    from harness.tf_model import load
+    from harness.models.model import load
 
     k = keras_of(form[0])
     newer = None if form == (3, ".h5") else form[0] == 3  # operations on tensors Keras 3 writes to .h5 and cannot read
@@ -122,7 +122,7 @@ def test_the_usual_layers_load_and_predict_what_they_did(form, kind, tmp_path):
 
 @pytest.mark.parametrize("generation", [2, 3])
 def test_text_with_its_vocabulary_in_the_file(generation, tmp_path):
-    from harness.tf_model import load
+    from harness.models.model import load
 
     k = keras_of(generation)
     inputs = k.Input((1,), dtype="string", name="x")

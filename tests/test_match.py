@@ -4,8 +4,8 @@ import pytest
 
 from harness.data import SERIALIZED, Feature
 from harness.errors import JobError, ModelError
-from harness.job import DataSpec
-from harness.match import match
+from harness.job.job import DataSpec
+from harness.prepare.input_binding import match
 
 X = Feature("float32", (8,))
 FOUND = {"x": X, "label": Feature("int64", (1,)), "weight": Feature("float32", (1,))}

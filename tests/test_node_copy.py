@@ -11,9 +11,9 @@ import pytest
 
 from harness.data import storage
 from harness.errors import ModelError
-from harness.job import ModelSpec
-from harness.model_files import digest
-from harness.node_copy import copy_to_node, is_remote, node_path, wants_copy
+from harness.job.job import ModelSpec
+from harness.models.files import digest
+from harness.models.node_copy import copy_to_node, is_remote, node_path, wants_copy
 
 
 def model(folder: Path) -> Path:

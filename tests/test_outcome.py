@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.certificate import Certificate
-from harness.exact import to_cells
-from harness.grid import GridLayout, GridState
-from harness.job import Job
+from harness.exact.limbs import to_cells
+from harness.job.job import Job
 from harness.metrics.classification import Accuracy, CrossEntropy
 from harness.metrics.contract import Binding, Inputs, Metric, PlainMean, Totals
 from harness.metrics.regression import MeanSquaredError, RootMeanSquaredError
-from harness.outcome import outcome
-from harness.plan import File, Plan
-from harness.reduce import Reduced
-from harness.state import Counted, Layout, Status, Summed, result
+from harness.plan.certificate import Certificate
+from harness.plan.plan import File, Plan
+from harness.results.outcome import outcome
+from harness.sums.grid import GridLayout, GridState
+from harness.sums.layout import Counted, Layout, Status, Summed, result
+from harness.sums.reduction import Reduced
 
 DRAWS, SLOTS = 60, 3
 BINDING = Binding(Inputs.CLASSES, "p", "y")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import DataError, HarnessError, JobError
-from harness.parts import Column, check_format, decode, encode
+from harness.predictions.prediction_files import Column, check_format, decode, encode
 
 ID = Column("id", "id", "id", "int64", ())
 IDS = [np.array([4, 5]), np.array([6])]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan import File, Plan, default_chunk_size, hash_ids
+from harness.plan.plan import File, Plan, default_chunk_size, hash_ids
 
 FILES = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=8)
 
@@ -83,7 +83,7 @@ def test_hash_is_splitmix64_of_the_id():
 
 
 def test_hash_of_a_chunk_is_the_sum_over_its_blocks(monkeypatch):
-    monkeypatch.setattr("harness.plan.HASH_BLOCK", 7)
+    monkeypatch.setattr("harness.plan.plan.HASH_BLOCK", 7)
     plan = plan_of([(50, True)], 4, 30)
     total = sum(int(h) for h in hash_ids(np.arange(30, 50))) % 2**64
     assert plan.id_hash(plan[1]) % 2**64 == total
@@ -91,7 +91,7 @@ def test_hash_of_a_chunk_is_the_sum_over_its_blocks(monkeypatch):
 
 
 def test_hashes_of_several_chunks_are_those_of_each(monkeypatch):
-    monkeypatch.setattr("harness.plan.HASH_BLOCK", 7)
+    monkeypatch.setattr("harness.plan.plan.HASH_BLOCK", 7)
     plan = plan_of([(5, True), (3, False), (31, True)], 2, 4)
     alone = [sum(splitmix64(i * 0x9E3779B97F4A7C15 % 2**64) for i in range(c.start, c.stop)) % 2**64 for c in plan]
     assert [int(h) % 2**64 for h in plan.id_hashes(1, len(plan))] == alone[1:]

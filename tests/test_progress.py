@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from harness.heartbeat import Beat
-from harness.progress import Progress
+from harness.watch.heartbeat import Beat
+from harness.watch.progress import Progress
 
 
 class Clock:

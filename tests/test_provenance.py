@@ -15,11 +15,11 @@ from harness.data.identity import Identity, identify, take
 from harness.data.images import ImageSource
 from harness.data.npz import NpzSource
 from harness.errors import DataError, OtherRankFailed
-from harness.journal import Journal, plan_digest
-from harness.plan import File, Plan
-from harness.provenance import Provenance, Reading, meet
-from harness.runfolder import RunFolder
-from harness.segment import Origin, Segment
+from harness.folder.journal import Journal, plan_digest
+from harness.folder.run_folder import RunFolder
+from harness.folder.segment import Origin, Segment
+from harness.plan.plan import File, Plan
+from harness.run.provenance import Provenance, Reading, meet
 from tests.thread_comm import ThreadComm, on_ranks
 
 X, LABEL = np.arange(20, dtype=np.float32), np.arange(20) % 3

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from harness.errors import RunFolderError
-from harness.report import console_for, show
-from harness.runfolder import RunFolder
+from harness.folder.run_folder import RunFolder
+from harness.results.terminal import console_for, show
 
 LONG = "metric(" + "x" * 150 + ")"
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from harness import wide
-from harness.comm import Comm, SingleComm
-from harness.exchange import Route
+from harness.exact import wide_integers as wide
 from harness.metrics.binary_exact import AveragePrecision, RocAuc
 from harness.metrics.contract import RowMetric, Undefined
 from harness.metrics.quantiles import Quantile
-from harness.row_reduce import reduce_rows
-from harness.rows import RowTable
+from harness.ranks.comm import Comm, SingleComm
+from harness.ranks.exchange import Route
+from harness.sums.row_reduction import reduce_rows
+from harness.sums.rows import RowTable
 from tests.row_case import RANKS, binary, fold_on_ranks, rows, value_from, value_of
 from tests.thread_comm import on_ranks
 
@@ -200,7 +200,7 @@ def test_quantile_under_replicates() -> None:
 
 
 def test_thinning_keeps_what_tells_whether_weights_can_be_used():
-    from harness.rows import RowTable, thin
+    from harness.sums.rows import RowTable, thin
 
     table = RowTable(np.array([5.0, 1.0, 9.0]), {}, np.arange(3), np.zeros((3, 0), np.int64), None, np.array([-1.0, 1.0, 2.0]))
     assert sorted(thin(table, "largest").weights.tolist()) == [-1.0, 2.0]

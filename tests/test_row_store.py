@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness import row_store
-from harness.row_store import RowStore
-from harness.rows import RowTable
+from harness.sums import row_store
+from harness.sums.row_store import RowStore
+from harness.sums.rows import RowTable
 
 
 def table(keys: np.ndarray, labels: np.ndarray, *, first: int = 0) -> RowTable:

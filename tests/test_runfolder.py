@@ -7,7 +7,7 @@ import os
 import pytest
 
 from harness.errors import RunFolderError
-from harness.runfolder import RunFolder, read_json, write_atomically
+from harness.folder.run_folder import RunFolder, read_json, write_atomically
 
 DIGESTS = {"job": "1", "data": "2", "model": "3"}
 

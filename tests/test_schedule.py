@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan import File, Plan
-from harness.schedule import static_share
+from harness.plan.plan import File, Plan
+from harness.ranks.schedule import static_share
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.booleans()), min_size=1, max_size=8), st.integers(1, 20), st.integers(1, 12))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness_launch.slurm import Slurm, submit
 
 from harness.data import storage
 from harness.data.tfrecord import index_path, write_index
-from harness.runfolder import RunFolder, write_atomically
-from launch.slurm import Slurm, submit
+from harness.folder.run_folder import RunFolder, write_atomically
 from tests import made
 
 WRITERS, TIMES = 8, 30

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan import Chunk, File, Plan, default_chunk_size
-from harness.schedule import static_share
+from harness.plan.plan import Chunk, File, Plan, default_chunk_size
+from harness.ranks.schedule import static_share
 
 BIG, SMALL = 10 * 2**30, 2**20
 RANKS = (1, 2, 3, 4, 5, 7, 8, 12, 16)

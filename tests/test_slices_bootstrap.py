@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from harness.bootstrap import multiplicities
+from harness.exact.draws import multiplicities
 from tests import made
 from tests.conftest import ROOT, start
 
@@ -355,9 +355,9 @@ def test_too_many_slices_end_all_ranks(jobs, tmp_path):
 )  # fmt: skip
 def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
     from harness.errors import JobError
-    from harness.job import Job
+    from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare import bind, left_out
+    from harness.prepare.prepare import bind, left_out
 
     job = Job.from_dict({
         "model": "m", "metrics": [metric], "slices": [["writer"]], "bootstrap": {},
@@ -401,8 +401,8 @@ def test_a_state_that_does_not_fit_is_refused_with_the_figure(jobs, harness):
 
 
 def test_slices_whose_names_are_no_utf8_stay_apart():
-    from harness.grid import PART_END, SPEC_END, decode
-    from harness.job import SlicesSpec
+    from harness.job.job import SlicesSpec
+    from harness.sums.grid import PART_END, SPEC_END, decode
 
     spec = SlicesSpec.model_validate([["city"]])
     keys = [f"0{SPEC_END}s{name.decode('utf-8', 'surrogateescape')}" for name in (b"Z\xfcrich", b"Z\xf6rich")]

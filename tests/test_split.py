@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.split import Part, Span, Watched, divide
+from harness.watch.time_split import Part, Span, Watched, divide
 from tests.conftest import start
 
 
@@ -68,7 +68,7 @@ def test_without_a_trace_there_is_no_division():
 
 
 def test_a_step_that_raises_ends_its_trace():
-    from harness.tf_trace import trace
+    from harness.step.trace import trace
 
     def broken():
         raise ValueError("no step")
@@ -94,13 +94,13 @@ def test_a_step_that_raises_ends_its_trace():
 def test_the_step_says_where_its_time_goes(world, slow, format_):
     import tensorflow as tf
 
-    from harness.job import Job
+    from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare import open_data, predictor, prepare_model
-    from harness.tf_feed import ArrayFeed, PipelineFeed
-    from harness.tf_step import Step
-    from harness.tf_terms import Terms
-    from harness.tf_trace import trace
+    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.step.feed import ArrayFeed, PipelineFeed
+    from harness.step.step import Step
+    from harness.step.terms import Terms
+    from harness.step.trace import trace
 
     def late(tensor):
         """Pass a tensor on, a while later."""

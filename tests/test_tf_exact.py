@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from harness import exact
+from harness.exact import limbs as exact
 from tests.test_exact import EDGES
 
 
@@ -21,7 +21,7 @@ def numbers() -> np.ndarray:
 def test_cells_are_those_of_numpy(compiled):
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     values = numbers()
     run = tf.function(tf_exact.to_cells) if compiled else tf_exact.to_cells
@@ -35,7 +35,7 @@ def test_cells_are_those_of_numpy(compiled):
 def test_sums_by_column_are_those_of_cells(compile_):
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     values = numbers()
     column = np.random.default_rng(8).integers(-1, 7, len(values)).astype(np.int32)
@@ -52,7 +52,7 @@ def test_sums_by_column_are_those_of_cells(compile_):
 def test_two_product_loses_nothing():
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     rng = np.random.default_rng(4)
     a = rng.normal(size=2_000) * 2.0 ** rng.integers(-60, 60, 2_000)
@@ -66,7 +66,7 @@ def test_two_product_loses_nothing():
 def test_two_product_of_what_overflows_has_no_nan_low_part():
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     a = tf.constant([1e300, np.inf, np.nan, 2.0**600], tf.float64)
     _, low = tf_exact.two_product(a, a)
@@ -76,7 +76,7 @@ def test_two_product_of_what_overflows_has_no_nan_low_part():
 def test_paired_sum_keeps_twice_the_digits():
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     values = np.random.default_rng(5).normal(1e16, 1e8, (40, 7, 2))
     expected = [[sum(map(Fraction, values[i, :, k].tolist())) for k in range(2)] for i in range(40)]
@@ -96,7 +96,7 @@ def test_paired_sum_keeps_twice_the_digits():
 def test_paired_sum_of_infinity_is_refused_once():
     import tensorflow as tf
 
-    from harness import tf_exact
+    from harness.exact import tf_limbs as tf_exact
 
     values = tf.constant([[[np.inf], [1.0]], [[np.nan], [1.0]]], tf.float64)
     high, low = tf_exact.paired_sum(values, tf.zeros_like(values))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from harness.errors import JobError, ModelError
-from harness.job import ModelSpec
-from harness.model_files import digest, digest_of, locate, resolve
+from harness.job.job import ModelSpec
+from harness.models.files import digest, digest_of, locate, resolve
 from tests import kinds, made
 from tests.conftest import ROOT
 
@@ -33,7 +33,7 @@ def wanted() -> np.ndarray:
 
 
 def load(folder: Path, **keys):
-    from harness.tf_model import load as load_model
+    from harness.models.model import load as load_model
 
     spec = ModelSpec(**keys)
     return load_model(locate(spec, lambda path: str(folder / path), folder), spec, folder)
@@ -162,8 +162,8 @@ def test_a_file_that_was_cut_off(folder, tmp_path, broken):
 WITHOUT = """
 import sys
 sys.modules["tf_keras"] = None
-from harness.job import ModelSpec
-from harness.tf_model import load
+from harness.job.job import ModelSpec
+from harness.models.model import load
 try:
     load(sys.argv[1], ModelSpec(path=sys.argv[1]))
 except Exception as exc:

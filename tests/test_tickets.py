@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.worlds import simulate
-from harness.comm import Counter, SingleComm
 from harness.errors import CommError
-from harness.plan import File, Plan
-from harness.schedule import Schedule, assign
-from harness.tickets import Draws, Tickets
+from harness.plan.plan import File, Plan
+from harness.ranks.comm import Counter, SingleComm
+from harness.ranks.schedule import Schedule, assign
+from harness.ranks.tickets import Draws, Tickets
 from tests.thread_comm import on_ranks
 
 
@@ -168,7 +168,7 @@ def test_drawing_ahead_waits_until_the_loop_has_done_enough():
 
 def test_chunks_that_never_come_do_not_hold_up_the_rest(monkeypatch):
     """A reader that leaves out whole chunks: the certificate tells, after all the others."""
-    monkeypatch.setattr("harness.tickets.PATIENCE_S", 0.05)
+    monkeypatch.setattr("harness.ranks.tickets.PATIENCE_S", 0.05)
     plan = plan_of(400)
     tickets = Tickets(plan, np.arange(40), 1, Here())
     drawn = 0
@@ -232,7 +232,7 @@ def test_where_a_rank_cannot_connect_all_take_fixed_shares(monkeypatch):
             raise CommError("no connection")
         return connect(self)
 
-    from harness.counter import TcpCounter
+    from harness.ranks.counter import TcpCounter
 
     connect = TcpCounter._connect
     monkeypatch.setattr(TcpCounter, "_connect", refused)

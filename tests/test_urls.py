@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import HarnessError, JobError, RunFolderError
-from harness.job import Job
-from harness.runfolder import RunFolder
-from harness.urls import secret_in, shown
+from harness.folder.run_folder import RunFolder
+from harness.job.job import Job
+from harness.names.urls import secret_in, shown
 
 SECRET = "hunter2hunter2"
 URLS = [

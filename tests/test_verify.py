@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from harness.errors import RunFolderError
-from harness.journal import Journal, plan_digest
-from harness.plan import File, Plan, hash_ids
-from harness.runfolder import RunFolder
-from harness.segment import MAGIC, Name, Origin, Segment, Torn, read_segment
-from harness.verify import verify
+from harness.folder.journal import Journal, plan_digest
+from harness.folder.run_folder import RunFolder
+from harness.folder.segment import MAGIC, Name, Origin, Segment, Torn, read_segment
+from harness.plan.plan import File, Plan, hash_ids
+from harness.run.verify import verify
 
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12
 DIGESTS = {"job": "1", "data": "2", "model": "3"}

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from harness.errors import JobError
-from harness.job import Job
-from harness.yaml_text import parse
+from harness.job.job import Job
+from harness.job.yaml_text import parse
 
 GOOD = "model: m\ndata: {files: a.npz, label: y}\nmetrics: [accuracy]\n"
 

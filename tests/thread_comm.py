@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from harness.comm import Comm
+from harness.ranks.comm import Comm
 
 __all__ = ["ThreadComm", "on_ranks"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.tf_setup import import_tensorflow
+from harness.step.tensorflow import import_tensorflow
 
 import_tensorflow()  # quietly
 

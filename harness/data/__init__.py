@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.data import storage
 from harness.errors import JobError
-from harness.plan import Chunk, File
+from harness.plan.plan import Chunk, File
 
 __all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Place", "Records", "Source", "digest", "expand", "open_source"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data import BAD, Feature, Kind, Records, Source
 from harness.errors import DataError
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["Column", "ColumnSource", "Piece", "blank", "feature_of", "from_arrow", "limit_threads"]
 

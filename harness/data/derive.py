@@ -14,7 +14,7 @@ from typing import Any
 from harness.data import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.data import expressions as expressions_
 from harness.errors import HarnessError, JobError, nearest
-from harness.imports import load_object
+from harness.job.imports import load_object
 
 __all__ = ["DerivedSource"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.data import Feature, Kind, Place, storage
 from harness.data.columns import Column, ColumnSource, Piece
 from harness.errors import DataError, nearest
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["ImageSource", "open_images"]
 

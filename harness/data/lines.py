@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.data import storage
 from harness.errors import DataError
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["Lines", "blocks", "index"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from harness.data import Feature, Place, Records, Source
 from harness.data.npz import NpzSource
 from harness.errors import DataError, JobError
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["DatasetSource", "Named", "from_arrays", "named"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from harness.data import ID, Feature, Place
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError
-from harness.plan import Chunk, File
+from harness.plan.plan import Chunk, File
 
 __all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped"]
 

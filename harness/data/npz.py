@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data import ID, Feature, Records, Source
 from harness.errors import DataError
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["NpzSource"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from harness.data import Feature, Place
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError, JobError
-from harness.imports import load_object
-from harness.plan import File
+from harness.job.imports import load_object
+from harness.plan.plan import File
 
 __all__ = ["OwnSource"]
 

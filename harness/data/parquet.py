@@ -10,7 +10,7 @@ import numpy as np
 from harness.data import Feature, storage
 from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
 from harness.errors import DataError, nearest
-from harness.plan import File
+from harness.plan.plan import File
 
 __all__ = ["ParquetSource"]
 

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from harness import private_folder
+from harness.data import private_folder
 from harness.errors import DataError, JobError
-from harness.scratch import scratch_name
-from harness.urls import secret_in
+from harness.names.scratch import scratch_name
+from harness.names.urls import secret_in
 
 __all__ = [
     "GZIP_MAGIC", "RangeFile", "basename", "cached", "each", "exists", "find", "is_folder", "is_url", "open_range", "size_bytes",

@@ -21,8 +21,8 @@ import numpy as np
 
 from harness.data import BAD, SERIALIZED, Feature, Records, Source, storage
 from harness.errors import DataError
-from harness.plan import File
-from harness.scratch import scratch_name
+from harness.names.scratch import scratch_name
+from harness.plan.plan import File
 
 __all__ = ["TFRecordSource", "build_index", "index_path", "write_index"]
 

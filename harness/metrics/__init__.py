@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import JobError, nearest
-from harness.imports import load_object
-from harness.job import MetricSpec
+from harness.job.imports import load_object
+from harness.job.job import MetricSpec
 from harness.metrics.contract import Metric
 
 __all__ = ["METRICS", "load", "make"]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness import wide
+from harness.exact import wide_integers as wide
 from harness.metrics.contract import Totals, Undefined, ratio
 from harness.metrics.staircase import ScoreMetric, Staircase, decimal, first, highest
 
 if TYPE_CHECKING:
-    from harness.rows import Part
+    from harness.sums.rows import Part
 
 __all__ = [
     "AveragePrecision", "EqualErrorRate", "Gini", "KolmogorovSmirnov", "PrecisionAtRecall", "RecallAtPrecision", "RocAuc",

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness import exact, wide
 from harness.errors import ShapeError
+from harness.exact import limbs as exact
+from harness.exact import wide_integers as wide
 from harness.metrics.contract import (
     Binding,
     Count,
@@ -34,7 +35,7 @@ from harness.metrics.contract import (
 )
 
 if TYPE_CHECKING:
-    from harness.rows import Part
+    from harness.sums.rows import Part
 
 __all__ = [
     "EqualMassExpectedCalibrationError", "EqualMassMaximumCalibrationError", "EqualMassReliabilityCurve",

@@ -145,7 +145,7 @@ class TopK(ClassMetric):
         """Mark each position whose label has fewer than k classes before it."""
         import tensorflow as tf
 
-        from harness.tf_exact import exact_graph
+        from harness.exact.tf_limbs import exact_graph
 
         if predictions.shape[-1] < self.k:
             raise ShapeError(f"top_k needs at least k={self.k} classes, the output has {predictions.shape[-1]}")

@@ -167,7 +167,7 @@ def _half(covariance: np.ndarray) -> np.ndarray:
 def _exact_moments(name: str, vectors: Any) -> dict[str, Term]:
     import tensorflow as tf
 
-    from harness.tf_exact import two_product
+    from harness.exact.tf_limbs import two_product
 
     size = vectors.shape[1]
     narrow = vectors.dtype in (tf.float32, tf.float16, tf.bfloat16)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness import wide
 from harness.errors import ShapeError
-from harness.exact import GRID_BITS, LIMB_BITS, LIMBS, to_cells, to_fraction
+from harness.exact import wide_integers as wide
+from harness.exact.limbs import GRID_BITS, LIMB_BITS, LIMBS, to_cells, to_fraction
 
 __all__ = ["Ranked", "exact_sum", "group_key", "ratios", "segment_sum"]
 

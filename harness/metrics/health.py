@@ -92,7 +92,7 @@ class Variance(Metric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the output, and its square as an error-free pair."""
-        from harness.tf_exact import two_product
+        from harness.exact.tf_limbs import two_product
 
         return {"output": Number(predictions), "square": Number(*two_product(predictions, predictions))}
 

@@ -93,7 +93,7 @@ class PairMetric(Metric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return labels, predictions, their squares and their product."""
-        from harness.tf_exact import two_product
+        from harness.exact.tf_limbs import two_product
 
         return {
             "label": Number(labels),

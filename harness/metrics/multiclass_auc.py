@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness import wide
+from harness.exact import wide_integers as wide
 from harness.metrics.classification import class_names
 from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined
 
 if TYPE_CHECKING:
-    from harness.rows import Part
+    from harness.sums.rows import Part
 
 __all__ = ["OneVsOneRocAuc", "OneVsRestRocAuc"]
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness import wide
 from harness.errors import JobError
+from harness.exact import wide_integers as wide
 from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined
 from harness.metrics.outputs import OF_SEVERAL, ByOutput
 from harness.metrics.staircase import decimal, first
 
 if TYPE_CHECKING:
-    from harness.rows import Part
+    from harness.sums.rows import Part
 
 __all__ = ["Maximum", "MedianAbsoluteError", "Minimum", "Quantile", "Spearman"]
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from harness import wide
+from harness.exact import wide_integers as wide
 from harness.metrics.contract import Inputs, Proportion, RowMetric, Rows, Term, Totals, Undefined, ratio
 from harness.metrics.groups import Ranked, exact_sum, group_key, ratios, segment_sum
 

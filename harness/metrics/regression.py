@@ -85,7 +85,7 @@ class R2(ByOutput):
         """Return the squared distance, the label, and the label's square as an error-free pair."""
         import tensorflow as tf
 
-        from harness.tf_exact import two_product
+        from harness.exact.tf_limbs import two_product
 
         square, low = two_product(labels, labels)
         return {

@@ -121,7 +121,7 @@ class RegionMetric(PerClassMetric):
         if labels is None:
             raise ShapeError("needs a label; set data.label, or label: of the metric")
         if self.one_hot:
-            from harness.tf_one_hot import class_of_row
+            from harness.metrics.tf_one_hot import class_of_row
 
             labels = class_of_row(labels)
         if len(labels.shape) > 2 and labels.shape[-1] == 1:

@@ -11,8 +11,8 @@ from harness.data.derive import DerivedSource
 from harness.data.partial import PartialSource, draw
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
-from harness.plan import Chunk, hash_ids
-from harness.tf_feed import PipelineFeed
+from harness.plan.plan import Chunk, hash_ids
+from harness.step.feed import PipelineFeed
 from tests import made
 
 

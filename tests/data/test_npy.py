@@ -70,8 +70,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 from harness.data import Feature, open_source
-from harness.plan import Chunk
-from harness.tf_feed import make_feed
+from harness.plan.plan import Chunk
+from harness.step.feed import make_feed
 
 def resident():
     with open("/proc/self/status") as status:

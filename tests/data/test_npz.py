@@ -79,7 +79,7 @@ def test_arrays_stay_on_the_cpu_whatever_the_default_device():
 import numpy as np, tensorflow as tf
 from harness.data import Feature
 from harness.data.memory import from_arrays
-from harness.tf_feed import ArrayFeed
+from harness.step.feed import ArrayFeed
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 with tf.device("/CPU:1"):
     feed = ArrayFeed(from_arrays({"x": np.zeros(3, np.float32)})[0], {"x": Feature("float32", ())}, 2)

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness_launch import horovod_build
+from harness_launch.horovod_build import HorovodBuild, of_library, of_note, write_note
 
 from harness.errors import HarnessError
-from launch import horovod_build
-from launch.horovod_build import HorovodBuild, of_library, of_note, write_note
 from tests.conftest import ROOT
 
 BOTH = b"....\0MPI_Allreduce\0....GlooContext10Initialize...."
@@ -73,7 +73,7 @@ def test_without_horovod_there_is_nothing(monkeypatch, tmp_path):
 def test_horovod_is_asked_once_when_the_environment_is_made(tmp_path):
     """What it says of itself is what its library shows, here."""
     path = tmp_path / "note.json"
-    subprocess.run([sys.executable, "-m", "launch.horovod_build", path], cwd=ROOT, check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "harness_launch.horovod_build", path], cwd=ROOT, check=True, timeout=300)
     library = horovod_build.library_path()
     assert library is not None
     assert of_note(path, library) == of_library(library) == HorovodBuild(mpi=True, gloo=True)

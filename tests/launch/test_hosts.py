@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness_launch.hosts import Hosts, allocated, from_file, parse, tasks_by_node
+from harness_launch.workstation import command_line, launch
 
 from harness.errors import UsageError
-from launch.hosts import Hosts, allocated, from_file, parse, tasks_by_node
-from launch.workstation import command_line, launch
 
 
 def test_hosts_of_the_command_line():

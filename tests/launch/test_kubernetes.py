@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from harness_launch.kubernetes import Pods, manifest, render, submit
 
 from harness.errors import UsageError
-from launch.kubernetes import Pods, manifest, render, submit
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "mpijob.schema.yaml").read_text())
 SMALL = Pods("registry.example/harness:0.1")

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness_launch import network, workstation
+from harness_launch.hosts import Hosts, parse
+from harness_launch.mpirun import command_line, exported, is_open_mpi
 
 from harness.errors import HarnessError, UsageError
-from launch import network, workstation
-from launch.hosts import Hosts, parse
-from launch.mpirun import command_line, exported, is_open_mpi
 from tests.conftest import BIN, start
 
 COMMAND = ["harness", "evaluate", "a b.yaml", "--set", "x='$HOME'"]

@@ -7,9 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from harness.errors import UsageError
-from launch.slurm_script import (
+from harness_launch.slurm_script import (
     RULE,
     Launcher,
     Resources,
@@ -22,6 +20,8 @@ from launch.slurm_script import (
     standalone,
     sweep,
 )  # fmt: skip
+
+from harness.errors import UsageError
 from tests.conftest import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"

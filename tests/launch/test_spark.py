@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness_launch.spark import absolute
 
 from harness.errors import JobError, UsageError
-from launch.spark import absolute
 from tests import made
 from tests.conftest import BIN, ROOT, start
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from harness_launch.checkpoints import named, watch
+from harness_launch.slurm import Follow, Slurm, State, _accounted, _describe, _directives, exit_code, follow, parse_states, submit
+from harness_launch.slurm_script import Resources
+from harness_launch.submit import Submission, run
 
 from harness.errors import HarnessError, JobError, UsageError
-from harness.job import Job
-from launch.checkpoints import named, watch
-from launch.slurm import Follow, Slurm, State, _accounted, _describe, _directives, exit_code, follow, parse_states, submit
-from launch.slurm_script import Resources
-from launch.submit import Submission, run
+from harness.job.job import Job
 
 MODEL = {"model": "m", "data": {"files": "d.npz", "label": "y"}, "metrics": ["accuracy"]}
 

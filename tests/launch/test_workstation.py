@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from harness_launch.workstation import Elastic, Ended, LauncherOutput, auto_ranks, command_line, environment, restore
 
 from harness.cli import cli
 from harness.errors import HarnessError, Interrupted, UsageError
-from launch.workstation import Elastic, Ended, LauncherOutput, auto_ranks, command_line, environment, restore
 
 
 @pytest.mark.parametrize("gpus, cores, wanted", [(0, 1, 1), (0, 2, 2), (0, 96, 8), (1, 96, 1), (4, 2, 4), (0, 0, 1)])

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.job import MetricSpec
+from harness.job.job import MetricSpec
 from harness.metrics import make
-from harness.state import Layout, Result, result
-from harness.tf_terms import Terms
+from harness.step.terms import Terms
+from harness.sums.layout import Layout, Result, result
 
 
 def result_of(

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness import state as state_
-from harness.job import MetricSpec
+from harness.job.job import MetricSpec
 from harness.metrics import make
-from harness.state import Result
-from harness.tf_terms import Terms
+from harness.step.terms import Terms
+from harness.sums import layout as state_
+from harness.sums.layout import Result
 
 BATCH = 208
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact import carry, refused, to_cells, to_fraction
+from harness.exact.limbs import carry, refused, to_cells, to_fraction
 from harness.metrics.contract import HostMetric, RowMetric, Totals
-from harness.rows import Part
+from harness.sums.rows import Part
 
 __all__ = ["folded", "host_totals", "strings"]
 

@@ -9,14 +9,14 @@ import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from harness.comm import SingleComm
 from harness.errors import JobError, ShapeError
-from harness.job import MetricSpec
+from harness.job.job import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Undefined
 from harness.metrics.detection import PRECISIONS, RECALLED, Coco
-from harness.row_reduce import reduce_rows, row_totals
-from harness.rows import RowTable
+from harness.ranks.comm import SingleComm
+from harness.sums.row_reduction import reduce_rows, row_totals
+from harness.sums.rows import RowTable
 from tests.thread_comm import on_ranks
 
 NAMES = {"scores": "scores", "classes": "classes", "label_classes": "label_classes", "label": "boxes", "output": "found"}

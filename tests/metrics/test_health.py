@@ -179,10 +179,10 @@ def test_the_products_of_inceptions_features_are_exact():
     """2,048 features through the real terms and sums; the state has one matrix, not ten int64 a product."""
     import tensorflow as tf
 
-    from harness.job import MetricSpec
+    from harness.job.job import MetricSpec
     from harness.metrics import make
     from harness.metrics.contract import GramSums
-    from harness.tf_terms import Terms
+    from harness.step.terms import Terms
 
     metrics = make([MetricSpec(name="fid")])
     terms = Terms(metrics, {"fid": metrics["fid"].binding("output", "label", None)})
@@ -202,7 +202,7 @@ def test_the_products_of_inceptions_features_are_exact():
 def test_the_matrix_of_products_is_exact():
     """In integers, over many batches and carries: mean and covariance of what was rounded."""
     from harness.metrics.contract import GramSums
-    from harness.state import Crossed, Layout
+    from harness.sums.layout import Crossed, Layout
 
     random = np.random.default_rng(10)
     x = random.integers(-(2**22) + 1, 2**22, (5000, 4))

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from harness.metrics.contract import RowMetric, Rows, Undefined
 from harness.metrics.multiclass_auc import OneVsOneRocAuc, OneVsRestRocAuc
-from harness.rows import RowTable
+from harness.sums.rows import RowTable
 from tests.row_case import rows, value_of
 
 

@@ -10,8 +10,8 @@ import pytest
 from sklearn import metrics as sk
 
 import harness
-from harness.bootstrap import multiplicities
 from harness.errors import ShapeError
+from harness.exact.draws import multiplicities
 from tests.metrics.scored import result, value
 
 EXAMPLES, OUTPUTS, REPLICATES, SEED = 90, 3, 4, 5

@@ -15,7 +15,7 @@ import tensorflow as tf
 from harness.errors import JobError
 from harness.metrics import load
 from harness.metrics.contract import ScoreScale
-from harness.tf_probabilities import sum_tolerance
+from harness.step.probabilities import sum_tolerance
 from tests.metrics.batches import reason_of, result_of, value_of
 from tests.metrics.scored import result
 

@@ -14,7 +14,7 @@ from sklearn.metrics import median_absolute_error
 from harness.errors import JobError
 from harness.metrics.contract import Inputs, Undefined
 from harness.metrics.quantiles import Maximum, MedianAbsoluteError, Minimum, Quantile, Spearman
-from harness.rows import thin
+from harness.sums.rows import thin
 from tests.row_case import fold_on_ranks, rows, value_from, value_of
 
 METHODS = [
@@ -54,8 +54,8 @@ def test_quantile_is_numpys(numbers: np.ndarray, method: Any) -> None:
 
 def _alone(q: float, method: Any, numbers: np.ndarray) -> float:
     """On one rank: the other ranks are tried at two quantiles only."""
-    from harness.comm import SingleComm
-    from harness.row_reduce import reduce_rows
+    from harness.ranks.comm import SingleComm
+    from harness.sums.row_reduction import reduce_rows
 
     metric = Quantile(q=q, method=method)
     found: float = value_from(metric, reduce_rows(metric, rows(numbers), SingleComm())[0, 0])

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from harness.errors import ShapeError
 from harness.metrics.contract import Metric
-from harness.tf_terms import Terms
+from harness.step.terms import Terms
 from tests.metrics import reducing
 from tests.metrics.reducing import REDUCING, Honest, HostReducing
 

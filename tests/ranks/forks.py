@@ -20,12 +20,12 @@ GRACE_S = 6.0  # from SIGTERM to SIGKILL, as launchers do
 
 
 def serve() -> None:
-    from harness import tf_setup
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.import_tensorflow()
     import keras  # noqa: F401
 
-    import harness.run  # noqa: F401
+    import harness.run.run  # noqa: F401
     from tests.ranks import slow
 
     print("ready", flush=True)

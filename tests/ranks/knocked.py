@@ -10,7 +10,7 @@ from tests.ranks import slow
 
 
 def main(argv: list[str]) -> None:
-    from harness import counter
+    from harness.ranks import counter
 
     begin = counter.TcpServer.__init__
 

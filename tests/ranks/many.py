@@ -6,16 +6,16 @@
 import sys
 from pathlib import Path
 
-from harness import tf_setup
-from harness.comm import World
-from harness.job import Job
+from harness.job.job import Job
+from harness.ranks.comm import World
+from harness.step import tensorflow as tf_setup
 
 
 def main() -> None:
     tf_setup.import_tensorflow()
-    from harness.agree import connect
-    from harness.hvd_comm import HorovodComm
-    from harness.run import Options, run
+    from harness.ranks.horovod_comm import HorovodComm
+    from harness.run.consensus import connect
+    from harness.run.run import Options, run
     from tests import comm_contract
 
     world = World.from_environment()

@@ -6,14 +6,15 @@ import sys
 
 import numpy as np
 
-from harness import hvd_comm, tf_setup
-from harness.comm import Comm, SingleComm
-from harness.hvd_comm import HorovodComm
 from harness.metrics.binary_exact import AveragePrecision, RocAuc
 from harness.metrics.contract import RowMetric
 from harness.metrics.quantiles import Quantile, Spearman
-from harness.row_reduce import reduce_rows
-from harness.rows import RowTable
+from harness.ranks import horovod_comm as hvd_comm
+from harness.ranks.comm import Comm, SingleComm
+from harness.ranks.horovod_comm import HorovodComm
+from harness.step import tensorflow as tf_setup
+from harness.sums.row_reduction import reduce_rows
+from harness.sums.rows import RowTable
 from tests.row_case import binary, rows
 from tests.test_row_reduce import Places
 

@@ -18,11 +18,13 @@ from tests.ranks import work_log
 
 def plant(seconds: float) -> None:
     """Make reading slow, and commits frequent."""
-    from harness import commit, tf_setup
+    from harness.folder import commit
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.import_tensorflow()
-    from harness import tf_feed, tf_step
     from harness.data.tfrecord import TFRecordSource
+    from harness.step import feed as tf_feed
+    from harness.step import step as tf_step
 
     read = TFRecordSource.read
 

@@ -14,10 +14,10 @@ from typing import Any
 
 def plant(times: float) -> None:
     """Make this process slow."""
-    from harness import tf_setup
+    from harness.step import tensorflow as tf_setup
 
     tf_setup.import_tensorflow()
-    from harness.tf_step import Step
+    from harness.step.step import Step
 
     run = Step.run
     calls = 0
@@ -35,7 +35,7 @@ def plant(times: float) -> None:
 
 def main(rank: int, times: float, argv: list[str]) -> None:
     from harness import cli
-    from harness.comm import World
+    from harness.ranks.comm import World
 
     world, cores = World.from_environment(), sorted(os.sched_getaffinity(0))
     if len(cores) >= world.size:

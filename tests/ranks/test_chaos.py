@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from harness.runfolder import RunFolder, read_json
-from harness.segment import Name
-from harness.verify import verify
+from harness.folder.run_folder import RunFolder, read_json
+from harness.folder.segment import Name
+from harness.run.verify import verify
 from tests.conftest import LIMIT_S, ROOT
 from tests.ranks import work_log
 from tests.ranks.forks import Forks, World

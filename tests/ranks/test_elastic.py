@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.runfolder import RunFolder, read_json
+from harness.folder.run_folder import RunFolder, read_json
 from tests import made
 from tests.conftest import LIMIT_S, ROOT
 from tests.ranks.test_resume import LAUNCH

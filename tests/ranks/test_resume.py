@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.runfolder import RunFolder, read_json
+from harness.folder.run_folder import RunFolder, read_json
 from tests.conftest import ROOT
 from tests.ranks.forks import Forks, World
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ranks
 
 LIMIT_S = 120
 # The command line of `harness launch`, but its ranks are slow.
-LAUNCH = "import sys, launch.workstation as w; w._harness = lambda: sys.argv[1]; from harness import cli; cli.main(sys.argv[2:])"
+LAUNCH = "import sys, harness_launch.workstation as w; w._harness = lambda: sys.argv[1]; from harness import cli; cli.main(sys.argv[2:])"
 
 
 @pytest.fixture(scope="module")

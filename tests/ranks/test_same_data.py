@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.runfolder import RunFolder, read_json
+from harness.folder.run_folder import RunFolder, read_json
 from tests import made
 from tests.conftest import ROOT, start
 from tests.ranks.forks import Forks, World

@@ -16,8 +16,8 @@ SPARE_S = 0.5  # of a process that is not alone on its cores, between two statem
 
 def plant(folder: Path) -> None:
     """Have this process, and those that it forks, keep a log in a folder."""
-    from harness.journal import Journal
-    from harness.loop import Evaluation
+    from harness.folder.journal import Journal
+    from harness.run.loop import Evaluation
 
     folder.mkdir(parents=True, exist_ok=True)
     add, write = Evaluation.add, Journal.write

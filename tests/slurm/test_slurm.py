@@ -15,12 +15,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from harness_launch.slurm import Follow, Slurm, exit_code, follow, submit
+from harness_launch.slurm_script import Launcher, Resources, Script, Task, script
+from harness_launch.submit import Submission, run
 
-from harness.job import Job
-from harness.runfolder import RunFolder, read_json
-from launch.slurm import Follow, Slurm, exit_code, follow, submit
-from launch.slurm_script import Launcher, Resources, Script, Task, script
-from launch.submit import Submission, run
+from harness.folder.run_folder import RunFolder, read_json
+from harness.job.job import Job
 from tests.conftest import BIN, ROOT, Made, start
 from tests.slurm.cluster import Cluster
 
@@ -33,7 +33,7 @@ TWO_NODES = {"nodes": "2", "ntasks_per_node": 1}
 SLOW = """\
 #!/bin/bash
 if [ "$1" = launch ]; then
-    exec {python} -c 'import sys, launch.workstation as w; w._harness = lambda: sys.argv[1]
+    exec {python} -c 'import sys, harness_launch.workstation as w; w._harness = lambda: sys.argv[1]
 from harness import cli; cli.main(sys.argv[2:])' "$0" "$@"
 fi
 if [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] && [ -z "${{HARNESS_REQUEUES:-}}" ]; then exec {python} -m tests.ranks.slow {seconds} "$@"; fi

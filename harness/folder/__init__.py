@@ -1,0 +1,1 @@
+"""The run folder: its files, lock, attempts, journal and commits."""

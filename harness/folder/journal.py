@@ -1,0 +1,193 @@
+"""The journal: what has been finished, on disk, so that nothing is lost and nothing counted twice.
+
+Each rank leaves immutable segments, named by attempt, rank and number. `unite` says which of them can be added up; what
+a segment is stands in `segment.py`, when one is written in `commit.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError, RunFolderError
+from harness.folder.run_folder import write_atomically
+from harness.folder.segment import Name, Origin, Segment, Torn, merge, pack, read_lines, read_segment
+from harness.plan.plan import Plan
+
+__all__ = ["Found", "Journal", "United", "find", "load", "plan_digest", "unite"]
+
+FAN_IN = 16  # so many segments of a rank become one: files and bytes stay few however long a run is
+
+
+@dataclass(frozen=True)
+class Found:
+    """A segment that is whole: its name, whose it is, and its lines, int64 [n, 7]."""
+
+    name: str
+    origin: Origin
+    lines: np.ndarray
+
+
+@dataclass(frozen=True)
+class United:
+    """What earlier attempts have finished.
+
+    Attributes:
+      kept: names of the segments to add up; no chunk is in two of them.
+      done: chunks they hold, ascending, int64 [n].
+      warnings: what was left out, and why.
+    """
+
+    kept: tuple[str, ...]
+    done: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return a digest of the chunks."""
+    return hashlib.sha256(plan.bounds.tobytes()).hexdigest()
+
+
+def find(folder: Path) -> tuple[list[Found], list[str]]:
+    """Return the segments in a folder that are whole, by name, and a warning about each that is not.
+
+    Files under way, which begin with a dot, are none of them.
+    """
+    found: list[Found] = []
+    torn: list[str] = []
+    for path in sorted(folder.glob("*.segment")):
+        if Name.parse(path.name) is None:
+            continue
+        try:
+            found.append(Found(path.name, *read_lines(path)))
+        except Torn as exc:
+            torn.append(f"{path} {exc}: its chunks are evaluated again")
+    return found, torn
+
+
+def unite(found: Sequence[Found], plan: Plan) -> United:
+    """Choose segments that can be added up: no chunk twice, as many chunks as can easily be had.
+
+    A sum cannot be taken apart: of two segments that share a chunk one goes whole, and its other chunks are evaluated
+    again. The one with more chunks stays; of equals the one whose name comes first. Their order on disk, the ranks and
+    the time play no part, so every rank and every later attempt chooses alike.
+    """
+    sizes = np.diff(plan.bounds)
+    done = np.zeros(len(plan), bool)
+    kept: list[str] = []
+    warnings: list[str] = []
+    for segment in sorted(found, key=lambda each: (-len(each.lines), each.name)):
+        chunks, counts = segment.lines[:, 0], segment.lines[:, 1]
+        outside = bool(len(chunks)) and bool(chunks.min() < 0 or chunks.max() >= len(plan))
+        if outside or len(np.unique(chunks)) != len(chunks) or (counts != sizes[chunks]).any():
+            warnings.append(f"{segment.name} does not hold whole chunks of the plan: they are evaluated again")
+        elif done[chunks].any():
+            if not done[chunks].all():
+                again = int((~done[chunks]).sum())
+                warnings.append(f"{segment.name} overlaps with another segment: {again} of its chunks are evaluated again")
+        else:
+            done[chunks] = True
+            kept.append(segment.name)
+    return United(tuple(sorted(kept)), np.flatnonzero(done), tuple(warnings))
+
+
+def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Segment]:
+    """Read segments that are to be added up.
+
+    Raises: RunFolderError: one belongs to something else. HarnessError: one has changed since it was chosen.
+    """
+    segments = []
+    for name in names:
+        try:
+            whose, segment = read_segment(folder / name)
+        except Torn as exc:
+            raise HarnessError(
+                f"{folder / name} {exc}, and was whole when this attempt began; start again with --resume"
+            ) from exc
+        other = whose.differences(origin)
+        if other:
+            raise RunFolderError(
+                f"{folder / name} cannot be resumed: what it holds was computed with another {' and another '.join(other)}; "
+                "resume with what the run began with, or choose another folder with -o"
+            )
+        segments.append(segment)
+    return segments
+
+
+class Journal:
+    """Writes the segments of one rank in one attempt.
+
+    Args:
+      folder: of the journal.
+      origin: what the sums belong to.
+      attempt, rank: whose.
+      check: called before each write; raises where this attempt may write no more.
+    """
+
+    def __init__(self, folder: Path, origin: Origin, attempt: int, rank: int, check: Callable[[], None] = lambda: None) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._attempt = attempt
+        self._rank = rank
+        self._check = check
+        self._next = 1
+        self._levels: list[list[str]] = [[]]  # names of the segments that have been joined so many times
+
+    @property
+    def names(self) -> list[str]:
+        """The segments that this rank has written, and not joined to others."""
+        return sorted(name for level in self._levels for name in level)
+
+    def write(self, segment: Segment) -> None:
+        """Commit a segment; when this returns, it outlives the machine.
+
+        Raises: HarnessError: it cannot be written; what was committed before is as it was.
+        """
+        self._check()
+        self._levels[0].append(self._put(segment))
+        level = 0
+        while len(self._levels[level]) >= FAN_IN:
+            self._join(level)
+            level += 1
+
+    def _put(self, segment: Segment) -> str:
+        name = str(Name(self._attempt, self._rank, self._next))
+        try:
+            write_atomically(self._folder / name, pack(segment, self._origin))
+        except RunFolderError as exc:
+            # Not the command's fault once work has begun.
+            raise HarnessError(f"{exc}; what was finished before is kept, --resume goes on from there") from exc
+        self._next += 1
+        return name
+
+    def _join(self, level: int) -> None:
+        """Write the segments of a level as one, then take them away. Where a crash leaves both, `unite` takes the larger."""
+        old = self._levels[level]
+        joined = self._put(merge(load(self._folder, old, self._origin)))
+        self._levels[level] = []
+        if level + 1 == len(self._levels):
+            self._levels.append([])
+        self._levels[level + 1].append(joined)
+        for name in old:
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+
+
+def chunks_by_attempt(found: Sequence[Found], kept: Iterable[str]) -> Mapping[int, int]:
+    """Return how many chunks of each attempt are kept.
+
+    >>> chunks_by_attempt([], [])
+    {}
+    """
+    wanted = set(kept)
+    counts: dict[int, int] = {}
+    for each in found:
+        name = Name.parse(each.name)
+        if each.name in wanted and name is not None:
+            counts[name.attempt] = counts.get(name.attempt, 0) + len(each.lines)
+    return counts

@@ -1,0 +1,1 @@
+"""What to evaluate: the keys of a job, how it is loaded, and what is wrong with one."""

@@ -1,0 +1,1 @@
+"""Models in: SavedModel, Keras, TFLite, factories, objects of Python."""

@@ -1,0 +1,91 @@
+"""Models that the user's own Python makes: python: package.module:factory, with weights from a file where there is one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from harness.errors import JobError, ModelError
+from harness.job.imports import load_object
+from harness.job.job import ModelSpec
+from harness.models.keras_file import from_keras, keras_of
+from harness.models.model import Model
+from harness.models.saved_model import from_loaded
+
+__all__ = ["from_factory", "from_function"]
+
+
+def from_factory(path: str | None, spec: ModelSpec, folder: Path) -> Model:
+    """Call a factory, and load weights into what it made.
+
+    It may return a Keras model, a `tf.function` with an input signature, or an object with `signatures`.
+
+    Raises: ModelError: it returned something else, or the weights do not fit. JobError: there is no such factory.
+    """
+    assert spec.python is not None
+    where = f"python: {spec.python}"
+    factory = load_object(spec.python, folder, "model: python")
+    try:
+        inspect.signature(factory).bind(**spec.args)
+    except (TypeError, ValueError) as exc:
+        raise JobError(f"model.args: {where}: {exc}") from exc
+    if spec.precision:
+        import keras
+
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(spec.precision)
+        try:
+            made = factory(**spec.args)
+        finally:
+            keras.config.set_dtype_policy(before)
+    else:
+        made = factory(**spec.args)
+    if path is not None:
+        _load_weights(where, made, path)
+    if keras_of(made):
+        return from_keras(where, made)
+    if spec.precision:
+        raise ModelError(f"{where}: precision: {spec.precision}: only Keras models can be given another precision")
+    if hasattr(made, "signatures"):
+        return from_loaded(where, made, spec.signature)
+    if getattr(made, "input_signature", None) is not None and hasattr(made, "get_concrete_function"):
+        return from_function(where, made)
+    raise ModelError(
+        f"{where}: expected a Keras model, a tf.function with an input_signature, or an object with signatures; "
+        f"the factory returned a {type(made).__name__}"
+    )
+
+
+def _load_weights(where: str, made: Any, path: str) -> None:
+    try:
+        if path.endswith((".h5", ".keras", ".hdf5")) and hasattr(made, "load_weights"):
+            made.load_weights(path)
+        else:
+            tf.train.Checkpoint(model=made).restore(
+                path.removesuffix(".index")
+            ).assert_existing_objects_matched().expect_partial()
+    except Exception as exc:
+        reason = " ".join(str(exc).split())[:400]
+        raise ModelError(
+            f"{where}: the weights in {path} do not fit what the factory made: {type(exc).__name__}: {reason}"
+        ) from exc
+
+
+def from_function(where: str, function: Any) -> Model:
+    """Take a tf.function, whose arguments are the inputs; an output that has no name is called `output`."""
+    concrete = function.get_concrete_function()
+    names = list(inspect.signature(function.python_function).parameters)[: len(function.input_signature)]
+    inputs = dict(zip(names, function.input_signature, strict=True))
+    found = concrete.structured_outputs
+    outputs = found if isinstance(found, Mapping) else {"output": found}
+
+    def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+        given = function(*(tensors[name] for name in names))
+        return given if isinstance(given, Mapping) else {"output": given}
+
+    predict.owner = function  # type: ignore[attr-defined]
+    return Model(where, inputs, {n: tf.TensorSpec(t.shape, t.dtype) for n, t in outputs.items()}, predict, "python")

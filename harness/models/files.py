@@ -1,0 +1,115 @@
+"""A model as files: where it lies, and the digest of its content. Loads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.errors import ModelError
+from harness.job.job import ModelSpec
+
+__all__ = ["digest", "digest_of", "joined", "locate", "resolve"]
+
+
+def locate(spec: ModelSpec, resolved: Callable[[str], str], folder: Path) -> str | None:
+    """Return where a job's model lies, None where it is made by a factory alone.
+
+    Args:
+      spec: of the job.
+      resolved: a path of the job to one that can be opened.
+      folder: of the job file, for the factory's module.
+    Raises: ModelError: there is nothing there.
+    """
+    if spec.python is not None:
+        source_of(spec.python, folder)
+        if spec.path is None:
+            return None
+        path = resolved(spec.path)
+        if not os.path.exists(path) and not os.path.exists(path + ".index"):  # a checkpoint is a prefix
+            raise ModelError(f"{path}: no such weights")
+        return path
+    assert spec.path is not None  # ModelSpec sees to it
+    return resolve(resolved(spec.path), spec.version)
+
+
+def resolve(path: str, version: int | None = None) -> str:
+    """Return the path of the model itself: of a folder of numbered versions the one that is asked for, or the highest.
+
+    Raises: ModelError: there is nothing there that is a model.
+    """
+    if not os.path.exists(path):
+        raise ModelError(f"{path}: no such model")
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb")):
+        versions = sorted((name for name in os.listdir(path) if name.isdigit()), key=int)
+        if not versions:
+            raise ModelError(f"{path}: expected saved_model.pb or folders of numbered versions, found neither")
+        chosen = [name for name in versions if int(name) == version] if version is not None else versions[-1:]
+        if not chosen:
+            raise ModelError(f"{path}: no version {version}: there are {', '.join(versions)}")
+        path = os.path.join(path, chosen[0])
+        if not os.path.exists(os.path.join(path, "saved_model.pb")):
+            which = "the highest version" if version is None else f"version {version}"
+            raise ModelError(f"{path}: expected saved_model.pb in {which}, found none")
+    elif version is not None:
+        raise ModelError(f"{path}: version {version} is asked for, and this is a model, no folder of numbered versions")
+    return path
+
+
+def source_of(target: str, folder: Path) -> Path | None:
+    """Return the file of a factory's module, beside the job file or installed; None where it has none."""
+    name = target.partition(":")[0]
+    beside = folder.joinpath(*name.split("."))
+    for path in (beside.with_suffix(".py"), beside / "__init__.py"):
+        if path.is_file():
+            return path
+    top = sys.modules.get(name)
+    try:
+        found = importlib.util.find_spec(name) if top is None else top.__spec__
+    except (ImportError, ValueError):
+        found = None  # whoever loads it says why
+    return Path(found.origin) if found and found.origin and os.path.isfile(found.origin) else None
+
+
+def digest_of(spec: ModelSpec, path: str | None, folder: Path) -> str:
+    """Return the SHA-256 of a model: its files, and of a factory the source of its module, its name and arguments."""
+    if spec.python is None:
+        assert path is not None
+        return digest(path)
+    total = hashlib.sha256(json.dumps([spec.python, spec.args], sort_keys=True, default=str).encode())
+    source = source_of(spec.python, folder)
+    for part in (str(source) if source else None, path):
+        if part is not None:
+            total.update(digest(part).encode())
+    return total.hexdigest()
+
+
+def joined(digests: Mapping[str, str]) -> str:
+    """Return the digest of a job's models: of the only one its own.
+
+    >>> joined({"": "ab"})
+    'ab'
+    """
+    if list(digests) == [""]:
+        return digests[""]
+    return hashlib.sha256("".join(f"{name}\0{mark}\n" for name, mark in digests.items()).encode()).hexdigest()
+
+
+def digest(path: str) -> str:
+    """Return the SHA-256 of a model's content, in hexadecimal: of a folder the names and contents of its files."""
+    if os.path.isdir(path):
+        files = sorted(p for p in Path(path).rglob("*") if p.is_file())
+    elif os.path.exists(path):
+        files = [Path(path)]
+    else:  # the prefix of a checkpoint
+        files = sorted(Path(path).parent.glob(f"{Path(path).name}.*"))
+    total = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(path).as_posix() if os.path.isdir(path) else ""
+        with file.open("rb") as stream:
+            total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()

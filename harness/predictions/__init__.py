@@ -1,0 +1,1 @@
+"""Predictions as a dataset: formats, manifest, writer, source."""

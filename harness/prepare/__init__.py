@@ -1,0 +1,1 @@
+"""From a job to what is opened: data, inputs, metrics, plan."""

@@ -1,0 +1,169 @@
+"""Match what the model and the metrics need with what the data has. Pure; knows dtypes and shapes, no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.data import SERIALIZED, Feature, Kind
+from harness.errors import JobError, ModelError, nearest
+from harness.job.job import DataSpec, FeatureSpec
+
+__all__ = ["Matched", "declared", "match"]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What to read.
+
+    Attributes:
+      inputs: model input to feature.
+      wanted: features to parse, with the dtype and shape they have in the data.
+      hashed: those of them whose contents are certified: not what is only passed through to predictions. None is all.
+    """
+
+    inputs: Mapping[str, str]
+    wanted: Mapping[str, Feature]
+    hashed: Mapping[str, Feature] | None = None
+
+
+def match(
+    data: DataSpec,
+    found: Mapping[str, Feature],
+    model_inputs: Mapping[str, Feature],
+    extra: Sequence[str],
+    *,
+    parsed: bool,
+) -> Matched:
+    """Choose a feature for every model input, and a dtype and shape for every feature.
+
+    Args:
+      data: the job's word on it.
+      found: features that the data has, as its first record shows them.
+      model_inputs: what the model takes, without the batch dimension.
+      extra: labels and weights that the metrics read.
+      parsed: whether the data is made of serialized records, whose values are a flat list.
+    Raises: ModelError: an input has no feature, or one that does not fit. JobError: a label or weight is not there.
+    """
+    known = {**found, **declared(data)}
+    inputs = dict(data.inputs) if data.inputs else _guess(model_inputs, known, set(extra), parsed=parsed)
+    unknown = set(inputs) - set(model_inputs)
+    if unknown:
+        name = min(unknown)
+        raise ModelError(f"data.inputs: the model has no input '{name}': {nearest(name, model_inputs)}")
+    missing = set(model_inputs) - set(inputs)
+    if missing:
+        raise ModelError(
+            f"data.inputs: nothing is bound to the model's input{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}"
+        )
+    wanted: dict[str, Feature] = {}
+    for name, feature in inputs.items():
+        if feature == SERIALIZED and parsed:
+            wanted[feature] = Feature("string", ())
+        else:
+            wanted[feature] = _fit(name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed)
+    for feature in extra:
+        have = _have(feature, known, "label or weight")
+        if parsed and have.shape == (1,) and have.kind is Kind.FIXED:
+            have = Feature(have.dtype, ())
+        if None in have.shape:
+            raise JobError(f"label or weight: {_varies(feature, have)}")
+        wanted.setdefault(feature, have)
+    return Matched(inputs, wanted)
+
+
+def declared(data: DataSpec) -> dict[str, Feature]:
+    """Return what the job says of features, but for those it makes of columns."""
+    return {name: _declared(spec) for name, spec in data.features.items() if spec.columns is None}
+
+
+def _declared(spec: FeatureSpec) -> Feature:
+    shape: tuple[int | None, ...] = tuple(spec.shape)
+    if spec.image:
+        return Feature(spec.dtype, shape or (None, None, None), Kind.IMAGE)
+    if spec.sparse:
+        return Feature(spec.dtype, shape, Kind.SPARSE, spec.pad, (*spec.sparse.indices, spec.sparse.values))
+    if spec.ragged:
+        return Feature(spec.dtype, shape, Kind.RAGGED, spec.pad, (spec.ragged.values, spec.ragged.row_lengths))
+    if spec.sequence:
+        return Feature(spec.dtype, shape, Kind.SEQUENCE, spec.pad)
+    return Feature(spec.dtype, shape, Kind.VARIABLE if spec.pad is not None and len(shape) == 1 else Kind.FIXED, spec.pad)
+
+
+def _have(name: str, known: Mapping[str, Feature], what: str) -> Feature:
+    if name not in known:
+        raise JobError(f"{what}: the data has no feature '{name}': {nearest(name, known)}")
+    return known[name]
+
+
+def _guess(model_inputs: Mapping[str, Feature], known: Mapping[str, Feature], taken: set[str], *, parsed: bool) -> dict[str, str]:
+    """Bind inputs without a word from the job: serialized records, equal names, or the only one left."""
+    only = next(iter(model_inputs))
+    if parsed and len(model_inputs) == 1 and model_inputs[only] == Feature("string", ()):
+        return {only: SERIALIZED}
+    if set(model_inputs) <= set(known):
+        return {name: name for name in model_inputs}
+    free = sorted(set(known) - taken)
+    if len(model_inputs) == 1 and len(free) == 1:
+        return {only: free[0]}
+    raise ModelError(
+        f"data.inputs: say which feature each model input reads, as in inputs: {{{only}: FEATURE}}; "
+        f"the model takes {', '.join(sorted(model_inputs))}, the data has {', '.join(sorted(known)) or 'none'}"
+    )
+
+
+def _fit(name: str, wants: Feature, feature: str, has: Feature, *, parsed: bool) -> Feature:
+    """Return the feature in the shape the input wants.
+
+    Raises: ModelError: neither dtype nor shape can be brought there without loss of meaning.
+    """
+    if has.kind is Kind.IMAGE and wants.dtype != "string":
+        return _fit_image(name, wants, feature, has)
+    both = f"model input '{name}' takes {wants}, feature '{feature}' is {has}"
+    if (wants.dtype == "string") != (has.dtype == "string"):
+        raise ModelError(f"data.inputs: {both}: one is a string and the other is not")
+    # same_kind: a wider integer or float may become a narrower one, a float never an integer
+    if wants.dtype != "string" and not np.can_cast(_dtype(has.dtype), _dtype(wants.dtype), casting="same_kind"):
+        raise ModelError(f"data.inputs: {both}: a {has.dtype} is not turned into {wants.dtype}; convert the data")
+    if None in has.shape:
+        raise ModelError(f"data.inputs: {both}: {_varies(feature, has)}")
+    if not parsed or has.kind is not Kind.FIXED:
+        if len(wants.shape) != len(has.shape) or any(w not in (None, h) for w, h in zip(wants.shape, has.shape, strict=True)):
+            raise ModelError(f"data.inputs: {both}: the shapes differ")
+        return has
+    count = int(np.prod([d or 1 for d in has.shape], dtype=np.int64))
+    free = [d for d in wants.shape if d is None]
+    fixed = int(np.prod([d for d in wants.shape if d is not None], dtype=np.int64))
+    if len(free) > 1 or (not free and fixed != count) or (free and (not fixed or count % fixed)):
+        raise ModelError(f"data.inputs: {both}, {count} values in its first record: they do not fill the shape")
+    return Feature(has.dtype, tuple(count // fixed if d is None else d for d in wants.shape))
+
+
+def _fit_image(name: str, wants: Feature, feature: str, has: Feature) -> Feature:
+    """Decode to the shape that the model takes; what it leaves open, the job or the data must say."""
+    both = f"model input '{name}' takes {wants}, feature '{feature}' is {has}"
+    if len(wants.shape) != 3:
+        raise ModelError(f"data.inputs: {both}: expected an input of height, width and channels")
+    height, width, channels = (w or h for w, h in zip(wants.shape, has.shape, strict=True))
+    if height is None or width is None:
+        raise ModelError(
+            f"data.inputs: {both}: say to which size images are brought, under data.features: "
+            f"{feature}: {{dtype: float32, shape: [HEIGHT, WIDTH, 3], image: true}}"
+        )
+    dtype = "float32" if np.issubdtype(_dtype(wants.dtype), np.floating) else "uint8"
+    return Feature(dtype, (height, width, channels or 3), Kind.IMAGE)
+
+
+def _varies(feature: str, has: Feature) -> str:
+    more = ", sequence: true" if has.kind is Kind.SEQUENCE else ""
+    return (
+        f"feature '{feature}' has a length that differs between examples; say how long it is at most, and what fills it up, "
+        f"under data.features: {feature}: {{dtype: {has.dtype}, shape: [LENGTH], pad: 0{more}}}"
+    )
+
+
+def _dtype(name: str) -> np.dtype:
+    # bfloat16 is not NumPy's; for the question whether a cast is of the same kind float16 serves as well
+    return np.dtype("float16" if name == "bfloat16" else name)

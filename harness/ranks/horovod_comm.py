@@ -1,0 +1,276 @@
+"""The Comm over Horovod, on MPI or Gloo. The only file that imports horovod or mpi4py."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from harness.errors import CommError
+from harness.ranks.comm import Comm, Counter, joined
+
+__all__ = ["HorovodComm"]
+
+ROUND_BYTES = 16 << 20  # of what is sent at once
+PROBE_S = 10.0  # for a window that is made at all
+LEFT_ALONE = ("HOROVOD_MPI_THREADS_DISABLE", "HOROVOD_TIMELINE")  # the first is about MPI; the second would be begun anew
+WAKE_S = 0.001  # between two looks whether all ranks are here
+MPI_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")  # of processes that belong to a world of MPI
+
+
+class HorovodComm(Comm):
+    """All ranks that the launcher started.
+
+    Raises: CommError: Horovod cannot be loaded or initialised.
+    """
+
+    def __init__(self) -> None:
+        # A rank that finishes early waits for the others; Horovod must not take that for a stall.
+        os.environ.setdefault("HOROVOD_STALL_CHECK_DISABLE", "1")
+        # What goes wrong is raised; Horovod's own thread would say it once more, of every rank that lost another.
+        os.environ.setdefault("HOROVOD_LOG_LEVEL", "fatal")
+        # Open MPI spins while it waits, and Horovod's thread waits most of the time. Where ranks outnumber idle cores, the
+        # one that others wait for then stands in line behind those that spin, a scheduler's time slice at each turn.
+        os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as exc:
+            raise CommError(
+                f"this process is one of several ranks, but Horovod cannot be loaded: {exc}; "
+                "'harness doctor' says what is missing, launch/install builds it"
+            ) from exc
+        self._hvd = hvd
+        self._mpi = None  # where we initialised it: then Horovod can end and begin again
+        try:
+            if not hvd.is_initialized():  # by the script that we are called from
+                self._mpi = _begin_mpi() if hvd.mpi_built() else None
+                hvd.init()
+        except Exception as exc:
+            raise CommError(f"Horovod cannot be initialised: {exc}") from exc
+        self.rank, self.size = hvd.rank(), hvd.size()
+        self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.name = "mpi" if hvd.mpi_enabled() else "gloo"
+        if os.environ.get("HOROVOD_ELASTIC") == "1":  # what the launcher said of places when this process began may be over
+            os.environ.update(HOROVOD_RANK=str(self.rank), HOROVOD_SIZE=str(self.size))
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The first sum of a process costs ten times the later ones: kernels, connections, buffers."""
+        self.sum(np.zeros(1, np.int64))
+
+    def rest(self) -> None:
+        """Shut Horovod down, where MPI stays: its thread asks all ranks every millisecond whether there is something to do.
+
+        Where ranks have no core to spare that takes up to a tenth of what they compute with.
+        """
+        if self._mpi is not None:
+            self.barrier()
+            self._hvd.shutdown()
+
+    def wake(self) -> None:
+        """Initialise Horovod again, which takes two milliseconds when all ranks are here.
+
+        Raises: CommError: that failed.
+        """
+        if self._mpi is not None and not self._hvd.is_initialized():
+            try:
+                # Horovod would spin until the last rank is here, beside those that still compute.
+                here = self._mpi.COMM_WORLD.Ibarrier()
+                while not here.Test():
+                    time.sleep(WAKE_S)
+                self._hvd.init()
+            except Exception as exc:
+                raise CommError(f"Horovod cannot be initialised again; another rank is probably gone: {_short(exc)}") from exc
+            self._warm_up()
+
+    def sum(self, vector: np.ndarray) -> np.ndarray:
+        """Add over all ranks in one allreduce."""
+        try:
+            summed = self._hvd.allreduce(np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum")
+        except Exception as exc:
+            raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        return np.asarray(memoryview(summed))  # numpy() would copy: the sum may be large
+
+    def broadcast(self, data: bytes) -> bytes:
+        """Send rank 0's bytes to all."""
+        return self.gather(data if self.rank == 0 else b"")[0]
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Gather bytes of any length: the lengths first, then all bytes in one go."""
+        hvd = self._hvd
+        try:
+            sizes = hvd.allgather(np.array([len(data)], np.int64), name="gather.sizes").numpy()
+            joined = hvd.allgather(np.frombuffer(data, np.uint8), name="gather.bytes").numpy() if sizes.any() else b""
+        except Exception as exc:
+            raise CommError(f"gathering from all ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        ends = np.cumsum(sizes)
+        return [bytes(joined[end - size : end]) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+
+    def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
+        """Send the parts in as many alltoalls with uneven splits as the largest part needs; all ranks know how many.
+
+        TensorFlow copies what it sends, and keeps the room of its largest tensors for later ones: they are kept small.
+        """
+        dtype, inner = parts[0].dtype, parts[0].shape[1:]
+        row_bytes = max(1, dtype.itemsize * int(np.prod(inner, dtype=np.int64)))
+        most = max(1, ROUND_BYTES // (row_bytes * self.size))
+        kind = f"i{dtype.itemsize}" if dtype.kind == "u" else dtype  # Horovod takes few unsigned types
+        try:
+            lengths = self._hvd.allgather(np.array([[len(part) for part in parts]], np.int64), name="alltoall.sizes").numpy()
+            here = lengths[:, self.rank]
+            found = np.split(np.empty((int(here.sum()), *inner), dtype), np.cumsum(here)[:-1])
+            for at in range(0, int(lengths.max()), most):
+                pieces = [part[at : at + most] for part in parts]
+                splits = np.array([len(piece) for piece in pieces], np.int32)
+                received, sizes = self._hvd.alltoall(joined(pieces).view(kind), splits=splits, name="alltoall")
+                ends = np.cumsum(sizes.numpy())[:-1]
+                for into, piece in zip(found, np.split(received.numpy().view(dtype), ends), strict=True):
+                    into[at : at + most] = piece
+        except Exception as exc:
+            raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
+        return found
+
+    def counter(self) -> Counter | None:
+        """Make an MPI window; None under Gloo, and where any rank cannot add to it.
+
+        Open MPI has no one-sided operations between nodes over TCP once threads are allowed, as Horovod wants them.
+        """
+        if self.name != "mpi":
+            return None
+        # A rank draws from another thread than the one in which Horovod calls MPI.
+        made = (
+            _in_time(lambda: _Window(alone=self.local_size == self.size), PROBE_S) if self._hvd.mpi_threads_supported() else None
+        )
+        probed = _in_time(made.probe, PROBE_S) if made else None
+        said = self.gather(b"" if probed is None else str(probed).encode())
+        return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
+
+    def on_new_hosts(self, call: Callable[[], None]) -> None:
+        """Listen to the elastic launcher, on every rank: which one it tells may change."""
+        from horovod.common.elastic import notification_manager
+        from horovod.runner.elastic.worker import HostUpdateResult
+
+        class Listener:
+            def on_hosts_updated(self, _timestamp: int, result: int) -> None:
+                if result & HostUpdateResult.added:
+                    call()
+
+        for other in list(notification_manager._listeners):  # of earlier rounds; it has no other way to name them
+            notification_manager.remove_listener(other)
+        notification_manager.init()
+        notification_manager.register_listener(Listener())
+
+    def abort(self, code: int) -> None:
+        """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.name == "mpi":
+            _mpi().COMM_WORLD.Abort(code)
+        os._exit(code)
+
+    def close(self) -> None:
+        """Shut Horovod down, and MPI where Horovod has not begun it."""
+        self._hvd.shutdown()
+        if self._mpi is not None:
+            _end_mpi()
+
+
+class _Window(Counter):
+    """A counter in a window of rank 0's memory that the others add to without its help.
+
+    Args:
+      alone: whether all ranks share a machine, and with it the memory. From another one it may take rank 0's MPI to add.
+    """
+
+    name = "mpi window"
+
+    def __init__(self, *, alone: bool) -> None:
+        self.needs_progress = not alone
+        self._mpi = _mpi()
+        size = 8
+        comm = self._mpi.COMM_WORLD
+        self._window = self._mpi.Win.Allocate(2 * size if comm.rank == 0 else 0, size, comm=comm)
+        if comm.rank == 0:
+            self._window.Lock(0, self._mpi.LOCK_EXCLUSIVE)
+            np.frombuffer(self._window.tomemory(), np.int64)[:] = 0
+            self._window.Unlock(0)
+        comm.Barrier()
+
+    def probe(self) -> int:
+        """Take one of a second number."""
+        return self._add(1, 1)
+
+    def take(self, count: int) -> int:
+        """Add to the number in one operation."""
+        return self._add(count, 0)
+
+    def _add(self, count: int, place: int) -> int:
+        given, found = np.array([count], np.int64), np.zeros(1, np.int64)
+        try:
+            self._window.Lock(0, self._mpi.LOCK_SHARED)
+            self._window.Fetch_and_op(given, found, 0, place, self._mpi.SUM)
+            self._window.Unlock(0)
+        except self._mpi.Exception as exc:
+            raise CommError(f"rank 0, which hands out the chunks, does not answer; it is probably gone: {_short(exc)}") from exc
+        return int(found[0])
+
+    def close(self) -> None:
+        self._window.Free()
+
+
+def _begin_mpi() -> Any:
+    """Initialise MPI before Horovod does; None where that is not ours, or Horovod was told to do it in its own way."""
+    launched = any(name in os.environ for name in MPI_VARIABLES)
+    told = os.environ.get("HOROVOD_CONTROLLER", "").lower() == "gloo" or any(name in os.environ for name in LEFT_ALONE)
+    if not launched or told:
+        return None
+    try:
+        mpi = _mpi()
+    except ImportError:
+        return None
+    if mpi.Is_initialized():  # by the script that we are called from
+        return None
+    mpi.Init_thread(mpi.THREAD_MULTIPLE)
+    atexit.register(_end_mpi)  # after Horovod's own shutdown, which is registered later
+    return mpi
+
+
+def _end_mpi() -> None:
+    mpi = _mpi()
+    if not mpi.Is_finalized():
+        mpi.Finalize()
+
+
+def _mpi() -> Any:
+    """Load mpi4py, which initialises and finalises nothing by itself."""
+    import mpi4py
+
+    mpi4py.rc.initialize = mpi4py.rc.finalize = False
+    from mpi4py import MPI
+
+    return MPI
+
+
+def _in_time(work: Callable[[], Any], limit_s: float) -> Any:
+    """Return what some work gives; None where it fails, or takes longer."""
+    found: list[Any] = []
+
+    def call() -> None:
+        with contextlib.suppress(Exception):  # whatever it is, there is another way
+            found.append(work())
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return found[0] if found else None
+
+
+def _short(exc: Exception) -> str:
+    return " ".join(str(exc).split())[:200]

@@ -1,0 +1,90 @@
+"""How chunks come to ranks: the only module, with `tickets.py`, that turns a rank into work.
+
+Static: shares that are cut before anything is evaluated. Dynamic: tickets, drawn from a counter that all ranks share
+while they evaluate. Which rank evaluates a chunk has no influence on the result; so neither has the choice between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from harness.plan.plan import Chunk, Plan
+from harness.ranks.comm import Comm, Counter
+from harness.ranks.counter import shared_counter
+from harness.ranks.tickets import Tickets
+
+__all__ = ["Assigned", "Schedule", "assign", "static_share"]
+
+
+class Schedule(StrEnum):
+    """How chunks come to ranks."""
+
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
+DEFAULT = Schedule.DYNAMIC
+
+
+def static_share(plan: Plan, rank: int, size: int, left: np.ndarray | None = None) -> list[Chunk]:
+    """Return a rank's chunks: a contiguous run, cut where the costs (see `Plan.costs`) come closest to equal shares.
+
+    Args:
+      plan: all chunks.
+      rank, size: whose share.
+      left: numbers of the chunks that are to be shared out, ascending; None is all.
+
+    >>> from harness.plan.plan import File
+    >>> plan = Plan((File("a", 0, 10),), 2, 2)
+    >>> [[chunk.index for chunk in static_share(plan, rank, 3)] for rank in range(3)]
+    [[0, 1], [2], [3, 4]]
+    >>> [[chunk.index for chunk in static_share(plan, rank, 2, np.array([0, 3, 4]))] for rank in range(2)]
+    [[0], [3, 4]]
+    """
+    chunks = np.arange(len(plan)) if left is None else left
+    costs = plan.costs[chunks]
+    ends = np.cumsum(costs)
+    middles = ends - costs / 2
+    owners = (middles * size / max(float(costs.sum()), 1.0)).astype(np.int64)
+    return [plan[int(index)] for index in chunks[owners == rank]]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """What a rank evaluates, and how it learns of it.
+
+    Attributes:
+      schedule: of all ranks.
+      chunks: its own; with tickets those that it has drawn so far.
+      tickets: None where the schedule is static.
+      counter: that hands them out.
+      problem: why there are no tickets though the job wants them.
+    """
+
+    schedule: Schedule
+    chunks: Sequence[Chunk]
+    tickets: Tickets | None = None
+    counter: Counter | None = None
+    problem: str = ""
+
+
+def assign(comm: Comm, plan: Plan, left: np.ndarray, wanted: Schedule | None) -> Assigned:
+    """Share out chunks over all ranks. A collective.
+
+    Args:
+      comm: of the ranks.
+      plan: all chunks.
+      left: numbers of the chunks that are to be shared out, ascending.
+      wanted: how; None is what measures better.
+    """
+    problem = ""
+    if comm.size > 1 and (wanted or DEFAULT) is Schedule.DYNAMIC:
+        counter, problem = shared_counter(comm)
+        if counter is not None:
+            tickets = Tickets(plan, left, comm.size, counter)
+            return Assigned(Schedule.DYNAMIC, tickets.chunks, tickets, counter)
+    return Assigned(Schedule.STATIC, static_share(plan, comm.rank, comm.size, left), problem=problem)

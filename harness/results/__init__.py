@@ -1,0 +1,1 @@
+"""From sums to values, and from values to documents."""

@@ -1,0 +1,145 @@
+"""Values -> tables -> files. Writes what people and scripts read; computes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.exact.draws import Interval
+from harness.folder.run_folder import RunFolder, write_atomically
+from harness.metrics.contract import Table
+from harness.results.outcome import Intervals, Outcome
+from harness.sums.layout import Result
+
+__all__ = ["interval_json", "long_form", "to_json", "write"]
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return what metrics.json holds of an outcome: metrics, slices, intervals."""
+    document: dict[str, Any] = {"metrics": _metrics(outcome.results)}
+    if outcome.intervals:
+        document["intervals"] = _intervals(outcome.intervals)
+    if outcome.slices or outcome.left_out:
+        document["slices"] = []
+        for found in outcome.slices:
+            entry: dict[str, Any] = {
+                "slice": dict(zip(found.key.features, found.key.values, strict=True)),
+                "examples": found.examples,
+                "metrics": _metrics(found.results),
+            }
+            if found.intervals:
+                entry["intervals"] = _intervals(found.intervals)
+            document["slices"].append(entry)
+        document["slices_left_out"] = outcome.left_out
+    return document
+
+
+def _metrics(results: Mapping[str, Result]) -> dict[str, Any]:
+    return {key: _entry(result) for key, result in results.items()}
+
+
+def _entry(result: Result) -> dict[str, Any]:
+    value = result.value
+    if isinstance(value, Table):
+        value = {"columns": list(value.columns), "rows": [list(row) for row in value.rows]}
+    entry: dict[str, Any] = {"value": value, "examples": result.examples}
+    if result.positions != result.examples:
+        entry["positions"] = result.positions
+    if result.standard_error is not None:
+        entry["standard_error"] = result.standard_error
+    elif result.no_error is not None:
+        entry |= {"standard_error": None, "standard_error_reason": result.no_error}
+    if result.reason:
+        entry["reason"] = result.reason
+    return entry
+
+
+def _intervals(intervals: Intervals) -> dict[str, Any]:
+    return {
+        key: interval_json(found) if isinstance(found, Interval) else {name: interval_json(one) for name, one in found.items()}
+        for key, found in intervals.items()
+    }
+
+
+def interval_json(found: Interval) -> dict[str, Any]:
+    """Return what metrics.json holds of an interval."""
+    entry = {key: value for key, value in asdict(found).items() if key not in ("reason", "undefined")}
+    if found.undefined:
+        entry["undefined"] = found.undefined
+    if found.reason:
+        entry["reason"] = found.reason
+    return entry
+
+
+def long_form(outcome: Outcome) -> pd.DataFrame:
+    """Return one line per number: metric, slice features, class, value, low, high, standard error, examples, reason.
+
+    With a bootstrap, the method of the interval comes last.
+    """
+    features = list(dict.fromkeys(name for found in outcome.slices for name in found.key.features))
+    lines = list(_lines(outcome.results, outcome.intervals, {}))
+    for found in outcome.slices:
+        lines += _lines(found.results, found.intervals, dict(zip(found.key.features, found.key.values, strict=True)))
+    columns = [
+        "metric",
+        *(f"slice:{f}" for f in features),
+        "class",
+        "value",
+        "low",
+        "high",
+        "standard_error",
+        "examples",
+        "reason",
+        *(["method"] if outcome.intervals else []),
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, result in results.items():
+        if isinstance(result.value, Table):
+            continue  # has a file of its own
+        values = result.value if isinstance(result.value, Mapping) else {"": result.value}
+        for name, value in values.items():
+            found: Any = intervals.get(key)
+            one = found if isinstance(found, Interval) else (found or {}).get(name)
+            yield {
+                "metric": key,
+                **{f"slice:{feature}": at for feature, at in where.items()},
+                "class": name,
+                "value": value,
+                "low": one.low if one else None,
+                "high": one.high if one else None,
+                "standard_error": one.standard_error if one else result.standard_error,
+                "examples": result.examples,
+                "reason": result.reason,
+                "method": one.method if one else None,
+            }
+
+
+def write(folder: RunFolder, outcome: Outcome, more: Mapping[str, Any]) -> None:
+    """Write tables, replicates and metrics.csv, and metrics.json last: it is what says that the run is done.
+
+    Args:
+      folder: run folder.
+      outcome: what is reported.
+      more: what else metrics.json holds.
+    """
+    for key, result in outcome.results.items():
+        if isinstance(result.value, Table):
+            table = pd.DataFrame(list(result.value.rows), columns=list(result.value.columns))
+            write_atomically(folder.table_csv(key), table.to_csv(index=False))
+    if outcome.replicates:
+        buffer = io.BytesIO()
+        np.savez(buffer, **outcome.replicates)  # type: ignore[arg-type]
+        write_atomically(folder.replicates_npz, buffer.getvalue())
+    write_atomically(folder.metrics_csv, long_form(outcome).to_csv(index=False))
+    # allow_nan: a NaN or an infinity in a result would be a bug; better no file than such a file
+    text = json.dumps({**more, **to_json(outcome)}, sort_keys=True, indent=1, allow_nan=False)
+    write_atomically(folder.metrics_json, text + "\n")

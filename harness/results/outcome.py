@@ -1,0 +1,252 @@
+"""From summed states to what is reported: values, slices, intervals. Pure; every metric's `value` is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.exact.draws import Interval
+from harness.exact.limbs import DIVISOR_BITS, divide, refused
+from harness.job.job import BootstrapSpec, SlicesSpec
+from harness.metrics.contract import Binding, Metric, RowMetric, Table
+from harness.results.gap_interval import GapReplicates
+from harness.results.interval_choice import Evidence, independent, interval_of
+from harness.sums.grid import GridLayout, GridState, SliceKey, decode
+from harness.sums.layout import Counted, Layout, Result, Status, Summed, result
+from harness.sums.reduction import Reduced
+
+__all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
+
+Intervals = Mapping[str, "Interval | Mapping[str, Interval]"]
+
+
+@dataclass(frozen=True)
+class SliceOutcome:
+    """The results of one slice."""
+
+    key: SliceKey
+    examples: int
+    results: Mapping[str, Result]
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that is reported.
+
+    Attributes:
+      results, intervals: of the whole, by metric key.
+      slices: in the order of the job, then by value.
+      left_out: how many slices had fewer examples than the job's minimum.
+      replicates: values by replicate, float64 [replicates] (NaN for null), by metric key, for later comparison.
+      no_difference: metrics whose replicates say nothing of a difference either, and why, by key.
+    """
+
+    results: Mapping[str, Result]
+    intervals: Intervals
+    slices: Sequence[SliceOutcome] = ()
+    left_out: int = 0
+    replicates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    no_difference: Mapping[str, str] = field(default_factory=dict)
+
+
+def outcome(
+    reduced: Reduced,
+    layout: Layout,
+    grid_layout: GridLayout | None,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    classes: tuple[str, ...] | None,
+    slices: SlicesSpec | None,
+    bootstrap: BootstrapSpec | None,
+    progress: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Compute every value.
+
+    Args:
+      reduced: the sums of all ranks.
+      layout, grid_layout: of the state and of the grid.
+      metrics, bindings: by key.
+      classes: names of the classes.
+      slices, bootstrap: of the job.
+      progress: called now and then: a thousand slices and replicates take their time.
+    """
+    cells = _Cells(reduced, layout, grid_layout, metrics, bindings, classes, progress)
+    whole = {key: cells.result(key, 0, 0) for key in metrics}
+    if reduced.grid is None:
+        return Outcome(whole, {})
+    intervals, replicates = cells.intervals(whole, 0, bootstrap)
+    found: list[SliceOutcome] = []
+    left_out = 0
+    for slot, text in enumerate(reduced.grid.keys, start=1):
+        assert slices is not None  # only slices have keys
+        progress()
+        examples = cells.examples(slot)
+        if examples < slices.minimum:
+            left_out += 1
+            continue
+        results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.in_slices}
+        within, _ = cells.intervals(results, slot, bootstrap)
+        found.append(SliceOutcome(decode(text, slices), examples, results, within))
+    refused = {key: why for key in intervals if (why := cells.no_difference(key, whole[key]))}
+    return Outcome(whole, intervals, tuple(found), left_out, replicates, refused)
+
+
+class _Cells:
+    """Looks up the result of a metric at a slot and draw."""
+
+    def __init__(
+        self,
+        reduced: Reduced,
+        layout: Layout,
+        grid_layout: GridLayout | None,
+        metrics: Mapping[str, Metric],
+        bindings: Mapping[str, Binding],
+        classes: tuple[str, ...] | None,
+        progress: Callable[[], None],
+    ) -> None:
+        self._progress = progress
+        self._reduced = reduced
+        self._layout = layout
+        self._grid_layout = grid_layout
+        self._metrics = metrics
+        self._bindings = bindings
+        self._classes = classes
+        self._states: dict[tuple[int, int], np.ndarray] = {}
+
+    def result(self, key: str, slot: int, draw: int) -> Result:
+        """Return one result."""
+        metric = self._metrics[key]
+        rows: Mapping[str, Any] | str | None = None
+        if isinstance(metric, RowMetric):
+            folded = self._reduced.rows[key]
+            rows = folded if isinstance(folded, str) else folded.get((slot, draw), {})  # a text says why there is none
+        return result(self._layout, self._state(slot, draw), key, metric, self._bindings[key], self._classes, rows)
+
+    def examples(self, slot: int) -> int:
+        """Return how many examples a slice has: every binding counts each of them, valid or not."""
+        found = 0
+        for binding in dict.fromkeys(self._bindings.values()):
+            shared = self._layout.totals(self._state(slot, 0), binding)
+            found = max(found, int(shared["examples"][0] if "examples" in shared else shared["status"].sum()))
+        return found
+
+    def intervals(
+        self, results: Mapping[str, Result], slot: int, bootstrap: BootstrapSpec | None
+    ) -> tuple[Intervals, dict[str, np.ndarray]]:
+        """Return the intervals of some results, and the replicates' values."""
+        if bootstrap is None:
+            return {}, {}
+        found: dict[str, Any] = {}
+        stored: dict[str, np.ndarray] = {}
+        for key, whole in results.items():
+            if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
+                continue
+            self._progress()
+            drawn = self._drawn(key, slot, whole, bootstrap.replicates)
+            evidence = self._evidence(key, slot, whole, drawn, bootstrap)
+            if isinstance(whole.value, Mapping):
+                found[key] = {}
+                for name, value in whole.value.items():
+                    each = [None if one is None else one.get(name) for one in drawn.values]
+                    if isinstance(value, int | float):
+                        found[key][name] = interval_of(float(value), each, bootstrap.level, evidence(name))
+                        stored[f"{key}/{name}"] = _array(each)
+            else:
+                found[key] = interval_of(float(whole.value), drawn.values, bootstrap.level, evidence(""))
+                stored[key] = _array(drawn.values)
+        return found, stored
+
+    def no_difference(self, key: str, whole: Result) -> str | None:
+        """Return why replicates say nothing of the difference of two such values either; None where they do."""
+        if self._has_gaps(key, whole):
+            return "calibration errors are biased upwards, of two models not alike: their difference has no interval"
+        return self._no_interval(key, 0)
+
+    def _no_interval(self, key: str, slot: int) -> str | None:
+        """Return why a metric has no interval: by its definition, or since its replicates could not be drawn."""
+        folded = self._reduced.rows.get(key, {})
+        drawn = None if isinstance(folded, str) else folded.get((slot, 1))
+        return drawn if isinstance(drawn, str) else self._metrics[key].no_interval
+
+    def _has_gaps(self, key: str, whole: Result) -> bool:
+        return whole.totals is not None and self._metrics[key].gaps(whole.totals) is not None
+
+    def _evidence(self, key: str, slot: int, whole: Result, drawn: _Drawn, bootstrap: BootstrapSpec) -> Callable[[str], Evidence]:
+        """Return what is known of a number of a result, by its name; "" for that of a result that is one number."""
+        metric, totals = self._metrics[key], whole.totals
+        assert totals is not None  # only of a value that is not null
+        shares = metric.proportion(totals)
+        alone = independent(
+            metric, self._bindings[key], bootstrap.cluster, examples=whole.examples, positions=whole.positions
+        )  # fmt: skip
+        why = self._no_interval(key, slot)
+
+        def of(name: str) -> Evidence:
+            share = shares.get(name) if isinstance(shares, Mapping) else shares
+            return Evidence(share, alone, drawn.gaps, why)
+
+        return of
+
+    def _drawn(self, key: str, slot: int, whole: Result, replicates: int) -> _Drawn:
+        """Return the values of all replicates; of a plain mean together, where nothing is the matter with the sums."""
+        metric, values, gaps = self._metrics[key], list[Any](), list[np.ndarray]()
+        together = self._means(key, slot)
+        own = None if whole.totals is None else metric.gaps(whole.totals)
+        for draw in range(1, replicates + 1):
+            if together is not None and not np.isnan(together[draw]):
+                values.append(float(together[draw]))
+                continue
+            replicate = self.result(key, slot, draw)
+            values.append(replicate.value)
+            if own is not None and replicate.totals is not None and (more := metric.gaps(replicate.totals)) is not None:
+                gaps.append(more.values)
+        known = None if own is None or len(gaps) < 2 else GapReplicates(own.values, np.stack(gaps), own.norm == "largest")
+        return _Drawn(values, known)
+
+    def _means(self, key: str, slot: int) -> np.ndarray | None:
+        """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
+        plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._reduced.grid
+        if plain is None or binding.weight is not None or grid is None or self._grid_layout is None:
+            return None
+        if layout.terms(key) != [plain.total]:
+            return None
+        columns = layout.column(key, plain.total), layout.column(binding, "status")
+        sums, status = (
+            grid.column(slot, column, self._grid_layout) if isinstance(column, Summed | Counted) else None for column in columns
+        )
+        if sums is None or status is None:
+            return None
+        positions = status[:, Status.VALID]
+        good = (positions > 0) & (positions < 1 << DIVISOR_BITS) & (status.sum(axis=1) == positions)
+        below = np.where(good, positions, 1)
+        if plain.bucket is not None:  # both below 2^31: their quotient is rounded once
+            return np.where(good, sums[:, plain.bucket] / below, np.nan)
+        good &= refused(sums) == 0
+        return np.where(good, divide(sums, below), np.nan)
+
+    def _state(self, slot: int, draw: int) -> np.ndarray:
+        if slot == 0 and draw == 0:
+            return self._reduced.state
+        if (slot, draw) not in self._states:
+            grid: GridState | None = self._reduced.grid
+            assert grid is not None and self._grid_layout is not None
+            if len(self._states) > 512:
+                self._states.clear()
+            self._states[slot, draw] = grid.state(slot, draw, self._grid_layout)
+        return self._states[slot, draw]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The values of a metric in all replicates, and its gaps where it is a norm of gaps."""
+
+    values: list[Any]
+    gaps: GapReplicates | None
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], np.float64)

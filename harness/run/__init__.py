@@ -1,0 +1,1 @@
+"""The passage that every run takes, and the commands and the Python API that start it."""

@@ -1,0 +1,350 @@
+"""The door of Python: evaluate a model that a script or notebook holds, on all ranks of its own Horovod world, or alone.
+
+The house behind it is that of the command line: the same plan, compiled step, sums and certificate, and so the same bits.
+A failure on one rank is raised on all of them; nobody's process is ended. Loads TensorFlow when something is evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness import data as data_
+from harness.data import memory
+from harness.errors import DataError, HarnessError, RunFolderError
+from harness.folder.attempts import Attempt, Lock
+from harness.folder.commit import Committer
+from harness.folder.journal import Journal
+from harness.folder.run_folder import RunFolder
+from harness.job.job import DataSpec, Job
+from harness.prepare.prepare import Given, Opened, copy_models, load_model, make_metrics, match_model, open_data
+from harness.ranks.schedule import Assigned, Schedule, static_share
+from harness.results import files as results
+from harness.results.results import Results
+from harness.run.consensus import check_shared, join, together
+from harness.run.engine import Built, certify, compute, empty, loop, summary
+from harness.run.loop import Evaluation
+from harness.run.provenance import Reading, meet, summed
+from harness.run.record import Record, Timer
+from harness.run.run_lock import claim, origin
+from harness.step import tensorflow as tf_setup
+from harness.sums.capacity import allowed_bytes
+from harness.sums.reduction import Reduced, reduce
+from harness.watch.failure import say
+
+__all__ = ["Evaluator", "evaluate"]
+
+T = TypeVar("T")
+
+
+def evaluate(model: Any, data: Any, metrics: Sequence[Any], *, output: str | Path | None = None, **options: Any) -> Results:
+    """Evaluate a model on data, on all ranks or alone. Where there are several ranks, every one of them calls this.
+
+    Args:
+      model: a Keras model, a function, a loaded SavedModel, the path of a model, or the model section of a job.
+      data: (x, y) or (x, y, weights) of arrays; arrays by feature name; a pandas DataFrame; a tf.data.Dataset of the like;
+        the path of files; or the data section of a job. The same on all ranks: it is the harness that shares it out.
+      metrics: names, or names with options, as in a job: ["accuracy", {"top_k": {"k": 3}}].
+      output: folder for the files of a run.
+      options: see `Evaluator`.
+    Returns: the same on all ranks.
+    Raises: HarnessError: what went wrong; where a rank fails, on all of them.
+    """
+    return Evaluator(model, data, metrics, **options).evaluate(output)
+
+
+class Evaluator:
+    """Evaluates one model on the same data again and again: all is built once, weights are those of the moment.
+
+    Args:
+      model, data, metrics: see `evaluate`.
+      label, weight: features; of (x, y, weights) they are known.
+      inputs: the model's inputs and the features they read; for a function the features it takes.
+      slices, bootstrap, classes, batch_size, chunk_size: as in a job.
+      batched: whether the elements of a tf.data.Dataset are batches, where their shapes do not tell.
+      alone: evaluate in this process only, whatever ranks there are.
+      folder: what relative paths and own metrics are looked for in.
+    Raises: HarnessError: model, data and metrics do not go together.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        metrics: Sequence[Any],
+        *,
+        label: str | None = None,
+        weight: str | None = None,
+        inputs: Mapping[str, str] | Sequence[str] | None = None,
+        slices: Any = None,
+        bootstrap: Mapping[str, Any] | None = None,
+        classes: Sequence[str] | str | None = None,
+        batch_size: int = 64,
+        chunk_size: int | None = None,
+        batched: bool | None = None,
+        alone: bool = False,
+        folder: str | Path = ".",
+    ) -> None:
+        tf_setup.import_tensorflow()
+        self._comm = join(alone=alone)
+        if self._comm.size > 1:
+            tf_setup.choose_device(self._comm.local_rank)
+        self._threads = tf_setup.threads_per_rank(self._comm)
+        self._object = None if isinstance(model, str | Path | Mapping) else model
+        asked = {"label": label, "weight": weight, "inputs": inputs}
+        keys = {
+            "metrics": list(metrics), "slices": slices, "bootstrap": bootstrap,
+            "batch_size": batch_size, "chunk_size": chunk_size,
+        }  # fmt: skip
+        with tf_setup.deterministic():
+            section, self._source, digest, self._named = self._together(lambda: _take(data, batched))
+            for name, value in asked.items():
+                if value is not None:
+                    listed = name == "inputs" and not isinstance(value, Mapping)
+                    section[name] = {feature: feature for feature in value} if listed else value
+            if classes is not None:
+                section["classes"] = classes if isinstance(classes, str) else list(classes)
+            spec = model if self._object is None else f"given: {_described(model)}"
+            raw = {"model": str(spec) if isinstance(spec, Path) else spec, "data": section, **keys}
+            self._job = self._together(
+                lambda: Job.from_dict({k: v for k, v in raw.items() if v is not None}, folder=folder, where="harness.evaluate")
+            )
+            self._metrics = self._together(lambda: make_metrics(self._job))
+            described = None if self._object is None else _described(model)
+            self._opened = self._open(Given(described, self._source, digest))
+            self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
+            self._chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
+            if self._opened.copies:
+                self._together(lambda: copy_models(self._opened) if self._comm.local_rank == 0 else None)
+            self._built, self._again = self._together(self._build)
+
+    def evaluate(self, output: str | Path | None = None) -> Results:
+        """Evaluate with the weights that the model has now; every rank calls this.
+
+        Args:
+          output: folder for the files of a run; where it holds this very run, it is read instead.
+        Raises: HarnessError: what went wrong; where a rank fails, on all of them.
+        """
+        from harness.models.python_objects import of_rank_0, weights
+
+        folder = None if output is None else RunFolder(Path(output).absolute())
+        lock = Lock(folder) if folder and self._comm.rank == 0 else None
+        variables = weights(self._object) if self._object is not None else []
+        try:
+            with tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
+                found = self._evaluate(folder, lock, differing)
+        except HarnessError as exc:
+            if lock and folder and folder.job_json.exists() and not isinstance(exc, RunFolderError):
+                folder.set_status("failed", exc.exit_code)
+            raise
+        finally:
+            if lock:
+                lock.give_back()
+        if self._comm.rank == 0:
+            for text in found.warnings:
+                warnings.warn(text, stacklevel=2)
+        return found
+
+    def _together(self, work: Callable[[], T]) -> T:
+        """Do something on every rank; where it fails on one, all raise."""
+        return work() if self._comm.size == 1 else together(self._comm, work)
+
+    def _from_rank_0(self, work: Callable[[], T]) -> T:
+        """Do something on rank 0, and have it on all. What travels here never comes from outside."""
+        done = self._together(lambda: work() if self._comm.rank == 0 else None)
+        found: T = pickle.loads(self._comm.broadcast(pickle.dumps(done))) if self._comm.size > 1 else done  # type: ignore[assignment]
+        return found
+
+    def _open(self, given: Given) -> Opened:
+        """Find model and data; make sure that all ranks were given the same."""
+        comm = self._comm
+        if given.source is None:
+            return self._from_rank_0(lambda: open_data(self._job, ranks=comm.size, given=given))
+        opened = self._together(lambda: open_data(self._job, ranks=comm.size, given=given))
+        mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
+        said: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
+        for rank, each in enumerate(said):
+            if each != said[0]:
+                what = next(name for name, a, b in zip(("how many", "which", "options"), each, said[0], strict=True) if a != b)
+                found = {
+                    "how many": f"rank {rank} was given {each[0]:,} examples, rank 0 {said[0][0]:,}",
+                    "which": f"rank {rank} was given other examples than rank 0",
+                    "options": f"rank {rank} was given other metrics or options than rank 0",
+                }[what]
+                raise DataError(
+                    f"data: {found}; every rank has to be given the same, all of it and in the same order: "
+                    "no shard(), no shuffle() without a seed; the harness shares it out"
+                )
+        return opened
+
+    def _build(self) -> tuple[Built, Callable[[], int]]:
+        """Load the model, bind the metrics, compile the step."""
+        from harness.models.python_objects import from_object
+        from harness.step.build import compile_step
+
+        job, opened = self._job, self._opened
+        if self._object is None:
+            model = load_model(job, opened)
+        else:
+            model = from_object(self._object, _taken(job, opened.source, self._named))
+        names = self._named.inputs if self._named else None
+        if job.data.inputs is None and names is not None and len(names) == len(model.inputs):
+            # In the order in which they were given; the digest of the job is that of what was asked for.
+            bound = dict(zip(model.inputs, names, strict=True))
+            job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
+        bindings, matched = match_model(job, self._metrics, opened, model)
+        made = compile_step(
+            job, self._metrics, bindings, opened,
+            model=model, matched=matched, chunks=self._chunks, share=opened.plan.examples // self._comm.size,
+            threads=self._threads,
+            allowed=allowed_bytes(self._comm.local_size),
+        )  # fmt: skip
+        reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
+        return Built(made.step, made.feed, bindings, made.canary, reading=reading), made.again
+
+    def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
+        comm, job, built, timer = self._comm, self._job, self._built, Timer()
+        built.canary = self._together(self._again)
+        opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
+        attempt: Attempt | None = None
+        if folder is not None:
+            opened, attempt = self._claim(folder, lock, opened)
+            if attempt is None:
+                self._provenance.confirm(comm, folder, summed(folder), finished=True)
+                return self._from_rank_0(lambda: Results.load(folder.path))
+            self._together(lambda: check_shared(folder, comm))
+            if comm.rank == 0:
+                self._provenance.record(folder, built.reading)
+        built.feed.start(self._chunks)
+        built.feed.records_read, built.feed.error = 0, None
+        if built.step.grid:
+            built.step.grid.clear()
+        evaluation = empty(built, opened.plan, job, self._metrics)
+        with timer.phase("evaluate"):
+            self._together(lambda: self._loop(opened, evaluation))
+        evaluation.certificate.expect(self._chunks)
+        record = ranks = None
+        if folder is not None and attempt is not None:
+            journal = Journal(folder.journal, origin(opened, built.step), attempt.number, comm.rank)
+            committer = Committer(evaluation, journal.write, built.step.grid.fetch if built.step.grid else None)
+            self._together(committer.finish)
+            assigned = Assigned(Schedule.STATIC, self._chunks)
+            record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices(), assigned)
+            account = record.account(built, evaluation, committer, journal)
+            ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
+        grid = built.step.grid.fetch() if built.step.grid else None
+        reduced = reduce(comm, evaluation, built.canary, grid, built.step.row_layouts, self._metrics, job.slices, job.bootstrap)
+        return self._from_rank_0(lambda: self._conclude(opened, reduced, differing, folder, record, ranks))
+
+    def _loop(self, opened: Opened, evaluation: Evaluation) -> None:
+        """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
+        try:
+            loop(self._built, opened.plan, self._job, self._chunks, evaluation)
+            self._provenance.check(chunk.index for chunk in self._chunks)
+        except HarnessError as exc:
+            if self._comm.size > 1:
+                say(self._comm, str(exc))
+                exc.reported = True
+            raise
+
+    def _claim(self, folder: RunFolder, lock: Lock | None, opened: Opened) -> tuple[Opened, Attempt | None]:
+        def work() -> tuple[dict[str, str], Attempt | None]:
+            assert lock is not None
+            _, attempt = claim(folder, opened, lock, self._comm.size)
+            passing = isinstance(self._source, memory.DatasetSource)
+            if attempt is None and passing:
+                raise RunFolderError(
+                    f"{folder.path}: holds a finished run, and of a tf.data.Dataset nobody can tell whether it is the same; "
+                    "choose another folder, or remove that one"
+                )
+            return opened.digests, attempt
+
+        digests, attempt = self._from_rank_0(work)
+        return replace(opened, digests=digests), attempt
+
+    def _conclude(
+        self,
+        opened: Opened,
+        reduced: Reduced,
+        differing: Sequence[str],
+        folder: RunFolder | None,
+        record: Record | None,
+        ranks: Sequence[dict[str, Any]] | None,
+    ) -> Results:
+        """On rank 0: certify, compute the values, write the files."""
+        problems = reduced.certificate.problems()
+        alike = len(set(reduced.canaries)) == 1
+        if folder and record and ranks is not None:
+            record.write(folder, ranks, problems, alike=alike)
+        certify(problems)
+        found = compute(self._job, self._metrics, self._built, reduced)
+        more = summary(self._job, opened, reduced.certificate, found)
+        if folder:
+            results.write(folder, found, more)
+            folder.set_status("done", 0)
+        said = list(differing)
+        if not alike:
+            said.append(
+                "the ranks gave different bits for one and the same batch: machines that are not alike, which may change the "
+                "last digits, or a function whose ranks hold different weights, which makes the values those of no model"
+            )
+        document = json.loads(json.dumps({**more, **results.to_json(found)}, sort_keys=True))
+        return Results(document, results.long_form(found), tuple(said))
+
+    def _model_digest(self) -> str:
+        """Return the digest of the model: of its files, of its weights, or of what a function says of the first batch."""
+        from harness.models.python_objects import digest, weights
+
+        if self._object is None:
+            return self._opened.digests["model"]
+        variables = weights(self._object)
+        if variables:
+            return digest(variables)
+        return hashlib.sha256(str(self._built.canary).encode()).hexdigest()
+
+
+def _take(data: Any, batched: bool | None) -> tuple[dict[str, Any], data_.Source | None, str, memory.Named | None]:
+    """Return the data section of the job, and where examples were handed over their source, digest and names."""
+    if isinstance(data, str | os.PathLike) or (isinstance(data, list) and data and all(isinstance(one, str) for one in data)):
+        return {"files": [str(data)] if not isinstance(data, list) else data}, None, "", None
+    if isinstance(data, Mapping) and set(data) <= set(DataSpec.model_fields) and ({"files", "python"} & set(data)):
+        return dict(data), None, "", None
+    source: data_.Source
+    if hasattr(data, "element_spec") and hasattr(data, "cardinality"):
+        source, parts = memory.DatasetSource.open(data, batched)
+        mark = f"{source.files[0].examples} {source.head()} " + " ".join(f"{n}: {f}" for n, f in source.features().items())
+        digest = hashlib.sha256(mark.encode()).hexdigest()
+    else:
+        if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+            data = {str(name): data[name].to_numpy() for name in data.columns}
+        parts = memory.named(data)
+        source, digest = memory.from_arrays(parts.values)
+    return {"format": "memory", "label": parts.label, "weight": parts.weight}, source, digest, parts
+
+
+def _taken(job: Job, source: data_.Source, parts: memory.Named | None) -> dict[str, data_.Feature]:
+    """Return the features that a function takes: those that were named, or all that nothing else reads."""
+    features = source.features()
+    if job.data.inputs:
+        names = list(job.data.inputs.values())
+    elif parts and parts.inputs:
+        names = list(parts.inputs)
+    else:
+        read = {job.data.label, job.data.weight, job.bootstrap.cluster if job.bootstrap else None}
+        read |= {option for spec in job.metrics for option in spec.options.values() if isinstance(option, str)}
+        read |= {part.feature for cross in job.slices.by for part in cross} if job.slices else set()
+        names = [name for name in features if name not in read]
+    return {name: features[name] for name in names if name in features}
+
+
+def _described(model: Any) -> str:
+    from harness.models.python_objects import describe
+
+    return describe(model)

@@ -1,0 +1,277 @@
+"""Validate a job before any rank is started: metrics, data, model, and whether they go together; say what was found.
+
+What can be said without TensorFlow is said first. Nothing is evaluated but the first batch: whether its scores are what
+the metrics take them for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import HarnessError, ModelError, UsageError
+from harness.job.job import Job
+from harness.metrics.contract import Binding, Metric
+from harness.plan.plan import Chunk, Plan
+from harness.prepare.input_binding import Matched
+from harness.prepare.prepare import (
+    Opened,
+    class_list,
+    columns_of,
+    copy_models,
+    load_model,
+    make_metrics,
+    match_model,
+    open_data,
+    predictor,
+    wanted_predictions,
+)
+from harness.ranks.schedule import static_share
+from harness.results.terminal import console_for, print_table
+from harness.sums.capacity import allowed_bytes, size_text
+from harness.sums.layout import Layout, objections
+from harness.watch.failure import translate
+
+if TYPE_CHECKING:
+    from harness.models.randomness import Effects
+    from harness.step.build import Compiled
+
+__all__ = ["busiest_share", "check"]
+
+SHOWN_FILES = 12
+SHOWN_COUNTED = 5
+SHOWN_RANKS = (2, 4, 8)
+UNEVEN = 1.25  # times an even share
+
+
+def check(job: Job, console: Console | None = None) -> int:
+    """Print what a job would do; return 0.
+
+    Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
+    """
+    console = console or console_for(1)
+    metrics = make_metrics(job)
+    try:
+        opened = open_data(job)
+        _show_data(console, job, opened)
+        null = _check_model(console, job, metrics, opened)
+    except UsageError:
+        raise
+    except HarnessError as exc:
+        # In a run a broken file is a failure of the run; here it is what was asked about.
+        raise UsageError(str(exc)) from exc
+    if null:
+        _say(console, Text.assemble(("the job would run", "yellow"), f", and these would be null: {', '.join(null)}"))
+    else:
+        _say(console, Text.assemble(("the job is good", "green"), ": harness launch -- evaluate JOB.yaml"))
+    return 0
+
+
+def busiest_share(plan: Plan, ranks: int) -> float:
+    """Return how much the busiest of some ranks does, in even shares: 1.0 is a perfect balance.
+
+    >>> from harness.plan.plan import File
+    >>> busiest_share(Plan((File("a", 0, 30), File("b", 0, 10, divisible=False)), 10, 10), 2)
+    1.0
+    >>> busiest_share(Plan((File("a", 0, 40, divisible=False),), 10, 10), 2)
+    2.0
+    """
+    most = max(sum(chunk.stop - chunk.start for chunk in static_share(plan, rank, ranks)) for rank in range(ranks))
+    return most * ranks / plan.examples
+
+
+def _show_data(console: Console, job: Job, opened: Opened) -> None:
+    """Print files, plan and balance."""
+    plan = opened.plan
+    whole = [file for file in plan.files if not file.divisible]
+    table = Table("file", "examples", "bytes", "", header_style="bold")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for file in plan.files[:SHOWN_FILES]:
+        table.add_row(Text(file.path), f"{file.examples:,}", f"{file.size_bytes:,}", "" if file.divisible else "one chunk")
+    if len(plan.files) > SHOWN_FILES:
+        table.add_row(f"and {len(plan.files) - SHOWN_FILES:,} more", "", "", "")
+    print_table(console, table)
+    size = sum(file.size_bytes for file in plan.files)
+    largest = max(file.examples for file in plan.files)
+    _say(
+        console,
+        f"data: {job.data.format}, {len(plan.files):,} files, {plan.examples:,} examples, {size:,} bytes; "
+        f"the largest file holds {100 * largest / plan.examples:.0f} % of the examples",
+    )
+    if opened.source.counted:
+        _say(console, _counting(opened.source.counted, len(plan.files)))
+    sizes = np.diff(plan.bounds)
+    _say(
+        console,
+        f"plan: {len(plan):,} chunks of {plan.chunk_size:,} examples, {int(sizes.min()):,} to {int(sizes.max()):,}, "
+        f"in batches of {plan.batch_size:,}",
+    )
+    shares = {ranks: busiest_share(plan, ranks) for ranks in SHOWN_RANKS}
+    said = ", ".join(f"{share:.2f} of {ranks} ranks" for ranks, share in shares.items())
+    _say(console, f"skew: in even shares the busiest does {said}")
+    if whole and max(shares.values()) > UNEVEN:
+        _warn(console, f"{len(whole):,} GZIP files cannot be cut, each is one chunk: write more and smaller ones, or plain ones")
+    elif max(shares.values()) > UNEVEN:
+        _warn(console, "there are too few chunks for so many ranks: a smaller chunk_size or batch_size makes more")
+    classes = class_list(job)
+    if classes:
+        _say(console, f"classes: {len(classes):,}: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}")
+
+
+def _counting(counted: Sequence[str], files: int) -> str:
+    """Say which files had to be gone through.
+
+    >>> _counting(["a.csv", "b.csv"], 5)
+    'counting: 2 of 5 files had to be gone through once, what was found is kept in a cache: a.csv, b.csv'
+    """
+    shown = ", ".join(counted[:SHOWN_COUNTED]) + (
+        f" and {len(counted) - SHOWN_COUNTED:,} more" if len(counted) > SHOWN_COUNTED else ""
+    )
+    which = "all files" if len(counted) == files else f"{len(counted):,} of {files:,} files"
+    return f"counting: {which} had to be gone through once, what was found is kept in a cache: {shown}"
+
+
+def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], opened: Opened) -> list[str]:
+    """Load the model, print what it takes and gives, trace the metrics, and predict the first batch.
+
+    Returns: the metrics that have no value already there.
+    """
+    from harness.step import tensorflow as tf_setup
+
+    tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
+    from harness.models.randomness import effects
+    from harness.ranks.comm import World
+    from harness.step.build import compile_step
+
+    threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
+    tf_setup.set_up(0, threads, job.seed)
+    copy_models(opened)
+    model = load_model(job, opened)
+    passed = wanted_predictions(job).features
+    try:
+        bindings, matched = match_model(job, metrics, opened, model, passed)
+    except HarnessError:
+        _show_model(console, opened.model_path, model, None)  # what does not fit is seen better beside what there is
+        raise
+    _show_model(console, opened.model_path, model, matched)
+    _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
+    allowed = allowed_bytes(1)
+    first = Chunk(0, 0, min(job.batch_size, opened.plan.examples))
+    compiled = compile_step(
+        job, metrics, bindings, opened, model=model, matched=matched, chunks=[first], share=0, threads=threads, allowed=allowed
+    )
+    step = compiled.step
+    _show_metrics(console, bindings, step.layout)
+    if job.predictions:
+        columns = columns_of(job, bindings, model, matched)
+        _say(console, f"predictions: {job.predictions.format}, columns {', '.join(column.name for column in columns)}")
+    if job.slices:
+        crosses = ", ".join(" x ".join(part.feature for part in cross) for cross in job.slices.by)
+        _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")
+    if job.bootstrap:
+        _say(console, f"bootstrap: {job.bootstrap.replicates:,} replicates, seed {job.bootstrap.seed}")
+    if step.grid:
+        _say(
+            console,
+            f"slices and replicates: {step.grid.most_slots:,} slices x {step.grid.draws:,} draws, the whole included, with the "
+            f"state {size_text(step.state_bytes)} of {size_text(allowed)} that one rank alone may take here",
+        )
+    return _show_first_batch(console, job, metrics, bindings, opened, compiled, first)
+
+
+def _show_first_batch(
+    console: Console,
+    job: Job,
+    metrics: Mapping[str, Metric],
+    bindings: Mapping[str, Binding],
+    opened: Opened,
+    compiled: Compiled,
+    first: Chunk,
+) -> list[str]:
+    """Evaluate the first batch, warn of the metrics that it leaves without a value, and return their keys.
+
+    One position that is invalid, or no probability, makes the value of all null: what is said here is sure.
+    """
+    try:
+        state = compiled.step.run(1).state
+    except Exception as exc:
+        raise translate(exc, compiled.feed, opened.plan, [first], job) from exc
+    layout, classes = compiled.step.layout, class_list(job)
+    null = []
+    for key, metric in metrics.items():
+        texts = objections(layout, layout.carry(state), key, metric, bindings[key], classes)
+        if texts:
+            null.append(key)
+            _warn(console, f"metric {key}: null already after the first {first.stop:,} examples: {'; '.join(texts)}")
+    return null
+
+
+def _show_effects(console: Console, found: Effects) -> None:
+    """Warn of what makes predictions depend on more than the example.
+
+    Raises: ModelError: TensorFlow would refuse to run the model.
+    """
+    if found.unseeded:
+        raise ModelError(
+            f"the model draws random numbers without a seed ({', '.join(found.unseeded)}): TensorFlow refuses that where "
+            "results have to be repeatable; export the model for inference, without them, or give each a seed"
+        )
+    if found.random:
+        _warn(
+            console,
+            f"the model draws random numbers of its own ({', '.join(found.random)}): its predictions may depend on the order "
+            "of examples and so on the number of ranks; export it without them",
+        )
+    if found.writes:
+        _warn(
+            console,
+            f"the model changes its own variables while it predicts ({', '.join(found.writes)}): what an example gives may "
+            "depend on those before it; export it for inference",
+        )
+
+
+def _show_model(console: Console, path: str, model: Any, matched: Matched | None) -> None:
+    _say(console, f"model: {path or model.path}")
+    for name, said in model.signatures.items():
+        _say(console, f"signature {name}{' (used)' if name == model.used and len(model.signatures) > 1 else ''}: {said}")
+    table = Table("", "name", "dtype and shape", "from feature", header_style="bold")
+    for name, spec in model.inputs.items():
+        feature = matched.inputs[name] if matched else ""
+        table.add_row("input", Text(name), Text(_spec(spec)), Text(f"{feature}: {matched.wanted[feature]}" if matched else ""))
+    for name, spec in model.outputs.items():
+        table.add_row("output", Text(name), Text(_spec(spec)), "")
+    print_table(console, table)
+
+
+def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Layout) -> None:
+    table = Table("metric", "output", "label", "weight", "state, bytes", header_style="bold")
+    table.columns[4].justify = "right"
+    own: dict[Any, int] = {}
+    for owner, size in ((part.key[0], part.size) for part in layout.parts):
+        own[owner] = own.get(owner, 0) + size * 8
+    for key, binding in bindings.items():
+        outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])
+        labels = ", ".join([binding.label or "", *(feature for _, feature in binding.also)]).removeprefix(", ")
+        cells = (key, outputs, labels, binding.weight or "")
+        table.add_row(*(Text(cell) for cell in cells), f"{own.get(key, 0):,}")
+    shared = layout.size * 8 - sum(own.get(key, 0) for key in bindings)
+    print_table(console, table)
+    _say(console, f"state: {layout.size * 8:,} bytes, {shared:,} of them shared by metrics (positions by status, weights)")
+
+
+def _spec(spec: Any) -> str:
+    inner = ["B" if i == 0 and d is None else "?" if d is None else str(d) for i, d in enumerate(spec.shape)]
+    return f"{spec.dtype.name} [{', '.join(inner)}]"
+
+
+def _say(console: Console, text: str | Text) -> None:
+    console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+
+
+def _warn(console: Console, text: str) -> None:
+    _say(console, Text.assemble(("note: ", "yellow"), text))

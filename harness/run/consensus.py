@@ -1,0 +1,96 @@
+"""What ranks do together before they work alone: meet, find out who failed, see whether they share the run folder."""
+
+from __future__ import annotations
+
+import pickle
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from harness.errors import HarnessError, OtherRankFailed, RunFolderError
+from harness.folder.run_folder import RunFolder
+from harness.ranks.comm import Comm, SingleComm, World
+from harness.watch.failure import say, tell_launcher
+
+__all__ = ["check_shared", "connect", "join", "together"]
+
+T = TypeVar("T")
+SHARED_FOLDER_WAIT_S = 5.0  # network file systems show a new file to other hosts with a delay
+
+
+def connect(world: World, *, elastic: bool = False) -> Comm:
+    """Join the world that the launcher made; alone without one. An elastic world of one may grow.
+
+    Raises: CommError: that failed.
+    """
+    if world.size == 1 and not elastic:
+        return SingleComm()
+    from harness.ranks.horovod_comm import HorovodComm
+
+    return HorovodComm()
+
+
+def join(*, alone: bool = False) -> Comm:
+    """Join the world that a script is in already, or that its launcher made; alone where there is none, or it is asked for."""
+    if alone:
+        return SingleComm()
+    horovod = sys.modules.get("horovod.tensorflow")  # a script that has begun with Horovod has loaded it
+    if horovod is not None and horovod.is_initialized():
+        return connect(World(horovod.rank(), horovod.size(), horovod.local_rank(), horovod.local_size()))
+    return connect(World.from_environment())
+
+
+def together(comm: Comm, work: Callable[[], T]) -> T:
+    """Do something on every rank; where it fails on one, all leave with one clear message.
+
+    Raises: HarnessError: the failure of this rank, or OtherRankFailed.
+    """
+    error: HarnessError | None = None
+    done: Any = None
+    try:
+        done = work()
+    except HarnessError as exc:
+        error = exc
+    except Exception as exc:  # noqa: BLE001 - the other ranks wait for this one's word, whatever it is
+        traceback.print_exc()
+        error = HarnessError(f"{type(exc).__name__}: {exc}; the lines above say where")
+    said = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(None if error is None else (str(error), error.exit_code)))]
+    failed = {rank: found for rank, found in enumerate(said) if found is not None}
+    if not failed:
+        return done
+    first = min(failed)
+    if error is not None and comm.rank == first:
+        if not error.reported:
+            say(comm, str(error))
+        tell_launcher(error.exit_code)
+        error.reported = True
+    # Launchers end all ranks when the first one leaves: nobody does before this is said.
+    comm.barrier()
+    if error is not None and comm.rank == first:
+        raise error
+    other = OtherRankFailed(f"rank {first} failed: {failed[first][0]}")
+    other.exit_code = failed[first][1]  # the job is wrong for all alike: all end with the code that says so
+    raise other
+
+
+def check_shared(folder: RunFolder, comm: Comm) -> None:
+    """Make sure that every rank sees rank 0's run folder.
+
+    Raises: RunFolderError: this rank does not.
+    """
+    token = comm.broadcast(secrets.token_bytes(16) if comm.rank == 0 else b"")
+    path = folder.path / ".shared"
+    if comm.rank == 0:
+        path.write_bytes(token)
+    comm.barrier()
+    deadline = time.monotonic() + SHARED_FOLDER_WAIT_S
+    while not (path.exists() and path.read_bytes() == token):
+        if time.monotonic() > deadline:
+            raise RunFolderError(
+                f"rank {comm.rank} on {comm.host} does not see the run folder {folder.path} that rank 0 wrote to; "
+                "choose one on a shared file system with -o"
+            )
+        time.sleep(0.1)

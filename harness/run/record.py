@@ -1,0 +1,139 @@
+"""How a run ran: what each rank did and what rank 0 makes of it, for run.json. Everything that may differ from run to run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.folder.attempts import Attempt, earlier
+from harness.folder.commit import Committer
+from harness.folder.journal import Journal
+from harness.folder.run_folder import RunFolder, write_atomically
+from harness.job.job import Job
+from harness.names.urls import shown
+from harness.prepare.prepare import Opened
+from harness.ranks.comm import Comm
+from harness.ranks.schedule import Assigned
+from harness.run.engine import Built
+from harness.run.loop import Evaluation
+from harness.step import tensorflow as tf_setup
+from harness.watch.time_split import Watched
+
+__all__ = ["Record", "Timer"]
+
+
+STARTING = ("import", "connect", "open", "copy", "build", "resume")
+
+
+@dataclass
+class Timer:
+    """Seconds by phase."""
+
+    begun: float = field(default_factory=time.monotonic)
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - start, 6)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attempt of a run, on one rank."""
+
+    job: Job
+    opened: Opened
+    attempt: Attempt
+    comm: Comm
+    timer: Timer
+    threads: int
+    devices: Sequence[str]
+    assigned: Assigned
+    same_data: bool = False  # the user's word, see `Options`
+
+    def account(self, built: Built, evaluation: Evaluation, committer: Committer, journal: Journal) -> dict[str, Any]:
+        """Say what this rank did."""
+        phases, tickets = self.timer.phases, self.assigned.tickets
+        waited_s = tickets.waited_s if tickets else 0.0
+        return {
+            "rank": self.comm.rank, "host": self.comm.host, "pid": os.getpid(), "devices": list(self.devices),
+            "threads": self.threads, "examples": evaluation.examples, "records_read": built.feed.records_read,
+            "batches": evaluation.batches, "chunks": evaluation.chunks, "commits": committer.commits,
+            "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
+            "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
+            "draws": tickets.draws if tickets else 0,
+        }  # fmt: skip
+
+    def split(self, watched: Watched) -> dict[str, float]:
+        """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
+        phases = self.timer.phases
+        return {
+            "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **watched.parts(phases.get("evaluate", 0.0)),
+            "waiting": phases.get("wait", 0.0), "reducing": round(phases.get("reduce", 0.0) + phases.get("collect", 0.0), 6),
+        }  # fmt: skip
+
+    def write(self, folder: RunFolder, ranks: Sequence[dict[str, Any]], problems: Sequence[str], *, alike: bool) -> None:
+        """Write run.json, on rank 0.
+
+        Args:
+          folder: of the run.
+          ranks: what `account` said on each.
+          problems: of the certificate.
+          alike: whether all ranks gave the same bits for the same batch.
+        """
+        plan = self.opened.plan
+        names = [name for rank in ranks for name in rank["journal"]]
+        told = [{key: value for key, value in rank.items() if key != "journal"} for rank in ranks]
+        document = {
+            "attempts": [
+                *(record for number, record in earlier(folder) if number < self.attempt.number),
+                self._attempt(told, alike),
+            ],
+            "journal": sorted([*self.attempt.kept, *names]),
+            "environment": tf_setup.environment(),
+            "model": self._model(),
+            "files": [{"path": f.path, "bytes": f.size_bytes, "examples": f.examples} for f in plan.files],
+            "plan": {
+                "examples": plan.examples, "chunks": len(plan), "chunk_size": plan.chunk_size, "batch_size": plan.batch_size,
+            },
+            "certificate": {"valid": not problems, "problems": list(problems)},
+        }  # fmt: skip
+        write_atomically(folder.run_json, json.dumps(document, indent=1) + "\n")
+
+    def _model(self) -> dict[str, Any]:
+        """Say which model it was and how it was run."""
+        job, opened = self.job, self.opened
+        found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager, "copied_to_nodes": bool(opened.copies)}
+        if not opened.model_paths:
+            return found
+        options = {
+            name: {"path": opened.model_paths[name], "precision": spec.precision, "jit_compile": spec.jit_compile,
+                   **({"python": spec.python} if spec.python else {"signature": spec.signature})}
+            for name, spec in job.named_models.items()
+        }  # fmt: skip
+        return {**found, **options[""]} if job.model else {**found, "models": options}
+
+    def _attempt(self, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:
+        examples = sum(rank["examples"] for rank in ranks)
+        elapsed_s = time.monotonic() - self.timer.begun
+        evaluating_s = max(max(rank["seconds"]["evaluate"] for rank in ranks), 1e-9)
+        return {
+            "attempt": self.attempt.number, "size": self.comm.size, "chunks_resumed": self.attempt.done,
+            "started": datetime.fromtimestamp(time.time() - elapsed_s, UTC).isoformat(timespec="seconds"),
+            "command": [shown(word) for word in sys.argv], "comm": self.comm.name, "schedule": self.assigned.schedule,
+            "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
+            "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
+            "canary": "alike" if alike else "differs", **({"same_data": True} if self.same_data else {}),
+        }  # fmt: skip

@@ -1,0 +1,130 @@
+"""Take a run folder for an attempt: claim it for the job, find what earlier attempts have finished, number the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from harness.errors import DataError, RunFolderError
+from harness.folder.attempts import Attempt, Lock, begin
+from harness.folder.journal import United, find, plan_digest, unite
+from harness.folder.run_folder import RunFolder, read_json, write_atomically
+from harness.folder.segment import Origin
+from harness.prepare.prepare import Began, Opened
+from harness.step import tensorflow as tf_setup
+
+__all__ = ["began", "claim", "origin"]
+
+SHOWN = 5  # files named in a message
+
+
+def claim(
+    folder: RunFolder,
+    opened: Opened,
+    lock: Lock,
+    ranks: int,
+    *,
+    resume: bool = False,
+    marks: Mapping[str, str] | None = None,
+    clear: Callable[[tuple[int, ...]], None] = lambda done: None,
+) -> tuple[Opened, Attempt | None]:
+    """Make a folder this run's, on rank 0.
+
+    Args:
+      folder: of the run.
+      opened: what is to be evaluated.
+      lock: of the folder; taken unless the run is done.
+      ranks: how many there are.
+      resume: go on from what earlier attempts have finished.
+      marks: further digests that tell this run from others.
+      clear: takes away what else earlier attempts left, but that of chunks that are done.
+    Returns: the same with the chunks that are done, and the attempt; none where the run is done already.
+    Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from. DataError: a file that
+      was evaluated has another size now.
+    """
+    if changes := _other_sizes(folder, opened):
+        raise DataError(
+            f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
+            "the data that were evaluated, or evaluate these in another folder with -o"
+        )
+    if folder.claim({**opened.digests, **(marks or {})}):
+        return opened, None
+    lock.take()
+    united = _unite(opened, folder, resume)
+    folder.clear()
+    done = tuple(united.done.tolist())
+    clear(done)
+    attempt = begin(folder, united.kept, len(united.done), ranks)
+    first = {"model": opened.model_path, "models": opened.model_paths, **opened.plan.to_dict()}
+    write_atomically(folder.plan_json, json.dumps(first) + "\n")
+    folder.set_status("running", None, pid=os.getpid(), ranks=ranks, attempt=attempt.number)
+    return replace(opened, done=done), attempt
+
+
+def _other_sizes(folder: RunFolder, opened: Opened) -> list[str]:
+    """Name the files that have another size, or number of examples, than when the run in a folder read them."""
+    held, kept = read_json(folder.job_json), read_json(folder.plan_json)
+    mine = opened.digests
+    if not isinstance(held, dict) or any((held.get(name) == mine[name]) is (name == "data") for name in mine):
+        return []  # the very same data, or not the same job: which the folder itself tells
+    if not folder.has_segments and not folder.metrics_json.exists():
+        return []  # there is nothing yet that could be wrong
+    try:
+        before = [(file["path"], file["size_bytes"], file["examples"]) for file in kept["files"]]
+    except (KeyError, TypeError):
+        return []
+    now = [(file.path, file.size_bytes, file.examples) for file in opened.plan.files]
+    if [path for path, *_ in before] != [path for path, *_ in now]:
+        return []
+    return [
+        f"{path} had {size} bytes and {examples} examples, and has {new_size} and {new_examples} now"
+        for (path, size, examples), (_, new_size, new_examples) in zip(before, now, strict=True)
+        if (size, examples) != (new_size, new_examples)
+    ]
+
+
+def began(folder: RunFolder) -> Began | None:
+    """Return what the run in a folder began with; None where it has left nothing to go on from."""
+    raw = read_json(folder.plan_json) if folder.has_segments or folder.metrics_json.exists() else None
+    return Began(raw["models"], tuple(file["path"] for file in raw["files"])) if raw else None
+
+
+def origin(opened: Opened, step: Any) -> Origin:
+    """Return what the sums of a compiled step belong to."""
+    columns = (step.layout, step.grid.layout if step.grid else None, step.row_layouts)
+    layout = hashlib.sha256(repr(columns).encode()).hexdigest()
+    return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=layout, software=tf_setup.software())
+
+
+def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
+    """Say what earlier attempts have finished.
+
+    Raises: RunFolderError: there is something, and nobody asked to go on from it; or it was of another plan.
+    """
+    found, torn = find(folder.journal)
+    if found and not resume:
+        chunks = len(unite(found, opened.plan).done)
+        raise RunFolderError(
+            f"{folder.path}: holds a run that is not finished, {chunks} of {len(opened.plan)} chunks; nothing of it is lost: "
+            "--resume goes on from there. To begin anew choose another folder with -o, or remove this one"
+        )
+    for each in found:
+        here = replace(each.origin, **opened.digests, plan=plan_digest(opened.plan))
+        if other := each.origin.differences(here):
+            raise RunFolderError(
+                f"{folder.journal / each.name} cannot be resumed: it is of another {' and another '.join(other)}; choose "
+                "another folder with -o"
+            )
+    united = unite(found, opened.plan)
+    for warning in [*torn, *united.warnings]:
+        print(f"harness: warning: {warning}", file=sys.stderr)
+    if resume:
+        print(
+            f"{len(united.done)} of {len(opened.plan)} chunks are done already, from {len(united.kept)} segments", file=sys.stderr
+        )
+    return united

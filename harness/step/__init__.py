@@ -1,0 +1,1 @@
+"""The compiled loop: feed, step, terms, positions, grid."""

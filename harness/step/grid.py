@@ -1,0 +1,342 @@
+"""The grid in the graph: adds a batch's terms to every slice and every replicate that its examples belong to.
+
+The sums are int64 variables on the CPU, added to in place: they can be large, and a batch touches few of their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from harness.errors import ShapeError
+from harness.exact.draws import GOLDEN, MIX, THRESHOLDS, stream
+from harness.exact.limbs import CELL, carry
+from harness.exact.tf_limbs import exact_graph, to_cells
+from harness.job.job import BootstrapSpec, SliceFeature, SlicesSpec
+from harness.step.terms import BatchTerms
+from harness.sums.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
+
+__all__ = ["TFGrid"]
+
+CARRY_EVERY = 1 << 26  # examples: a limb of 2^33, a multiplicity of at most 12, and so many examples stay below 2^63
+# Rows of a matrix product: a limb of 2^32, of up to four parts of one number, times a multiplicity of at most 12, and so
+# many of them, stay below 2^53 and so exact in float64.
+MOST_ROWS = 1 << 15
+PART_NUMBERS = 1 << 21  # of the products of rows with all draws that are made at once
+
+
+class TFGrid:
+    """Slots and draws of one rank.
+
+    Args:
+      slices, bootstrap: of the job; at least one is given.
+      left_out: keys of metrics that are summed over the whole alone.
+    """
+
+    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, left_out: Collection[str] = ()) -> None:
+        self._slices = slices
+        self._bootstrap = bootstrap
+        self._left_out = left_out
+        self.draws = 1 + (bootstrap.replicates if bootstrap else 0)
+        self.most_slots = 1 + (slices.maximum if slices else 0)
+        self.layout: GridLayout | None = None
+        self._since_carry = 0
+        self._positions = 1
+        with tf.device("/CPU:0"):
+            self._table: Any = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1) if slices else None
+
+    @property
+    def slice_specs(self) -> tuple[tuple[SliceFeature, ...], ...]:
+        """The crosses of features that the job slices by."""
+        return self._slices.by if self._slices else ()
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the bootstrap draws by the values of a feature, not by example."""
+        return self._bootstrap is not None and self._bootstrap.cluster is not None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that slices and clusters are told by."""
+        names = [feature.feature for cross in self.slice_specs for feature in cross]
+        if self._bootstrap and self._bootstrap.cluster:
+            names.append(self._bootstrap.cluster)
+        return tuple(dict.fromkeys(names))
+
+    def plan(self, terms: BatchTerms) -> GridLayout:
+        """Learn the layout from traced terms."""
+        whole, terms = terms.layout, terms.without(self._left_out)
+        self._positions = max([per_example for *_, per_example in terms.weighted], default=1)  # each adds a cell of its own
+        self.layout = GridLayout(
+            tuple(column for column, _ in terms.numbers),
+            tuple(column for column, _, width in terms.counts if width > 1),
+            tuple(column for column, _, width in terms.counts if width == 1),
+            tuple(column for column, *_ in terms.weighted),
+            whole,
+        )
+        return self.layout
+
+    def allocate(self) -> None:
+        """Make the variables; one row past the end of each takes what belongs nowhere."""
+        layout = self._known
+        slots, draws = self.most_slots + 1, self.draws
+        with tf.device("/CPU:0"):
+            self._dense = _zeros([slots, draws * layout.dense])
+            # Without draws one number each: adding a scalar to a vector is several times faster than rows of one.
+            self._buckets = _zeros([slots * layout.scattered] + ([draws] if draws > 1 else []))
+            self._weighted = _zeros([slots * layout.weighted_buckets, draws * CELL])
+
+    def clear(self) -> None:
+        """Take all sums and slots away."""
+        for variable in (self._dense, self._buckets, self._weighted):
+            variable.assign(tf.zeros_like(variable))
+        if self._slices:
+            self._table.remove(self._table.export()[0])
+        self._since_carry = 0
+
+    @property
+    def _known(self) -> GridLayout:
+        assert self.layout is not None  # plan() comes first
+        return self.layout
+
+    def add(self, terms: BatchTerms, features: Mapping[str, Any], ids: Any, mask: Any) -> tuple[Any, Any]:
+        """Add a batch.
+
+        Args:
+          terms: of the batch.
+          features: by name, [B, ...].
+          ids: int64 [B].
+          mask: bool [B].
+        Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: of examples, or of clusters.
+        """
+        with tf.device("/CPU:0"):
+            terms = terms.without(self._left_out)
+            keys = self._keys(features, ids)
+            drawn = self._drawn(keys)
+            slots = [self._find(number, spec, features, mask) for number, spec in enumerate(self.slice_specs)]
+            rows = [tf.where(slot < 0, self.most_slots, slot) for slot in slots]
+            dense = self._dense_part(terms)
+            if dense is not None:
+                self._add_dense(rows, dense, drawn)
+            for row in rows + ([tf.zeros_like(mask, tf.int32)] if self._bootstrap else []):
+                self._add_buckets(row, terms, drawn)
+                self._add_weighted(row, terms, drawn)
+            packed = tf.stack(slots, axis=1) if slots else tf.zeros([tf.shape(mask)[0], 0], tf.int32)
+            return packed, keys
+
+    def _dense_part(self, terms: BatchTerms) -> Any:
+        """Return limbs and histograms of each example, float64 [B, dense]."""
+        parts = []
+        if terms.numbers:
+            cells = exact_graph(terms.cells)()
+            parts.append(tf.reshape(cells, [cells.shape[0], -1]))
+        for column, index, width in terms.counts:
+            if width > 1:
+                rows = index.shape[0] // width
+                owner = tf.repeat(tf.range(rows), width)
+                place = tf.where((index >= 0) & (index < column.size), owner * column.size + index, -1)
+                found = tf.math.unsorted_segment_sum(tf.ones_like(place, tf.float64), place, rows * column.size)
+                parts.append(tf.reshape(found, [rows, column.size]))
+        return tf.concat(parts, axis=1) if parts else None
+
+    def _add_dense(self, rows: list[Any], dense: Any, drawn: Any) -> None:
+        if self._bootstrap:
+            # The whole: matrix products of so many rows that they are exact in float64.
+            for at in range(0, dense.shape[0], MOST_ROWS):
+                whole = tf.matmul(drawn[at : at + MOST_ROWS], dense[at : at + MOST_ROWS], transpose_a=True)
+                _scatter(self._dense, tf.constant([0]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
+        if rows:
+
+            def add(at: Any, size: int) -> None:
+                each = drawn[at : at + size, :, None] * dense[at : at + size, None, :]
+                each = tf.reshape(tf.cast(each, tf.int64), [size, self.draws * dense.shape[1]])
+                for row in rows:
+                    _scatter(self._dense, row[at : at + size], each)
+
+            _in_parts(add, dense.shape[0], self.draws * dense.shape[1])
+
+    def _add_buckets(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
+        width = self._known.scattered
+        trash = self.most_slots * width
+
+        def find() -> list[Any]:
+            places = []
+            at = 0
+            for column, index, per_example in terms.counts:
+                if per_example == 1:
+                    places.append(tf.where((index >= 0) & (index < column.size), row * width + at + index, trash))
+                    at += column.size
+            return places
+
+        places = exact_graph(find)()
+        if self.draws == 1:
+            if places:
+                _scatter(self._buckets, tf.concat(places, axis=0), tf.constant(1, tf.int64))
+            return
+        times = tf.cast(drawn, tf.int64)
+        for place in places:
+            _scatter(self._buckets, place, times)
+
+    def _add_weighted(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
+        width = self._known.weighted_buckets
+        trash = self.most_slots * width
+        at = 0
+        for column, index, weight, per_example in terms.weighted:
+            cells = to_cells(weight)
+            size = column.size // CELL
+            slot = row if per_example == 1 else tf.repeat(row, per_example)
+            times = drawn if per_example == 1 else tf.repeat(drawn, per_example, axis=0)
+            place = tf.where((index >= 0) & (index < size), slot * width + at + index, trash)
+            self._spread(place, times, cells)
+            at += size
+
+    def _spread(self, place: Any, times: Any, cells: Any) -> None:
+        """Add the cells of each position to its place, as often as each draw has it."""
+
+        def add(at: Any, size: int) -> None:
+            each = tf.cast(times[at : at + size, :, None] * cells[at : at + size, None, :], tf.int64)
+            _scatter(self._weighted, place[at : at + size], tf.reshape(each, [size, self.draws * CELL]))
+
+        _in_parts(add, cells.shape[0], self.draws * CELL)
+
+    def _keys(self, features: Mapping[str, Any], ids: Any) -> Any:
+        """Return what the bootstrap draws by, int64 [B]: the id, or a hash of the cluster's value."""
+        if self._bootstrap is None or self._bootstrap.cluster is None:
+            return ids
+        text = _text(self._bootstrap.cluster, features)
+        return tf.bitcast(tf.fingerprint(text[:, None]), tf.int64)
+
+    def _drawn(self, keys: Any) -> Any:
+        """Return the multiplicities float64 [B, draws], the first 1; see `bootstrap.multiplicities`."""
+        one = tf.ones([keys.shape[0], 1], tf.float64)
+        if not self._bootstrap:
+            return one
+        count = self._bootstrap.replicates
+        start = tf.bitwise.bitwise_xor(tf.bitcast(keys, tf.uint64), tf.constant(stream(self._bootstrap.seed), tf.uint64))
+        steps = np.arange(1, (count + 1) // 2 + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+        z = _mix(_mix(start)[:, None] + tf.constant(steps))
+        halves = tf.stack(
+            [tf.cast(z, tf.uint32), tf.cast(tf.bitwise.right_shift(z, tf.constant(32, tf.uint64)), tf.uint32)], axis=-1
+        )
+        # uint32 has few kernels; shifted by 2^31 the order is that of int32
+        signed = tf.bitcast(tf.bitwise.bitwise_xor(halves, tf.constant(1 << 31, tf.uint32)), tf.int32)
+        signed = tf.reshape(signed, [keys.shape[0], -1])[:, :count]
+        found = tf.zeros_like(signed)
+        for threshold in THRESHOLDS:
+            found += tf.cast(signed >= tf.constant(threshold - 2**31, tf.int32), tf.int32)
+        return tf.concat([one, tf.cast(found, tf.float64)], axis=1)
+
+    def _find(self, number: int, spec: tuple[SliceFeature, ...], features: Mapping[str, Any], mask: Any) -> Any:
+        """Return the slot of each example, int32 [B], learning new keys on the way; -1 for padding."""
+        parts = [_part(feature, features) for feature in spec]
+        keys = tf.strings.join([tf.fill(tf.shape(mask), f"{number}{SPEC_END}"), tf.strings.join(parts, separator=PART_END)])
+        table = self._table
+        found = tf.ensure_shape(table.lookup(keys), mask.shape)
+        new = (found < 0) & mask
+
+        def learn() -> Any:
+            fresh = tf.unique(tf.boolean_mask(keys, new)).y
+            with tf.control_dependencies([table.insert(fresh, table.size() + tf.range(tf.size(fresh, tf.int64)))]):
+                return table.lookup(keys)
+
+        found = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: found), mask.shape)
+        return tf.where(mask & (found < self.most_slots - 1), tf.cast(found, tf.int32) + 1, -1)
+
+    def settle(self, examples: int) -> None:
+        """At the end of a chunk: carry when it is due; refuse more slices than the job allows.
+
+        Raises: JobError: there are too many slices.
+        """
+        if self._slices and int(self._table.size()) > self._slices.maximum:
+            raise too_many(int(self._table.size()), self._slices)
+        self._since_carry += examples * self._positions
+        if self._since_carry >= CARRY_EVERY:
+            self._since_carry = 0
+            numbers = CELL * (sum(c.size for c in self._known.numbers) // CELL)
+            if numbers:
+                dense = self._dense.numpy().reshape(-1, self.draws, self._known.dense)
+                dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(*dense.shape[:2], numbers)
+                self._dense.assign(dense.reshape(self._dense.shape))
+            self._weighted.assign(carry(self._weighted.numpy().reshape(-1, CELL)).reshape(self._weighted.shape))
+
+    def fetch(self) -> GridState:
+        """Return the sums of the slots that were found, cells carried."""
+        keys: list[str] = []
+        if self._slices:
+            names, numbers = (tensor.numpy() for tensor in self._table.export())
+            keys = [name.decode("utf-8", "surrogateescape") for name in names[np.argsort(numbers)].tolist()]
+        used, draws, layout = len(keys) + 1, self.draws, self._known
+        dense = self._dense[:used].numpy().reshape(used, draws, layout.dense)
+        numbers = sum(c.size for c in layout.numbers)
+        dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(used, draws, numbers)
+        buckets = self._buckets[: used * layout.scattered].numpy().reshape(used, layout.scattered, draws)
+        weighted = self._weighted[: used * layout.weighted_buckets].numpy().reshape(-1, CELL)
+        return GridState(tuple(keys), dense, buckets, carry(weighted).reshape(used, layout.weighted_buckets, draws, CELL))
+
+
+def _zeros(shape: list[int]) -> Any:
+    return tf.Variable(tf.zeros(shape, tf.int64), trainable=False)
+
+
+def _scatter(variable: Any, rows: Any, updates: Any) -> None:
+    """Add rows of a matrix, or numbers of a vector, in place."""
+    if variable.shape.num_elements():
+        tf.raw_ops.ResourceScatterAdd(resource=variable.handle, indices=rows, updates=updates)
+
+
+def _in_parts(add: Callable[[Any, int], None], rows: int, width: int) -> None:
+    """Call `add(start, size)` for runs of rows whose products with all draws, so wide each, stay small."""
+    size = max(1, min(rows, PART_NUMBERS // max(width, 1)))
+    whole = rows // size
+
+    def body(number: Any) -> Any:
+        add(number * size, size)
+        return number + 1
+
+    if whole > 1:
+        tf.while_loop(lambda number: number < whole, body, [tf.constant(0)], parallel_iterations=1)
+    else:
+        add(0, size)
+    if rows % size:
+        add(whole * size, rows % size)
+
+
+def _mix(z: Any) -> Any:
+    """SplitMix64's output function; see `bootstrap.multiplicities`."""
+    for bits, factor in ((30, MIX[0]), (27, MIX[1])):
+        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(bits, tf.uint64))) * tf.constant(factor, tf.uint64)
+    return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(31, tf.uint64)))
+
+
+def _part(feature: SliceFeature, features: Mapping[str, Any]) -> Any:
+    """Return a feature's part of the key, string [B]: its kind, then its value or the number of its bucket."""
+    tensor = features[feature.feature]
+    if feature.buckets is not None:
+        if tensor.dtype == tf.string:
+            raise ShapeError(f"slices: buckets need a numeric feature, '{feature.feature}' is a string")
+        values = tf.cast(_scalar(feature.feature, tensor), tf.float64)
+        bucket = tf.searchsorted(tf.constant(feature.buckets, tf.float64), values, side="right")
+        bucket = tf.where(tf.math.is_nan(values), len(feature.buckets) + 1, bucket)
+        return tf.strings.join(["b", tf.strings.as_string(bucket)])
+    text = _text(feature.feature, features)
+    return tf.strings.join(["s" if tensor.dtype == tf.string else "i", text])
+
+
+def _text(name: str, features: Mapping[str, Any]) -> Any:
+    tensor = _scalar(name, features[name])
+    if tensor.dtype == tf.string:
+        return tensor
+    if tensor.dtype.is_floating:
+        raise ShapeError(
+            f"slices: feature '{name}' is {tensor.dtype.name}; cut it into buckets, {{feature: {name}, buckets: [...]}}"
+        )
+    return tf.strings.as_string(tf.cast(tensor, tf.int64))
+
+
+def _scalar(name: str, tensor: Any) -> Any:
+    if tensor.shape.num_elements() != tensor.shape[0]:
+        raise ShapeError(f"slices: expected one value per example of '{name}', found {list(tensor.shape[1:])}")
+    return tf.reshape(tensor, [-1])

@@ -1,0 +1,184 @@
+"""The grid: the state once more for every slice and every replicate. Arrays and keys; knows no graph and no ranks.
+
+A slot is a slice; slot 0 is the whole. A draw is a set of multiplicities; draw 0 counts every example once, the others
+are the bootstrap's replicates. The grid holds a state for each pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import JobError
+from harness.exact.limbs import CELL
+from harness.job.job import SliceFeature, SlicesSpec
+from harness.sums.layout import Counted, Layout, Summed
+
+__all__ = ["PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "too_many", "union"]
+
+SPEC_END, PART_END = "\x1e", "\x1f"  # set the parts of a slot's key apart
+
+
+@dataclass(frozen=True)
+class GridLayout:
+    """Where the columns of the state lie in the arrays of the grid.
+
+    Attributes:
+      numbers: exact columns, dense.
+      histograms: counts of several positions per example, dense.
+      buckets: counts of one position per example, scattered.
+      weighted: counts of weighted positions, scattered cells.
+    """
+
+    numbers: tuple[Summed, ...]
+    histograms: tuple[Counted, ...]
+    buckets: tuple[Counted, ...]
+    weighted: tuple[Summed, ...]
+    state: Layout
+
+    @property
+    def dense(self) -> int:
+        """Width of the dense part."""
+        return sum(c.size for c in self.numbers) + sum(c.size for c in self.histograms)
+
+    @property
+    def scattered(self) -> int:
+        """How many buckets there are."""
+        return sum(c.size for c in self.buckets)
+
+    @property
+    def weighted_buckets(self) -> int:
+        """How many weighted buckets there are."""
+        return sum(c.size // CELL for c in self.weighted)
+
+    def size_bytes(self, slots: int, draws: int) -> int:
+        """Return the memory of a grid."""
+        return 8 * slots * draws * (self.dense + self.scattered + CELL * self.weighted_buckets)
+
+    @property
+    def columns(self) -> tuple[Summed | Counted, ...]:
+        """All columns that each slot and draw has."""
+        return (*self.numbers, *self.histograms, *self.buckets, *self.weighted)
+
+
+@dataclass(frozen=True)
+class SliceKey:
+    """One slice: the features it is cut by, and their values: integers, strings, or buckets as text."""
+
+    features: tuple[str, ...]
+    values: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GridState:
+    """Sums by slot and draw, int64: dense [slots, draws, D], buckets [slots, C, draws], weighted [slots, W, draws, CELL]."""
+
+    keys: tuple[str, ...]  # of the slots from 1 on
+    dense: np.ndarray
+    buckets: np.ndarray
+    weighted: np.ndarray
+
+    def placed(self, keys: Sequence[str]) -> GridState:
+        """Return the same sums among other slots: zero where this one has none."""
+        where = {key: number for number, key in enumerate(keys, start=1)}
+        rows = np.array([0, *(where[key] for key in self.keys)], np.int64)
+
+        def place(array: np.ndarray) -> np.ndarray:
+            out = np.zeros([len(keys) + 1, *array.shape[1:]], np.int64)
+            out[rows] = array
+            return out
+
+        return GridState(tuple(keys), place(self.dense), place(self.buckets), place(self.weighted))
+
+    def flat(self) -> np.ndarray:
+        """Return all sums as one vector."""
+        return np.concatenate([self.dense.ravel(), self.buckets.ravel(), self.weighted.ravel()])
+
+    def unflat(self, vector: np.ndarray) -> GridState:
+        """Return a state of this shape from a vector."""
+        a, b, c = np.split(vector, [self.dense.size, self.dense.size + self.buckets.size])
+        return GridState(self.keys, a.reshape(self.dense.shape), b.reshape(self.buckets.shape), c.reshape(self.weighted.shape))
+
+    def column(self, slot: int, column: Counted | Summed, layout: GridLayout) -> np.ndarray | None:
+        """Return the sums of a column in all draws of a slot, int64 [draws, column.size]; None where they are not here."""
+        at = 0
+        dense: tuple[Summed | Counted, ...] = (*layout.numbers, *layout.histograms)
+        for other in dense:
+            if other == column:
+                return self.dense[slot, :, at : at + column.size]
+            at += other.size
+        at = 0
+        for bucket in layout.buckets:
+            if bucket == column:
+                return self.buckets[slot, at : at + column.size].T
+            at += bucket.size
+        return None
+
+    def state(self, slot: int, draw: int, layout: GridLayout) -> np.ndarray:
+        """Return the state of one slot and draw, int64; zero for metrics that the grid leaves out, without Gram matrices."""
+        found: dict[Counted | Summed, np.ndarray] = {}
+        sections: tuple[tuple[Sequence[Counted | Summed], np.ndarray], ...] = (
+            ((*layout.numbers, *layout.histograms), self.dense[slot, draw]),
+            (layout.buckets, self.buckets[slot, :, draw]),
+            (layout.weighted, self.weighted[slot, :, draw].ravel()),
+        )
+        for columns, sums in sections:
+            at = 0
+            for column in columns:
+                found[column] = sums[at : at + column.size]
+                at += column.size
+        parts: list[Counted | Summed] = [*layout.state.summed, *layout.state.counted]
+        return np.concatenate([found[part] if part in found else np.zeros(part.size, np.int64) for part in parts])
+
+
+def decode(key: str, spec: SlicesSpec) -> SliceKey:
+    """Read a slot's key: which spec, which values; buckets by their bounds."""
+    number, _, rest = key.partition(SPEC_END)
+    features = spec.by[int(number)]
+    parts = rest.split(PART_END)
+    values = tuple(_value(part, feature) for part, feature in zip(parts, features, strict=True))
+    return SliceKey(tuple(feature.feature for feature in features), values)
+
+
+def _value(part: str, feature: SliceFeature) -> int | str:
+    kind, text = part[0], part[1:]
+    if kind == "s":
+        # Bytes that are no UTF-8 are kept apart while slices are summed, and shown as escapes.
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if kind == "i":
+        return int(text)
+    bounds = [f"{b:g}" for b in feature.buckets or ()]
+    at = int(text)
+    if at > len(bounds):
+        return "nan"
+    low = bounds[at - 1] if at else "-inf"
+    high = bounds[at] if at < len(bounds) else "inf"
+    return f"[{low}, {high})"
+
+
+def union(keys: Sequence[Sequence[str]], spec: SlicesSpec) -> list[str]:
+    """Unite the keys that the ranks found, in the order of the report.
+
+    Raises: JobError: there are more than the job allows.
+    """
+    found = sorted({key for some in keys for key in some}, key=lambda key: sort_key(key, spec))
+    if len(found) > spec.maximum:
+        raise too_many(len(found), spec)
+    return found
+
+
+def sort_key(key: str, spec: SlicesSpec) -> tuple[object, ...]:
+    """Order slices by spec, then by value; buckets by their bounds, not their text."""
+    number, _, rest = key.partition(SPEC_END)
+    return int(number), tuple((p[0], int(p[1:]) if p[0] in "ib" else p[1:]) for p in rest.split(PART_END))
+
+
+def too_many(found: int, spec: SlicesSpec) -> JobError:
+    """Say that there are more slices than allowed, and what to do."""
+    by = "; ".join(" x ".join(feature.feature for feature in features) for features in spec.by)
+    return JobError(
+        f"slices: expected at most {spec.maximum} slices, found {found} or more (by {by}); "
+        "cut numeric features into buckets, leave a feature out, or raise slices.maximum"
+    )

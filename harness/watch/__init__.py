@@ -1,0 +1,1 @@
+"""What keeps an eye on a run: heartbeat, progress, interrupt, failure, elastic."""

@@ -1,0 +1,189 @@
+"""Ends a rank that is asked to stop: what is finished is committed, all ranks leave with exit code 4, in seconds.
+
+A Python signal handler runs only when the compiled step returns. So a thread waits for the byte that the interpreter's
+own handler writes, whatever the main thread does; and it looks for the file `stop` in the run folder, by which people
+ask, and by which one rank that got a signal tells the others. The interpreter writes the number of every signal that has a
+handler in Python, those of a user's own code too: they are handed on to whoever listened before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from harness.errors import HarnessError, Interrupted, OtherRankFailed
+from harness.folder.commit import Committer
+from harness.folder.run_folder import RunFolder
+from harness.ranks.comm import Comm
+from harness.watch.failure import tell_launcher
+from harness.watch.heartbeat import Heartbeat, read_beat
+
+__all__ = ["Interrupt"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+LOOK_S = 0.5  # how often the file is looked for
+# Of the four seconds from a signal to the end of the job Open MPI's launcher takes two: it sleeps a second before SIGTERM
+# to the ranks that are left, and another before SIGKILL, whatever they do.
+CHUNK_S = 1.2  # a signal's patience with the chunk under way, where a grid cannot be had in the middle of it
+LEAVE_S = 1.7  # from a signal until this rank leaves, whatever the other ranks do
+RESULT_S = 1.0  # a run that is about to be done is let be done
+
+
+class Interrupt:
+    """The thread that waits to be asked.
+
+    Args:
+      leave: ends the process; another in tests.
+    """
+
+    def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
+        self._leave = leave
+        self._comm: Comm | None = None
+        self._folder: RunFolder | None = None
+        self._attempt = 0
+        self._heartbeat: Heartbeat | None = None
+        self._committer: Committer | None = None
+        self._release: Callable[[], None] = lambda: None
+        self._close = threading.Event()
+        self._before: dict[signal.Signals, object] = {}
+        self._masks = threading.local()  # what was blocked before a fork
+        self._former = -1  # the descriptor of whoever listened before, an event loop say
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._thread = threading.Thread(target=self._run, name="interrupt", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen: from the main thread, before anything else."""
+        if threading.current_thread() is threading.main_thread():
+            self._former = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+            for number in SIGNALS:
+                self._before[number] = signal.signal(number, lambda *_: None)
+                signal.siginterrupt(number, False)  # other threads' system calls go on
+            os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._leave_child)
+        self._thread.start()
+
+    def attach(self, comm: Comm, folder: RunFolder, attempt: int, heartbeat: Heartbeat, release: Callable[[], None]) -> None:
+        """Say what is to be ended; `release` gives the run folder free."""
+        self._comm, self._attempt, self._heartbeat, self._release = comm, attempt, heartbeat, release
+        self._folder = folder  # last: it is what the thread looks at
+
+    def guard(self, committer: Committer) -> None:
+        """Say what is to be committed first."""
+        self._committer = committer
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._close.set()
+        self._give_back()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            for descriptor in (self._read, self._write):
+                os.close(descriptor)
+
+    def _give_back(self) -> None:
+        """Let signals do what they did before."""
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.set_wakeup_fd(self._former)
+            self._before = {}
+
+    # A process that this one forks (a worker of a user's own reader, say) shares the pipe, and has no thread that listens:
+    # told to end, it would end the run instead and live on. So from the fork on its signals are its own.
+
+    def _hold(self) -> None:
+        """Before a fork: no signal reaches the child while it still has the handlers of this process."""
+        self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS if self._before else ())
+
+    def _go_on(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.before)
+
+    def _leave_child(self) -> None:
+        self._close.set()
+        self._give_back()
+        self._go_on()
+
+    def _signal(self) -> signal.Signals | None:
+        """Return the signal to end for, of those that have come; hand the others on."""
+        for number in os.read(self._read, 4096):
+            if number in SIGNALS:
+                return signal.Signals(number)
+            if self._former != -1:
+                with contextlib.suppress(OSError):
+                    os.write(self._former, bytes([number]))
+        return None
+
+    def _run(self) -> None:
+        look = time.monotonic()  # when the file is looked for next: a user's own timer may tick a thousand times a second
+        while not self._close.is_set():
+            ready = select.select([self._read], [], [], max(look - time.monotonic(), 0.0))[0]
+            if ready and (number := self._signal()) is not None:
+                self._end(number.name, urgent=True)
+                return
+            if time.monotonic() < look:
+                continue
+            look = time.monotonic() + LOOK_S
+            why = self._folder.asked_to_stop(self._attempt) if self._folder else None
+            if why is not None:
+                self._end(why or f"the file {self._folder.stop if self._folder else 'stop'}", urgent=bool(why))
+                return
+
+    def _end(self, why: str, *, urgent: bool) -> None:
+        """Commit, tell, wait for the others, leave."""
+        begun = time.monotonic()
+        comm, folder, heartbeat = self._comm, self._folder, self._heartbeat
+        if folder is None or comm is None or heartbeat is None:
+            print(f"harness: interrupted by {why}, before anything was evaluated", file=sys.stderr, flush=True)
+            tell_launcher(Interrupted.exit_code)
+            self._leave(Interrupted.exit_code)
+            return
+        if comm.size > 1:
+            folder.ask_to_stop(self._attempt, why if urgent else "")
+        if heartbeat.beat.phase in ("writing", "done"):
+            self._close.wait(RESULT_S)
+        if self._close.is_set() or folder.metrics_json.exists():
+            return
+        if self._committer is not None:
+            try:
+                self._committer.keep(CHUNK_S if urgent else None)
+            except HarnessError as exc:
+                print(f"harness: error: rank {comm.rank} on {comm.host}: {exc}", file=sys.stderr, flush=True)
+        if folder.failure_json.exists():
+            # The launcher ends the ranks that are well when one has failed: its word stands.
+            rank = f"rank {comm.rank} on {socket.gethostname()}"
+            print(
+                f"harness: {rank}: another rank failed, this one ends; what it had finished is kept", file=sys.stderr, flush=True
+            )
+            comm.abort(OtherRankFailed.exit_code)
+        if comm.rank == 0 or comm.size == 1:
+            print(
+                f"harness: interrupted by {why}; what was finished is kept, --resume goes on from there",
+                file=sys.stderr,
+                flush=True,
+            )
+        if self._close.is_set() or folder.metrics_json.exists():
+            return
+        tell_launcher(Interrupted.exit_code)
+        with contextlib.suppress(HarnessError):
+            folder.set_status("interrupted", Interrupted.exit_code, attempt=self._attempt)
+        heartbeat.move("interrupted")
+        heartbeat.stop()
+        while comm.size > 1 and (not urgent or time.monotonic() - begun < LEAVE_S):
+            phases = [read_beat(folder.heartbeat(rank), rank).phase for rank in range(comm.size)]
+            if all(phase in ("interrupted", "done") for phase in phases):
+                break
+            time.sleep(0.1)
+        if folder.metrics_json.exists():  # by now: the run is done, and nothing was interrupted
+            tell_launcher(0)
+            with contextlib.suppress(HarnessError):
+                folder.set_status("done", 0)
+            return
+        self._release()
+        comm.abort(Interrupted.exit_code)

@@ -1,0 +1,1 @@
+"""Starts ranks: command lines and scripts as pure text in one function, run in another. Loads no TensorFlow."""
