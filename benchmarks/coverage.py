@@ -15,8 +15,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.populations import CASES, Case, Sample
-from harness.exact.draws import interval
 from harness.results.interval_choice import interval_of
+from harness.results.intervals import interval
 
 __all__ = ["Coverage", "coverage", "in_processes", "outside", "table"]
 

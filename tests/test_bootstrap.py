@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from harness.exact.draws import interval, multiplicities
+from harness.exact.draws import multiplicities
+from harness.results.intervals import interval
 
 WORD = 2**64 - 1
 

@@ -14,7 +14,8 @@ from harness.errors import DataError, HarnessError, OtherRankFailed
 from harness.folder.run_folder import read_json
 from harness.job.job import Job
 from harness.plan.plan import File, Plan
-from harness.watch.failure import tell_launcher, translate
+from harness.step.failure import translate
+from harness.watch.failure import tell_launcher
 from tests.conftest import ROOT
 
 PLAN = Plan((File("a.tfrecord", 0, 10),), 4, 4)

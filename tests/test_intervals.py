@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.exact.draws import interval
 from harness.metrics.binary import BinaryAccuracy
 from harness.metrics.calibration import ExpectedCalibrationError, MaximumCalibrationError
 from harness.metrics.classification import Accuracy, FBeta, Precision, Recall
@@ -23,8 +22,9 @@ from harness.results.differences import differences
 from harness.results.files import interval_json
 from harness.results.gap_interval import GapReplicates, gap_interval
 from harness.results.interval_choice import Evidence, independent, interval_of
+from harness.results.intervals import interval
 from harness.results.outcome import Outcome
-from harness.sums.layout import Result
+from harness.results.values import Result
 
 BINDING = Binding(Inputs.CLASSES, "p", "y")
 

@@ -15,8 +15,9 @@ from harness.metrics.regression import MeanSquaredError, RootMeanSquaredError
 from harness.plan.certificate import Certificate
 from harness.plan.plan import File, Plan
 from harness.results.outcome import outcome
+from harness.results.values import result
 from harness.sums.grid import GridLayout, GridState
-from harness.sums.layout import Counted, Layout, Status, Summed, result
+from harness.sums.layout import Counted, Layout, Status, Summed
 from harness.sums.reduction import Reduced
 
 DRAWS, SLOTS = 60, 3

@@ -13,7 +13,7 @@ from harness.metrics.contract import Totals, Undefined, ratio
 from harness.metrics.staircase import ScoreMetric, Staircase, decimal, first, highest
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = [
     "AveragePrecision", "EqualErrorRate", "Gini", "KolmogorovSmirnov", "PrecisionAtRecall", "RecallAtPrecision", "RocAuc",

@@ -35,7 +35,7 @@ from harness.metrics.contract import (
 )
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = [
     "EqualMassExpectedCalibrationError", "EqualMassMaximumCalibrationError", "EqualMassReliabilityCurve",

@@ -11,7 +11,7 @@ from harness.metrics.contract import Table, Totals
 from harness.metrics.staircase import ScoreMetric, Staircase
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = ["PrecisionRecallCurve", "RocCurve"]
 

@@ -13,7 +13,7 @@ from harness.metrics.classification import class_names
 from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = ["OneVsOneRocAuc", "OneVsRestRocAuc"]
 

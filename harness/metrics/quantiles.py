@@ -17,7 +17,7 @@ from harness.metrics.outputs import OF_SEVERAL, ByOutput
 from harness.metrics.staircase import decimal, first
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = ["Maximum", "MedianAbsoluteError", "Minimum", "Quantile", "Spearman"]
 

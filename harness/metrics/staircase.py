@@ -21,7 +21,7 @@ from harness.exact import wide_integers as wide
 from harness.metrics.contract import Binding, Inputs, RowMetric, Rows, Term, Totals, Undefined
 
 if TYPE_CHECKING:
-    from harness.sums.rows import Part
+    from harness.metrics.row_part import Part
 
 __all__ = ["ScoreMetric", "Staircase", "decimal", "first", "highest"]
 

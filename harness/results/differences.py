@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.exact.draws import Interval, interval
+from harness.results.intervals import Interval, interval
 from harness.results.outcome import Outcome
 
 __all__ = ["Difference", "differences"]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.exact.draws import Interval
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.metrics.contract import Table
+from harness.results.intervals import Interval
 from harness.results.outcome import Intervals, Outcome
-from harness.sums.layout import Result
+from harness.results.values import Result
 
 __all__ = ["interval_json", "long_form", "to_json", "write"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.exact.draws import quantile
+from harness.results.intervals import quantile
 
 __all__ = ["GapReplicates", "gap_interval"]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from harness.exact.draws import Interval, interval
 from harness.metrics.contract import Binding, Metric, Proportion, RowMetric
 from harness.results.binomial import clopper_pearson
 from harness.results.gap_interval import GapReplicates, gap_interval
+from harness.results.intervals import Interval, interval
 
 __all__ = ["FEW", "Evidence", "independent", "interval_of"]
 

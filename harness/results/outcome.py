@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact.draws import Interval
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
 from harness.job.job import BootstrapSpec, SlicesSpec
 from harness.metrics.contract import Binding, Metric, RowMetric, Table
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
+from harness.results.intervals import Interval
+from harness.results.values import Result, result
 from harness.sums.grid import GridLayout, GridState, SliceKey, decode
-from harness.sums.layout import Counted, Layout, Result, Status, Summed, result
+from harness.sums.layout import Counted, Layout, Status, Summed
 from harness.sums.reduction import Reduced
 
 __all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]

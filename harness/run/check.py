@@ -33,9 +33,10 @@ from harness.prepare.prepare import (
 )
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
+from harness.results.values import objections
+from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
-from harness.sums.layout import Layout, objections
-from harness.watch.failure import translate
+from harness.sums.layout import Layout
 
 if TYPE_CHECKING:
     from harness.models.randomness import Effects

@@ -23,8 +23,8 @@ from harness.results.differences import differences
 from harness.results.outcome import Outcome, outcome
 from harness.run.loop import Evaluation, Supply, evaluate
 from harness.run.provenance import Reading
+from harness.step.failure import translate
 from harness.sums.reduction import Reduced
-from harness.watch.failure import translate
 
 __all__ = ["Built", "certify", "compute", "empty", "loop", "summary"]
 

@@ -12,11 +12,11 @@ from harness.metrics.contract import Binding, Metric
 from harness.plan.plan import Chunk
 from harness.prepare.input_binding import Matched
 from harness.prepare.prepare import Opened, left_out, predictor
+from harness.step.failure import translate
 from harness.step.feed import Feed, make_feed
 from harness.step.grid import TFGrid
 from harness.step.step import Canary, Step, Take
 from harness.step.terms import Terms
-from harness.watch.failure import translate
 
 __all__ = ["Compiled", "compile_step"]
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from harness.exact.limbs import CELL, LIMB_BITS, carry, refused, to_fraction
-from harness.metrics.contract import Binding, Metric, Totals, Undefined, row_sums
-from harness.metrics.status import Status, reasons
+from harness.metrics.status import Status
 from harness.sums.rows import RowTable
 
-__all__ = ["INFINITE", "Counted", "Crossed", "Layout", "Result", "RowLayout", "Status", "Summed", "objections", "result"]
+__all__ = ["INFINITE", "Counted", "Crossed", "Layout", "RowLayout", "Status", "Summed"]
 
 
 SPREAD = ("^2", "*weight")  # how the names end of what only the standard error needs
 INFINITE = "=infinite"  # how the name ends of the count of positions where a number is infinite
-
-
-NO_SPREAD = "all {n} examples add the same: they show no spread to tell a standard error by"
 
 
 @dataclass(frozen=True)
@@ -179,81 +173,3 @@ class Layout:
             for name, at, part in self._slots_of(owner)
             if isinstance(part, Summed) and name.endswith(SPREAD) == spread
         )
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is reported of one metric: its value, or null and why; how many examples, and positions of them, went into it.
-
-    `no_error` says why there is no standard error where there is a formula for one. `totals` are what the value was made of;
-    None where it is null.
-    """
-
-    value: Any
-    reason: str | None
-    examples: int
-    positions: int
-    standard_error: float | None = None
-    no_error: str | None = None
-    totals: Totals | None = field(default=None, compare=False, repr=False)
-
-
-def objections(
-    layout: Layout, state: np.ndarray, key: str, metric: Metric, binding: Binding, classes: tuple[str, ...] | None
-) -> list[str]:
-    """Return why a metric has no value, as far as its positions and terms say; see `result`."""
-    texts = reasons(layout.totals(state, binding)["status"], metric, classes)
-    refused_terms = layout.refused(state, key)
-    if texts or not refused_terms:
-        return texts
-    infinite = sum(int(count.sum()) for name, count in layout.counts(state, key).items() if name.endswith(INFINITE))
-    meaning = metric.infinite_term()
-    if infinite and meaning:
-        return [f"{infinite:,} {meaning}"]
-    return [f"{refused_terms} terms are NaN, infinite or not below 2^128"]
-
-
-def result(
-    layout: Layout,
-    state: np.ndarray,
-    key: str,
-    metric: Metric,
-    binding: Binding,
-    classes: tuple[str, ...] | None,
-    rows: Mapping[str, Any] | str | None = None,
-) -> Result:
-    """Compute the value of one metric.
-
-    Args:
-      layout: of the state.
-      state: int64 [layout.size], summed over all ranks.
-      key, metric, binding: the metric and what it reads.
-      classes: names of the classes.
-      rows: what the metric's rows were folded to, or why they could not be.
-    """
-    shared = layout.totals(state, binding)
-    status = shared["status"]
-    positions = int(status[Status.VALID])
-    examples = int(shared["examples"][0]) if "examples" in shared else positions
-    texts = objections(layout, state, key, metric, binding, classes)
-    if not texts and not positions:
-        texts.append("there is nothing to score: every position is ignored")
-    if not texts and isinstance(rows, str):
-        texts.append(rows)
-    if texts:
-        return Result(None, "; ".join(texts), examples, positions)
-    weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
-    squares = shared["weight^2"].item() if "weight^2" in shared else None
-    sums = layout.totals(state, key)
-    if rows and not isinstance(rows, str):
-        sums |= row_sums(rows)
-    totals = Totals(sums, positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares)
-    try:
-        # The square of a number of 2^64 is too large for a cell; the number is not.
-        error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
-        if error == 0:  # no spread was seen, which does not mean that there is none
-            return Result(metric.value(totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
-        return Result(metric.value(totals), None, examples, positions, error, None, totals)
-    except Undefined as exc:
-        # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
-        return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)

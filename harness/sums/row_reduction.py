@@ -23,10 +23,11 @@ import numpy as np
 
 from harness.exact import wide_integers as wide
 from harness.metrics.contract import RowMetric, Totals, Undefined, row_sums
+from harness.metrics.row_part import Part
 from harness.ranks.comm import Comm
 from harness.ranks.exchange import Route, gather
 from harness.sums.row_draws import Multiplicities, RowDraws, torn_groups
-from harness.sums.rows import Part, RowTable
+from harness.sums.rows import RowTable
 
 __all__ = ["Folded", "Multiplicities", "reduce_rows", "row_totals"]
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from harness.job.job import MetricSpec
 from harness.metrics import make
+from harness.results.values import Result, result
 from harness.step.terms import Terms
-from harness.sums.layout import Layout, Result, result
+from harness.sums.layout import Layout
 
 
 def result_of(

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from harness.job.job import MetricSpec
 from harness.metrics import make
+from harness.results.values import Result
 from harness.step.terms import Terms
 from harness.sums import layout as state_
-from harness.sums.layout import Result
 
 BATCH = 208
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.exact.limbs import carry, refused, to_cells, to_fraction
 from harness.metrics.contract import HostMetric, RowMetric, Totals
-from harness.sums.rows import Part
+from harness.metrics.row_part import Part
 
 __all__ = ["folded", "host_totals", "strings"]
 

@@ -1,0 +1,58 @@
+"""What TensorFlow raises, as errors of the harness that name the place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import DataError, HarnessError, ModelError
+from harness.job.job import Job
+from harness.plan.plan import Chunk, Plan
+
+__all__ = ["translate"]
+
+READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
+
+
+def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | None, job: Job) -> HarnessError:
+    """Turn what TensorFlow raised into an error of the harness that names the place.
+
+    Args:
+      exc: what was raised.
+      feed: the pipeline.
+      plan: all chunks.
+      ahead: this rank's chunks from the one on that was asked for; None where the loop has not begun.
+      job: for what to do.
+    """
+    import tensorflow as tf
+
+    if isinstance(exc, HarnessError):
+        return exc
+    if isinstance(feed.error, HarnessError):
+        return feed.error
+    at = feed.reading if feed.error is not None else ahead[0] if ahead else None
+    where = "building the step" if ahead is None else f"chunk {at.index} ({plan.describe(at)})" if at else "the first chunk"
+    if isinstance(exc, tf.errors.ResourceExhaustedError):
+        return HarnessError(
+            f"{where}: the device is out of memory with batch_size {job.batch_size}; "
+            f"try --set batch_size={max(job.batch_size // 2, 1)}"
+        )
+    if feed.error is not None:
+        return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
+    if isinstance(exc, tf.errors.OpError):
+        from harness.step.terms import host_failures
+
+        if host_failures and isinstance(host_failures[-1], HarnessError):
+            return HarnessError(f"{where}: {host_failures[-1]}")
+        # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
+        from harness.step.step import CALL_CHUNKS
+
+        found, left = None, READ_AHEAD
+        for number, chunk in enumerate([plan[0]] if ahead is None else ahead):
+            left -= chunk.batches(job.batch_size) if number > CALL_CHUNKS else 0
+            if (found := feed.explain(chunk.start, chunk.stop)) or left < 0:
+                break
+        return DataError(found) if found else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
+    if ahead is None:
+        return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")
+    return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
