@@ -16,8 +16,9 @@ import numpy as np
 
 from harness.errors import HarnessError, RunFolderError
 from harness.folder.run_folder import write_atomically
-from harness.folder.segment import Name, Origin, Segment, Torn, merge, pack, read_lines, read_segment
+from harness.folder.segment import Name, Origin, Torn, pack, read_lines, read_segment
 from harness.plan.plan import Plan
+from harness.sums.sums import Sums
 
 __all__ = ["Found", "Journal", "United", "find", "load", "plan_digest", "unite"]
 
@@ -96,15 +97,15 @@ def unite(found: Sequence[Found], plan: Plan) -> United:
     return United(tuple(sorted(kept)), np.flatnonzero(done), tuple(warnings))
 
 
-def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Segment]:
+def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Sums]:
     """Read segments that are to be added up.
 
     Raises: RunFolderError: one belongs to something else. HarnessError: one has changed since it was chosen.
     """
-    segments = []
+    loaded = []
     for name in names:
         try:
-            whose, segment = read_segment(folder / name)
+            whose, sums = read_segment(folder / name)
         except Torn as exc:
             raise HarnessError(
                 f"{folder / name} {exc}, and was whole when this attempt began; start again with --resume"
@@ -115,8 +116,8 @@ def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Segment]:
                 f"{folder / name} cannot be resumed: what it holds was computed with another {' and another '.join(other)}; "
                 "resume with what the run began with, or choose another folder with -o"
             )
-        segments.append(segment)
-    return segments
+        loaded.append(sums)
+    return loaded
 
 
 class Journal:
@@ -143,22 +144,22 @@ class Journal:
         """The segments that this rank has written, and not joined to others."""
         return sorted(name for level in self._levels for name in level)
 
-    def write(self, segment: Segment) -> None:
-        """Commit a segment; when this returns, it outlives the machine.
+    def write(self, sums: Sums) -> None:
+        """Commit sums as a segment; when this returns, it outlives the machine.
 
         Raises: HarnessError: it cannot be written; what was committed before is as it was.
         """
         self._check()
-        self._levels[0].append(self._put(segment))
+        self._levels[0].append(self._put(sums))
         level = 0
         while len(self._levels[level]) >= FAN_IN:
             self._join(level)
             level += 1
 
-    def _put(self, segment: Segment) -> str:
+    def _put(self, sums: Sums) -> str:
         name = str(Name(self._attempt, self._rank, self._next))
         try:
-            write_atomically(self._folder / name, pack(segment, self._origin))
+            write_atomically(self._folder / name, pack(sums, self._origin))
         except RunFolderError as exc:
             # Not the command's fault once work has begun.
             raise HarnessError(f"{exc}; what was finished before is kept, --resume goes on from there") from exc
@@ -168,14 +169,17 @@ class Journal:
     def _join(self, level: int) -> None:
         """Write the segments of a level as one, then take them away. Where a crash leaves both, `unite` takes the larger."""
         old = self._levels[level]
-        joined = self._put(merge(load(self._folder, old, self._origin)))
+        joined, *others = load(self._folder, old, self._origin)
+        for sums in others:
+            joined.add(sums)
+        name = self._put(joined)
         self._levels[level] = []
         if level + 1 == len(self._levels):
             self._levels.append([])
-        self._levels[level + 1].append(joined)
-        for name in old:
+        self._levels[level + 1].append(name)
+        for path in [self._folder / name for name in old]:
             with contextlib.suppress(OSError):
-                (self._folder / name).unlink()
+                path.unlink()
 
 
 def chunks_by_attempt(found: Sequence[Found], kept: Iterable[str]) -> Mapping[int, int]:

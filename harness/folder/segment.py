@@ -1,4 +1,4 @@
-"""A segment: what some finished chunks add up to, as one file with a checksum. NumPy and the standard library.
+"""A segment: the sums of some finished chunks as one file with a checksum. NumPy and the standard library.
 
     magic, length of the header, header (JSON), arrays as they lie in memory, SHA-256 of all before
 
@@ -13,21 +13,19 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from harness.sums.grid import GridState
-from harness.sums.rows import RowTable
+from harness.sums.sums import LINE, Sums
 
-__all__ = ["Name", "Origin", "Segment", "Torn", "merge", "pack", "read_lines", "read_segment"]
+__all__ = ["Name", "Origin", "Torn", "pack", "read_lines", "read_segment"]
 
 MAGIC_OF_ANY = b"harness journal "
-MAGIC = MAGIC_OF_ANY + b"3\n"
-LINE = 7  # numbers of a chunk, see `Segment.lines`
+MAGIC = MAGIC_OF_ANY + b"4\n"
 FORGED = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError)
 DIGEST_BYTES = 32
 BLOCK_BYTES = 1 << 20
@@ -92,75 +90,12 @@ class Origin:
         ]
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Sums of some finished chunks.
-
-    Attributes:
-      lines: one per chunk, int64 [n, 7]: chunk, count, id hash, kept, filtered, skipped, content hash; ascending.
-      state: int64 [layout.size].
-      grid: of the same chunks; None where the job has no grid.
-      rows: by row metric; slices are numbered by the keys of the grid.
-    """
-
-    lines: np.ndarray
-    state: np.ndarray
-    grid: GridState | None = None
-    rows: Mapping[str, RowTable] = field(default_factory=dict)
-
-    @property
-    def chunks(self) -> np.ndarray:
-        """Numbers of the chunks, int64 [n]."""
-        return self.lines[:, 0]
-
-
-def merge(segments: Sequence[Segment]) -> Segment:
-    """Add segments up; at least one. Slices become those of all of them, the first one's first.
-
-    >>> def one(chunk): return Segment(np.array([[chunk, 2, 7]]), np.array([chunk, 1]))
-    >>> both = merge([one(5), one(3)])
-    >>> both.lines.tolist(), both.state.tolist()
-    ([[3, 2, 7], [5, 2, 7]], [8, 2])
-    """
-    lines = np.concatenate([segment.lines for segment in segments])
-    lines = lines[np.argsort(lines[:, 0], kind="stable")]
-    state = _sum([segment.state for segment in segments])
-    keys = list(dict.fromkeys(key for segment in segments if segment.grid for key in segment.grid.keys))
-    grids = [segment.grid.placed(keys) for segment in segments if segment.grid]
-    grid = grids[0].unflat(_sum([each.flat() for each in grids])) if grids else None
-    rows = {
-        key: RowTable.concat([_renumbered(s.rows[key], s.grid, keys) for s in segments if key in s.rows])
-        for key in dict.fromkeys(key for segment in segments for key in segment.rows)
-    }
-    return Segment(lines, state, grid, rows)
-
-
-def _sum(vectors: Sequence[np.ndarray]) -> np.ndarray:
-    total = vectors[0].astype(np.int64)
-    for vector in vectors[1:]:
-        total += vector
-    return total
-
-
-def _renumbered(table: RowTable, grid: GridState | None, keys: Sequence[str]) -> RowTable:
-    """Number the slices of rows as `keys` are."""
-    if grid is None:
-        return table
-    where = {key: number for number, key in enumerate(keys, start=1)}
-    numbers = np.array([0, *(where[key] for key in grid.keys), -1], np.int64)  # the last keeps -1 what it is
-    return replace(table, slices=numbers[table.slices])
-
-
-def pack(segment: Segment, origin: Origin) -> Iterator[bytes | memoryview]:
+def pack(sums: Sums, origin: Origin) -> Iterator[bytes | memoryview]:
     """Return a segment's file, piece by piece."""
-    arrays = {"lines": segment.lines, "state": segment.state}
-    if segment.grid is not None:
-        arrays |= {f"grid.{name}": getattr(segment.grid, name) for name in ("dense", "buckets", "weighted")}
-    for key, table in segment.rows.items():
-        arrays |= {f"rows.{key}\n{name}": column for name, column in table.to_arrays().items()}
+    keys, arrays = sums.pack()
     header = {
         "origin": asdict(origin),
-        "keys": None if segment.grid is None else list(segment.grid.keys),
+        "keys": keys,
         "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
     }
     text = json.dumps(header).encode()
@@ -193,8 +128,8 @@ def read_lines(path: Path) -> tuple[Origin, np.ndarray]:
         raise Torn(f"cannot be read: {exc.strerror}") from exc
 
 
-def read_segment(path: Path) -> tuple[Origin, Segment]:
-    """Check a segment's file and return it, and whose it is.
+def read_segment(path: Path) -> tuple[Origin, Sums]:
+    """Check a segment's file and return whose it is, and its sums.
 
     Raises: Torn: the file is not whole, not what was written, or not there.
     """
@@ -207,22 +142,10 @@ def read_segment(path: Path) -> tuple[Origin, Segment]:
     except OSError as exc:
         raise Torn(f"cannot be read: {exc.strerror}") from exc
     try:
-        return header.origin, _segment(header, arrays)
+        _lines("lines", arrays["lines"])
+        return header.origin, Sums.unpack(header.keys, arrays)
     except FORGED as exc:
         raise Torn(f"does not hold what a rank writes: {type(exc).__name__}: {exc}") from exc
-
-
-def _segment(header: _Header, arrays: Mapping[str, np.ndarray]) -> Segment:
-    grid = None
-    if header.keys is not None:
-        grid = GridState(tuple(header.keys), *(arrays[f"grid.{name}"] for name in ("dense", "buckets", "weighted")))
-    tables: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays.items():
-        if name.startswith("rows."):
-            key, _, column = name.removeprefix("rows.").rpartition("\n")
-            tables.setdefault(key, {})[column] = array
-    rows = {key: RowTable.from_arrays(columns) for key, columns in tables.items()}
-    return Segment(_lines("lines", arrays["lines"]), arrays["state"], grid, rows)
 
 
 def _lines(name: str, array: np.ndarray) -> np.ndarray:
@@ -236,7 +159,7 @@ def _lines(name: str, array: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class _Header:
     origin: Origin
-    keys: list[str] | None
+    keys: list[str]
     arrays: list[Any]
     start: int  # where the arrays begin
 
@@ -266,7 +189,7 @@ def _header(stream: IO[bytes]) -> _Header:
         origin, keys, arrays = Origin(**raw["origin"]), raw["keys"], raw["arrays"]
         if not all(isinstance(value, str) for value in asdict(origin).values()) or not isinstance(arrays, list) or not arrays:
             raise ValueError("no origin or no arrays")
-        if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+        if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
             raise ValueError("keys are no texts")
         return _Header(origin, keys, arrays, stream.tell())
     except FORGED as exc:

@@ -173,11 +173,16 @@ def clear(folder: Path, kind: str, keep: Iterable[int] = ()) -> None:
         raise RunFolderError(f"{folder}: cannot be written: {exc.strerror}; choose another folder with -o") from exc
 
 
-class Sums(Protocol):
-    """What one call of a step returns; see `tf_step.ChunkSums`."""
+class Call(Protocol):
+    """What one call of a step returns; see `step.Call`."""
 
-    seen: np.ndarray
-    taken: Mapping[str, Sequence[np.ndarray]]
+    @property
+    def batches(self) -> np.ndarray:
+        """One line a batch, int64 [batches, ...], the chunk first."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[np.ndarray]]:
+        """By name, one array [count, ...] a batch."""
 
 
 class PartWriter:
@@ -189,16 +194,16 @@ class PartWriter:
         self._columns = columns
         self.parts: dict[int, Part] = {}
 
-    def write(self, sums: Sums) -> list[Part]:
+    def write(self, call: Call) -> list[Part]:
         """Commit a part for every chunk of a call; when this returns, they outlive the machine.
 
         Raises: HarnessError: one cannot be written.
         """
         found = []
-        chunks = sums.seen[:, 0]
+        chunks = call.batches[:, 0]
         starts = np.flatnonzero(np.diff(chunks, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(chunks)], strict=True):
-            batches = [sums.taken[ID if column.kind == "id" else column.name][start:stop] for column in self._columns]
+            batches = [call.columns[ID if column.kind == "id" else column.name][start:stop] for column in self._columns]
             found.append(self._put(int(chunks[start]), batches))
         return found
 
@@ -229,10 +234,10 @@ class Writing:
 
     def run(self, most: int | None = None) -> Any:
         """Return what the chunks add, at most so many, their parts committed."""
-        sums = self._step.run(most)
-        if len(sums.seen):
-            self._writer.write(sums)
-        return sums
+        call = self._step.run(most)
+        if len(call.batches):
+            self._writer.write(call)
+        return call
 
 
 def collect(comm: Comm, writer: PartWriter, folder: Path, plan: Plan, kind: str, columns: Sequence[Column]) -> Manifest:

@@ -18,6 +18,7 @@ from harness.errors import DataError, JobError, nearest
 from harness.job.job import Job, PredictionsSpec
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
+from harness.metrics.question import Question
 from harness.models import files as model_files
 from harness.models.node_copy import copy_to_node, node_path, wants_copy
 from harness.plan.plan import Plan, default_chunk_size
@@ -29,11 +30,12 @@ __all__ = [
     "Began",
     "Given",
     "Opened",
+    "Prepared",
+    "ask",
     "bind",
     "class_list",
     "columns_of",
     "copy_models",
-    "left_out",
     "load_model",
     "make_metrics",
     "match_model",
@@ -274,12 +276,38 @@ def match_model(
     return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in read})
 
 
-def prepare_model(
-    job: Job, metrics: Mapping[str, Metric], opened: Opened, passed: Sequence[str] = ()
-) -> tuple[Any, Mapping[str, Binding], Matched]:
-    """Load the model, bind the metrics, match the data; see `match_model`."""
+@dataclass(frozen=True)
+class Prepared:
+    """A model that is loaded, what is asked of its outputs, and what it reads of the data.
+
+    Attributes:
+      model: see `models.model.Model`.
+      question: metrics with what they read.
+      matched: the model's inputs and the features they read.
+      columns: what is handed to the host of each example, to be written; none where no predictions are.
+    """
+
+    model: Any
+    question: Question
+    matched: Matched
+    columns: tuple[Column, ...] = ()
+
+
+def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened, *, predict: bool = False) -> Prepared:
+    """Load the model, bind the metrics, match the data; see `match_model`.
+
+    Args:
+      predict: whether the predictions are written.
+    """
     model = load_model(job, opened)
-    return model, *match_model(job, metrics, opened, model, passed)
+    bindings, matched = match_model(job, metrics, opened, model, wanted_predictions(job).features if predict else ())
+    columns = columns_of(job, bindings, model, matched) if predict else ()
+    return Prepared(model, ask(job, metrics, bindings), matched, columns)
+
+
+def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> Question:
+    """Return what a job asks of the examples."""
+    return Question(metrics, bindings, job.slices, job.bootstrap, class_list(job), tuple(job.models))
 
 
 def _features(job: Job, bindings: Mapping[str, Binding]) -> list[str]:
@@ -375,15 +403,6 @@ def _refuse(job: Job, key: str, metric: Metric) -> None:
                 f"metric {key}: takes no {what}, and the job has {found}; set {option}: false on this metric to report it "
                 f"without, or take it out of the job"
             )
-
-
-def left_out(job: Job, metrics: Mapping[str, Metric]) -> frozenset[str]:
-    """Return the keys of the metrics that neither the job's slices nor its bootstrap report."""
-    return frozenset(
-        key
-        for key, metric in metrics.items()
-        if not (job.slices and metric.in_slices) and not (job.bootstrap and metric.in_replicates)
-    )
 
 
 def class_list(job: Job) -> tuple[str, ...] | None:

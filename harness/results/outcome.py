@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
-from harness.job.job import BootstrapSpec, SlicesSpec
-from harness.metrics.contract import Binding, Metric, RowMetric, Table
+from harness.job.job import BootstrapSpec
+from harness.metrics.contract import RowMetric, Table
+from harness.metrics.question import Question
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
 from harness.results.values import Result, result
-from harness.sums.grid import GridLayout, GridState, SliceKey, decode
-from harness.sums.layout import Counted, Layout, Status, Summed
+from harness.sums.grid import SliceKey, decode
+from harness.sums.layout import Counted, Status, Summed
 from harness.sums.reduction import Reduced
+from harness.sums.sums import Layouts
 
 __all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
 
@@ -54,31 +56,18 @@ class Outcome:
     no_difference: Mapping[str, str] = field(default_factory=dict)
 
 
-def outcome(
-    reduced: Reduced,
-    layout: Layout,
-    grid_layout: GridLayout | None,
-    metrics: Mapping[str, Metric],
-    bindings: Mapping[str, Binding],
-    classes: tuple[str, ...] | None,
-    slices: SlicesSpec | None,
-    bootstrap: BootstrapSpec | None,
-    progress: Callable[[], None] = lambda: None,
-) -> Outcome:
+def outcome(reduced: Reduced, layouts: Layouts, question: Question, progress: Callable[[], None] = lambda: None) -> Outcome:
     """Compute every value.
 
     Args:
       reduced: the sums of all ranks.
-      layout, grid_layout: of the state and of the grid.
-      metrics, bindings: by key.
-      classes: names of the classes.
-      slices, bootstrap: of the job.
+      layouts: of the sums.
+      question: what was asked.
       progress: called now and then: a thousand slices and replicates take their time.
     """
-    cells = _Cells(reduced, layout, grid_layout, metrics, bindings, classes, progress)
+    cells = _Cells(reduced, layouts, question, progress)
+    metrics, slices, bootstrap = question.metrics, question.slices, question.bootstrap
     whole = {key: cells.result(key, 0, 0) for key in metrics}
-    if reduced.grid is None:
-        return Outcome(whole, {})
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
     found: list[SliceOutcome] = []
     left_out = 0
@@ -99,23 +88,14 @@ def outcome(
 class _Cells:
     """Looks up the result of a metric at a slot and draw."""
 
-    def __init__(
-        self,
-        reduced: Reduced,
-        layout: Layout,
-        grid_layout: GridLayout | None,
-        metrics: Mapping[str, Metric],
-        bindings: Mapping[str, Binding],
-        classes: tuple[str, ...] | None,
-        progress: Callable[[], None],
-    ) -> None:
+    def __init__(self, reduced: Reduced, layouts: Layouts, question: Question, progress: Callable[[], None]) -> None:
         self._progress = progress
         self._reduced = reduced
-        self._layout = layout
-        self._grid_layout = grid_layout
-        self._metrics = metrics
-        self._bindings = bindings
-        self._classes = classes
+        self._layout = layouts.state
+        self._grid_layout = layouts.grid
+        self._metrics = question.metrics
+        self._bindings = question.bindings
+        self._classes = question.classes
         self._states: dict[tuple[int, int], np.ndarray] = {}
 
     def result(self, key: str, slot: int, draw: int) -> Result:
@@ -211,7 +191,7 @@ class _Cells:
     def _means(self, key: str, slot: int) -> np.ndarray | None:
         """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
         plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._reduced.grid
-        if plain is None or binding.weight is not None or grid is None or self._grid_layout is None:
+        if plain is None or binding.weight is not None:
             return None
         if layout.terms(key) != [plain.total]:
             return None
@@ -233,11 +213,9 @@ class _Cells:
         if slot == 0 and draw == 0:
             return self._reduced.state
         if (slot, draw) not in self._states:
-            grid: GridState | None = self._reduced.grid
-            assert grid is not None and self._grid_layout is not None
             if len(self._states) > 512:
                 self._states.clear()
-            self._states[slot, draw] = grid.state(slot, draw, self._grid_layout)
+            self._states[slot, draw] = self._reduced.grid.state(slot, draw, self._grid_layout)
         return self._states[slot, draw]
 
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness import data as data_
 from harness.data import memory
@@ -24,20 +24,24 @@ from harness.folder.commit import Committer
 from harness.folder.journal import Journal
 from harness.folder.run_folder import RunFolder
 from harness.job.job import DataSpec, Job
-from harness.prepare.prepare import Given, Opened, copy_models, load_model, make_metrics, match_model, open_data
+from harness.plan.certificate import Certificate
+from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.results import files as results
 from harness.results.results import Results
 from harness.run.consensus import check_shared, join, together
-from harness.run.engine import Built, certify, compute, empty, loop, summary
-from harness.run.loop import Evaluation
+from harness.run.engine import certify, compute, loop, summary
 from harness.run.provenance import Reading, meet, summed
 from harness.run.record import Record, Timer
 from harness.run.run_lock import claim, origin
 from harness.step import tensorflow as tf_setup
+from harness.sums.accumulator import Accumulator
 from harness.sums.capacity import allowed_bytes
 from harness.sums.reduction import Reduced, reduce
 from harness.watch.failure import say
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Evaluator", "evaluate"]
 
@@ -123,7 +127,7 @@ class Evaluator:
             self._chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
             if self._opened.copies:
                 self._together(lambda: copy_models(self._opened) if self._comm.local_rank == 0 else None)
-            self._built, self._again = self._together(self._build)
+            self._built = self._together(self._build)
 
     def evaluate(self, output: str | Path | None = None) -> Results:
         """Evaluate with the weights that the model has now; every rank calls this.
@@ -184,10 +188,10 @@ class Evaluator:
                 )
         return opened
 
-    def _build(self) -> tuple[Built, Callable[[], int]]:
+    def _build(self) -> Built:
         """Load the model, bind the metrics, compile the step."""
         from harness.models.python_objects import from_object
-        from harness.step.build import compile_step
+        from harness.step.build import Resources, compile_step
 
         job, opened = self._job, self._opened
         if self._object is None:
@@ -200,18 +204,15 @@ class Evaluator:
             bound = dict(zip(model.inputs, names, strict=True))
             job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
         bindings, matched = match_model(job, self._metrics, opened, model)
-        made = compile_step(
-            job, self._metrics, bindings, opened,
-            model=model, matched=matched, chunks=self._chunks, share=opened.plan.examples // self._comm.size,
-            threads=self._threads,
-            allowed=allowed_bytes(self._comm.local_size),
-        )  # fmt: skip
-        reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
-        return Built(made.step, made.feed, bindings, made.canary, reading=reading), made.again
+        prepared = Prepared(model, ask(job, self._metrics, bindings), matched)
+        share = opened.plan.examples // self._comm.size
+        resources = Resources(self._threads, allowed_bytes(self._comm.local_size), share)
+        self._reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
+        return compile_step(job, opened, prepared, self._chunks, resources)
 
     def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
         comm, job, built, timer = self._comm, self._job, self._built, Timer()
-        built.canary = self._together(self._again)
+        built.canary = self._together(built.predict_canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
         attempt: Attempt | None = None
         if folder is not None:
@@ -221,32 +222,34 @@ class Evaluator:
                 return self._from_rank_0(lambda: Results.load(folder.path))
             self._together(lambda: check_shared(folder, comm))
             if comm.rank == 0:
-                self._provenance.record(folder, built.reading)
+                self._provenance.record(folder, self._reading)
         built.feed.start(self._chunks)
         built.feed.records_read, built.feed.error = 0, None
-        if built.step.grid:
-            built.step.grid.clear()
-        evaluation = empty(built, opened.plan, job, self._metrics)
+        grid = built.step.grid
+        grid.clear()
+        accumulator = Accumulator(built.step.layouts, grid.take if grid.active else None)
+        certificate = Certificate(opened.plan)
         with timer.phase("evaluate"):
-            self._together(lambda: self._loop(opened, evaluation))
-        evaluation.certificate.expect(self._chunks)
+            self._together(lambda: self._loop(opened, accumulator))
+        certificate.expect(self._chunks)
         record = ranks = None
         if folder is not None and attempt is not None:
             journal = Journal(folder.journal, origin(opened, built.step), attempt.number, comm.rank)
-            committer = Committer(evaluation, journal.write, built.step.grid.fetch if built.step.grid else None)
+            committer = Committer(accumulator, certificate.matches, journal.write)
             self._together(committer.finish)
             assigned = Assigned(Schedule.STATIC, self._chunks)
             record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices(), assigned)
-            account = record.account(built, evaluation, committer, journal)
+            account = record.account(built, accumulator, committer, journal)
             ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
-        grid = built.step.grid.fetch() if built.step.grid else None
-        reduced = reduce(comm, evaluation, built.canary, grid, built.step.row_layouts, self._metrics, job.slices, job.bootstrap)
+        total = accumulator.total()
+        certificate.add(total.lines)
+        reduced = reduce(comm, total, built.step.layouts, built.question, certificate, built.canary)
         return self._from_rank_0(lambda: self._conclude(opened, reduced, differing, folder, record, ranks))
 
-    def _loop(self, opened: Opened, evaluation: Evaluation) -> None:
+    def _loop(self, opened: Opened, accumulator: Accumulator) -> None:
         """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
         try:
-            loop(self._built, opened.plan, self._job, self._chunks, evaluation)
+            loop(self._built, opened.plan, self._job, self._chunks, accumulator)
             self._provenance.check(chunk.index for chunk in self._chunks)
         except HarnessError as exc:
             if self._comm.size > 1:
@@ -284,7 +287,7 @@ class Evaluator:
         if folder and record and ranks is not None:
             record.write(folder, ranks, problems, alike=alike)
         certify(problems)
-        found = compute(self._job, self._metrics, self._built, reduced)
+        found = compute(self._built, reduced)
         more = summary(self._job, opened, reduced.certificate, found)
         if folder:
             results.write(folder, found, more)

@@ -21,6 +21,8 @@ from harness.plan.plan import Chunk, Plan
 from harness.prepare.input_binding import Matched
 from harness.prepare.prepare import (
     Opened,
+    Prepared,
+    ask,
     class_list,
     columns_of,
     copy_models,
@@ -40,7 +42,7 @@ from harness.sums.layout import Layout
 
 if TYPE_CHECKING:
     from harness.models.randomness import Effects
-    from harness.step.build import Compiled
+    from harness.step.build import Built
 
 __all__ = ["busiest_share", "check"]
 
@@ -147,7 +149,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
     from harness.models.randomness import effects
     from harness.ranks.comm import World
-    from harness.step.build import compile_step
+    from harness.step.build import Resources, compile_step
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
     tf_setup.set_up(0, threads, job.seed)
@@ -163,11 +165,10 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
     allowed = allowed_bytes(1)
     first = Chunk(0, 0, min(job.batch_size, opened.plan.examples))
-    compiled = compile_step(
-        job, metrics, bindings, opened, model=model, matched=matched, chunks=[first], share=0, threads=threads, allowed=allowed
-    )
+    prepared = Prepared(model, ask(job, metrics, bindings), matched)
+    compiled = compile_step(job, opened, prepared, [first], Resources(threads, allowed))
     step = compiled.step
-    _show_metrics(console, bindings, step.layout)
+    _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
         _say(console, f"predictions: {job.predictions.format}, columns {', '.join(column.name for column in columns)}")
@@ -176,7 +177,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
         _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")
     if job.bootstrap:
         _say(console, f"bootstrap: {job.bootstrap.replicates:,} replicates, seed {job.bootstrap.seed}")
-    if step.grid:
+    if step.grid.active:
         _say(
             console,
             f"slices and replicates: {step.grid.most_slots:,} slices x {step.grid.draws:,} draws, the whole included, with the "
@@ -191,7 +192,7 @@ def _show_first_batch(
     metrics: Mapping[str, Metric],
     bindings: Mapping[str, Binding],
     opened: Opened,
-    compiled: Compiled,
+    compiled: Built,
     first: Chunk,
 ) -> list[str]:
     """Evaluate the first batch, warn of the metrics that it leaves without a value, and return their keys.
@@ -199,10 +200,10 @@ def _show_first_batch(
     One position that is invalid, or no probability, makes the value of all null: what is said here is sure.
     """
     try:
-        state = compiled.step.run(1).state
+        state = compiled.step.run(1).sums.state
     except Exception as exc:
         raise translate(exc, compiled.feed, opened.plan, [first], job) from exc
-    layout, classes = compiled.step.layout, class_list(job)
+    layout, classes = compiled.step.layouts.state, class_list(job)
     null = []
     for key, metric in metrics.items():
         texts = objections(layout, layout.carry(state), key, metric, bindings[key], classes)

@@ -6,53 +6,26 @@ line, and `api.py`, the door of Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidRun
 from harness.job.job import Job
-from harness.metrics.contract import Binding, Metric, RowMetric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk, Plan
-from harness.predictions.dataset import PartWriter
-from harness.predictions.prediction_files import Column
-from harness.prepare.prepare import Opened, class_list
+from harness.prepare.prepare import Opened
 from harness.results import files as results
 from harness.results.differences import differences
 from harness.results.outcome import Outcome, outcome
-from harness.run.loop import Evaluation, Supply, evaluate
-from harness.run.provenance import Reading
+from harness.run.loop import Supply, evaluate
 from harness.step.failure import translate
+from harness.sums.accumulator import Accumulator
 from harness.sums.reduction import Reduced
 
-__all__ = ["Built", "certify", "compute", "empty", "loop", "summary"]
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
-
-@dataclass
-class Built:
-    """The compiled step of a rank, and what it was made of."""
-
-    step: Any
-    feed: Any
-    bindings: Mapping[str, Binding]
-    canary: int
-    writer: PartWriter | None = None
-    columns: tuple[Column, ...] = ()
-    reading: Reading | None = None
-
-
-def empty(built: Built, plan: Plan, job: Job, metrics: Mapping[str, Metric]) -> Evaluation:
-    """Return what a rank starts from."""
-    # A replicate may leave out the one row that a metric would have kept.
-    keep = {} if job.bootstrap else {key: metric.keep for key, metric in metrics.items() if isinstance(metric, RowMetric)}
-    return Evaluation.empty(built.step.layout, Certificate(plan), keep, _anonymous(job, metrics))
-
-
-def _anonymous(job: Job, metrics: Mapping[str, Metric]) -> set[str]:
-    """Say which metrics need no ids in their rows: equal rows are alike, and nothing is drawn by them."""
-    rows = {key: metric for key, metric in metrics.items() if isinstance(metric, RowMetric)}
-    return {key for key, m in rows.items() if m.additive is not None and not (job.bootstrap and m.in_replicates)}
+__all__ = ["certify", "compute", "loop", "summary"]
 
 
 def loop(
@@ -60,7 +33,7 @@ def loop(
     plan: Plan,
     job: Job,
     chunks: Sequence[Chunk],
-    evaluation: Evaluation,
+    accumulator: Accumulator,
     *,
     step: Any = None,
     progress: Callable[[Chunk], None] = lambda chunk: None,
@@ -81,7 +54,7 @@ def loop(
         progress(chunk)
 
     try:
-        evaluate(chunks, step or built.step, evaluation, moved, border, supply)
+        evaluate(chunks, step or built.step, accumulator, moved, border, supply)
     except Exception as exc:
         ahead = chunks[chunks.index(at) :] if at else chunks
         raise translate(exc, built.feed, plan, ahead, job) from exc
@@ -96,19 +69,9 @@ def certify(problems: Sequence[str]) -> None:
         raise InvalidRun("\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"]))
 
 
-def compute(
-    job: Job,
-    metrics: Mapping[str, Metric],
-    built: Built,
-    reduced: Reduced,
-    progress: Callable[[], None] = lambda: None,
-) -> Outcome:
+def compute(built: Built, reduced: Reduced, progress: Callable[[], None] = lambda: None) -> Outcome:
     """Compute every value from the sums of all ranks."""
-    step = built.step
-    grid = step.grid.layout if step.grid else None
-    return outcome(
-        reduced, step.layout, grid, metrics, built.bindings, class_list(job), job.slices, job.bootstrap, progress
-    )  # fmt: skip
+    return outcome(reduced, built.step.layouts, built.question, progress)
 
 
 def summary(job: Job, opened: Opened, certificate: Certificate, found: Outcome) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.folder.attempts import Attempt, earlier
 from harness.folder.commit import Committer
@@ -21,10 +21,12 @@ from harness.names.urls import shown
 from harness.prepare.prepare import Opened
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
-from harness.run.engine import Built
-from harness.run.loop import Evaluation
 from harness.step import tensorflow as tf_setup
+from harness.sums.accumulator import Accumulator
 from harness.watch.time_split import Watched
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Record", "Timer"]
 
@@ -63,14 +65,14 @@ class Record:
     assigned: Assigned
     same_data: bool = False  # the user's word, see `Options`
 
-    def account(self, built: Built, evaluation: Evaluation, committer: Committer, journal: Journal) -> dict[str, Any]:
+    def account(self, built: Built, accumulator: Accumulator, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
         phases, tickets = self.timer.phases, self.assigned.tickets
         waited_s = tickets.waited_s if tickets else 0.0
         return {
             "rank": self.comm.rank, "host": self.comm.host, "pid": os.getpid(), "devices": list(self.devices),
-            "threads": self.threads, "examples": evaluation.examples, "records_read": built.feed.records_read,
-            "batches": evaluation.batches, "chunks": evaluation.chunks, "commits": committer.commits,
+            "threads": self.threads, "examples": accumulator.examples, "records_read": built.feed.records_read,
+            "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
             "draws": tickets.draws if tickets else 0,

@@ -14,30 +14,29 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import CommError, DataError, HarnessError, JobError, OtherRankFailed, RunFolderError, WorldChanged
 from harness.folder.attempts import Attempt, Lock
-from harness.folder.commit import Committer, unite_with
+from harness.folder.commit import Committer
 from harness.folder.journal import Journal, load
 from harness.folder.run_folder import RunFolder
-from harness.folder.segment import Origin, Segment, merge
+from harness.folder.segment import Origin
 from harness.job.job import Job
 from harness.metrics.contract import Metric
+from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
 from harness.predictions import dataset as predictions
 from harness.predictions.dataset import Manifest, PartWriter
 from harness.prepare.prepare import (
     Opened,
-    columns_of,
     copy_models,
     make_metrics,
     open_data,
     open_predictions,
     prepare_model,
-    taker,
     wanted_predictions,
     without_labels,
 )
@@ -47,20 +46,24 @@ from harness.ranks.schedule import Assigned, Schedule, assign
 from harness.results import files as results
 from harness.results.terminal import console_for, show
 from harness.run.consensus import check_shared, connect, together
-from harness.run.engine import Built, certify, compute, empty, loop, summary
-from harness.run.loop import Evaluation
+from harness.run.engine import certify, compute, loop, summary
 from harness.run.provenance import Provenance, Reading, meet, summed
 from harness.run.record import Record, Timer
 from harness.run.run_lock import began, claim, origin
 from harness.step import tensorflow as tf_setup
+from harness.sums.accumulator import Accumulator
 from harness.sums.capacity import allowed_bytes, peak_bytes
 from harness.sums.reduction import Reduced, reduce
+from harness.sums.sums import Layouts, Sums
 from harness.watch.elastic import Stuck, Watch, is_elastic, rounds
 from harness.watch.failure import end_all, report_failure
 from harness.watch.heartbeat import Beat, Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
 from harness.watch.time_split import AFTER_S, Watched
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Options", "run"]
 
@@ -95,7 +98,9 @@ class Context:
     attempt: Attempt
     interrupt: Interrupt
     provenance: Provenance
-    earlier: Segment | None = None  # this rank's part of what earlier attempts have finished
+    before: int = 0  # examples of this rank's part of what earlier attempts have finished
+    writer: PartWriter | None = None
+    reading: Reading | None = None
     predict: bool = False
     same_data: bool = False
     watch: Watch | None = None  # of an elastic run
@@ -261,33 +266,37 @@ def _work(context: Context) -> None:
     with timer.phase("build"):
         built = together(comm, lambda: _build(context, assigned))
     step = built.step
-    evaluation = empty(built, plan, context.job, context.metrics)
+    accumulator = Accumulator(step.layouts, step.grid.take if step.grid.active else None)
+    certificate = Certificate(plan)
     with timer.phase("resume"):
         whose = origin(context.opened, step)
-        context.earlier = together(comm, lambda: _earlier(context, whose))
+        earlier = together(comm, lambda: _earlier(context, whose, step.layouts))
+        context.before = earlier.examples
+        certificate.expect(plan[index] for index in earlier.chunks.tolist())
+        accumulator.resume(earlier)
     journal = Journal(
         context.folder.journal, whose, context.attempt.number, comm.rank, lambda: context.attempt.check(context.folder)
     )
     if comm.rank == 0:
-        context.provenance.record(context.folder, built.reading)
+        context.provenance.record(context.folder, context.reading)
 
-    def commit(segment: Segment) -> None:
-        context.provenance.check(segment.chunks.tolist())  # what changed since is read of other data
-        journal.write(segment)
+    def commit(sums: Sums) -> None:
+        context.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
+        journal.write(sums)
 
-    committer = Committer(evaluation, commit, step.grid.fetch if step.grid else None)
+    committer = Committer(accumulator, certificate.matches, commit)
     context.interrupt.guard(committer)
     watched = Watched(step, trace, math.inf if context.job.eager else AFTER_S)
     if assigned.counter is None or not assigned.counter.needs_progress:
         comm.rest()
     with timer.phase("evaluate"):
         try:
-            _evaluate(context, built, watched, assigned, evaluation, committer)
+            _evaluate(context, built, watched, assigned, accumulator, committer)
         finally:
             if assigned.tickets is not None:
                 assigned.tickets.close()
     with timer.phase("certify"):
-        evaluation.certificate.expect(assigned.chunks)
+        certificate.expect(assigned.chunks)
     context.heartbeat.move("waiting", "")
     with timer.phase("wait"):
         comm.wake()
@@ -297,72 +306,66 @@ def _work(context: Context) -> None:
     record = Record(
         context.job, context.opened, context.attempt, comm, timer, context.threads, context.devices, assigned, context.same_data
     )
-    account = record.account(built, evaluation, committer, journal)
+    account = record.account(built, accumulator, committer, journal)
     with timer.phase("reduce"):
-        job = context.job
-        grid = step.grid.fetch() if step.grid else None
-        if context.earlier is not None:
-            grid = unite_with(evaluation, grid, context.earlier)
-            evaluation.certificate.expect(plan[index] for index in context.earlier.chunks.tolist())
-        reduced = reduce(comm, evaluation, built.canary, grid, step.row_layouts, context.metrics, job.slices, job.bootstrap)
-    if built.writer:
+        total = accumulator.total()
+        certificate.add(total.lines)
+        reduced = reduce(comm, total, step.layouts, built.question, certificate, built.canary)
+    written = None
+    if context.writer:
         with timer.phase("collect"):
             kind = wanted_predictions(context.job).format
-            written = predictions.collect(comm, built.writer, context.folder.predictions, plan, kind, built.columns)
+            columns = built.prepared.columns
+            written = predictions.collect(comm, context.writer, context.folder.predictions, plan, kind, columns)
     account |= {"peak_bytes": peak_bytes(), "split_s": record.split(watched), "split_traces": watched.traces}
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")
         context.progress.finish(reduced.certificate.examples)
-        _write(context, built, reduced, record, ranks, written if built.writer else None)
+        _write(context, built, reduced, record, ranks, written)
     context.heartbeat.move("done")
     # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
     comm.barrier()
 
 
-def _earlier(context: Context, whose: Origin) -> Segment | None:
+def _earlier(context: Context, whose: Origin, layouts: Layouts) -> Sums:
     """Read this rank's share of what earlier attempts have finished, added up."""
     comm = context.comm
-    total: Segment | None = None
+    total = Sums.zero(layouts)
     for name in context.attempt.kept[comm.rank :: comm.size]:
-        (segment,) = load(context.folder.journal, [name], whose)
-        total = segment if total is None else merge([total, segment])
+        (sums,) = load(context.folder.journal, [name], whose)
+        total.add(sums)
+        total.carry(layouts)
         context.heartbeat.move()
     return total
 
 
 def _build(context: Context, assigned: Assigned) -> Built:
     """Load the model, bind the metrics, compile the step."""
-    from harness.step.build import compile_step
+    from harness.step.build import Resources, compile_step
 
     job, opened, heartbeat = context.job, context.opened, context.heartbeat
-    passed = wanted_predictions(job).features if context.predict else ()
-    model, bindings, matched = prepare_model(job, context.metrics, opened, passed)
+    prepared = prepare_model(job, context.metrics, opened, predict=context.predict)
     heartbeat.move()
-    columns = columns_of(job, bindings, model, matched) if context.predict else ()
-    made = compile_step(
-        job, context.metrics, bindings, opened,
-        model=model, matched=matched, chunks=assigned.tickets or assigned.chunks,
-        share=opened.plan.examples // context.comm.size, threads=context.threads, moved=heartbeat.move,
-        take=taker(columns) if columns else None,
-        allowed=allowed_bytes(context.comm.local_size),
-    )  # fmt: skip
+    share = opened.plan.examples // context.comm.size
+    resources = Resources(context.threads, allowed_bytes(context.comm.local_size), share)
+    built = compile_step(job, opened, prepared, assigned.tickets or assigned.chunks, resources, heartbeat.move)
     if assigned.tickets is not None:
-        assigned.tickets.ahead = made.feed.ahead
-    writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, columns) if columns else None
-    reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
-    return Built(made.step, made.feed, bindings, made.canary, writer, columns, reading)
+        assigned.tickets.ahead = built.feed.ahead
+    if prepared.columns:
+        context.writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, prepared.columns)
+    context.reading = Reading.of(opened.source, prepared.matched, skip=job.data.on_bad_record == "skip")
+    return built
 
 
 def _evaluate(
-    context: Context, built: Built, watched: Watched, assigned: Assigned, evaluation: Evaluation, committer: Committer
+    context: Context, built: Built, watched: Watched, assigned: Assigned, accumulator: Accumulator, committer: Committer
 ) -> None:
     """Run the loop, showing progress and committing what is finished."""
     heartbeat, plan = context.heartbeat, context.opened.plan
-    before = 0 if context.earlier is None else int(context.earlier.lines[:, 1].sum())
 
     def progress(chunk: Chunk) -> None:
-        heartbeat.beat.examples, heartbeat.beat.chunks = before + evaluation.examples, evaluation.chunks
+        heartbeat.beat.examples, heartbeat.beat.chunks = context.before + accumulator.examples, accumulator.chunks
         heartbeat.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
     def border() -> None:
@@ -372,9 +375,9 @@ def _evaluate(
             raise WorldChanged("there are new hosts")
 
     try:
-        step = predictions.Writing(watched, built.writer) if built.writer else watched
+        step = predictions.Writing(watched, context.writer) if context.writer else watched
         loop(
-            built, plan, context.job, assigned.chunks, evaluation,
+            built, plan, context.job, assigned.chunks, accumulator,
             step=step, progress=progress, border=border, supply=assigned.tickets,
         )  # fmt: skip
         committer.finish()
@@ -384,7 +387,7 @@ def _evaluate(
         if isinstance(exc, DataError) and built.feed.reading is not None:
             context.provenance.check([built.feed.reading.index])  # says better why a file cannot be read
         raise
-    heartbeat.beat.examples, heartbeat.beat.chunks = before + evaluation.examples, evaluation.chunks
+    heartbeat.beat.examples, heartbeat.beat.chunks = context.before + accumulator.examples, accumulator.chunks
 
 
 def _write(
@@ -400,7 +403,7 @@ def _write(
     record.write(folder, ranks, problems, alike=alike)
     certify(problems)
     with context.timer.phase("write"):
-        found = compute(job, context.metrics, built, reduced, context.heartbeat.move)
+        found = compute(built, reduced, context.heartbeat.move)
         if written is not None:
             predictions.commit(folder.predictions, written.certified(opened.digests, reduced.certificate))
         results.write(folder, found, summary(job, opened, reduced.certificate, found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -96,9 +95,7 @@ def began(folder: RunFolder) -> Began | None:
 
 def origin(opened: Opened, step: Any) -> Origin:
     """Return what the sums of a compiled step belong to."""
-    columns = (step.layout, step.grid.layout if step.grid else None, step.row_layouts)
-    layout = hashlib.sha256(repr(columns).encode()).hexdigest()
-    return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=layout, software=tf_setup.software())
+    return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=step.layouts.digest, software=tf_setup.software())
 
 
 def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:

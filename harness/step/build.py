@@ -2,79 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
-from harness.metrics.contract import Binding, Metric
+from harness.metrics.question import Question
 from harness.plan.plan import Chunk
-from harness.prepare.input_binding import Matched
-from harness.prepare.prepare import Opened, left_out, predictor
+from harness.prepare.prepare import Opened, Prepared, predictor, taker
 from harness.step.failure import translate
 from harness.step.feed import Feed, make_feed
-from harness.step.grid import TFGrid
-from harness.step.step import Canary, Step, Take
-from harness.step.terms import Terms
+from harness.step.step import Canary, Step
 
-__all__ = ["Compiled", "compile_step"]
+__all__ = ["Built", "Resources", "compile_step"]
 
 # XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example. The bits are the same.
 XLA_EXAMPLES = 4_000_000
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """A step, the pipeline that feeds it, the first batch, and the hash of what was predicted of it."""
+class Resources:
+    """What a process has for its step.
+
+    Attributes:
+      threads: of the pipeline.
+      allowed_bytes: that the state may take.
+      share: about how many examples it will evaluate; where they are many, sums are compiled with XLA.
+    """
+
+    threads: int
+    allowed_bytes: int
+    share: int = 0
+
+
+@dataclass
+class Built:
+    """The compiled step of a rank, and what it was made of.
+
+    Attributes:
+      canary: the hash of what was predicted of the first examples; `predict_canary` predicts them again.
+    """
 
     step: Step
     feed: Feed
-    again: Canary
+    prepared: Prepared
+    predict_canary: Canary
     canary: int
+
+    @property
+    def question(self) -> Question:
+        """What is asked."""
+        return self.prepared.question
 
 
 def compile_step(
     job: Job,
-    metrics: Mapping[str, Metric],
-    bindings: Mapping[str, Binding],
     opened: Opened,
-    *,
-    model: Any,
-    matched: Matched,
+    prepared: Prepared,
     chunks: Iterable[Chunk],
-    share: int,
-    threads: int,
-    allowed: int,
+    resources: Resources,
     moved: Callable[[], None] = lambda: None,
-    take: Take | None = None,
-) -> Compiled:
+) -> Built:
     """Trace a job into the compiled step, and predict its first batch.
 
     Args:
-      job, metrics, bindings, opened, model, matched: as `prepare_model` and `open_data` return them.
+      job, opened, prepared: as `open_data` and `prepare_model` return them.
       chunks: what the pipeline will read.
-      share: about how many examples this process will evaluate; where they are many, sums are compiled with XLA.
-      threads: of the pipeline.
-      allowed: bytes that the state may take.
+      resources: of this process.
       moved: called at each sign of progress.
-      take: what is handed to the host of each batch; see `Step`.
     Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
     """
-    grid = None
-    if job.slices or job.bootstrap:
-        grid = TFGrid(job.slices, job.bootstrap, left_out(job, metrics))
-    predict = predictor(model, matched)
+    predict = predictor(prepared.model, prepared.matched)
+    wanted = prepared.matched.wanted
     skip = job.data.on_bad_record == "skip"
-    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads, skip=skip, hashed=matched.hashed)
+    feed = make_feed(opened.source, wanted, job.batch_size, resources.threads, skip=skip, hashed=prepared.matched.hashed)
     try:
-        terms = Terms(metrics, bindings)
         feed.start(chunks)
-        with with_xla(share >= XLA_EXAMPLES):
-            step = Step(predict, terms, feed, grid, allowed_bytes=allowed, take=take, eager=job.eager)
+        with with_xla(resources.share >= XLA_EXAMPLES):
+            step = Step(
+                predict,
+                prepared.question,
+                feed,
+                allowed_bytes=resources.allowed_bytes,
+                take=taker(prepared.columns) if prepared.columns else None,
+                eager=job.eager,
+            )
         moved()
-        again = Canary(predict, feed.source, matched.wanted, min(job.batch_size, opened.plan.examples))
-        mark = again()
+        predict_canary = Canary(predict, feed.source, wanted, min(job.batch_size, opened.plan.examples))
+        canary = predict_canary()
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
-    return Compiled(step, feed, again, mark)
+    return Built(step, feed, prepared, predict_canary, canary)

@@ -5,7 +5,7 @@ The sums are int64 variables on the CPU, added to in place: they can be large, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from harness.errors import ShapeError
 from harness.exact.draws import GOLDEN, MIX, THRESHOLDS, stream
 from harness.exact.limbs import CELL, carry
 from harness.exact.tf_limbs import exact_graph, to_cells
-from harness.job.job import BootstrapSpec, SliceFeature, SlicesSpec
+from harness.job.job import SliceFeature
+from harness.metrics.question import Question
 from harness.step.terms import BatchTerms
 from harness.sums.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
 
@@ -32,14 +33,14 @@ class TFGrid:
     """Slots and draws of one rank.
 
     Args:
-      slices, bootstrap: of the job; at least one is given.
-      left_out: keys of metrics that are summed over the whole alone.
+      question: what is asked; without slices and replicates the grid is empty, and adding to it costs nothing.
     """
 
-    def __init__(self, slices: SlicesSpec | None, bootstrap: BootstrapSpec | None, left_out: Collection[str] = ()) -> None:
-        self._slices = slices
-        self._bootstrap = bootstrap
-        self._left_out = left_out
+    def __init__(self, question: Question) -> None:
+        self._slices = slices = question.slices
+        self._bootstrap = bootstrap = question.bootstrap
+        self._left_out = question.outside_grid
+        self.active = question.has_grid
         self.draws = 1 + (bootstrap.replicates if bootstrap else 0)
         self.most_slots = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
@@ -68,7 +69,8 @@ class TFGrid:
 
     def plan(self, terms: BatchTerms) -> GridLayout:
         """Learn the layout from traced terms."""
-        whole, terms = terms.layout, terms.without(self._left_out)
+        whole = terms.layout
+        terms = terms.without(self._left_out) if self.active else BatchTerms()
         self._positions = max([per_example for *_, per_example in terms.weighted], default=1)  # each adds a cell of its own
         self.layout = GridLayout(
             tuple(column for column, _ in terms.numbers),
@@ -91,10 +93,19 @@ class TFGrid:
 
     def clear(self) -> None:
         """Take all sums and slots away."""
-        for variable in (self._dense, self._buckets, self._weighted):
-            variable.assign(tf.zeros_like(variable))
+        self._empty()
         if self._slices:
             self._table.remove(self._table.export()[0])
+
+    def take(self) -> GridState:
+        """Return the sums and leave none; the slots keep their numbers."""
+        sums = self.fetch()
+        self._empty()
+        return sums
+
+    def _empty(self) -> None:
+        for variable in (self._dense, self._buckets, self._weighted):
+            variable.assign(tf.zeros_like(variable))
         self._since_carry = 0
 
     @property
@@ -112,6 +123,8 @@ class TFGrid:
           mask: bool [B].
         Returns: slots int32 [B, specs], and the bootstrap's keys int64 [B]: of examples, or of clusters.
         """
+        if not self.active:
+            return tf.zeros([tf.shape(mask)[0], 0], tf.int32), ids
         with tf.device("/CPU:0"):
             terms = terms.without(self._left_out)
             keys = self._keys(features, ids)
@@ -269,6 +282,8 @@ class TFGrid:
             names, numbers = (tensor.numpy() for tensor in self._table.export())
             keys = [name.decode("utf-8", "surrogateescape") for name in names[np.argsort(numbers)].tolist()]
         used, draws, layout = len(keys) + 1, self.draws, self._known
+        if not self.active:
+            return GridState.zero(layout, draws)
         dense = self._dense[:used].numpy().reshape(used, draws, layout.dense)
         numbers = sum(c.size for c in layout.numbers)
         dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(used, draws, numbers)

@@ -16,16 +16,19 @@ from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.exact.array_bytes import array_bytes
 from harness.exact.tf_limbs import exact_graph
+from harness.metrics.question import Question
 from harness.step.feed import Feed, pad
 from harness.step.grid import TFGrid
 from harness.step.terms import BatchTerms, Terms
 from harness.step.trace import SCOPES
 from harness.sums.capacity import check_fits
-from harness.sums.layout import Layout, RowLayout
-from harness.sums.rows import RowTable
+from harness.sums.grid import GridState
+from harness.sums.row_store import RowStore
+from harness.sums.rows import thin
+from harness.sums.sums import LINE, Layouts, Sums, add_lines
 from harness.watch.time_split import Part
 
-__all__ = ["Canary", "ChunkSums", "Step", "Take"]
+__all__ = ["Call", "Canary", "Step", "Take"]
 
 Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
@@ -41,26 +44,24 @@ GROUP_BATCHES = 64
 GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
-SEEN = 6  # columns of `ChunkSums.seen` that the graph fills in
+SEEN = LINE - 1  # columns of a line that the graph fills in: all but the content hash
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
 
 
 @dataclass(frozen=True)
-class ChunkSums:
-    """What the chunks of one call add.
+class Call:
+    """What one call of the step gives.
 
     Attributes:
-      state: int64 [layout.size].
-      seen: one line per batch, int64 [batches, 7]: chunk, count, id hash, of the count kept, filtered, skipped, and the
-        content hash of the chunk in its first line.
-      rows: by row metric; slices are numbered as this rank found them.
-      taken: by column, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
+      sums: of its chunks; their grid stays in the graph.
+      batches: one line per batch, int64 [batches, 7]: chunk, count, id hash, of the count kept, filtered, skipped, and
+        the content hash of the chunk in its first line.
+      columns: by name, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
 
-    state: np.ndarray
-    seen: np.ndarray
-    rows: Mapping[str, RowTable]
-    taken: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    sums: Sums
+    batches: np.ndarray
+    columns: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,8 @@ class Step:
 
     Args:
       predict: features by name [B, ...] to outputs by name [B, ...].
-      terms: forms the terms of a batch.
+      question: what is asked.
       feed: delivers the batches; it has been started.
-      grid: takes the same terms by slice and replicate; None where the job has neither.
       allowed_bytes: how large the state may be.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
@@ -105,30 +105,29 @@ class Step:
     def __init__(
         self,
         predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-        terms: Terms,
+        question: Question,
         feed: Feed,
-        grid: TFGrid | None = None,
+        *,
         allowed_bytes: int = 1 << 62,
         take: Take | None = None,
         eager: bool = False,
     ) -> None:
         self._predict = predict
-        self._terms = terms
+        self._question = question
+        self._terms = Terms(question.metrics, question.bindings)
         self._feed = feed
         self._batch_size = feed.batch_size
         self._take = take
-        self.grid = grid
+        self.grid = TFGrid(question)
         self._learn()
-        slots, draws = (grid.most_slots, grid.draws) if grid else (1, 1)
-        self.state_bytes = check_fits(self.layout, grid.layout if grid else None, slots, draws, allowed_bytes)
-        if grid:
-            grid.allocate()
+        self.state_bytes = check_fits(self.layouts, self.grid.most_slots, allowed_bytes)
+        self.grid.allocate()
         self._run: Callable[..., Any] = self._eagerly
         if not eager:
             self._run = tf.function(self._loop, autograph=False).get_concrete_function(*feed.spec)
         self._chunks = 1  # to evaluate in one call
 
-    def run(self, most: int | None = None) -> ChunkSums:
+    def run(self, most: int | None = None) -> Call:
         """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
 
         Args:
@@ -138,20 +137,20 @@ class Step:
         start = time.monotonic()
         chunks = self._chunks if most is None else min(self._chunks, most)
         state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
-        found = ChunkSums(
-            state.numpy(),
-            self._feed.sealed(seen.numpy()),
-            {key: layout.unpack(part.numpy()) for (key, layout), part in zip(self.row_layouts.items(), rows, strict=True)},
-            {name: _by_batch(f.numpy(), s.numpy()) for name, f, s in zip(self._columns, flat, shapes, strict=True)},
-        )
-        if self.grid:
-            self.grid.settle(int(found.seen[:, 1].sum()))
+        batches = self._feed.sealed(seen.numpy())
+        sums = Sums(add_lines([batches]), state.numpy(), GridState.zero(self.layouts.grid, self.layouts.draws))
+        for (key, layout), packed in zip(self.layouts.rows.items(), rows, strict=True):
+            if len(packed):
+                table = thin(layout.unpack(packed.numpy()), self._question.rows_kept(key))
+                sums.rows[key] = RowStore.of(table, anonymous=self._question.rows_anonymous(key))
+        columns = {name: _by_batch(f.numpy(), s.numpy()) for name, f, s in zip(self._columns, flat, shapes, strict=True)}
+        self.grid.settle(sums.examples)
         elapsed_s = time.monotonic() - start
         if elapsed_s < CALL_S / 2 and chunks == self._chunks:
             self._chunks = min(2 * self._chunks, CALL_CHUNKS)
         elif elapsed_s > CALL_S:
             self._chunks = max(self._chunks // 2, 1)
-        return found
+        return Call(sums, batches, columns)
 
     def _learn(self) -> None:
         """Trace one batch on its own, to learn what a group holds and the layout of the state and of the rows."""
@@ -172,7 +171,7 @@ class Step:
                     raise ShapeError(f"{key}: expected sizes that are known, found {dtype.name} {shape}, the batch first")
             bytes_ = sum(int(np.prod(shape)) * (dtype.size or STRING_BYTES) for dtype, shape in self._shapes.values())
             unit = ROW // math.gcd(ROW, size)
-            most = GROUP_REPLICATED if self.grid and self.grid.draws > 1 else GROUP_EXAMPLES
+            most = GROUP_REPLICATED if self.grid.draws > 1 else GROUP_EXAMPLES
             batches = max(1, min(most // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
             self._group = -(-batches // unit) * unit
             rows = self._group * size
@@ -181,13 +180,14 @@ class Step:
                 for key, (dtype, shape) in self._shapes.items()
             }
             terms = self._form(empty, tf.zeros([rows], tf.bool))
-            self.layout: Layout = terms.layout
-            self.row_layouts: dict[str, RowLayout] = {
-                key: replace(layout, clustered=self._clustered) for key, (layout, _, _) in terms.rows.items()
-            }
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
-            if self.grid:
-                self.grid.plan(terms)
+            self.layouts = Layouts(
+                terms.layout,
+                self.grid.plan(terms),
+                {key: replace(layout, clustered=self.grid.clustered) for key, (layout, _, _) in terms.rows.items()},
+                len(self.grid.slice_specs),
+                self.grid.draws,
+            )
 
         tf.function(trace, autograph=False).get_concrete_function(self._feed.element_spec)
 
@@ -211,7 +211,7 @@ class Step:
             rows = [growing(tf.int64, [None, width]) for width in self._packed_widths()]
             flat = [growing(dtype, [None]) for dtype, _ in self._columns.values()]
             shapes = [growing(tf.int32, [rank]) for _, rank in self._columns.values()]
-            start = (tf.zeros([self.layout.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
+            start = (tf.zeros([self.layouts.state.size], tf.int64), tf.constant(0), tf.constant(0), seen, *rows, *flat, *shapes)
         _, state, _, _, seen, *arrays = tf.while_loop(more, body, (self._feed.cursor(drawn), *start))
         ends = len(rows), len(rows) + len(flat)
         joined = [array.concat() for array in arrays[: ends[1]]]
@@ -225,15 +225,10 @@ class Step:
         rows = tuple(tf.zeros([0, width], tf.int64) for width in self._packed_widths())
         flat = tuple(tf.constant([], dtype) for dtype, _ in self._columns.values())
         shapes = tuple(tf.zeros([0, rank], tf.int32) for _, rank in self._columns.values())
-        return tf.zeros([self.layout.size], tf.int64), tf.zeros([0, SEEN], tf.int64), rows, flat, shapes
+        return tf.zeros([self.layouts.state.size], tf.int64), tf.zeros([0, SEEN], tf.int64), rows, flat, shapes
 
     def _packed_widths(self) -> list[int]:
-        specs = len(self.grid.slice_specs) if self.grid else 0
-        return [1 + self._clustered + specs + width for width in self._row_widths]
-
-    @property
-    def _clustered(self) -> bool:
-        return self.grid is not None and self.grid.clustered
+        return [1 + self.grid.clustered + self.layouts.specs + width for width in self._row_widths]
 
     def _gather(
         self, drawn: Sequence[Any], cursor: Any, first: Any, taken: Sequence[Any]
@@ -296,7 +291,7 @@ class Step:
 
     def _held(self, batch: Mapping[str, Any], outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the terms and the grid read of a batch, by key."""
-        features = dict.fromkeys((*self._terms.features, *(self.grid.features if self.grid else ())))
+        features = dict.fromkeys((*self._terms.features, *self.grid.features))
         held = {key: batch[key] for key in ("ids", "bad", "keep") if key in batch}
         held |= {f"feature {name}": batch["features"][name] for name in features}
         held |= {f"output {name}": outputs[name] for name in self._terms.outputs}
@@ -314,12 +309,10 @@ class Step:
             ids = held["ids"]
             mask, lines = exact_graph(self._count)(marks, {key: held[key] for key in ("ids", "bad", "keep") if key in held})
             terms = self._form(held, mask)
-            head = ids[:, None]
-            if self.grid:
-                features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
-                slots, keys = self.grid.add(terms, features, ids, mask)
-                clusters = [keys[:, None]] if self._clustered else []
-                head = tf.concat([head, *clusters, tf.cast(slots, tf.int64)], axis=1)
+            features = {k.removeprefix("feature "): tensor for k, tensor in held.items() if k.startswith("feature ")}
+            slots, keys = self.grid.add(terms, features, ids, mask)
+            clusters = [keys[:, None]] if self.grid.clustered else []
+            head = tf.concat([ids[:, None], *clusters, tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
             return terms.sums(), lines[:batches], packed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.errors import JobError
 from harness.metrics.contract import Binding
-from harness.sums.grid import GridLayout
-from harness.sums.layout import Counted, Crossed, Layout, Summed
+from harness.sums.layout import Counted, Crossed, Summed
+from harness.sums.sums import Layouts
 
 __all__ = ["allowed_bytes", "check_fits", "peak_bytes", "size_text"]
 
@@ -29,26 +29,25 @@ def allowed_bytes(local_size: int) -> int:
     return _available_bytes() // (SHARE * local_size)
 
 
-def check_fits(layout: Layout, grid: GridLayout | None, slots: int, draws: int, allowed: int) -> int:
+def check_fits(layouts: Layouts, slots: int, allowed: int) -> int:
     """Return the bytes of the state, or refuse it.
 
     Args:
-      layout: of the whole.
-      grid: of slices and replicates; None where the job has neither.
-      slots, draws: of the grid, the whole and the unresampled counted.
+      layouts: of state and grid.
+      slots: of the grid, the whole counted.
       allowed: bytes.
     Raises: JobError: it does not fit; names the metrics that need most.
     """
-    total = 8 * layout.size + (grid.size_bytes(slots, draws) if grid else 0)
+    total, draws = layouts.size_bytes(slots), layouts.draws
     if total <= allowed:
         return total
     by: dict[str, int] = {}
-    whole = _sizes(layout.parts)
-    everywhere = [(owner, size * slots * draws) for owner, size in _sizes(grid.columns if grid else ())]
+    whole = _sizes(layouts.state.parts)
+    everywhere = [(owner, size * slots * draws) for owner, size in _sizes(layouts.grid.columns)]
     for owner, size in whole + everywhere:
         by[owner] = by.get(owner, 0) + 8 * size
     largest = sorted(by.items(), key=lambda entry: (-entry[1], entry[0]))[:NAMED]
-    cells = f" of {slots:,} slices x {draws:,} draws (the whole included)" if grid else ""
+    cells = f" of {slots:,} slices x {draws:,} draws (the whole included)" if layouts.grid.columns else ""
     raise JobError(
         f"the state{cells} takes {size_text(total)} a rank, expected at most {size_text(allowed)}; "
         f"the most take {', '.join(f'{owner}: {size_text(size)}' for owner, size in largest)}. Lower slices.maximum or "

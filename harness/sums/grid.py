@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import JobError
-from harness.exact.limbs import CELL
+from harness.exact.limbs import CELL, carry
 from harness.job.job import SliceFeature, SlicesSpec
 from harness.sums.layout import Counted, Layout, Summed
 
@@ -80,10 +80,25 @@ class GridState:
     buckets: np.ndarray
     weighted: np.ndarray
 
+    @classmethod
+    def zero(cls, layout: GridLayout, draws: int) -> GridState:
+        """Return the grid that nothing was added to: it has no slot, not even that of the whole."""
+        return cls(
+            (),
+            np.zeros([0, draws, layout.dense], np.int64),
+            np.zeros([0, layout.scattered, draws], np.int64),
+            np.zeros([0, layout.weighted_buckets, draws, CELL], np.int64),
+        )
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are, the whole counted; 0 where nothing was added."""
+        return len(self.dense)
+
     def placed(self, keys: Sequence[str]) -> GridState:
         """Return the same sums among other slots: zero where this one has none."""
-        where = {key: number for number, key in enumerate(keys, start=1)}
-        rows = np.array([0, *(where[key] for key in self.keys)], np.int64)
+        numbers = {key: number for number, key in enumerate(keys, start=1)}
+        rows = np.array([0, *(numbers[key] for key in self.keys)], np.int64)[: self.slots]
 
         def place(array: np.ndarray) -> np.ndarray:
             out = np.zeros([len(keys) + 1, *array.shape[1:]], np.int64)
@@ -91,6 +106,20 @@ class GridState:
             return out
 
         return GridState(tuple(keys), place(self.dense), place(self.buckets), place(self.weighted))
+
+    def __add__(self, other: GridState) -> GridState:
+        """Return the sum of both, which have the same keys."""
+        if not self.slots or not other.slots:
+            return self if self.slots else other
+        return GridState(self.keys, self.dense + other.dense, self.buckets + other.buckets, self.weighted + other.weighted)
+
+    def carry(self, layout: GridLayout) -> GridState:
+        """Return the same sums with their cells carried; see `limbs.carry`."""
+        numbers = sum(column.size for column in layout.numbers)
+        dense = self.dense.copy()
+        dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(*dense.shape[:2], numbers)
+        weighted = carry(self.weighted.reshape(-1, CELL)).reshape(self.weighted.shape)
+        return GridState(self.keys, dense, self.buckets, weighted)
 
     def flat(self) -> np.ndarray:
         """Return all sums as one vector."""

@@ -50,16 +50,48 @@ class RowStore:
         if self._anonymous:
             arrays.pop("ids", None)
             arrays.pop("clusters", None)
-        columns = {name: self._narrow(name, column) for name, column in arrays.items()}
-        start, count = 0, len(table)
+        self._extend({name: self._narrow(name, column) for name, column in arrays.items()})
+
+    def _extend(self, columns: dict[str, np.ndarray]) -> None:
+        """Copy rows to the end."""
+        start, count = 0, len(columns["key"])
         while start < count:
             if not self._blocks or not self._blocks[-1].room:
                 self._blocks.append(_Block(columns, min(max(FIRST_ROWS, len(self)), MOST_ROWS)))
             start += self._blocks[-1].fill(columns, start)
 
-    def copied(self, start: int, stop: int) -> RowTable:
-        """Return a copy of rows [start, stop), at least one; another thread may add more meanwhile."""
-        return _joined(_views(list(self._blocks), start, stop))
+    @classmethod
+    def of(cls, table: RowTable, *, anonymous: bool = False) -> RowStore:
+        """Return a store of some rows."""
+        store = cls(anonymous=anonymous)
+        store.append(table)
+        return store
+
+    def absorb(self, other: RowStore) -> None:
+        """Take over the rows of another store, which is left empty. Few are copied, many are moved."""
+        blocks, other._blocks = other._blocks, []
+        for block in blocks:
+            if self._blocks and block.used <= max(self._blocks[-1].room, FIRST_ROWS // 4):
+                self._extend({name: column[: block.used] for name, column in block.columns.items()})
+            else:
+                self._blocks.append(block)
+
+    def renumber(self, numbers: np.ndarray) -> None:
+        """Give the slices of all rows other numbers: `numbers[old]` is the new one; the last entry is that of -1."""
+        for block in self._blocks:
+            block.columns["slices"] = self._narrow("slices", numbers[block.columns["slices"]])
+
+    def copy(self) -> RowStore:
+        """Return a store of the same rows, to be changed on its own."""
+        store = RowStore(anonymous=self._anonymous)
+        store._wide = set(self._wide)
+        if len(self):
+            store.append(self.table())
+        return store
+
+    def table(self) -> RowTable:
+        """Return a copy of all rows; at least one."""
+        return _joined([{name: column[: block.used] for name, column in block.columns.items()} for block in self._blocks])
 
     def take(self) -> RowTable:
         """Return all rows, at least one, and hold none of them any longer. All but `values` and `slices` are wide again."""
@@ -123,16 +155,6 @@ class _Block:
             own[self.used : self.used + count] = column[start : start + count]
         self.used += count  # last: who copies meanwhile sees whole rows
         return count
-
-
-def _views(blocks: Sequence[_Block], start: int, stop: int) -> list[dict[str, np.ndarray]]:
-    found, first = [], 0
-    for block in blocks:
-        low, high = max(start - first, 0), min(stop - first, block.used)
-        if low < high:
-            found.append({name: column[low:high] for name, column in list(block.columns.items())})
-        first += block.used
-    return found
 
 
 def _joined(parts: Sequence[dict[str, np.ndarray]]) -> RowTable:

@@ -104,7 +104,7 @@ class Watched:
 
             found, spans = self._trace(call)
             shares = divide(spans)
-            if shares and len(found.seen):  # at the end there may be nothing left to evaluate
+            if shares and len(found.batches):  # at the end there may be nothing left to evaluate
                 self.traces += 1
                 for part, share in shares.items():
                     self._shares[part] = self._shares.get(part, 0.0) + share

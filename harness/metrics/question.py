@@ -1,0 +1,65 @@
+"""What is asked of the examples: metrics with what they read, slices, bootstrap, classes. Made once, and handed on whole.
+
+Knows neither graph nor sums; what it says of itself as JSON holds no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from harness.job.job import BootstrapSpec, SlicesSpec
+from harness.metrics.contract import Binding, Metric, RowMetric
+
+__all__ = ["Question"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+      metrics: by the key under which each is reported.
+      bindings: what each reads.
+      slices, bootstrap: of the job; None for none.
+      classes: names of the classes, where there are any.
+      models: names, where there are several; metrics are MODEL/KEY then.
+    """
+
+    metrics: Mapping[str, Metric]
+    bindings: Mapping[str, Binding]
+    slices: SlicesSpec | None = None
+    bootstrap: BootstrapSpec | None = None
+    classes: tuple[str, ...] | None = None
+    models: tuple[str, ...] = ()
+
+    @cached_property
+    def row_metrics(self) -> Mapping[str, RowMetric]:
+        """The metrics that keep rows."""
+        return {key: metric for key, metric in self.metrics.items() if isinstance(metric, RowMetric)}
+
+    @cached_property
+    def outside_grid(self) -> frozenset[str]:
+        """The metrics that neither slices nor replicates report."""
+        return frozenset(
+            key
+            for key, metric in self.metrics.items()
+            if not (self.slices and metric.in_slices) and not (self.bootstrap and metric.in_replicates)
+        )
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether anything is summed by slice or replicate."""
+        return self.slices is not None or self.bootstrap is not None
+
+    def rows_kept(self, key: str) -> Literal["all", "largest", "smallest"]:
+        """Say which rows a metric needs of those that a call of the step gives; see `rows.thin`."""
+        # A replicate may leave out the one row that a metric would have kept.
+        return "all" if self.bootstrap else self.row_metrics[key].keep
+
+    def rows_anonymous(self, key: str) -> bool:
+        """Say whether a metric needs no ids in its rows: equal rows are alike, and nothing is drawn by them."""
+        metric = self.row_metrics[key]
+        return metric.additive is not None and not (self.bootstrap and metric.in_replicates)
