@@ -28,8 +28,9 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     from harness.prepare.prepare import open_data, predictor, prepare_model
     from harness.ranks.comm import SingleComm
     from harness.results.outcome import outcome
-    from harness.run.loop import Evaluation, evaluate
+    from harness.run.loop import evaluate
     from harness.step import tensorflow as tf_setup
+    from harness.sums.accumulator import Accumulator
     from harness.sums.reduction import reduce
 
     saved, _, _ = case.files(folder)
@@ -45,25 +46,26 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     tf_setup.set_up(0, threads, job.seed)
     from harness.step.feed import make_feed
     from harness.step.step import Step
-    from harness.step.terms import Terms
 
     metrics = make(job.metrics)
     opened = open_data(job)
-    model, bindings, matched = prepare_model(job, metrics, opened)
-    feed = make_feed(opened.source, matched.wanted, job.batch_size, threads)
+    prepared = prepare_model(job, metrics, opened)
+    feed = make_feed(opened.source, prepared.matched.wanted, job.batch_size, threads)
     chunks = list(opened.plan[index] for index in range(len(opened.plan)))
     feed.start(chunks)
-    step = Step(predictor(model, matched), Terms(metrics, bindings), feed)
+    step = Step(predictor(prepared.model, prepared.matched), prepared.question, feed)
 
     def run() -> dict[str, float]:
         feed.start(chunks)
-        evaluation = Evaluation.empty(step.layout, Certificate(opened.plan), {})
-        evaluate(chunks, step, evaluation, lambda chunk: None)
-        evaluation.certificate.expect(chunks)
-        reduced = reduce(SingleComm(), evaluation, 0, None, step.row_layouts, metrics, None, None)
+        accumulator, certificate = Accumulator(step.layouts), Certificate(opened.plan)
+        evaluate(chunks, step, accumulator, lambda chunk: None)
+        certificate.expect(chunks)
+        total = accumulator.total()
+        certificate.add(total.lines)
+        reduced = reduce(SingleComm(), total, step.layouts, prepared.question, certificate, 0)
         if problems := reduced.certificate.problems():
             raise RuntimeError("\n".join(problems))
-        values = outcome(reduced, step.layout, None, metrics, bindings, None, None, None).results
+        values = outcome(reduced, step.layouts, prepared.question).results
         return {key: found.value for key, found in values.items() if isinstance(found.value, float)}
 
     return run

@@ -109,11 +109,10 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     from harness.metrics import make
     from harness.plan.certificate import Certificate
     from harness.prepare.prepare import open_data, predictor, prepare_model
-    from harness.run.loop import Evaluation, evaluate
+    from harness.run.loop import evaluate
     from harness.step.feed import make_feed
-    from harness.step.grid import TFGrid
     from harness.step.step import Step
-    from harness.step.terms import Terms
+    from harness.sums.accumulator import Accumulator
 
     saved, _, _ = case.files(folder)
     keys = {
@@ -125,22 +124,22 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     job = Job.from_dict({**keys, **added})
     metrics = make(job.metrics)
     opened = open_data(job)
-    model, bindings, matched = prepare_model(job, metrics, opened)
-    feed = make_feed(opened.source, matched.wanted, job.batch_size, 1)
+    prepared = prepare_model(job, metrics, opened)
+    feed = make_feed(opened.source, prepared.matched.wanted, job.batch_size, 1)
     chunks = [opened.plan[index] for index in range(len(opened.plan))]
     feed.start(chunks)
-    grid = TFGrid(job.slices, job.bootstrap) if added else None
-    step = Step(predictor(model, matched), Terms(metrics, bindings), feed, grid)
+    step = Step(predictor(prepared.model, prepared.matched), prepared.question, feed)
 
     def run() -> None:
         feed.start(chunks)
-        evaluation = Evaluation.empty(step.layout, Certificate(opened.plan), {})
-        evaluate(chunks, step, evaluation, lambda chunk: None)
-        evaluation.certificate.expect(chunks)
-        if evaluation.certificate.problems():
-            raise RuntimeError("\n".join(evaluation.certificate.problems()))
+        accumulator, certificate = Accumulator(step.layouts), Certificate(opened.plan)
+        evaluate(chunks, step, accumulator, lambda chunk: None)
+        certificate.expect(chunks)
+        certificate.add(accumulator.pending.lines)
+        if certificate.problems():
+            raise RuntimeError("\n".join(certificate.problems()))
 
-    return run, grid
+    return run, step.grid
 
 
 def _data(case: Case, folder: Path) -> Path:

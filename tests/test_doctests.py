@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-    for folder in ("harness", "launch")
-    for path in (ROOT / folder).rglob("*.py")
+    ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    for root, package in ((ROOT, "harness"), (ROOT / "launch", "harness_launch"))
+    for path in (root / package).rglob("*.py")
 )
 
 

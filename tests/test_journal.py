@@ -18,14 +18,18 @@ from harness.errors import HarnessError, RunFolderError
 from harness.folder import journal as journal_
 from harness.folder import run_folder as runfolder
 from harness.folder.journal import Found, Journal, chunks_by_attempt, find, load, unite
-from harness.folder.segment import Name, Origin, Segment, Torn, merge, pack, read_lines, read_segment
+from harness.folder.segment import Name, Origin, Torn, pack, read_lines, read_segment
 from harness.plan.certificate import Certificate
 from harness.plan.plan import File, Plan
 from harness.ranks.schedule import static_share
-from harness.sums.grid import GridState
+from harness.sums.grid import GridLayout, GridState
+from harness.sums.layout import Layout
+from harness.sums.row_store import RowStore
 from harness.sums.rows import RowTable
+from harness.sums.sums import Sums
 
 ORIGIN = Origin("j", "d", "m", "p", "l", "tf 1")
+NO_GRID = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12
 
 
@@ -34,11 +38,20 @@ def line(plan: Plan, chunk: int) -> list[int]:
     return [chunk, count, plan.id_hash(plan[chunk]), count, 0, 0, 1000 + chunk]
 
 
-def segment(plan: Plan, *chunks: int) -> Segment:
+def added(*parts: Sums) -> Sums:
+    """Add up; what is added stays as it was."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total.add(part.copy())
+    return total
+
+
+def segment(plan: Plan, *chunks: int) -> Sums:
     """A segment whose state says how often each chunk was added."""
     state = np.zeros(len(plan), np.int64)
     state[list(chunks)] = 1
-    return Segment(np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 7), state)
+    lines = np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 7)
+    return Sums(lines, state, NO_GRID)
 
 
 def found(plan: Plan, name: Name, *chunks: int) -> Found:
@@ -54,9 +67,9 @@ plans = st.builds(
 )
 
 
-def evaluate(plan: Plan, left: np.ndarray, number: int, size: int, draw) -> dict[str, Segment]:
+def evaluate(plan: Plan, left: np.ndarray, number: int, size: int, draw) -> dict[str, Sums]:
     """What the ranks of one attempt leave behind: each commits some chunks at a time, and may be cut off."""
-    written: dict[str, Segment] = {}
+    written: dict[str, Sums] = {}
     for rank in range(size):
         share = [chunk.index for chunk in static_share(plan, rank, size, left)]
         share = share[: draw(st.integers(0, len(share)))]
@@ -72,12 +85,12 @@ def evaluate(plan: Plan, left: np.ndarray, number: int, size: int, draw) -> dict
 @settings(max_examples=150, deadline=None)
 @given(st.data(), plans)
 def test_any_history_of_attempts_gives_every_chunk_once(data, plan):
-    disk: dict[str, Segment] = {}
-    late: dict[str, Segment] = {}  # of ranks that were stopped, and wake up in a later attempt
+    disk: dict[str, Sums] = {}
+    late: dict[str, Sums] = {}  # of ranks that were stopped, and wake up in a later attempt
     for number in range(1, data.draw(st.integers(1, 5)) + 1):
         united = unite([Found(name, ORIGIN, each.lines) for name, each in disk.items()], plan)
         # what is kept and what is left are the plan, and no chunk is twice in what is kept
-        kept = merge([segment(plan), *(disk[name] for name in united.kept)])
+        kept = added(segment(plan), *(disk[name] for name in united.kept))
         left = np.setdiff1d(np.arange(len(plan)), united.done)
         assert kept.state.tolist() == [1 if chunk in united.done else 0 for chunk in range(len(plan))]
         assert kept.chunks.tolist() == united.done.tolist()
@@ -94,7 +107,7 @@ def test_any_history_of_attempts_gives_every_chunk_once(data, plan):
     size = data.draw(st.integers(1, 4))
     shares = [[chunk.index for chunk in static_share(plan, rank, size, left)] for rank in range(size)]
     assert sorted(chunk for share in shares for chunk in share) == left.tolist()
-    total = merge([*(disk[name] for name in united.kept), *(segment(plan, *share) for share in shares)])
+    total = added(*(disk[name] for name in united.kept), *(segment(plan, *share) for share in shares))
     assert total.state.tolist() == [1] * len(plan)
     certificate = Certificate(plan)
     certificate.expect(plan[i] for i in range(len(plan)))
@@ -105,7 +118,7 @@ def test_any_history_of_attempts_gives_every_chunk_once(data, plan):
         certificate = Certificate(plan)
         certificate.expect(plan[i] for i in range(len(plan)))
         certificate.add(
-            merge([segment(plan), *(disk[n] for n in united.kept if n != name), *(segment(plan, *s) for s in shares)]).lines
+            added(segment(plan), *(disk[n] for n in united.kept if n != name), *(segment(plan, *s) for s in shares)).lines
         )
         named = [int(text.split()[1]) for text in certificate.problems() if text.startswith("chunk ")]
         assert named == disk[name].chunks.tolist()[:5]
@@ -145,7 +158,7 @@ TABLE = RowTable(
 GRID = GridState(
     ("0\x1eib", "0\x1eia"), np.arange(6).reshape(3, 1, 2), np.arange(3).reshape(3, 1, 1), np.zeros((3, 0, 1, 5), np.int64)
 )
-FULL = Segment(np.array([[1, 4, -5, 3, 1, 0, 2**63 - 1]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": TABLE})
+FULL = Sums(np.array([[1, 4, -5, 3, 1, 0, 2**63 - 1]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": RowStore.of(TABLE)})
 
 
 def test_a_segment_comes_back_as_it_was(tmp_path):
@@ -153,8 +166,8 @@ def test_a_segment_comes_back_as_it_was(tmp_path):
     origin, back = read_segment(tmp_path / "s")
     assert origin == ORIGIN
     assert back.lines.tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]] and back.state.tolist() == [1, -2, 2**62]
-    assert back.grid is not None and back.grid.keys == GRID.keys and back.grid.flat().tolist() == GRID.flat().tolist()
-    assert {name: a.tolist() for name, a in back.rows["roc/auc=1"].to_arrays().items()} == {
+    assert back.grid.keys == GRID.keys and back.grid.flat().tolist() == GRID.flat().tolist()
+    assert {name: a.tolist() for name, a in back.rows["roc/auc=1"].table().to_arrays().items()} == {
         "key": [0.5, -0.0], "ids": [7, 8], "slices": [[1], [2]], "weights": [1.0, 2.0], "value.y": [1, 0],
     }  # fmt: skip
     assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]]
@@ -162,10 +175,10 @@ def test_a_segment_comes_back_as_it_was(tmp_path):
 
 def test_merging_finds_slices_by_their_keys():
     other = dataclasses.replace(GRID, keys=("0\x1eia", "0\x1eic"))
-    both = merge([FULL, Segment(np.array([[0, 4, 2, 4, 0, 0, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": TABLE})])
-    assert both.grid is not None and both.grid.keys == ("0\x1eib", "0\x1eia", "0\x1eic")
+    both = added(FULL, Sums(np.array([[0, 4, 2, 4, 0, 0, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": RowStore.of(TABLE)}))
+    assert both.grid.keys == ("0\x1eib", "0\x1eia", "0\x1eic")
     assert both.grid.dense[:, 0].tolist() == [[0, 2], [2, 3], [6, 8], [4, 5]]
-    assert both.rows["roc/auc=1"].slices.tolist() == [[1], [2], [2], [3]]
+    assert both.rows["roc/auc=1"].table().slices.tolist() == [[1], [2], [2], [3]]
     assert both.state.tolist() == [2, -1, 2**62 + 1] and both.chunks.tolist() == [0, 1]
 
 
@@ -214,7 +227,7 @@ def test_many_segments_become_few(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == writer.names
     (whole, _) = find(tmp_path)
     assert sorted(each.lines[:, 0].tolist() for each in whole) == [[0, 1, 2, 3, 4, 5, 6, 7, 8], [9], [10]]
-    assert merge(load(tmp_path, writer.names, ORIGIN)).state.tolist() == [1] * 11
+    assert added(*load(tmp_path, writer.names, ORIGIN)).state.tolist() == [1] * 11
 
 
 def test_a_writer_that_may_no_longer_write_does_not(tmp_path):
@@ -288,9 +301,7 @@ def test_killed_at_any_step_of_a_write_nothing_committed_is_lost(tmp_path):
         united = unite(whole, LONG)
         done = set(united.done.tolist())
         assert done in (committed, committed | {len(committed)})
-        assert merge([segment(LONG), *load(folder, united.kept, ORIGIN)]).state.tolist() == [
-            int(c in done) for c in range(WRITES)
-        ]
+        assert added(segment(LONG), *load(folder, united.kept, ORIGIN)).state.tolist() == [int(c in done) for c in range(WRITES)]
         seen.add((len(done), len(list(folder.glob("*.segment"))), len(list(folder.glob(".*.segment.*")))))
         if not killed:
             break

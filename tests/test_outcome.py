@@ -11,6 +11,7 @@ from harness.exact.limbs import to_cells
 from harness.job.job import Job
 from harness.metrics.classification import Accuracy, CrossEntropy
 from harness.metrics.contract import Binding, Inputs, Metric, PlainMean, Totals
+from harness.metrics.question import Question
 from harness.metrics.regression import MeanSquaredError, RootMeanSquaredError
 from harness.plan.certificate import Certificate
 from harness.plan.plan import File, Plan
@@ -19,6 +20,7 @@ from harness.results.values import result
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Counted, Layout, Status, Summed
 from harness.sums.reduction import Reduced
+from harness.sums.sums import Layouts
 
 DRAWS, SLOTS = 60, 3
 BINDING = Binding(Inputs.CLASSES, "p", "y")
@@ -71,7 +73,8 @@ def test_replicates_together_are_those_one_by_one() -> None:
     )  # fmt: skip
     bindings = dict.fromkeys(METRICS, BINDING)
     reduced = Reduced(Certificate(Plan((File("f", 1, 1),), 1, 1)), sums.state(0, 0, GRID), [0], sums, {})
-    found = outcome(reduced, LAYOUT, GRID, METRICS, bindings, None, job.slices, job.bootstrap)
+    question = Question(METRICS, bindings, job.slices, job.bootstrap)
+    found = outcome(reduced, Layouts(LAYOUT, GRID, draws=DRAWS + 1), question)
     for key, metric in METRICS.items():
         one_by_one = [result(LAYOUT, sums.state(0, draw, GRID), key, metric, BINDING, None).value for draw in range(1, DRAWS + 1)]
         assert [None if np.isnan(x) else x for x in found.replicates[key]] == one_by_one

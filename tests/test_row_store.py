@@ -23,7 +23,7 @@ def test_columns_are_narrow_while_they_are_kept_and_nothing_is_lost() -> None:
     keys = np.array([0.5, -0.0, np.inf, np.nan, 2.0**-149])  # all of them are float32 as well
     store = RowStore()
     store.append(table(keys, np.array([0, 1, 127, -128, 0])))
-    assert bytes_of(store.copied(0, 5)) == {"key": 4, "ids": 1, "slices": 1, "group": 1, "value.positive": 1, "value.score": 4}
+    assert bytes_of(store.table()) == {"key": 4, "ids": 1, "slices": 1, "group": 1, "value.positive": 1, "value.score": 4}
     wide = np.array([0.1, 1e300, 2.0**-150])  # none of them is
     store.append(table(wide, np.array([128, 2**40, -(2**63)]), first=2**31))
     assert len(store) == 8
@@ -42,7 +42,7 @@ def test_a_store_without_ids() -> None:
     assert store.take().ids is None
 
 
-def test_rows_cross_blocks_and_any_run_of_them_can_be_copied() -> None:
+def test_rows_cross_blocks_and_are_copied_moved_and_numbered_anew() -> None:
     n = 3 * row_store.FIRST_ROWS + 17
     keys = np.random.default_rng(3).standard_normal(n)
     store, at = RowStore(), 0
@@ -51,9 +51,14 @@ def test_rows_cross_blocks_and_any_run_of_them_can_be_copied() -> None:
         store.append(table(part, np.ones(len(part), np.int64), first=at))
         at += len(part)
     assert len(store) == n
-    for start, stop in ((0, 1), (16000, 17000), (5, n), (n - 1, n)):
-        copied = store.copied(start, stop)
-        assert copied.key.tobytes() == keys[start:stop].tobytes()
-        assert copied.ids is not None
-        assert copied.ids.tolist() == list(range(start, stop))
-    assert store.take().key.tobytes() == keys.tobytes()
+    copied = store.table()
+    assert copied.key.tobytes() == keys.tobytes()
+    assert copied.ids is not None
+    assert copied.ids.tolist() == list(range(n))
+    few = RowStore.of(table(keys[:3], np.ones(3, np.int64), first=n))
+    few.renumber(np.array([0, -1], np.int32))  # -1, which is the last, stays
+    store.absorb(few)  # few rows are copied
+    other = store.copy()
+    store.absorb(other)  # many are moved
+    assert (len(few), len(other), len(store)) == (0, 0, 2 * (n + 3))
+    assert store.take().key.tobytes() == 2 * (keys.tobytes() + keys[:3].tobytes())

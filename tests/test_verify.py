@@ -13,9 +13,12 @@ import pytest
 from harness.errors import RunFolderError
 from harness.folder.journal import Journal, plan_digest
 from harness.folder.run_folder import RunFolder
-from harness.folder.segment import MAGIC, Name, Origin, Segment, Torn, read_segment
+from harness.folder.segment import MAGIC, Name, Origin, Torn, read_segment
 from harness.plan.plan import File, Plan, hash_ids
 from harness.run.verify import verify
+from harness.sums.grid import GridLayout, GridState
+from harness.sums.layout import Layout
+from harness.sums.sums import Sums
 
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12
 DIGESTS = {"job": "1", "data": "2", "model": "3"}
@@ -25,10 +28,13 @@ CONTENT = f"{(-9 - 2 + 5) % 2**64:016x}"  # see `segment`
 FIRST, SECOND = str(Name(1, 0, 1)), str(Name(2, 0, 1))
 
 
-def segment(*chunks: int) -> Segment:
+NO_GRID = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)
+
+
+def segment(*chunks: int) -> Sums:
     counts = {chunk: PLAN[chunk].stop - PLAN[chunk].start for chunk in chunks}
     lines = [[chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0, 7 * chunk - 9] for chunk, count in counts.items()]
-    return Segment(np.array(lines, np.int64), np.zeros(1, np.int64))
+    return Sums(np.array(lines, np.int64), np.zeros(1, np.int64), NO_GRID)
 
 
 @pytest.fixture
@@ -168,7 +174,7 @@ def test_forged_digests_are_a_verdict(folder, digests):
 def test_a_segment_of_another_plan_is_a_verdict(folder, chunk):
     lines = np.array([[chunk, 4, 1, 4, 0, 0, 0]], np.int64)
     for plan, wanted in ((ORIGIN.plan, "holds chunks that the plan does not have"), ("other", "is of another plan")):
-        Journal(folder.journal, replace(ORIGIN, plan=plan), 2, 0).write(Segment(lines, np.zeros(1, np.int64)))
+        Journal(folder.journal, replace(ORIGIN, plan=plan), 2, 0).write(Sums(lines, np.zeros(1, np.int64), NO_GRID))
         says(folder, f"{SECOND} {wanted}", "chunk 1 (a, records 4..7; b, records 0..1) is missing")
     folder.metrics_json.unlink()
     says(folder, "this run is not finished: 1 of 3 chunks are not in the journal")
@@ -183,18 +189,18 @@ def signed(header: Any, arrays: bytes = b"") -> bytes:
 
 WHOSE = asdict(ORIGIN)
 HEADERS = [
-    b"", b"{", b"[" * 5000, [], {}, {"origin": WHOSE, "keys": None, "arrays": []}, {"origin": WHOSE, "keys": None, "arrays": [7]},
-    {"origin": {**WHOSE, "job": 7}, "keys": None, "arrays": [["lines", "<i8", [0, 7]]]},
-    {"origin": {**WHOSE, "x": "y"}, "keys": None, "arrays": [["lines", "<i8", [0, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<i8", [2**62, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<i8", [-1, -7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<i8", [1, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "|O", [0, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "nonsense", [0, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<f8", [0, 7]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<i8", [0, 6]]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["lines", "<i8", "x"]]},
-    {"origin": WHOSE, "keys": None, "arrays": [["state", "<i8", [0, 7]]]},
+    b"", b"{", b"[" * 5000, [], {}, {"origin": WHOSE, "keys": [], "arrays": []}, {"origin": WHOSE, "keys": [], "arrays": [7]},
+    {"origin": {**WHOSE, "job": 7}, "keys": [], "arrays": [["lines", "<i8", [0, 7]]]},
+    {"origin": {**WHOSE, "x": "y"}, "keys": [], "arrays": [["lines", "<i8", [0, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [2**62, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [-1, -7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [1, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "|O", [0, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "nonsense", [0, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<f8", [0, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [0, 6]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", "x"]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["state", "<i8", [0, 7]]]},
     {"origin": WHOSE, "keys": 3, "arrays": [["lines", "<i8", [0, 7]]]},
 ]  # fmt: skip
 
@@ -209,8 +215,8 @@ def test_a_forged_segment_with_a_valid_checksum_is_a_verdict(folder, header):
 
 def test_segments_without_what_they_should_hold_are_torn(folder):
     grid = {"origin": WHOSE, "keys": ["a"], "arrays": [["lines", "<i8", [0, 7]], ["state", "<i8", [0]]]}
-    rows = {"origin": WHOSE, "keys": None, "arrays": [*grid["arrays"], ["rows.auc\nunknown", "<i8", [0]]]}
-    for header in (grid, rows, {"origin": WHOSE, "keys": None, "arrays": grid["arrays"][:1]}):
+    rows = {"origin": WHOSE, "keys": [], "arrays": [*grid["arrays"], ["rows.auc\nunknown", "<i8", [0]]]}
+    for header in (grid, rows, {"origin": WHOSE, "keys": [], "arrays": grid["arrays"][:1]}):
         (folder.journal / SECOND).write_bytes(signed(header))
         with pytest.raises(Torn, match="does not hold what a rank writes"):
             read_segment(folder.journal / SECOND)

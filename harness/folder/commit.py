@@ -89,13 +89,13 @@ class Committer:
     def border(self) -> None:
         """Commit where it is due. Called by the loop between chunks. Does not return once the rank was asked to stop."""
         with self._lock:
+            begun = self._clock()
             if self._hurry.is_set() or self._pace.due:
                 self._accumulator.settle()
-                self._commit()
+                self._commit(begun)
             elif self._accumulator.has_grid and self._settling.due:
-                start = self._clock()
                 self._accumulator.settle()
-                self._settling.took(self._clock() - start)
+                self._settling.took(self._clock() - begun)
         if self._hurry.is_set():
             self._at_border.set()
             threading.Event().wait()  # the thread that asked ends the process
@@ -103,8 +103,9 @@ class Committer:
     def finish(self) -> None:
         """Commit the rest of the rank's share."""
         with self._lock:
+            begun = self._clock()
             self._accumulator.settle()
-            self._commit()
+            self._commit(begun)
             self._finished = True
         self._at_border.set()
 
@@ -116,15 +117,21 @@ class Committer:
             have the patience. None is as long as it takes.
         """
         self._hurry.set()
-        if wait_s is None or not (self._accumulator.settled or self._finished):
-            self._at_border.wait(wait_s)
-        # Not given back: the loop stays where it is.
-        if self._lock.acquire(timeout=-1 if wait_s is None else max(wait_s, 0.1)) and not self._finished:
-            self._commit()  # what waits for its grid is evaluated again
+        limit_s = -1 if wait_s is None else max(wait_s, 0.1)
+        # In the end the lock is not given back: the loop stays where it is.
+        if wait_s is not None:
+            if not self._lock.acquire(timeout=limit_s):
+                return
+            self._commit(self._clock())
+            if self._accumulator.settled or self._finished:
+                return
+            self._lock.release()
+        self._at_border.wait(wait_s)
+        if self._lock.acquire(timeout=limit_s):
+            self._commit(self._clock())  # what waits for its grid is evaluated again
 
-    def _commit(self) -> None:
-        """Write what is pending. The lock is held."""
-        start = self._clock()
+    def _commit(self, begun: float) -> None:
+        """Write what is pending. The lock is held, and the work for it began then."""
         with self._accumulator.lock:
             pending = self._accumulator.pending
             if not len(pending.lines) or self._wrong:
@@ -135,7 +142,7 @@ class Committer:
                 return
             self._write(pending)
             self._accumulator.keep()
-        cost_s = self._clock() - start
+        cost_s = self._clock() - begun
         self.commits += 1
         self.cost_s += cost_s
         self._pace.took(cost_s)
