@@ -220,7 +220,7 @@ class Evaluator:
             if attempt is None:
                 self._provenance.confirm(comm, folder, summed(folder), finished=True)
                 return self._from_rank_0(lambda: Results.load(folder.path))
-            self._together(lambda: check_shared(folder, comm))
+            check_shared(folder, comm)
             if comm.rank == 0:
                 self._provenance.record(folder, self._reading)
         built.feed.start(self._chunks)

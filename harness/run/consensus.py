@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import secrets
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm, SingleComm, World
 from harness.watch.failure import say, tell_launcher
+from harness.watch.failure import say
+from harness.watch.failure import tell_launcher
+from harness.folder.run_folder import write_atomically
 
 __all__ = ["check_shared", "connect", "join", "together"]
 
@@ -77,20 +82,26 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
 
 
 def check_shared(folder: RunFolder, comm: Comm) -> None:
-    """Make sure that every rank sees rank 0's run folder.
+    """Make sure that every rank sees rank 0's run folder. A collective; its own: it is not called within `together`.
 
-    Raises: RunFolderError: this rank does not.
+    Raises: RunFolderError: this rank does not, or rank 0 cannot write there. OtherRankFailed: another one does not.
     """
     token = comm.broadcast(secrets.token_bytes(16) if comm.rank == 0 else b"")
     path = folder.path / ".shared"
-    if comm.rank == 0:
-        path.write_bytes(token)
-    comm.barrier()
+    together(comm, lambda: write_atomically(path, token) if comm.rank == 0 else None)
+    together(comm, lambda: _await(path, token, f"rank {comm.rank} on {comm.host}"))
+
+
+def _await(path: Path, token: bytes, rank: str) -> None:
+    """Wait until a file holds what was written to it on another host."""
     deadline = time.monotonic() + SHARED_FOLDER_WAIT_S
-    while not (path.exists() and path.read_bytes() == token):
+    while True:
+        with contextlib.suppress(OSError):  # not there yet, or a stale handle: looked at again
+            if path.read_bytes() == token:
+                return
         if time.monotonic() > deadline:
             raise RunFolderError(
-                f"rank {comm.rank} on {comm.host} does not see the run folder {folder.path} that rank 0 wrote to; "
+                f"{rank} does not see the run folder {path.parent} that rank 0 wrote to; "
                 "choose one on a shared file system with -o"
             )
         time.sleep(0.1)

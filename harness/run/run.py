@@ -183,7 +183,7 @@ def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
             )
         comm.close()
         return 0
-    together(comm, lambda: check_shared(folder, comm))
+    check_shared(folder, comm)
     progress = Progress(opened.plan.examples)
     watch, stuck = (Watch(comm, folder, attempt.number), Stuck(comm, folder)) if is_elastic() else (None, None)
     heartbeat = _heartbeat(folder, comm, options, progress, stuck)
