@@ -28,6 +28,29 @@ def function():
 
 def nothing():
     return 3
+
+
+X = tf.TensorSpec([None, 8], tf.float32)
+
+
+def of_a_dict():
+    return tf.function(lambda features: {{"probabilities": features["x"]}}, input_signature=[{{"x": X, "weight": X}}])
+
+
+def of_a_list():
+    return tf.function(lambda rows: rows[0], input_signature=[[X, X]])
+
+
+def of_ragged():
+    return tf.function(lambda x: x.to_tensor(), input_signature=[tf.RaggedTensorSpec([None, None], tf.float32)])
+
+
+def to_a_tuple():
+    return tf.function(lambda x: (x, x), input_signature=[X])
+
+
+def to_a_nest():
+    return tf.function(lambda x: {{"a": x, "b": {{"c": x}}}}, input_signature=[X])
 """
 
 

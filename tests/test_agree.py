@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-
 from harness.agree import check_shared
 from harness.comm import SingleComm
-from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from harness.runfolder import RunFolder
+
+from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from tests.thread_comm import on_ranks
 
 

@@ -271,3 +271,21 @@ def test_launch_shows_the_command_and_leaves(harness, world, tmp_path):
     assert done.code == 0
     assert "HOROVOD_STALL_CHECK_DISABLE=1" in done.out
     assert "horovodrun -np 2 --gloo " in done.out and done.out.rstrip().endswith("harness evaluate job.yaml --set seed=1")
+
+
+@pytest.mark.parametrize(
+    "signature, words",
+    [
+        (
+            '[{"x": tf.TensorSpec([None, 8], tf.float32)}]',
+            "argument 'a': expected a tf.TensorSpec, one tensor, found a dict of x",
+        ),
+        ("[tf.TensorSpec(None, tf.float32)]", "input 'a' is float32 <unknown>: expected examples along the first dimension"),
+        ("[tf.TensorSpec([], tf.float32)]", "input 'a' is float32 (): expected examples along the first dimension"),
+    ],
+)
+def test_a_factory_whose_signature_is_not_one_of_examples(run, tmp_path, signature, words):
+    (tmp_path / "maker.py").write_text(
+        f"import tensorflow as tf\n\n\ndef make():\n    return tf.function(lambda a: a, input_signature={signature})\n"
+    )
+    refused(run(model={"python": "maker:make"}), 2, words)

@@ -129,6 +129,27 @@ def test_mixed_precision_is_that_of_the_layers(folder):
         ({"path": "signatures"}, ModelError, "no signature 'serving_default': valid: two"),
         ({"path": "signatures", "signature": "two", "precision": "mixed_float16"}, ModelError, "was fixed when it was exported"),
         ({"python": "factories:nothing"}, ModelError, "the factory returned a int"),
+        (
+            {"python": "factories:of_a_dict"},
+            ModelError,
+            "argument 'features': expected a tf.TensorSpec, one tensor, found a dict of x, weight; give each input an argument",
+        ),
+        (
+            {"python": "factories:of_a_list"},
+            ModelError,
+            "argument 'rows': expected a tf.TensorSpec, one tensor, found a list of 2",
+        ),
+        (
+            {"python": "factories:of_ragged"},
+            ModelError,
+            "argument 'x': expected a tf.TensorSpec, one tensor, found a RaggedTensorSpec",
+        ),
+        (
+            {"python": "factories:to_a_tuple"},
+            ModelError,
+            "output 'output': expected a tensor, found a tuple of 2; return one tensor",
+        ),
+        ({"python": "factories:to_a_nest"}, ModelError, "output 'b': expected a tensor, found a dict of c"),
         ({"python": "factories:dens"}, JobError, "did you mean 'dense'?"),
         (
             {"python": "factories:dense", "args": {"unit": 3}},

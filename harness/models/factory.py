@@ -16,7 +16,7 @@ from harness.models.keras_file import from_keras, keras_of
 from harness.models.model import Model
 from harness.models.saved_model import from_loaded
 
-__all__ = ["from_factory", "from_function"]
+__all__ = ["from_factory", "from_function", "output_specs"]
 
 
 def from_factory(path: str | None, spec: ModelSpec, folder: Path) -> Model:
@@ -76,16 +76,50 @@ def _load_weights(where: str, made: Any, path: str) -> None:
 
 
 def from_function(where: str, function: Any) -> Model:
-    """Take a tf.function, whose arguments are the inputs; an output that has no name is called `output`."""
-    concrete = function.get_concrete_function()
+    """Take a tf.function, whose arguments are the inputs; an output that has no name is called `output`.
+
+    Raises: ModelError: an argument or an output is not one tensor.
+    """
     names = list(inspect.signature(function.python_function).parameters)[: len(function.input_signature)]
     inputs = dict(zip(names, function.input_signature, strict=True))
-    found = concrete.structured_outputs
-    outputs = found if isinstance(found, Mapping) else {"output": found}
+    for name, spec in inputs.items():
+        if not isinstance(spec, tf.TensorSpec):
+            raise ModelError(
+                f"{where}: argument '{name}': expected a tf.TensorSpec, one tensor, found a {_kind(spec)}; "
+                "give each input an argument of its own in the input_signature"
+            )
+    concrete = function.get_concrete_function()
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         given = function(*(tensors[name] for name in names))
         return given if isinstance(given, Mapping) else {"output": given}
 
     predict.owner = function  # type: ignore[attr-defined]
-    return Model(where, inputs, {n: tf.TensorSpec(t.shape, t.dtype) for n, t in outputs.items()}, predict, "python")
+    found = concrete.structured_outputs
+    outputs = output_specs(where, found if isinstance(found, Mapping) else {"output": found})
+    return Model(where, inputs, outputs, predict, "python")
+
+
+def output_specs(where: str, outputs: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
+    """Return the specs of what a traced function returns, by name.
+
+    Raises: ModelError: an output is not one dense tensor.
+    """
+    for name, output in outputs.items():
+        if not isinstance(output, tf.Tensor | tf.TensorSpec):
+            raise ModelError(
+                f"{where}: output '{name}': expected a tensor, found a {_kind(output)}; return one tensor, or a dict of them by name"
+            )
+    return {name: tf.TensorSpec(output.shape, output.dtype) for name, output in outputs.items()}
+
+
+def _kind(nest: Any) -> str:
+    """Say what stands where a tensor should."""
+    inner = (
+        f" of {', '.join(map(str, nest))}"
+        if isinstance(nest, Mapping)
+        else f" of {len(nest)}"
+        if isinstance(nest, list | tuple)
+        else ""
+    )
+    return f"{type(nest).__name__}{inner}"

@@ -15,7 +15,7 @@ import tensorflow as tf
 from harness.data import Feature
 from harness.errors import ModelError
 from harness.exact.array_bytes import array_bytes
-from harness.models.factory import from_function
+from harness.models.factory import from_function, output_specs
 from harness.models.keras_file import from_keras, keras_of
 from harness.models.model import Model
 from harness.models.saved_model import from_loaded
@@ -80,8 +80,7 @@ def _from_callable(where: str, called: Callable[..., Any], inputs: Mapping[str, 
             return {f"output_{number}": output for number, output in enumerate(outputs)}
         return {"output": outputs}
 
-    outputs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in by_name(found).items()}
-    return Model(where, specs, outputs, lambda tensors: by_name(traced(dict(tensors))), "function")
+    return Model(where, specs, output_specs(where, by_name(found)), lambda tensors: by_name(traced(dict(tensors))), "function")
 
 
 def weights(given: Any) -> list[Any]:

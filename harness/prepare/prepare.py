@@ -14,7 +14,7 @@ from harness import data as data_
 from harness.data.derive import DerivedSource
 from harness.data.identity import Inventory, identify, take
 from harness.data.partial import PartialSource, draw
-from harness.errors import DataError, JobError, nearest
+from harness.errors import DataError, JobError, ModelError, nearest
 from harness.job.job import Job, PredictionsSpec
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
@@ -258,6 +258,11 @@ def match_model(
     bindings = bind(job, metrics, list(model.outputs))
     read = _features(job, bindings)
     extra = [*read, *passed]
+    for name, spec in model.inputs.items():
+        if not spec.shape.rank:
+            raise ModelError(
+                f"{model.path}: input '{name}' is {spec.dtype.name} {spec.shape}: expected examples along the first dimension"
+            )
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
     found = opened.source.features()
     if isinstance(opened.source, PredictionSource):

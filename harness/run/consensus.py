@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
-from harness.folder.run_folder import RunFolder
+from harness.folder.run_folder import RunFolder, write_atomically
 from harness.ranks.comm import Comm, SingleComm, World
 from harness.watch.failure import say, tell_launcher
-from harness.watch.failure import say
-from harness.watch.failure import tell_launcher
-from harness.folder.run_folder import write_atomically
 
 __all__ = ["check_shared", "connect", "join", "together"]
 
