@@ -108,18 +108,14 @@ def output_specs(where: str, outputs: Mapping[str, Any]) -> dict[str, tf.TensorS
     for name, output in outputs.items():
         if not isinstance(output, tf.Tensor | tf.TensorSpec):
             raise ModelError(
-                f"{where}: output '{name}': expected a tensor, found a {_kind(output)}; return one tensor, or a dict of them by name"
+                f"{where}: output '{name}': expected a tensor, found a {_kind(output)}; "
+                "return one tensor, or a dict of them by name"
             )
     return {name: tf.TensorSpec(output.shape, output.dtype) for name, output in outputs.items()}
 
 
 def _kind(nest: Any) -> str:
     """Say what stands where a tensor should."""
-    inner = (
-        f" of {', '.join(map(str, nest))}"
-        if isinstance(nest, Mapping)
-        else f" of {len(nest)}"
-        if isinstance(nest, list | tuple)
-        else ""
-    )
-    return f"{type(nest).__name__}{inner}"
+    if isinstance(nest, Mapping):
+        return f"{type(nest).__name__} of {', '.join(map(str, nest))}"
+    return f"{type(nest).__name__} of {len(nest)}" if isinstance(nest, list | tuple) else type(nest).__name__

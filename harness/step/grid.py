@@ -18,7 +18,7 @@ from harness.exact.tf_limbs import exact_graph, to_cells
 from harness.job.job import SliceFeature
 from harness.metrics.question import Question
 from harness.step.terms import BatchTerms
-from harness.sums.grid import PART_END, SPEC_END, GridLayout, GridState, too_many
+from harness.sums.grid import ESCAPES, PART_END, SPEC_END, GridLayout, GridState, too_many
 
 __all__ = ["TFGrid"]
 
@@ -244,7 +244,7 @@ class TFGrid:
 
     def _find(self, number: int, spec: tuple[SliceFeature, ...], features: Mapping[str, Any], mask: Any) -> Any:
         """Return the slot of each example, int32 [B], learning new keys on the way; -1 for padding."""
-        parts = [_part(feature, features) for feature in spec]
+        parts = [_part(feature, features, crossed=len(spec) > 1) for feature in spec]
         keys = tf.strings.join([tf.fill(tf.shape(mask), f"{number}{SPEC_END}"), tf.strings.join(parts, separator=PART_END)])
         table = self._table
         found = tf.ensure_shape(table.lookup(keys), mask.shape)
@@ -326,7 +326,7 @@ def _mix(z: Any) -> Any:
     return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(31, tf.uint64)))
 
 
-def _part(feature: SliceFeature, features: Mapping[str, Any]) -> Any:
+def _part(feature: SliceFeature, features: Mapping[str, Any], *, crossed: bool) -> Any:
     """Return a feature's part of the key, string [B]: its kind, then its value or the number of its bucket."""
     tensor = features[feature.feature]
     if feature.buckets is not None:
@@ -337,6 +337,9 @@ def _part(feature: SliceFeature, features: Mapping[str, Any]) -> Any:
         bucket = tf.where(tf.math.is_nan(values), len(feature.buckets) + 1, bucket)
         return tf.strings.join(["b", tf.strings.as_string(bucket)])
     text = _text(feature.feature, features)
+    if crossed and tensor.dtype == tf.string:
+        for plain, escaped in ESCAPES:
+            text = tf.strings.regex_replace(text, plain, escaped)
     return tf.strings.join(["s" if tensor.dtype == tf.string else "i", text])
 
 

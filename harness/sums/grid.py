@@ -16,9 +16,11 @@ from harness.exact.limbs import CELL, carry
 from harness.job.job import SliceFeature, SlicesSpec
 from harness.sums.layout import Counted, Layout, Summed
 
-__all__ = ["PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "too_many", "union"]
+__all__ = ["ESCAPES", "PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "too_many", "union"]
 
 SPEC_END, PART_END = "\x1e", "\x1f"  # set the parts of a slot's key apart
+# A text may hold what sets parts apart: within a cross it is written otherwise, in this order, and read back in reverse.
+ESCAPES = (("\x1a", "\x1a0"), (PART_END, "\x1a1"))
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,18 @@ def decode(key: str, spec: SlicesSpec) -> SliceKey:
     """Read a slot's key: which spec, which values; buckets by their bounds."""
     number, _, rest = key.partition(SPEC_END)
     features = spec.by[int(number)]
-    parts = rest.split(PART_END)
-    values = tuple(_value(part, feature) for part, feature in zip(parts, features, strict=True))
+    values = tuple(_value(part, feature) for part, feature in zip(_parts(rest, features), features, strict=True))
     return SliceKey(tuple(feature.feature for feature in features), values)
+
+
+def _parts(text: str, features: Sequence[SliceFeature]) -> list[str]:
+    """Cut the values out of a slot's key, which begin with their kinds."""
+    if len(features) == 1:
+        return [text]
+    parts = text.split(PART_END)
+    for plain, escaped in reversed(ESCAPES):
+        parts = [part.replace(escaped, plain) for part in parts]
+    return parts
 
 
 def _value(part: str, feature: SliceFeature) -> int | str:
@@ -201,7 +212,8 @@ def union(keys: Sequence[Sequence[str]], spec: SlicesSpec) -> list[str]:
 def sort_key(key: str, spec: SlicesSpec) -> tuple[object, ...]:
     """Order slices by spec, then by value; buckets by their bounds, not their text."""
     number, _, rest = key.partition(SPEC_END)
-    return int(number), tuple((p[0], int(p[1:]) if p[0] in "ib" else p[1:]) for p in rest.split(PART_END))
+    parts = _parts(rest, spec.by[int(number)])
+    return int(number), tuple((part[0], int(part[1:]) if part[0] in "ib" else part[1:]) for part in parts)
 
 
 def too_many(found: int, spec: SlicesSpec) -> JobError:
