@@ -120,6 +120,11 @@ class Source(ABC):
         """Whether records are serialized, and their values flat lists that take the shape that is asked for."""
         return False
 
+    @property
+    def text(self) -> bool:
+        """Whether values are text, which is turned into the dtype that is asked for as it is read."""
+        return False
+
     @abstractmethod
     def features(self) -> dict[str, Feature]:
         """Say which features there are, from the first records or the file's own metadata."""

@@ -62,6 +62,11 @@ class CsvSource(ColumnSource):
         """All files: where records end is known when all before it has been read."""
         return tuple(file.path for file in self.files)
 
+    @property
+    def text(self) -> bool:
+        """Whatever a column looks like in the first rows."""
+        return True
+
     def names(self, lines: Lines) -> list[str]:
         """Return the names of a file's columns."""
         import csv

@@ -169,6 +169,7 @@ class DerivedSource(Source):
                     for n, f in found.items()
                 }
             natural = {name: feature for name, feature in found.items() if None not in feature.shape}
+            natural |= self._numbers(natural)
             self._known = (natural, {}, {})
             for name, parts in self._columns.items():
                 for part in parts:
@@ -188,9 +189,20 @@ class DerivedSource(Source):
             after = {name: _feature(tensor) for name, tensor in made.items()}
             if self._transform is None:
                 # what the source says goes first: it knows kinds, and lengths that differ
-                after |= {**self._source.features(), **self._declared}
+                after |= {**self._source.features(), **self._declared, **self._numbers(natural)}
             self._known = (natural, trees, after)
         return self._known
+
+    def _numbers(self, natural: Mapping[str, Feature]) -> dict[str, Feature]:
+        """Return what stands side by side as numbers: a column of text is read as such though its first rows do not look it.
+
+        In float64, from which what looks like numbers is rounded as well: a row that holds none is bad, and named.
+        """
+        if not self._source.text:
+            return {}
+        parts = dict.fromkeys(part for parts in self._columns.values() for part in parts if part not in self._declared)
+        asked = {part: natural[part] for part in parts if part in natural}
+        return {part: Feature("float64", found.shape) if found.dtype == "string" else found for part, found in asked.items()}
 
     def _expression(self, text: str, there: Mapping[str, Any]) -> Any:
         what = "label or weight"
@@ -210,6 +222,9 @@ class DerivedSource(Source):
 
         for name, parts in self._columns.items():
             dtype = tf.float32
+            for part in parts:
+                if features[part].dtype == tf.string:
+                    raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
             features[name] = tf.stack([tf.cast(features[part], dtype) for part in parts], axis=1)
         if self._transform:
             features = self._call(self._transform, "data.transform", features)

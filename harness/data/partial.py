@@ -68,6 +68,11 @@ class PartialSource(Source):
         """As the source."""
         return self._source.flat
 
+    @property
+    def text(self) -> bool:
+        """As the source."""
+        return self._source.text
+
     def features(self) -> dict[str, Feature]:
         """As the source."""
         return self._source.features()

@@ -13,6 +13,7 @@ from harness.prepare.prepare import Opened, Prepared, predictor, taker
 from harness.step.failure import translate
 from harness.step.feed import Feed, make_feed
 from harness.step.step import Canary, Step
+from harness.sums.grid import most_slices
 
 __all__ = ["Built", "Resources", "compile_step"]
 
@@ -84,6 +85,7 @@ def compile_step(
                 prepared.question,
                 feed,
                 allowed_bytes=resources.allowed_bytes,
+                expected_slices=_expected_slices(job, opened, prepared.question),
                 take=taker(prepared.columns) if prepared.columns else None,
                 eager=job.eager,
             )
@@ -93,3 +95,11 @@ def compile_step(
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     return Built(step, feed, prepared, predict_canary, canary)
+
+
+def _expected_slices(job: Job, opened: Opened, question: Question) -> int | None:
+    """Return how many slices there are at most, as far as that is known before the data are read."""
+    if question.slices is None:
+        return None
+    classes = {job.data.label: len(question.classes)} if question.classes and job.data.label else {}
+    return most_slices(question.slices, opened.plan.examples, classes)

@@ -26,6 +26,8 @@ CARRY_EVERY = 1 << 26  # examples: a limb of 2^33, a multiplicity of at most 12,
 # Rows of a matrix product: a limb of 2^32, of up to four parts of one number, times a multiplicity of at most 12, and so
 # many of them, stay below 2^53 and so exact in float64.
 MOST_ROWS = 1 << 15
+TRASH = 1  # slots in front of the first: what belongs to no slot is added there
+FIRST_SLOTS = 16  # that are allocated; doubled when there are more
 PART_NUMBERS = 1 << 21  # of the products of rows with all draws that are made at once
 
 
@@ -34,15 +36,20 @@ class TFGrid:
 
     Args:
       question: what is asked; without slices and replicates the grid is empty, and adding to it costs nothing.
+      expected: how many slices there are at most, as far as that is known; see `grid.most_slices`.
+
+    Attributes:
+      most_slots: the whole, and as many slices as are expected at most.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, expected: int | None = None) -> None:
         self._slices = slices = question.slices
         self._bootstrap = bootstrap = question.bootstrap
         self._left_out = question.outside_grid
         self.active = question.has_grid
         self.draws = 1 + (bootstrap.replicates if bootstrap else 0)
-        self.most_slots = 1 + (slices.maximum if slices else 0)
+        self.most_slots = 1 + (min(slices.maximum, slices.maximum if expected is None else expected) if slices else 0)
+        self._limit = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
         self._since_carry = 0
         self._positions = 1
@@ -81,15 +88,40 @@ class TFGrid:
         )
         return self.layout
 
-    def allocate(self) -> None:
-        """Make the variables; one row past the end of each takes what belongs nowhere."""
-        layout = self._known
-        slots, draws = self.most_slots + 1, self.draws
+    def allocate(self, fitting: int | None = None) -> None:
+        """Make the variables, for a few slots; they grow in the graph when there are more.
+
+        Args:
+          fitting: how many slots there may be for the state to fit into memory; None is any number.
+        """
+        layout, draws = self._known, self.draws
+        self._limit = self._limit if fitting is None else min(self._limit, fitting)
+        rows = TRASH + min(FIRST_SLOTS, self._limit)
         with tf.device("/CPU:0"):
-            self._dense = _zeros([slots, draws * layout.dense])
+            self._dense = _growing([rows, draws * layout.dense])
             # Without draws one number each: adding a scalar to a vector is several times faster than rows of one.
-            self._buckets = _zeros([slots * layout.scattered] + ([draws] if draws > 1 else []))
-            self._weighted = _zeros([slots * layout.weighted_buckets, draws * CELL])
+            self._buckets = _growing([rows * layout.scattered] + ([draws] if draws > 1 else []))
+            self._weighted = _growing([rows * layout.weighted_buckets, draws * CELL])
+
+    def _grow(self, slots: Any) -> Any:
+        """Allocate so many slots, in the graph; twice as many as there were, so that it is seldom done."""
+        held = tf.shape(self._dense.value(), tf.int64)[0] - TRASH
+        slots = tf.minimum(slots, self._limit)
+        more = tf.minimum(tf.maximum(slots, 2 * held), self._limit) - held
+
+        def enlarge() -> Any:
+            layout = self._known
+            for variable, rows in (
+                (self._dense, 1),
+                (self._buckets, layout.scattered),
+                (self._weighted, layout.weighted_buckets),
+            ):
+                value = variable.value()
+                added = tf.zeros(tf.concat([[more * rows], tf.shape(value, tf.int64)[1:]], axis=0), tf.int64)
+                variable.assign(tf.concat([value, added], axis=0))
+            return tf.constant(True)
+
+        return tf.cond(slots > held, enlarge, lambda: tf.constant(False))
 
     def clear(self) -> None:
         """Take all sums and slots away."""
@@ -130,11 +162,11 @@ class TFGrid:
             keys = self._keys(features, ids)
             drawn = self._drawn(keys)
             slots = [self._find(number, spec, features, mask) for number, spec in enumerate(self.slice_specs)]
-            rows = [tf.where(slot < 0, self.most_slots, slot) for slot in slots]
+            rows = [slot + TRASH for slot in slots]  # of no slot, -1, the first
             dense = self._dense_part(terms)
             if dense is not None:
                 self._add_dense(rows, dense, drawn)
-            for row in rows + ([tf.zeros_like(mask, tf.int32)] if self._bootstrap else []):
+            for row in rows + ([tf.fill(tf.shape(mask), TRASH)] if self._bootstrap else []):
                 self._add_buckets(row, terms, drawn)
                 self._add_weighted(row, terms, drawn)
             packed = tf.stack(slots, axis=1) if slots else tf.zeros([tf.shape(mask)[0], 0], tf.int32)
@@ -160,7 +192,7 @@ class TFGrid:
             # The whole: matrix products of so many rows that they are exact in float64.
             for at in range(0, dense.shape[0], MOST_ROWS):
                 whole = tf.matmul(drawn[at : at + MOST_ROWS], dense[at : at + MOST_ROWS], transpose_a=True)
-                _scatter(self._dense, tf.constant([0]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
+                _scatter(self._dense, tf.constant([TRASH]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
         if rows:
 
             def add(at: Any, size: int) -> None:
@@ -173,14 +205,13 @@ class TFGrid:
 
     def _add_buckets(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
         width = self._known.scattered
-        trash = self.most_slots * width
 
         def find() -> list[Any]:
             places = []
             at = 0
             for column, index, per_example in terms.counts:
                 if per_example == 1:
-                    places.append(tf.where((index >= 0) & (index < column.size), row * width + at + index, trash))
+                    places.append(tf.where((index >= 0) & (index < column.size), row * width + at + index, 0))
                     at += column.size
             return places
 
@@ -195,14 +226,13 @@ class TFGrid:
 
     def _add_weighted(self, row: Any, terms: BatchTerms, drawn: Any) -> None:
         width = self._known.weighted_buckets
-        trash = self.most_slots * width
         at = 0
         for column, index, weight, per_example in terms.weighted:
             cells = to_cells(weight)
             size = column.size // CELL
             slot = row if per_example == 1 else tf.repeat(row, per_example)
             times = drawn if per_example == 1 else tf.repeat(drawn, per_example, axis=0)
-            place = tf.where((index >= 0) & (index < size), slot * width + at + index, trash)
+            place = tf.where((index >= 0) & (index < size), slot * width + at + index, 0)
             self._spread(place, times, cells)
             at += size
 
@@ -252,19 +282,22 @@ class TFGrid:
 
         def learn() -> Any:
             fresh = tf.unique(tf.boolean_mask(keys, new)).y
-            with tf.control_dependencies([table.insert(fresh, table.size() + tf.range(tf.size(fresh, tf.int64)))]):
+            slots = 1 + table.size() + tf.size(fresh, tf.int64)
+            with tf.control_dependencies(
+                [table.insert(fresh, table.size() + tf.range(tf.size(fresh, tf.int64))), self._grow(slots)]
+            ):
                 return table.lookup(keys)
 
         found = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: found), mask.shape)
-        return tf.where(mask & (found < self.most_slots - 1), tf.cast(found, tf.int32) + 1, -1)
+        return tf.where(mask & (found < self._limit - 1), tf.cast(found, tf.int32) + 1, -1)
 
     def settle(self, examples: int) -> None:
         """At the end of a chunk: carry when it is due; refuse more slices than the job allows.
 
         Raises: JobError: there are too many slices.
         """
-        if self._slices and int(self._table.size()) > self._slices.maximum:
-            raise too_many(int(self._table.size()), self._slices)
+        if self._slices and int(self._table.size()) >= self._limit:
+            raise too_many(int(self._table.size()), self._slices, self._limit - 1)
         self._since_carry += examples * self._positions
         if self._since_carry >= CARRY_EVERY:
             self._since_carry = 0
@@ -272,8 +305,8 @@ class TFGrid:
             if numbers:
                 dense = self._dense.numpy().reshape(-1, self.draws, self._known.dense)
                 dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(*dense.shape[:2], numbers)
-                self._dense.assign(dense.reshape(self._dense.shape))
-            self._weighted.assign(carry(self._weighted.numpy().reshape(-1, CELL)).reshape(self._weighted.shape))
+                self._dense.assign(dense.reshape(-1, self.draws * self._known.dense))
+            self._weighted.assign(carry(self._weighted.numpy().reshape(-1, CELL)).reshape(-1, self.draws * CELL))
 
     def fetch(self) -> GridState:
         """Return the sums of the slots that were found, cells carried."""
@@ -284,21 +317,23 @@ class TFGrid:
         used, draws, layout = len(keys) + 1, self.draws, self._known
         if not self.active:
             return GridState.zero(layout, draws)
-        dense = self._dense[:used].numpy().reshape(used, draws, layout.dense)
+        begin, end = TRASH, TRASH + used
+        dense = self._dense[begin:end].numpy().reshape(used, draws, layout.dense)
         numbers = sum(c.size for c in layout.numbers)
         dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(used, draws, numbers)
-        buckets = self._buckets[: used * layout.scattered].numpy().reshape(used, layout.scattered, draws)
-        weighted = self._weighted[: used * layout.weighted_buckets].numpy().reshape(-1, CELL)
+        buckets = self._buckets[begin * layout.scattered : end * layout.scattered].numpy().reshape(used, layout.scattered, draws)
+        weighted = self._weighted[begin * layout.weighted_buckets : end * layout.weighted_buckets].numpy().reshape(-1, CELL)
         return GridState(tuple(keys), dense, buckets, carry(weighted).reshape(used, layout.weighted_buckets, draws, CELL))
 
 
-def _zeros(shape: list[int]) -> Any:
-    return tf.Variable(tf.zeros(shape, tf.int64), trainable=False)
+def _growing(shape: list[int]) -> Any:
+    """Make a variable of zeros whose first dimension may grow."""
+    return tf.Variable(tf.zeros(shape, tf.int64), trainable=False, shape=[None, *shape[1:]])
 
 
 def _scatter(variable: Any, rows: Any, updates: Any) -> None:
     """Add rows of a matrix, or numbers of a vector, in place."""
-    if variable.shape.num_elements():
+    if 0 not in updates.shape:
         tf.raw_ops.ResourceScatterAdd(resource=variable.handle, indices=rows, updates=updates)
 
 

@@ -21,7 +21,7 @@ from harness.step.feed import Feed, pad
 from harness.step.grid import TFGrid
 from harness.step.terms import BatchTerms, Terms
 from harness.step.trace import SCOPES
-from harness.sums.capacity import check_fits
+from harness.sums.capacity import check_fits, fitting
 from harness.sums.grid import GridState
 from harness.sums.row_store import RowStore
 from harness.sums.rows import thin
@@ -97,6 +97,7 @@ class Step:
       question: what is asked.
       feed: delivers the batches; it has been started.
       allowed_bytes: how large the state may be.
+      expected_slices: how many there are at most, as far as that is known.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
     Raises: JobError: the state is larger; see `memory.check_fits`.
@@ -109,6 +110,7 @@ class Step:
         feed: Feed,
         *,
         allowed_bytes: int = 1 << 62,
+        expected_slices: int | None = None,
         take: Take | None = None,
         eager: bool = False,
     ) -> None:
@@ -118,10 +120,10 @@ class Step:
         self._feed = feed
         self._batch_size = feed.batch_size
         self._take = take
-        self.grid = TFGrid(question)
+        self.grid = TFGrid(question, expected_slices)
         self._learn()
         self.state_bytes = check_fits(self.layouts, self.grid.most_slots, allowed_bytes)
-        self.grid.allocate()
+        self.grid.allocate(fitting(self.layouts, allowed_bytes))
         self._run: Callable[..., Any] = self._eagerly
         if not eager:
             self._run = tf.function(self._loop, autograph=False).get_concrete_function(*feed.spec)

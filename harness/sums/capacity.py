@@ -11,7 +11,7 @@ from harness.metrics.contract import Binding
 from harness.sums.layout import Counted, Crossed, Summed
 from harness.sums.sums import Layouts
 
-__all__ = ["allowed_bytes", "check_fits", "peak_bytes", "size_text"]
+__all__ = ["allowed_bytes", "check_fits", "fitting", "peak_bytes", "size_text"]
 
 SHARE = 4  # the state may take so many-th part of what is available: it is copied once or twice on its way to the sum
 NAMED = 3  # of the largest contributors
@@ -54,6 +54,12 @@ def check_fits(layouts: Layouts, slots: int, allowed: int) -> int:
         f"bootstrap.replicates, set slices: false or bootstrap: false on the largest metrics, start fewer ranks a machine, or "
         f"set {VARIABLE} to allow more"
     )
+
+
+def fitting(layouts: Layouts, allowed: int) -> int | None:
+    """Return how many slots of a grid fit; None where they take no memory. See `check_fits`."""
+    slot_bytes = layouts.size_bytes(1) - layouts.size_bytes(0)
+    return (allowed - layouts.size_bytes(0)) // slot_bytes if slot_bytes else None
 
 
 def size_text(size_bytes: int) -> str:

@@ -6,7 +6,8 @@ are the bootstrap's replicates. The grid holds a state for each pair.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from harness.exact.limbs import CELL, carry
 from harness.job.job import SliceFeature, SlicesSpec
 from harness.sums.layout import Counted, Layout, Summed
 
-__all__ = ["ESCAPES", "PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "too_many", "union"]
+__all__ = ["ESCAPES", "PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "most_slices", "too_many", "union"]
 
 SPEC_END, PART_END = "\x1e", "\x1f"  # set the parts of a slot's key apart
 # A text may hold what sets parts apart: within a cross it is written otherwise, in this order, and read back in reverse.
@@ -216,10 +217,33 @@ def sort_key(key: str, spec: SlicesSpec) -> tuple[object, ...]:
     return int(number), tuple((part[0], int(part[1:]) if part[0] in "ib" else part[1:]) for part in parts)
 
 
-def too_many(found: int, spec: SlicesSpec) -> JobError:
-    """Say that there are more slices than allowed, and what to do."""
+def most_slices(spec: SlicesSpec, examples: int, classes: Mapping[str, int]) -> int:
+    """Return how many slices there can be, as far as the job and the plan tell before the run.
+
+    Args:
+      spec: of the job.
+      examples: of the plan; each is in one slice of each cross.
+      classes: of features whose values are classes, how many there are. A value that is no class makes a slice more.
+
+    >>> spec = SlicesSpec.model_validate([["city"], [{"feature": "age", "buckets": [30]}, "label"]])
+    >>> most_slices(spec, 60, {}), most_slices(spec, 60, {"label": 5}), most_slices(spec, 10**6, {})
+    (120, 75, 1000)
+    """
+    total = 0
+    for features in spec.by:
+        # Buckets are one more than their bounds, and NaN has one of its own.
+        known = [len(f.buckets) + 2 if f.buckets is not None else classes.get(f.feature, examples) for f in features]
+        total += min(examples, math.prod(known))
+    return min(spec.maximum, total)
+
+
+def too_many(found: int, spec: SlicesSpec, fitting: int | None = None) -> JobError:
+    """Say that there are more slices than allowed, or than fit into memory, and what to do."""
     by = "; ".join(" x ".join(feature.feature for feature in features) for features in spec.by)
+    wanted, more = f"at most {spec.maximum} slices", "raise slices.maximum"
+    if fitting is not None and fitting < spec.maximum:
+        wanted, more = f"at most {fitting} slices, for more do not fit into memory", "start fewer ranks a machine"
     return JobError(
-        f"slices: expected at most {spec.maximum} slices, found {found} or more (by {by}); "
-        "cut numeric features into buckets, leave a feature out, or raise slices.maximum"
+        f"slices: expected {wanted}, found {found} or more (by {by}); "
+        f"cut numeric features into buckets, leave a feature out, or {more}"
     )
