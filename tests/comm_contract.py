@@ -32,4 +32,12 @@ def check(comm: Comm) -> None:
     assert comm.gather(b"only rank 0" if rank == 0 else b"") == [b"only rank 0", *[b""] * (size - 1)]
     assert comm.broadcast(b"of 0" if rank == 0 else b"of another") == b"of 0"
     assert comm.broadcast(b"") == b""
+    # More than goes in one message: in pieces, of lengths that differ, in their order.
+    large = np.random.default_rng(rank).integers(0, 256, 20_000_011 * (rank + 1) // size, np.uint8).tobytes()
+    sent = comm.gather(large)
+    assert [len(part) for part in sent] == [20_000_011 * (other + 1) // size for other in range(size)]
+    assert sent[rank] == large
+    assert sent[0] == np.random.default_rng(0).integers(0, 256, 20_000_011 // size, np.uint8).tobytes()
+    assert comm.broadcast(large if rank == 0 else b"x") == sent[0]
+    assert comm.broadcast(sent[0] * 3 if rank == 0 else b"") == sent[0] * 3
     comm.barrier()

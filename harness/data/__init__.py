@@ -110,10 +110,22 @@ class Source(ABC):
         """Learn which chunks of `arrays` are done with, and which are cut into batches now; for arrays that are mapped."""
         del done, soon
 
+    def check(self) -> None:
+        """See that what was cut out of `arrays` was in the files: before it counts, for arrays that are mapped.
+
+        Raises: DataError: a file has become shorter, or could not be read; names it.
+        """
+        return None
+
     @property
     def counted(self) -> tuple[str, ...]:
         """The files that had to be gone through beforehand, to be counted or cut; what that found is kept in a cache."""
         return ()
+
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """Ids of the examples, where they are a part of what the files hold; ascending, int64 [n]."""
+        return None
 
     @property
     def flat(self) -> bool:

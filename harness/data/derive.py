@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.data import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.data import expressions as expressions_
 from harness.errors import HarnessError, JobError, nearest
@@ -59,6 +61,11 @@ class DerivedSource(Source):
     def counted(self) -> tuple[str, ...]:
         """As the source."""
         return self._source.counted
+
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """As the source."""
+        return self._source.drawn
 
     @property
     def flat(self) -> bool:

@@ -2,67 +2,174 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from harness.data import Feature, Kind, Place, storage
-from harness.data.columns import Column, ColumnSource, Piece
+from harness.data.columns import BLOCK, Column, ColumnSource, Piece
+from harness.data.csv import CsvSource
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
-__all__ = ["ImageSource", "open_images"]
+__all__ = ["FolderSource", "ListSource", "open_images"]
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 PATH_COLUMNS = ("path", "file", "filename", "image")
 IMAGE = "image"
 BLOCK_IMAGES = 64  # encoded, in memory at a time
+ENCODED = Feature("uint8", (None, None, None), Kind.IMAGE)
 
 
-class ImageSource(ColumnSource):
-    """Examples that are image files.
+@dataclass(frozen=True)
+class Listing:
+    """The images of one folder: their paths, and the number of the class of each, int64 [n]."""
+
+    paths: Sequence[str]
+    labels: np.ndarray
+
+
+class FolderSource(ColumnSource):
+    """Examples that are image files, in a folder a class. A rank that is sent one is sent no paths: it lists them itself.
 
     Args:
-      files: the folders or lists, with how many images each holds.
-      paths: of the images, one list a file.
-      more: what else is known of each image, one mapping a file: [images] by name.
+      files: the folders, with how many images each holds.
+      classes: names of the folders in them.
+      listings: of each folder.
     """
 
-    def __init__(self, files: tuple[File, ...], paths: Sequence[Sequence[str]], more: Sequence[Mapping[str, np.ndarray]]) -> None:
+    def __init__(self, files: tuple[File, ...], classes: Sequence[str], listings: Sequence[Listing]) -> None:
         super().__init__(files)
-        self._paths, self._more = paths, more
+        self._classes = tuple(classes)
+        self._listed: Sequence[Listing] | None = listings
+        self._digest = _digest(listings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the paths."""
+        return {**self.__dict__, "_listed": None}
+
+    @property
+    def _listings(self) -> Sequence[Listing]:
+        if self._listed is None:
+            listings = [_list_folder(file.path, self._classes) for file in self.files]
+            if _digest(listings) != self._digest:
+                found = ", ".join(f"{file.path}: {len(one.paths)}" for file, one in zip(self.files, listings, strict=True))
+                raise DataError(
+                    f"expected the images that rank 0 listed ({', '.join(f'{f.path}: {f.examples}' for f in self.files)}), found "
+                    f"others ({found}); have the folders changed, or are they others on this host?"
+                )
+            self._listed = listings
+        return self._listed
 
     def features(self) -> dict[str, Feature]:
-        """Return `image`, and what else is known."""
-        found = {IMAGE: Feature("uint8", (None, None, None), Kind.IMAGE)}
-        for name, column in self._more[0].items():
-            found[name] = Feature("string" if column.dtype == object else column.dtype.name, ())
-        return found
+        """Return `image`, and number and name of its class."""
+        return {IMAGE: ENCODED, "label": Feature("int64", ()), "class": Feature("string", ())}
 
     def where(self, number: int, record: int) -> str:
         """Name the image."""
-        return self._paths[number][record]
+        return self._listings[number].paths[record]
 
     def lies_in(self, number: int) -> Place:
-        """The images of a folder; those of a list may lie anywhere, and are not looked at beforehand."""
-        path = self.files[number].path
-        return Place(members=self._paths[number]) if storage.is_folder(path) else Place()
+        """All images of the folder."""
+        return Place(members=self._listings[number].paths)
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Read image files, some at a time."""
-        step = min(size, BLOCK_IMAGES)
+        listing, step = self._listings[number], min(size, BLOCK_IMAGES)
+        names = np.array([*(name.encode() for name in self._classes), None], object)
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            columns = {n: Column(self._more[number][n][first:last]) for n in self.chosen if n != IMAGE}
+            labels = listing.labels[first:last]
+            known = {"label": labels, "class": names[labels]}
+            columns = {name: Column(known[name]) for name in self.chosen if name != IMAGE}
             if IMAGE in self.chosen:
-                data = np.empty(last - first, object)
-                data[:] = storage.each(_content, self._paths[number][first:last])
-                columns[IMAGE] = Column(data)
+                columns[IMAGE] = Column(_contents(listing.paths[first:last]))
             yield Piece(first, columns)
 
 
-def open_images(paths: Sequence[str]) -> ImageSource:
+class ListSource(ColumnSource):
+    """Examples that are image files which a column of a CSV file names; rows are read when their images are.
+
+    Args:
+      rows: of the lists.
+      column: of the paths, which are looked for beside the list.
+    """
+
+    def __init__(self, rows: CsvSource, column: str) -> None:
+        super().__init__(rows.files)
+        self._rows, self._column = rows, column
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """As the rows."""
+        return self._rows.counted
+
+    @property
+    def text(self) -> bool:
+        """As the rows."""
+        return True
+
+    def lies_in(self, number: int) -> Place:
+        """Anywhere: the images are not looked at beforehand."""
+        del number
+        return Place()
+
+    def features(self) -> dict[str, Feature]:
+        """Return `image`, and what else is known."""
+        known = {name: feature for name, feature in self._rows.features().items() if name not in (self._column, IMAGE)}
+        return {IMAGE: ENCODED, **known}
+
+    def _read_rows(self, number: int, start: int, stop: int, size: int, *, named: bool = False) -> Iterator[Piece]:
+        columns = {name: feature for name, feature in self.chosen.items() if name != IMAGE}
+        if named or IMAGE in self.chosen or not columns:
+            columns[self._column] = Feature("string", ())
+        selected = self._rows.select(columns)
+        assert isinstance(selected, CsvSource)
+        yield from selected.pieces(number, start, stop, size)
+
+    def where(self, number: int, record: int) -> str:
+        """Name the image; the row, where its path cannot be told."""
+        piece = next(self._read_rows(number, record, record + 1, 1, named=True))
+        bad = any(column.bad is not None and column.bad[0] for column in piece.columns.values())
+        return self._rows.where(number, record) if bad else self._paths(number, piece.columns[self._column].values)[0]
+
+    def _paths(self, number: int, names: np.ndarray) -> list[str]:
+        base = self.files[number].path.rpartition("/")[0]
+        texts = map(os.fsdecode, names.tolist())
+        return [text if os.path.isabs(text) or storage.is_url(text) or not base else f"{base}/{text}" for text in texts]
+
+    def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
+        """Read rows, and the images that they name, some at a time."""
+        step = min(size, BLOCK_IMAGES)
+        for rows in self._read_rows(number, start, stop, max(BLOCK, size)):
+            count = len(next(iter(rows.columns.values())).values)
+            for first in range(0, count, step):
+                yield self._piece(number, rows, first, min(first + step, count))
+
+    def _piece(self, number: int, rows: Piece, first: int, last: int) -> Piece:
+        """Return a part of some rows, with their images."""
+        cut = {
+            name: Column(column.values[first:last], None if column.bad is None else column.bad[first:last], column.why)
+            for name, column in rows.columns.items()
+        }
+        columns = {name: cut[name] for name in self.chosen if name != IMAGE}
+        if IMAGE in self.chosen:
+            bad = np.zeros(last - first, bool)
+            why = ""
+            for column in cut.values():
+                if column.bad is not None and column.bad.any():
+                    bad, why = bad | column.bad, why or column.why
+            data = np.full(last - first, b"", object)
+            data[~bad] = _contents(self._paths(number, cut[self._column].values[~bad]))
+            columns[IMAGE] = Column(data, bad if bad.any() else None, why)
+        return Piece(rows.first + first, columns)
+
+
+def open_images(paths: Sequence[str]) -> FolderSource | ListSource:
     """Find the images: of folders, those in a folder a class below them; of CSV files, those that a column names.
 
     Raises: DataError: there are none, or a CSV file names no paths.
@@ -77,49 +184,51 @@ def open_images(paths: Sequence[str]) -> ImageSource:
     return _open_lists(paths)
 
 
-def _open_folders(folders: Sequence[str]) -> ImageSource:
+def _open_folders(folders: Sequence[str]) -> FolderSource:
     classes = sorted({entry.name for folder in folders for entry in os.scandir(folder) if entry.is_dir()})
-    files, found, labels = [], [], []
-    for folder in folders:
-        paths = [
-            (os.path.join(where, name), number)
-            for number, label in enumerate(classes)
-            for where, _, names in sorted(os.walk(os.path.join(folder, label)))
-            for name in sorted(names)
-            if name.lower().endswith(ENDINGS)
-        ]
-        if not paths:
+    listings = [_list_folder(folder, classes) for folder in folders]
+    files = []
+    for folder, listing in zip(folders, listings, strict=True):
+        if not listing.paths:
             raise DataError(f"{folder}: expected a folder a class with images ({', '.join(ENDINGS)}) in it, found none")
-        size = sum(os.path.getsize(path) for path, _ in paths)
-        files.append(File(folder, size, len(paths)))
-        found.append([path for path, _ in paths])
-        names = np.empty(len(paths), object)
-        names[:] = [classes[number].encode() for _, number in paths]
-        labels.append({"label": np.array([number for _, number in paths], np.int64), "class": names})
-    return ImageSource(tuple(files), found, labels)
+        files.append(File(folder, sum(os.path.getsize(path) for path in listing.paths), len(listing.paths)))
+    return FolderSource(tuple(files), classes, listings)
 
 
-def _open_lists(lists: Sequence[str]) -> ImageSource:
-    from harness.data.csv import CsvSource
+def _list_folder(folder: str, classes: Sequence[str]) -> Listing:
+    found = [
+        (os.path.join(where, name), number)
+        for number, label in enumerate(classes)
+        for where, _, names in sorted(os.walk(os.path.join(folder, label)))
+        for name in sorted(names)
+        if name.lower().endswith(ENDINGS)
+    ]
+    return Listing([path for path, _ in found], np.array([number for _, number in found], np.int64))
 
-    source = CsvSource.open(lists, delimiter="\t" if lists[0].endswith(".tsv") else ",")
-    features = source.features()
+
+def _digest(listings: Sequence[Listing]) -> bytes:
+    total = hashlib.sha256()
+    for listing in listings:
+        for path in listing.paths:
+            total.update(os.fsencode(path) + b"\0")
+        total.update(listing.labels.tobytes())
+    return total.digest()
+
+
+def _open_lists(lists: Sequence[str]) -> ListSource:
+    rows = CsvSource.open(lists, delimiter="\t" if lists[0].endswith(".tsv") else ",")
+    features = rows.features()
     column = next((name for name in PATH_COLUMNS if name in features), None)
     if column is None:
         raise DataError(f"{lists[0]}: no column of paths ({', '.join(PATH_COLUMNS)}): {nearest('path', features)}")
-    files, found, more = [], [], []
-    start = 0
-    for path, file in zip(lists, source.files, strict=True):
-        parts = [records.raw for records in source.read(start, start + file.examples, 4096)]
-        start += file.examples
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in features} if parts else {}
-        base = path.rpartition("/")[0]
-        names = [os.fsdecode(name) for name in rows.pop(column).tolist()] if rows else []
-        found.append([n if os.path.isabs(n) or storage.is_url(n) else f"{base}/{n}" if base else n for n in names])
-        rows.pop(IMAGE, None)
-        more.append(rows)
-        files.append(file)
-    return ImageSource(tuple(files), found, more)
+    return ListSource(rows, column)
+
+
+def _contents(paths: Sequence[str]) -> np.ndarray:
+    """Read whole files, in threads: objects [n]."""
+    data = np.empty(len(paths), object)
+    data[:] = storage.each(_content, paths)
+    return data
 
 
 def _content(path: str) -> bytes:

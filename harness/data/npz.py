@@ -19,7 +19,7 @@ __all__ = ["NpzSource"]
 
 
 class NpzSource(Source):
-    """Examples in .npz files, in memory.
+    """Examples in .npz files, in memory. A rank that is sent one is sent no examples: it loads the files itself.
 
     Args:
       files: with their example counts.
@@ -29,7 +29,15 @@ class NpzSource(Source):
     def __init__(self, files: tuple[File, ...], arrays: Mapping[str, np.ndarray]) -> None:
         self.files = files
         examples = sum(file.examples for file in files)
-        self._arrays = {**arrays, ID: np.arange(examples, dtype=np.int64)}
+        self._loaded: dict[str, np.ndarray] | None = {**arrays, ID: np.arange(examples, dtype=np.int64)}
+        self._features = {
+            name: Feature("string" if array.dtype.kind in "OSU" else array.dtype.name, array.shape[1:])
+            for name, array in arrays.items()
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the examples."""
+        return {**self.__dict__, "_loaded": None}
 
     @classmethod
     def open(cls, paths: Sequence[str]) -> NpzSource:
@@ -53,6 +61,24 @@ class NpzSource(Source):
         return cls(files, joined)
 
     @property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        if self._loaded is None:
+            here = NpzSource.open([file.path for file in self.files])
+            for file, found in zip(self.files, here.files, strict=True):
+                if found != file:
+                    raise DataError(
+                        f"{file.path}: expected {file.examples} examples in {file.size_bytes} bytes, as rank 0 found, found "
+                        f"{found.examples} in {found.size_bytes} here; has the file changed, or is it another one on this host?"
+                    )
+            if here._features != self._features:
+                raise DataError(
+                    f"{self.files[0].path}: holds other arrays here than rank 0 found; is it another file on this host?"
+                )
+            self._loaded = here._loaded
+        assert self._loaded is not None
+        return self._loaded
+
+    @property
     def arrays(self) -> Mapping[str, np.ndarray]:
         """All examples, and their ids under `ID`."""
         return self._arrays
@@ -61,16 +87,13 @@ class NpzSource(Source):
         """Return the same with fewer arrays."""
         super().select(wanted, skip=skip)
         chosen = copy.copy(self)
-        chosen._arrays = {name: array for name, array in self._arrays.items() if name in wanted or name == ID}
+        chosen._loaded = {name: array for name, array in self._arrays.items() if name in wanted or name == ID}
+        chosen._features = {name: feature for name, feature in self._features.items() if name in wanted}
         return chosen
 
     def features(self) -> dict[str, Feature]:
         """Return dtype and shape of every array."""
-        return {
-            name: Feature("string" if array.dtype.kind in "OSU" else array.dtype.name, array.shape[1:])
-            for name, array in self._arrays.items()
-            if name != ID
-        }
+        return dict(self._features)
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Yield views of the arrays."""

@@ -49,14 +49,31 @@ class PartialSource(Source):
 
     Args:
       source: with all examples.
-      ids: of the chosen ones, ascending, int64 [n].
+      share, limit: what to draw; see `draw`. A rank that is sent this draws for itself.
     """
 
-    def __init__(self, source: Source, ids: np.ndarray) -> None:
-        self._source, self._ids = source, ids
+    def __init__(self, source: Source, share: float | None, limit: int | None) -> None:
+        self._source, self._share, self._limit = source, share, limit
+        self._ids = ids = self._draw()
         starts = np.cumsum([0, *(file.examples for file in source.files)])
         counts = np.diff(np.searchsorted(ids, starts))
         self.files = tuple(replace(file, examples=int(count)) for file, count in zip(source.files, counts, strict=True))
+
+    def _draw(self) -> np.ndarray:
+        return draw(sum(file.examples for file in self._source.files), self._share, self._limit)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the ids."""
+        return {name: value for name, value in self.__dict__.items() if name != "_ids"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._ids = self._draw()
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """Ids of the examples, ascending, int64 [n]."""
+        return self._ids
 
     @property
     def counted(self) -> tuple[str, ...]:

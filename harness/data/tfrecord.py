@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import google_crc32c
 import numpy as np
 
 from harness.data import BAD, SERIALIZED, Feature, Records, Source, storage
+from harness.data.record_index import RecordIndex
 from harness.errors import DataError
 from harness.names.scratch import scratch_name
 from harness.plan.plan import File
@@ -27,11 +28,11 @@ from harness.plan.plan import File
 __all__ = ["TFRecordSource", "build_index", "index_path", "write_index"]
 
 HEADER, FOOTER = 12, 4
-AHEAD = 16  # batches read at a time
-READ = 1 << 23  # bytes that are enough for a reading
+READ = 1 << 23  # bytes read at a time
 FIRST_RECORDS = 20  # that tell the features
 SCAN = 1 << 22  # bytes looked at a time
 HEADER_STRUCT = struct.Struct("<QI")
+LENGTH_STRUCT = struct.Struct("<Q")
 FOOTER_STRUCT = struct.Struct("<I")
 CORRUPT = 1 << 32  # the word of a record that is skipped, whatever its bytes: above all CRCs
 
@@ -41,13 +42,13 @@ class TFRecordSource(Source):
 
     Args:
       files: with their example counts; a file that is not divisible is GZIP or ZLIB.
-      offsets: of each file the byte offset of every record and the file's size, int64 [examples + 1]; None where packed.
+      index: of each file where records begin; None where packed.
       counted: see `Source.counted`.
     """
 
-    def __init__(self, files: tuple[File, ...], offsets: Sequence[np.ndarray | None], counted: tuple[str, ...] = ()) -> None:
+    def __init__(self, files: tuple[File, ...], index: Sequence[RecordIndex | None], counted: tuple[str, ...] = ()) -> None:
         self.files = files
-        self._offsets = offsets
+        self._index = index
         self._counted = counted
         self._starts = np.concatenate([[0], np.cumsum([f.examples for f in files])]).astype(np.int64)
         self._wanted: Mapping[str, Feature] = {}
@@ -62,7 +63,7 @@ class TFRecordSource(Source):
         """
         found = storage.each(_index, paths)
         counted = tuple(file.path for file, _, beside in found if not beside)
-        return cls(tuple(file for file, _, _ in found), [offsets for _, offsets, _ in found], counted)
+        return cls(tuple(file for file, _, _ in found), [index for _, index, _ in found], counted)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class TFRecordSource(Source):
         while start < stop:
             number = int(np.searchsorted(self._starts, start, side="right")) - 1
             base, end = int(self._starts[number]), min(stop, int(self._starts[number + 1]))
-            reader = self._read_gzip if self._offsets[number] is None else self._read_plain
+            reader = self._read_gzip if self._index[number] is None else self._read_plain
             yield from reader(number, start - base, end - base, size)
             start = end
 
@@ -133,48 +134,75 @@ class TFRecordSource(Source):
 
     def _find_spare(self) -> bytes:
         if self._spare is None:
-            from harness.data import examples
-
-            plain = self.select({}, skip=False)
-            for at in range(int(self._starts[-1])):
-                try:
-                    data = next(iter(plain.read(at, at + 1, 1))).raw[SERIALIZED][0]
-                except DataError:
-                    continue
-                if examples.check([data], self._wanted) == [None]:
-                    self._spare = data
+            for number in range(len(self.files)):
+                if (spare := self._spare_of(number)) is not None:
+                    self._spare = spare
                     break
             else:
+                plain = self.select({}, skip=False)
                 raise DataError(f"not one record can be parsed; the first: {plain.explain(0, 1, self._wanted)}")
         return self._spare
 
     def _where(self, example: int) -> str:
         number = int(np.searchsorted(self._starts, example, side="right")) - 1
         record = example - int(self._starts[number])
-        offsets = self._offsets[number]
-        at = "" if offsets is None else f" at byte {offsets[record]}"
-        return f"{self.files[number].path}, record {record}{at}"
+        path, index = self.files[number].path, self._index[number]
+        if index is None:
+            return f"{path}, record {record}"
+        entry = index.entry(record)
+        with storage.open_range(path) as file:
+            first = int(index.offsets[entry])
+            places = _places(file.read(first, int(index.offsets[entry + 1])))
+        return f"{path}, record {record} at byte {first + int(places[record - int(index.records[entry])])}"
 
     def _read_plain(self, number: int, start: int, stop: int, size: int) -> Iterator[Records]:
-        path, offsets = self.files[number].path, self._offsets[number]
-        assert offsets is not None
+        path, index = self.files[number].path, self._index[number]
+        assert index is not None
+        held: list[bytes | None] = []  # records from `start` on, and their words
+        words = np.zeros(0, np.uint64)
+        entry = index.entry(start)
         with storage.open_range(path) as file:
-            begin = start
-            while begin < stop:
-                batches = AHEAD if storage.is_url(path) else _batches_in(offsets, begin, size)
-                end = min(begin + size * batches, stop)
-                first = int(offsets[begin])
-                block = file.read(first, int(offsets[end]))
-                together = _together(block, offsets[begin : end + 1] - first)
+            while start < stop:
+                end = index.reach(entry, READ, stop)
+                first, last = int(index.records[entry]), int(index.records[end])
+                block = file.read(int(index.offsets[entry]), int(index.offsets[end]))
+                places = _places(block)
+                together = _together(block, places)
                 if together is not None:
-                    found, places, words = together
+                    found, crcs = together
                 else:
-                    found, places = _records(block, path, begin, first, skip=self._skip)
-                    words = _words(found)
-                records = np.searchsorted(offsets, np.asarray(places) + first).astype(np.int64) + self._starts[number]
-                for at in range(0, len(found), size):
-                    yield self._checked(records[at : at + size], found[at : at + size], words[at : at + size])
-                begin = end
+                    found = _records(block, path, first, int(index.offsets[entry]), skip=self._skip)
+                    crcs = _words(found)
+                index.check(path, entry, end, places)
+                wanted = slice(max(start + len(held) - first, 0), stop - first)
+                held += found[wanted]
+                words = np.concatenate([words, crcs[wanted]])
+                entry = end
+                whole = len(held) if last >= stop else len(held) - len(held) % size
+                for at in range(0, whole, size):
+                    part = held[at : min(at + size, whole)]
+                    ids = np.arange(start + at, start + at + len(part), dtype=np.int64) + self._starts[number]
+                    yield self._checked(ids, part, words[at : at + len(part)])
+                start, held, words = start + whole, held[whole:], words[whole:]
+
+    def _spare_of(self, number: int) -> bytes | None:
+        """Return the first record of a file that can be parsed."""
+        from harness.data import examples
+
+        index = self._index[number]
+        path = self.files[number].path
+        if index is None:
+            found: Iterable[bytes | None] = _scan_packed(path, skip=True)
+        else:
+            found = self._records_of(path, index)
+        return next((data for data in found if data is not None and examples.check([data], self._wanted) == [None]), None)
+
+    def _records_of(self, path: str, index: RecordIndex) -> Iterator[bytes | None]:
+        with storage.open_range(path) as file:
+            for entry in range(len(index.records) - 1):
+                first = int(index.offsets[entry])
+                block = file.read(first, int(index.offsets[entry + 1]))
+                yield from _records(block, path, int(index.records[entry]), first, skip=True)
 
     def _read_gzip(self, number: int, start: int, stop: int, size: int) -> Iterator[Records]:
         path = self.files[number].path
@@ -193,7 +221,7 @@ class TFRecordSource(Source):
             yield self._checked(np.arange(first, first + len(found)) + self._starts[number], found, _words(found))
 
 
-def _index(path: str) -> tuple[File, np.ndarray | None, bool]:
+def _index(path: str) -> tuple[File, RecordIndex | None, bool]:
     """Count the records of a file, and find them where it is plain; say whether the index lay beside it."""
     size = storage.size_bytes(path)
     if _is_packed(path):
@@ -201,9 +229,11 @@ def _index(path: str) -> tuple[File, np.ndarray | None, bool]:
         return File(path, size, int(count[0]), divisible=False), None, False
     offsets = None if storage.is_url(path) else _read_index(path, size)
     beside = offsets is not None
-    if offsets is None:
-        offsets = storage.cached(path, "tfrecord", lambda: build_index(path))
-    return File(path, size, len(offsets) - 1), offsets, beside
+    if offsets is not None:
+        index = RecordIndex.of(offsets)
+    else:
+        index = RecordIndex.unpack(storage.cached(path, "tfrecord thinned", lambda: RecordIndex.of(build_index(path)).pack()))
+    return File(path, size, index.count), index, beside
 
 
 def build_index(path: str) -> np.ndarray:
@@ -272,35 +302,40 @@ def _read_index(path: str, size: int) -> np.ndarray | None:
     return offsets if fits else None
 
 
-def _batches_in(offsets: np.ndarray, begin: int, size: int) -> int:
-    """Return how many batches of records to read at once: up to AHEAD, while they are small."""
-    end = int(np.searchsorted(offsets, offsets[begin] + READ, side="right")) - 1
-    return min(max((end - begin) // size, 1), AHEAD)
+def _places(block: bytes) -> np.ndarray:
+    """Find where the records of a block begin, each by the length of the one before; and the end, int64 [n + 1]."""
+    if len(block) < HEADER:
+        return np.zeros(1, np.int64)
+    length = LENGTH_STRUCT.unpack_from(block)[0] + HEADER + FOOTER
+    if length <= len(block) and not len(block) % length:
+        lengths = np.frombuffer(block, np.uint8).reshape(-1, length)[:, :8]
+        if (lengths == lengths[0]).all():  # all alike: there is no need to go from one to the next
+            return np.arange(0, len(block) + 1, length, dtype=np.int64)
+    places, at, end, unpack = [0], 0, len(block) - HEADER, LENGTH_STRUCT.unpack_from
+    while at <= end:
+        at += unpack(block, at)[0] + (HEADER + FOOTER)
+        places.append(at)
+    return np.array(places if at < 1 << 62 else places[:-1], np.int64)
 
 
-def _together(block: bytes, expected: np.ndarray) -> tuple[list[bytes | None], Sequence[int] | np.ndarray, np.ndarray] | None:
+def _together(block: bytes, places: np.ndarray) -> tuple[list[bytes | None], np.ndarray] | None:
     """Cut a block of whole records, all at once; None where one is not as it should be, for `_records` to say what.
 
     Args:
-      expected: where records should begin, and the end, int64 [n + 1].
-    Returns: the data, where each record was found, and its CRC, uint64 [n].
+      places: where the records begin, and the end, int64 [n + 1].
+    Returns: the data, and the CRC of each record, uint64 [n].
     """
-    if len(block) != expected[-1] or len(expected) < 2:
+    if len(places) < 2 or places[-1] != len(block):
         return None
     view = np.frombuffer(block, np.uint8)
-    head = view[expected[:-1, None] + np.arange(HEADER)]
-    lengths = np.ascontiguousarray(head[:, :8]).view("<u8").ravel()
-    # Found by their own lengths, as one that reads on from record to record would.
-    ends = np.cumsum(lengths.astype(np.int64) + (HEADER + FOOTER))
-    if (lengths > len(block)).any() or not np.array_equal(ends, expected[1:]):
-        return None
+    begins, ends = places[:-1], places[1:]
+    head = view[begins[:, None] + np.arange(HEADER)]
     foot = view[ends[:, None] - FOOTER + np.arange(FOOTER)]
-    begins = np.concatenate([[0], ends[:-1]])
     data = [block[a:b] for a, b in zip((begins + HEADER).tolist(), (ends - FOOTER).tolist(), strict=True)]
     crcs = np.fromiter(map(google_crc32c.value, data), np.uint32, len(data))
     good = np.array_equal(np.ascontiguousarray(foot).view("<u4").ravel(), _masked(crcs))
     good = good and np.array_equal(np.ascontiguousarray(head[:, 8:]).view("<u4").ravel(), _masked(_crc_of_rows(head[:, :8])))
-    return (list(data), begins, crcs.astype(np.uint64)) if good else None
+    return (list(data), crcs.astype(np.uint64)) if good else None
 
 
 def _masked(crcs: np.ndarray) -> np.ndarray:
@@ -323,10 +358,9 @@ def _crc_of_rows(rows: np.ndarray) -> np.ndarray:
     return ~crc
 
 
-def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = False) -> tuple[list[bytes | None], list[int]]:
-    """Cut a block of whole records; check their CRCs. Returns the data (None: skipped) and where in the block each begins."""
+def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = False) -> list[bytes | None]:
+    """Cut a block of whole records; check their CRCs. Returns the data, None for what is skipped."""
     found: list[bytes | None] = []
-    places: list[int] = []
     at, end = 0, len(block)
     while at < end:
         record = first + len(found)
@@ -349,9 +383,8 @@ def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = F
                 )
             data = None
         found.append(data)
-        places.append(at)
         at = stop + FOOTER
-    return found, places
+    return found
 
 
 def _scan_packed(path: str, *, skip: bool = False) -> Iterator[bytes | None]:

@@ -13,7 +13,7 @@ import numpy as np
 from harness import data as data_
 from harness.data.derive import DerivedSource
 from harness.data.identity import Inventory, identify, take
-from harness.data.partial import PartialSource, draw
+from harness.data.partial import PartialSource
 from harness.errors import DataError, JobError, ModelError, nearest
 from harness.job.job import Job, PredictionsSpec
 from harness.metrics import make
@@ -62,6 +62,13 @@ class Opened:
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
     left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
     inventory: Inventory = field(default_factory=Inventory)  # what the data lie in, as it was before they were opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out which examples were drawn: the source draws them again where it arrives."""
+        return {**self.__dict__, "plan": replace(self.plan, chosen=None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, plan=replace(state["plan"], chosen=state["source"].drawn))
 
 
 def make_metrics(job: Job) -> dict[str, Metric]:
@@ -182,10 +189,10 @@ def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray 
     """Add what the job makes of the source: a part of its examples, further features; also return the ids of the part."""
     data, ids = job.data, None
     if data.sample is not None or data.limit is not None:
-        ids = draw(sum(file.examples for file in source.files), data.sample, data.limit)
+        source = PartialSource(source, data.sample, data.limit)
+        ids = source.drawn
         if not len(ids):
             raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
-        source = PartialSource(source, ids)
     columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
     asked = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
     names = [name for name in asked if isinstance(name, str)]

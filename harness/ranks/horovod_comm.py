@@ -19,6 +19,7 @@ from harness.ranks.comm import Comm, Counter, joined
 __all__ = ["HorovodComm"]
 
 ROUND_BYTES = 16 << 20  # of what is sent at once
+SUM_BYTES = 1 << 28  # of what is added up at once: it grows with the state, and a sum in one go is faster
 PROBE_S = 10.0  # for a window that is made at all
 LEFT_ALONE = ("HOROVOD_MPI_THREADS_DISABLE", "HOROVOD_TIMELINE")  # the first is about MPI; the second would be begun anew
 WAKE_S = 0.001  # between two looks whether all ranks are here
@@ -91,27 +92,50 @@ class HorovodComm(Comm):
             self._warm_up()
 
     def sum(self, vector: np.ndarray) -> np.ndarray:
-        """Add over all ranks in one allreduce."""
+        """Add over all ranks in one allreduce; in several where a message would be too large."""
+        vector = np.ascontiguousarray(vector, np.int64)
+        most = SUM_BYTES // vector.itemsize
         try:
-            summed = self._hvd.allreduce(np.ascontiguousarray(vector, np.int64), op=self._hvd.Sum, name="sum")
+            if len(vector) <= most:
+                summed = self._hvd.allreduce(vector, op=self._hvd.Sum, name="sum")
+                return np.asarray(memoryview(summed))  # numpy() would copy: the sum may be large
+            total = np.empty_like(vector)
+            for at in range(0, len(vector), most):
+                total[at : at + most] = self._hvd.allreduce(vector[at : at + most], op=self._hvd.Sum, name="sum").numpy()
         except Exception as exc:
             raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
-        return np.asarray(memoryview(summed))  # numpy() would copy: the sum may be large
+        return total
 
     def broadcast(self, data: bytes) -> bytes:
-        """Send rank 0's bytes to all."""
-        return self.gather(data if self.rank == 0 else b"")[0]
+        """Send rank 0's bytes to all, a piece at a time: a message layer counts bytes in 32 bits."""
+        hvd, own = self._hvd, np.frombuffer(data, np.uint8)
+        try:
+            size = int(hvd.broadcast(np.array([len(own)], np.int64), 0, name="broadcast.size").numpy()[0])
+            found = own if self.rank == 0 else np.empty(size, np.uint8)
+            for at in range(0, size, ROUND_BYTES):
+                piece = found[at : at + ROUND_BYTES]
+                received = hvd.broadcast(piece, 0, name="broadcast.bytes")
+                if self.rank:
+                    piece[:] = received.numpy()
+        except Exception as exc:
+            raise CommError(f"hearing from rank 0 failed; another rank is probably gone: {_short(exc)}") from exc
+        return found.tobytes()
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Gather bytes of any length: the lengths first, then all bytes in one go."""
-        hvd = self._hvd
+        """Gather bytes of any length: the lengths first, then all bytes in as many rounds as the longest needs."""
+        hvd, own = self._hvd, np.frombuffer(data, np.uint8)
+        most = max(1, ROUND_BYTES // self.size)
         try:
-            sizes = hvd.allgather(np.array([len(data)], np.int64), name="gather.sizes").numpy()
-            joined = hvd.allgather(np.frombuffer(data, np.uint8), name="gather.bytes").numpy() if sizes.any() else b""
+            sizes = hvd.allgather(np.array([len(own)], np.int64), name="gather.sizes").numpy()
+            parts: list[list[np.ndarray]] = [[] for _ in range(self.size)]
+            for at in range(0, int(sizes.max()), most):
+                received = hvd.allgather(own[at : at + most], name="gather.bytes").numpy()
+                ends = np.cumsum(np.clip(sizes - at, 0, most))
+                for part, piece in zip(parts, np.split(received, ends[:-1]), strict=True):
+                    part.append(piece)
         except Exception as exc:
             raise CommError(f"gathering from all ranks failed; another rank is probably gone: {_short(exc)}") from exc
-        ends = np.cumsum(sizes)
-        return [bytes(joined[end - size : end]) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        return [b"".join(piece.tobytes() for piece in part) for part in parts]
 
     def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
         """Send the parts in as many alltoalls with uneven splits as the largest part needs; all ranks know how many.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,9 +26,9 @@ from harness.job.job import DataSpec, Job
 from harness.plan.certificate import Certificate
 from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
-from harness.results import files as results
+from harness.results.files import files as results
 from harness.results.results import Results
-from harness.run.consensus import check_shared, join, together
+from harness.run.consensus import check_shared, from_rank_0, join, together
 from harness.run.engine import certify, compute, loop, summary
 from harness.run.provenance import Reading, meet, summed
 from harness.run.record import Record, Timer
@@ -161,10 +160,8 @@ class Evaluator:
         return work() if self._comm.size == 1 else together(self._comm, work)
 
     def _from_rank_0(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0, and have it on all. What travels here never comes from outside."""
-        done = self._together(lambda: work() if self._comm.rank == 0 else None)
-        found: T = pickle.loads(self._comm.broadcast(pickle.dumps(done))) if self._comm.size > 1 else done  # type: ignore[assignment]
-        return found
+        """Do something on rank 0, and have it on all."""
+        return work() if self._comm.size == 1 else from_rank_0(self._comm, work)
 
     def _open(self, given: Given) -> Opened:
         """Find model and data; make sure that all ranks were given the same."""

@@ -17,7 +17,7 @@ from harness.folder.run_folder import RunFolder, write_atomically
 from harness.ranks.comm import Comm, SingleComm, World
 from harness.watch.failure import say, tell_launcher
 
-__all__ = ["check_shared", "connect", "join", "together"]
+__all__ = ["check_shared", "connect", "from_rank_0", "join", "together"]
 
 T = TypeVar("T")
 SHARED_FOLDER_WAIT_S = 5.0  # network file systems show a new file to other hosts with a delay
@@ -76,6 +76,20 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
     other = OtherRankFailed(f"rank {first} failed: {failed[first][0]}")
     other.exit_code = failed[first][1]  # the job is wrong for all alike: all end with the code that says so
     raise other
+
+
+def from_rank_0(comm: Comm, work: Callable[[], T]) -> T:
+    """Do something on rank 0, and have what it gives on every rank: there it is what describes the thing, opened again.
+
+    Raises: HarnessError: the failure of this rank, or OtherRankFailed.
+    """
+    done = together(comm, lambda: work() if comm.rank == 0 else None)
+    if comm.size == 1:
+        return done  # type: ignore[return-value]
+    # This is pickled by rank 0 of the same job, and read by nobody else.
+    data = comm.broadcast(pickle.dumps(done) if comm.rank == 0 else b"")
+    found: Any = together(comm, lambda: done if comm.rank == 0 else pickle.loads(data))
+    return found
 
 
 def check_shared(folder: RunFolder, comm: Comm) -> None:

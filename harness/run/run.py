@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import pickle
 import sys
 import traceback
 from collections.abc import Mapping
@@ -28,8 +27,8 @@ from harness.job.job import Job
 from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
-from harness.predictions import dataset as predictions
 from harness.predictions.dataset import Manifest, PartWriter
+from harness.predictions.dataset import dataset as predictions
 from harness.prepare.prepare import (
     Opened,
     copy_models,
@@ -43,10 +42,10 @@ from harness.prepare.prepare import (
 from harness.ranks import open_files
 from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Assigned, Schedule, assign
-from harness.results import files as results
+from harness.results.files import files as results
 from harness.results.terminal import console_for, show
-from harness.run.consensus import check_shared, connect, together
-from harness.run.engine import certify, compute, loop, summary
+from harness.run.consensus import check_shared, connect, from_rank_0, together
+from harness.run.engine import Built, certify, compute, loop, summary
 from harness.run.provenance import Provenance, Reading, meet, summed
 from harness.run.record import Record, Timer
 from harness.run.run_lock import began, claim, origin
@@ -227,9 +226,7 @@ def _round(ready: Ready, comm: Comm, timer: Timer) -> int:
 def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock) -> tuple[Opened, Attempt | None]:
     """Open the data and claim the run folder on rank 0, tell the others; no attempt where the run is done already."""
 
-    def work() -> tuple[Opened, Attempt | None] | None:
-        if comm.rank:
-            return None
+    def work() -> tuple[Opened, Attempt | None]:
         if options.predictions:
             opened = open_predictions(job, options.predictions)
         else:
@@ -242,9 +239,7 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
             clear=lambda done: predictions.clear(folder.predictions, spec.format, keep=done),
         )  # fmt: skip
 
-    # Ranks of one job trust each other: what travels here never comes from outside.
-    found: tuple[Opened, Attempt | None] = pickle.loads(comm.broadcast(pickle.dumps(together(comm, work))))
-    return found
+    return from_rank_0(comm, work)
 
 
 def _work(context: Context) -> None:

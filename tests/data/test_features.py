@@ -280,7 +280,7 @@ def test_a_part_is_drawn_by_hash_and_hands_out_its_own_ids(tmp_path):
     source = TFRecordSource.open([path, save(tmp_path / "q.tfrecord", *(example(a=ints(50 + i)) for i in range(950)))])
     ids = draw(1000, 0.1, None)
     assert ids.tolist() == [i for i in range(1000) if int(hash_ids(np.array([i]))[0]) < 0.1 * 2**64]
-    part = PartialSource(source, ids)
+    part = PartialSource(source, 0.1, None)
     assert sum(f.examples for f in part.files) == len(ids) and part.files[0].examples == int((ids < 50).sum())
     records = [r for start in range(0, len(ids), 30) for r in part.read(start, min(start + 30, len(ids)), 7)]
     assert np.concatenate([r.ids for r in records]).tolist() == ids.tolist()

@@ -207,3 +207,68 @@ def test_which_files_had_to_be_gone_through_is_known(tmp_path):
     assert open_source("csv", [str(tmp_path / "c.csv")]).counted == (str(tmp_path / "c.csv"),)
     np.save(tmp_path / "d.npy", np.zeros(3))
     assert open_source("npy", [str(tmp_path / "d.npy")]).counted == ()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """More records than are known one by one: short ones, long ones, and the same ones again and again."""
+    random = np.random.default_rng(1)
+    lengths = [*random.integers(0, 200, 700), *[40] * 900, *[300_000] * 5, *random.integers(0, 60_000, 100), 1 << 20, 0, 0]
+    records = [random.bytes(int(length)) for length in lengths]
+    return made.write_tfrecord(tmp_path_factory.mktemp("long") / "long.tfrecord", records), records
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 5000])
+def test_any_run_of_a_long_file_is_found_from_some_records(long, size):
+    path, records = long
+    total = len(records)
+    for start, stop in (
+        (0, total),
+        (1, total),
+        (255, 257),
+        (700, 1600),
+        (1023, 1024),
+        (1605, 1700),
+        (total - 1, total),
+        (5, 900),
+    ):
+        assert read([path], start, stop, size) == (list(range(start, stop)), records[start:stop])
+
+
+def test_what_is_kept_of_a_long_file_are_some_records_in_memory_and_in_the_cache(long):
+    path, records = long
+    (index,) = TFRecordSource.open([str(path)])._index
+    offsets = np.array(made.record_offsets(path))
+    np.testing.assert_array_equal(index.offsets, offsets[index.records])
+    assert index.records[0] == 0 and index.count == len(records)
+    steps, spans = np.diff(index.records), np.diff(index.offsets)
+    assert steps.max() <= 256 and (spans[steps > 1] <= (1 << 18) + max(map(len, records)) + 16).all()
+    assert len(index.records) < len(records) / 256 + offsets[-1] / (1 << 18) + 7
+
+
+@pytest.mark.parametrize("record", [3, 256, 1000, 1602, 1650])
+def test_what_is_wrong_in_a_long_file_is_named_by_its_own_number_and_byte(long, tmp_path, record):
+    path, records = long
+    offsets = made.record_offsets(path)
+    source = TFRecordSource.open([str(path)])
+    broken = tmp_path / "long.tfrecord"
+    broken.write_bytes(path.read_bytes())
+    made.flip(broken, offsets[record] + 13)
+    source.files = tuple(type(file)(str(broken), file.size_bytes, file.examples) for file in source.files)
+    with pytest.raises(DataError, match=f"record {record} at byte {offsets[record]}: the CRC of its data is wrong"):
+        list(source.read(max(record - 300, 0), len(records), 16))
+    wanted = {"x": Feature("int64", ())}
+    plain = TFRecordSource.open([str(path)])
+    assert plain.explain(record, record + 1, wanted).startswith(f"{path}, record {record} at byte {offsets[record]}: ")
+
+
+def test_a_file_that_was_written_again_with_other_records_is_noticed(long, tmp_path):
+    """Two records in the place of one, after the file was counted: ids would be shifted by one from there on."""
+    again = tmp_path / "again.tfrecord"
+    made.write_tfrecord(again, [bytes(84)] * 600)  # a hundred bytes each
+    source = TFRecordSource.open([str(again)])
+    made.write_tfrecord(again, [bytes(84)] * 100 + [bytes(34)] * 2 + [bytes(84)] * 499)
+    with pytest.raises(
+        DataError, match=r"again.tfrecord: expected record 256 at byte 25600, found another there; the file has changed"
+    ):
+        list(source.read(0, 600, 16))

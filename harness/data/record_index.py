@@ -1,0 +1,100 @@
+"""Where the records of a file begin: of some of them, so that neither memory nor what ranks are told grows with every record.
+
+A reader begins at the last known record before the one it wants, and goes on from length to length. Where it comes to
+the next known one, number and offset have to agree: ids are those of where records were found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import DataError
+
+__all__ = ["RecordIndex"]
+
+STRIDE = 256  # records, at most, between two that are known
+SPAN = 1 << 18  # bytes, and no more than a record beyond them, that are gone through to find one
+
+
+@dataclass(frozen=True)
+class RecordIndex:
+    """Some records of a file, the first among them, and its end.
+
+    Attributes:
+      records: their numbers, then how many there are; int64 [n + 1].
+      offsets: where they begin, then the file's size; int64 [n + 1].
+    """
+
+    records: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, offsets: np.ndarray) -> RecordIndex:
+        """Thin out the offsets of all records and the file's size, int64 [records + 1].
+
+        >>> RecordIndex.of(np.arange(600) * 20).records.tolist()
+        [0, 256, 512, 599]
+        """
+        known = np.arange(len(offsets)) % STRIDE == 0
+        known[1:] |= np.diff(offsets // SPAN) > 0
+        known[-1] = True
+        records = np.flatnonzero(known)
+        return cls(records, np.asarray(offsets)[records])
+
+    @classmethod
+    def unpack(cls, packed: np.ndarray) -> RecordIndex:
+        """Return what `pack` made one array of."""
+        records, offsets = np.split(packed, 2)
+        return cls(records, offsets)
+
+    def pack(self) -> np.ndarray:
+        """Return one array, int64 [2 (n + 1)]."""
+        return np.concatenate([self.records, self.offsets])
+
+    @property
+    def count(self) -> int:
+        """How many records the file has."""
+        return int(self.records[-1])
+
+    def check(self, path: str, entry: int, end: int, places: np.ndarray) -> None:
+        """See that records were found where they are known to be.
+
+        Args:
+          path: of the file, for the message.
+          entry, end: what was read.
+          places: where in it records begin, and its end; int64 [n + 1].
+        Raises: DataError: they are elsewhere, and so their numbers are not theirs.
+        """
+        known = self.records[entry : end + 1] - self.records[entry]
+        expected = self.offsets[entry : end + 1] - self.offsets[entry]
+        if len(places) == known[-1] + 1 and np.array_equal(places[known], expected):
+            return
+        first = next(
+            at
+            for at, place in enumerate(known.tolist())
+            if place >= len(places) or places[place] != expected[at] or at == len(known) - 1
+        )
+        raise DataError(
+            f"{path}: expected record {self.records[entry + first]} at byte {self.offsets[entry + first]}, found another there; "
+            "the file has changed since its records were counted"
+        )
+
+    def entry(self, record: int) -> int:
+        """Return the number of the last entry that is not behind a record.
+
+        >>> RecordIndex.of(np.arange(600) * 20).entry(300)
+        1
+        """
+        return max(int(np.searchsorted(self.records[:-1], record, side="right")) - 1, 0)
+
+    def reach(self, entry: int, size_bytes: int, stop: int) -> int:
+        """Return the entry up to which to read from one on: within so many bytes, where possible, and not far beyond `stop`.
+
+        >>> RecordIndex.of(np.arange(600) * 20).reach(0, 11_000, 550), RecordIndex.of(np.arange(600) * 20).reach(0, 1, 550)
+        (2, 1)
+        """
+        fitting = int(np.searchsorted(self.offsets, self.offsets[entry] + size_bytes, side="right")) - 1
+        wanted = int(np.searchsorted(self.records, stop, side="left"))
+        return max(min(fitting, wanted), entry + 1)
