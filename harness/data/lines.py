@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from harness.data import storage
+from harness.data.block_size import BLOCK_BYTES
 from harness.errors import DataError
 from harness.plan.plan import File
 
@@ -70,23 +71,33 @@ def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> I
 
     Runs begin and end at a stride: they hold records before `start` and after `stop`, for the caller to leave out.
     """
-    first, last = start // STRIDE, -(-stop // STRIDE)
-    step = max(1, size // STRIDE)
     path = lines.file.path
+    spans = list(_spans(lines.offsets, start // STRIDE, -(-stop // STRIDE), max(1, size // STRIDE)))
     with storage.open_range(path) as file:
         if not lines.packed:
-            for at in range(first, last, step):
-                end = min(at + step, last)
+            for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), file.read(int(lines.offsets[at]), int(lines.offsets[end]))
             return
         try:
             stream = storage.unpacked(file)
-            _skip(stream, int(lines.offsets[first]))
-            for at in range(first, last, step):
-                end = min(at + step, last)
+            _skip(stream, int(lines.offsets[start // STRIDE]))
+            for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), stream.read(int(lines.offsets[end] - lines.offsets[at]))
         except BROKEN as exc:
             raise _unreadable(path, exc) from exc
+
+
+def _spans(offsets: np.ndarray, first: int, last: int, step: int) -> Iterator[tuple[int, int]]:
+    """Cut strides [first, last) into runs of `step`, fewer where their lines are long.
+
+    >>> list(_spans(np.array([0, 1, 2, 3, 40 << 20, 80 << 20]), 0, 5, 2))
+    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    while first < last:
+        fitting = int(np.searchsorted(offsets, offsets[first] + BLOCK_BYTES, side="right")) - 1
+        end = min(first + step, last, max(fitting, first + 1))
+        yield first, end
+        first = end
 
 
 def _skip(stream: IO[bytes], count: int) -> None:

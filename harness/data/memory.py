@@ -208,7 +208,11 @@ class DatasetSource(Source):
                 source = _before(records.cut(left, None), source)
                 records = records.cut(0, left)
             for first in range(0, len(records.ids), size):
-                yield records.cut(first, first + size)
+                part = records.cut(first, first + size)
+                # Whoever stops here goes on here.
+                self._open = (at + first + len(part.ids), _before(records.cut(first + size, None), source))
+                yield part
+            self._open = None
             at += len(records.ids)
         if stop == self.files[0].examples:
             if next(source, None) is not None:
@@ -282,5 +286,6 @@ def _from(source: Iterator[Records], start: int) -> Iterator[Records]:
 
 
 def _before(first: Records, rest: Iterator[Records]) -> Iterator[Records]:
-    yield first
+    if len(first.ids):
+        yield first
     yield from rest

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from harness.data import Feature, Place
+from harness.data.block_size import BlockSize, size_of
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.errors import DataError, JobError
 from harness.job.imports import load_object
 from harness.plan.plan import File
 
 __all__ = ["OwnSource"]
+
+FIRST = 16  # examples that a reader is asked for at least
 
 
 class OwnSource(ColumnSource):
@@ -75,7 +78,19 @@ class OwnSource(ColumnSource):
         return f"python: {self._target}, example {record}"
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
-        """Pass on what the reader yields, checked."""
+        """Ask the reader for a few examples at first, for more where they are small."""
+        unit = max(size, FIRST)
+        block_size = BlockSize(unit, BLOCK // unit)
+        while start < stop:
+            end, size_bytes = min(start + block_size.examples, stop), 0
+            for piece, read_bytes in self._asked(start, end):
+                size_bytes += read_bytes
+                yield piece
+            block_size.learn(end - start, size_bytes)
+            start = end
+
+    def _asked(self, start: int, stop: int) -> Iterator[tuple[Piece, int]]:
+        """Pass on what the reader yields, checked; and the bytes of all of it."""
         chosen, at = self.chosen, start
         for run in self._runs(start, stop):
             missing = set(chosen) - set(run)
@@ -98,7 +113,7 @@ class OwnSource(ColumnSource):
                     )
                 columns[name] = Column(array if feature.dtype == "string" else array.astype(feature.dtype, copy=False))
             if count:
-                yield Piece(at, columns)
+                yield Piece(at, columns), size_of(run.values())
             at += count
         if at != stop:
             raise DataError(f"{self.where(0, at)}: expected examples {start}..{stop}, found {at - start} of {stop - start}")
@@ -107,10 +122,8 @@ class OwnSource(ColumnSource):
         if start >= stop:
             return
         try:
-            step = BLOCK
-            for first in range(start, stop, step):
-                for run in self.reader.read(first, min(first + step, stop)):
-                    yield {name: np.asarray(values) for name, values in run.items()}
+            for run in self.reader.read(start, stop):
+                yield {name: np.asarray(values) for name, values in run.items()}
         except Exception as exc:  # the user's own code raises what it likes
             if isinstance(exc, DataError):
                 raise

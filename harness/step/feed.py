@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import BAD, ID, KEEP, Feature, Records, Source
+from harness.data.block_size import BlockSize, size_of
 from harness.data.columns import limit_threads
 from harness.data.content import ContentHash, signed
 from harness.plan.plan import Chunk
@@ -24,7 +25,6 @@ __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
 
 BLOCK_BATCHES = 64  # batches read on the host at a time
 BLOCK_EXAMPLES = 16384
-BLOCK_BYTES = 16 << 20  # of the files: what is read at a time is in memory several times over
 
 # Takes a batch in the graph, its number in the group and the loop's arrays, and returns the arrays.
 Handle = Callable[[Mapping[str, Any], Any, Sequence[Any]], Sequence[Any]]
@@ -118,6 +118,10 @@ class Feed(ABC):
     @abstractmethod
     def draw(self, chunks: int) -> Sequence[Any]:
         """Return what the compiled step gets for the next chunks, so many at most."""
+
+    def check(self) -> None:
+        """See that what was drawn was in the data; see `Source.check`."""
+        return None
 
     @abstractmethod
     def held_back(self, drawn: Sequence[Any]) -> Sequence[Any] | None:
@@ -224,6 +228,10 @@ class ArrayFeed(Feed):
             count = np.minimum(chunk.stop - first, size)
             lines.append(np.stack([first, count, np.full_like(first, chunk.index), first + size >= chunk.stop], axis=1))
         return (tf.constant(np.concatenate(lines) if lines else np.zeros([0, 4], np.int64)),)
+
+    def check(self) -> None:
+        """Ask the source."""
+        self.source.check()
 
     def held_back(self, drawn: Sequence[Any]) -> Sequence[Any] | None:
         """Return the lines, if there are any."""
@@ -392,12 +400,12 @@ class PipelineFeed(Feed):
         }
 
         def blocks() -> Iterator[dict[str, Any]]:
-            most = self._examples_in_block()
+            block_size = BlockSize(size, min(BLOCK_BATCHES, BLOCK_EXAMPLES // size))
             for chunk in chunks:
                 self.reading = chunk
                 held: Records | None = None
                 known, total = self.source.known_content(chunk.index), 0
-                for records in _batches(self.source.read(chunk.start, chunk.stop, most), most):
+                for records in self._runs(chunk, block_size):
                     total += self.content.of(records) if known is None else 0
                     if held is not None:
                         yield self._block(held, chunk, final=False)
@@ -419,12 +427,20 @@ class PipelineFeed(Feed):
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
         return flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
 
-    def _examples_in_block(self) -> int:
-        """Return how many examples to read at a time, in whole batches: few where they are large."""
-        files = self.source.files
-        examples, size_bytes = sum(file.examples for file in files), sum(file.size_bytes for file in files)
-        few = BLOCK_BYTES * max(examples, 1) // max(size_bytes, 1)
-        return self.batch_size * max(1, min(BLOCK_BATCHES, min(BLOCK_EXAMPLES, few) // self.batch_size))
+    def _runs(self, chunk: Chunk, block_size: BlockSize) -> Iterator[Records]:
+        """Read a chunk, whole batches at a time; where they turn out to be large, fewer from there on."""
+        at = chunk.start
+        block_size.begin()
+        while at < chunk.stop:
+            most = block_size.examples
+            for records in _batches(self.source.read(at, chunk.stop, most), most):
+                yield records
+                at += len(records.ids)
+                block_size.learn(len(records.ids), size_of(records.raw.values()))
+                if block_size.examples != most:
+                    break
+            else:
+                return  # what is missing, the certificate sees
 
     def _block(self, records: Records, chunk: Chunk, *, final: bool) -> dict[str, Any]:
         """Cut records into batches, the last one padded: [batches, B, ...]."""
