@@ -7,11 +7,14 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from harness.data import ID, Feature, Place
+from harness.data import ID, Feature, Place, storage
+from harness.data.block_size import BLOCK_BYTES
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
+from harness.data.mapping import FileMapping
 from harness.errors import DataError
 from harness.plan.plan import Chunk, File
 
@@ -31,12 +34,43 @@ class Mapped:
     def __init__(self, path: str, offset: int, dtype: np.dtype, shape: tuple[int, ...], fortran: bool) -> None:
         self.path, self.offset, self.dtype, self.shape, self.fortran = path, offset, dtype, shape, fortran
 
+    @property
+    def _inner(self) -> int:
+        """How many numbers an example has."""
+        return int(np.prod(self.shape[1:], dtype=np.int64))
+
+    @property
+    def example_bytes(self) -> int:
+        """What an example takes."""
+        return self._inner * self.dtype.itemsize
+
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Return a view of examples [start, stop)."""
-        if not self.shape[0]:
-            return np.empty(self.shape, self.dtype)
-        order = "F" if self.fortran else "C"
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[start:stop]  # type: ignore[call-overload]
+        """Read examples [start, stop).
+
+        Raises: DataError: the file has become shorter.
+        """
+        count, item = max(stop - start, 0), self.dtype.itemsize
+        if not count or not self._inner or not item:
+            return np.empty((count, *self.shape[1:]), self.dtype)
+        with storage.open_range(self.path) as file:
+            if not self.fortran:
+                first = self.offset + start * self._inner * item
+                return np.frombuffer(self._exactly(file, first, count * self._inner * item), self.dtype).reshape(
+                    count, *self.shape[1:]
+                )
+            # Lies by columns: of each the run of the examples.
+            starts = [self.offset + (column * self.shape[0] + start) * item for column in range(self._inner)]
+            data = b"".join(self._exactly(file, first, count * item) for first in starts)
+        return np.frombuffer(data, self.dtype).reshape(*reversed(self.shape[1:]), count).T
+
+    def _exactly(self, file: storage.RangeFile, first: int, size: int) -> bytes:
+        data = file.read(first, first + size)
+        if len(data) != size:
+            raise DataError(
+                f"{self.path}: the file was cut off since it was opened: expected {size} bytes from byte {first} on, "
+                f"found {len(data)}; copy or write it again"
+            )
+        return data
 
     @property
     def as_it_lies(self) -> bool:
@@ -45,23 +79,34 @@ class Mapped:
         return plain and not self.fortran and not self.offset % ALIGNED and 0 not in self.shape
 
     @cached_property
-    def _map(self) -> mmap.mmap:
-        with open(self.path, "rb") as stream:
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)  # DLPack hands on no array that is read-only
+    def _map(self) -> FileMapping:
+        try:
+            return FileMapping(self.path)
+        except (OSError, ValueError) as exc:
+            raise DataError(f"{self.path}: cannot be mapped into memory: {exc}") from exc
 
     @property
     def whole(self) -> np.ndarray:
         """All of it, as it lies."""
-        count = int(np.prod(self.shape, dtype=np.int64))
-        return np.frombuffer(self._map, self.dtype, count, self.offset).reshape(self.shape)
+        end = self.offset + self.shape[0] * self._inner * self.dtype.itemsize
+        if len(self._map) < end:
+            raise DataError(
+                f"{self.path}: the file was cut off since it was opened: expected {end} bytes, found {len(self._map)}"
+            )
+        return self._map.array(self.dtype, self.shape[0] * self._inner, self.offset).reshape(self.shape)
 
     def advise(self, advice: int, start: int, stop: int) -> None:
         """Tell the system what examples [start, stop) of `whole` are wanted for; see madvise(2)."""
-        example = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        first = (self.offset + start * example) // mmap.PAGESIZE * mmap.PAGESIZE
-        last = min(self.offset + stop * example, len(self._map))
-        if first < last:
-            self._map.madvise(advice, first, last - first)
+        example = self.dtype.itemsize * self._inner
+        self._map.advise(advice, self.offset + start * example, self.offset + stop * example)
+
+    def check(self) -> None:
+        """See that what was read of `whole` was in the file; see `FileMapping.check`."""
+        self._map.check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the mapping: every process makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_map"}
 
 
 class NpySource(ColumnSource):
@@ -127,12 +172,18 @@ class NpySource(ColumnSource):
         """Name the files of the arrays."""
         return Place(tuple(dict.fromkeys(array.path for array in self._arrays[number].values())))
 
+    def check(self) -> None:
+        """See that the mapped files are as long as they were."""
+        for name in self.chosen:
+            self._arrays[0][name].check()
+
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
-        """Yield views."""
-        step = size * max(1, BLOCK // size)
+        """Read them."""
         arrays = self._arrays[number]
+        example_bytes = sum(arrays[name].example_bytes for name in self.chosen)
+        step = size * max(1, min(BLOCK, BLOCK_BYTES // max(example_bytes, 1)) // size)
         for first in range(start, stop, step):
-            yield Piece(first, {n: Column(_plain(arrays[n].rows(first, min(first + step, stop)))) for n in self.chosen})
+            yield Piece(first, {n: Column(arrays[n].rows(first, min(first + step, stop))) for n in self.chosen})
 
 
 def open_mapped(paths: Sequence[str]) -> NpySource | None:
@@ -207,7 +258,3 @@ def _read_header(stream: object, path: str) -> Mapped:
             f"{path}: expected numbers or strings of fixed length, found Python objects, which would run code when read"
         )
     return Mapped(path, stream.tell(), dtype, shape, fortran)  # type: ignore[attr-defined]
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array)

@@ -57,10 +57,15 @@ class ParquetSource(ColumnSource):
 
     def features(self) -> dict[str, Feature]:
         """Return the columns that are numbers, strings, or lists of them; the first rows tell how long lists are."""
+        import pyarrow as pa
+
         number = next((n for n, file in enumerate(self.files) if file.examples), 0)
         file = self._file(number)
         names = [field.name for field in file.schema_arrow if feature_of(field.type)]
-        head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
+        try:
+            head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
+        except (OSError, pa.ArrowException) as exc:
+            raise _broken(self.files[number].path, exc, ", row group 0") from exc
         found = {}
         for name in names:
             feature = feature_of(file.schema_arrow.field(name).type, None if head is None else head.column(name))
@@ -124,7 +129,7 @@ def _open(path: str) -> Any:
         if storage.is_url(path):
             return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)
         stored.close()
-        return pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as exc:
         raise _broken(path, exc) from exc
 

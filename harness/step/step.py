@@ -139,6 +139,7 @@ class Step:
         start = time.monotonic()
         chunks = self._chunks if most is None else min(self._chunks, most)
         state, seen, rows, flat, shapes = self._run(*self._feed.draw(chunks))
+        self._feed.check()  # after all of it was read, and before it counts
         batches = self._feed.sealed(seen.numpy())
         sums = Sums(add_lines([batches]), state.numpy(), GridState.zero(self.layouts.grid, self.layouts.draws))
         for (key, layout), packed in zip(self.layouts.rows.items(), rows, strict=True):

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from harness.tf_feed import PipelineFeed, make_feed
 
 from harness.data import Feature, open_source
 from harness.data.block_size import BLOCK_BYTES, BlockSize
 from harness.plan import Chunk
-from harness.tf_feed import PipelineFeed, make_feed
 
 MIB = 1 << 20
 BATCH = 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness.data import ID, Feature, open_source
+from harness.errors import DataError
 
 SHAPE = (40, 3)
 
@@ -105,3 +108,104 @@ def test_memory_is_flat_and_a_second_pass_reads_the_same(tmp_path):
     feed, grown, sums = done.stdout.split()
     assert feed == "ArrayFeed" and int(grown) < 64  # MiB; a call has 16
     assert float(sums) == 2 * 1024 * 65535 * 65536 / 2
+
+
+SHRINK = """
+import os
+import sys
+import numpy as np
+import tensorflow as tf
+import harness
+from harness.errors import HarnessError
+
+folder, left, runs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+path = os.path.join(folder, "x.npy")
+size, calls = os.path.getsize(path), 0
+
+def shrink(x):
+    global calls
+    calls += 1
+    if calls == runs:
+        os.truncate(path, size - left)
+    return x
+
+def model(x):
+    return tf.ensure_shape(tf.numpy_function(shrink, [x], tf.float32), x.shape)
+
+try:
+    found = harness.evaluate(model, [path, os.path.join(folder, "label.npy")], ["accuracy"], label="label", inputs={"x": "x"}, batch_size=64, chunk_size=256)
+except HarnessError as exc:
+    print(type(exc).__name__, exc)
+else:
+    print(found["accuracy"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "runs"), [(3 << 20, 20), (40, 20), (1 << 20, 10**9)], ids=["before what comes", "within the last page", "never"]
+)
+def test_a_file_that_is_cut_off_while_it_is_evaluated_is_named(tmp_path, left, runs):
+    np.save(tmp_path / "x.npy", np.ones((16384, 64), np.float32))  # 4 MiB
+    np.save(tmp_path / "label.npy", np.zeros(16384, np.int64))
+    size = (tmp_path / "x.npy").stat().st_size
+    argv = [sys.executable, "-c", SHRINK, str(tmp_path), str(left), str(runs)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
+    if runs == 10**9:
+        assert done.stdout == "1.0\n"
+        return
+    assert done.stdout == (
+        f"DataError {tmp_path}/x.npy: the file was cut off while it was read: expected {size} bytes, found {size - left}; "
+        "copy or write it again\n"
+    )
+
+
+ELSEWHERE = """
+import mmap
+import os
+import sys
+from harness.data.mapping import FileMapping
+
+watched = FileMapping(sys.argv[1])
+with open(sys.argv[2], "r+b") as stream:
+    other = mmap.mmap(stream.fileno(), 0)
+    os.truncate(sys.argv[2], 0)
+    other[0]
+"""
+
+
+def test_what_others_map_ends_the_process_as_before(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(bytes(8192))
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path / "a"), str(tmp_path / "b")], check=False)
+    assert done.returncode == -signal.SIGBUS
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("inner", [(), (3,), (2, 3), (0,)])
+def test_examples_are_read_from_anywhere_and_a_file_that_was_cut_off_is_named(tmp_path, order, inner):
+    expected = np.random.default_rng(0).normal(size=(50, *inner)).astype(">f4")
+    np.save(tmp_path / "x.npy", np.asarray(expected, order=order))
+    source = open_source("npy", [str(tmp_path / "x.npy")])
+    for start, stop in ((0, 50), (7, 31), (49, 50), (50, 50)):
+        found = [records.raw["x"] for records in source.read(start, stop, 8)]
+        assert sum(map(len, found)) == stop - start
+        if found:
+            np.testing.assert_array_equal(np.concatenate(found), expected[start:stop])
+    if expected.size:
+        os.truncate(tmp_path / "x.npy", (tmp_path / "x.npy").stat().st_size - 4)
+        with pytest.raises(DataError, match=r"x.npy: the file was cut off since it was opened: expected \d+ bytes from byte \d+"):
+            list(source.read(40, 50, 8))
+
+
+def test_a_parquet_file_that_is_cut_off_is_no_signal(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": np.random.default_rng(0).normal(size=200_000)}), path, row_group_size=50_000)
+    source = open_source("parquet", [str(path)])
+    next(iter(source.read(0, 10, 10)))
+    os.truncate(path, 4096)
+    with pytest.raises(DataError, match="x.parquet"):
+        list(source.read(150_000, 150_010, 10))
