@@ -26,7 +26,7 @@ from harness.job.job import DataSpec, Job
 from harness.plan.certificate import Certificate
 from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
-from harness.results.files import files as results
+from harness.results import files as results
 from harness.results.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join, together
 from harness.run.engine import certify, compute, loop, summary

@@ -27,8 +27,8 @@ from harness.job.job import Job
 from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
+from harness.predictions import dataset as predictions
 from harness.predictions.dataset import Manifest, PartWriter
-from harness.predictions.dataset import dataset as predictions
 from harness.prepare.prepare import (
     Opened,
     copy_models,
@@ -42,7 +42,7 @@ from harness.prepare.prepare import (
 from harness.ranks import open_files
 from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Assigned, Schedule, assign
-from harness.results.files import files as results
+from harness.results import files as results
 from harness.results.terminal import console_for, show
 from harness.run.consensus import check_shared, connect, from_rank_0, together
 from harness.run.engine import Built, certify, compute, loop, summary
