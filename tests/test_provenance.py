@@ -12,13 +12,13 @@ import pytest
 from harness.data import Feature, Place, Records
 from harness.data.content import ContentHash, signed
 from harness.data.identity import Identity, identify, take
-from harness.data.images import ImageSource
+from harness.data.images import open_images
 from harness.data.npz import NpzSource
 from harness.errors import DataError, OtherRankFailed
 from harness.folder.journal import Journal, plan_digest
 from harness.folder.run_folder import RunFolder
 from harness.folder.segment import Origin, Segment
-from harness.plan.plan import File, Plan
+from harness.plan.plan import Plan
 from harness.run.provenance import Provenance, Reading, meet
 from tests.thread_comm import ThreadComm, on_ranks
 
@@ -155,7 +155,7 @@ def test_a_folder_of_images_is_known_by_all_of_them(tmp_path):
     paths = [str(tmp_path / "c" / f"{n}.png") for n in range(3)]
     for path in paths:
         Path(path).write_bytes(b"x")
-    source = ImageSource((File(str(tmp_path), 3, 3),), [paths], [{}])
+    source = open_images([str(tmp_path)])
     assert source.lies_in(0) == Place(members=paths)
     (before,) = take(source).identities
     assert before == take(source).identities[0] and not before.alone

@@ -28,7 +28,7 @@ from harness.run.consensus import together
 
 __all__ = ["Provenance", "Reading", "meet", "summed"]
 
-READ = 4096  # examples hashed at a time
+READ = 256  # examples hashed at a time
 NAMED = 5  # files named in a message
 GO_ON = "--same-data goes on without looking"
 KEPT = "Nothing is lost: put back the data that were evaluated, or evaluate these in another folder with -o"
