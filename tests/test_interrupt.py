@@ -107,3 +107,20 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 """
     done = process(script)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_signal_that_comes_when_a_rank_has_done_its_work_changes_nothing():
+    """A launcher repeats its signal; the rank is on its way out, with its exit code. A process alone gets its handlers back."""
+    script = (
+        BEGIN
+        + """
+from types import SimpleNamespace
+interrupt.attach(SimpleNamespace(size=2, rank=0), SimpleNamespace(asked_to_stop=lambda _: None), 1, None, None)
+interrupt.close()
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    os.kill(os.getpid(), number)
+time.sleep(0.1)
+raise SystemExit(7)
+"""
+    )
+    assert process(script).returncode == 7

@@ -238,7 +238,7 @@ def launch(
     command: Sequence[str],
     **more: Any,
 ) -> int:
-    """Start a command on several ranks of this workstation, or of several hosts, through horovodrun."""
+    """Start a command on several ranks of this workstation, or of several hosts: over MPI by mpirun, over Gloo by horovodrun."""
     from harness_launch import hosts as places
     from harness_launch.workstation import launch as run_launch
 

@@ -79,8 +79,10 @@ class Interrupt:
         self._committer = committer
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more. A rank of several ends now, with the exit code that it has: what comes still comes too late."""
         self._close.set()
+        if self._comm is not None and self._comm.size > 1:
+            self._before = dict.fromkeys(self._before, signal.SIG_IGN)
         self._give_back()
         if threading.current_thread() is not self._thread:
             self._thread.join()

@@ -288,8 +288,8 @@ if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then
     export HARNESS_THREADS=$SLURM_CPUS_PER_TASK OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
 fi
 export HOROVOD_STALL_CHECK_DISABLE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
-# Slurm binds, Open MPI need not; from SIGTERM to SIGKILL ranks have six seconds to commit.
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_odls_base_sigkill_timeout=6
+# Slurm binds, Open MPI need not.
+export OMPI_MCA_hwloc_base_binding_policy=none
 
 why="as it was asked for"
 if [ "$launcher" = auto ]; then

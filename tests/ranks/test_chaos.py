@@ -36,6 +36,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "25"))
 SEED = int(os.environ.get("SEED", "5"))
 EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up late")
 SLOW_S = 0.1  # that the whole world takes for a chunk
+SEGMENT = 3  # chunks in one, where commits come as often as they can
 CHUNKS = 40  # 77 and 76 examples by 4, and the GZIP file
 METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
 GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
@@ -54,7 +55,7 @@ class Mpi:
     def __init__(self, size: int, argv: list[str], output: Path, folder: RunFolder) -> None:
         self._output, self._folder = output, folder
         command = ["mpirun", "-np", str(size), "--oversubscribe", sys.executable, "-m", "tests.ranks.slow", *argv]
-        environ = {**os.environ, "HARNESS_THREADS": "1", "OMPI_MCA_odls_base_sigkill_timeout": "6"}
+        environ = {**os.environ, "HARNESS_THREADS": "1"}
         with output.open("ab") as stream:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
@@ -119,7 +120,7 @@ class Chain:
     def __init__(self, forks: Forks, job: Path, folder: Path, rng: random.Random) -> None:
         self.forks, self.job, self.folder, self.rng = forks, job, RunFolder(folder), rng
         self.logs = folder.with_name(f"{folder.name}-logs")
-        self.attempts = 0
+        self.attempts = self.sleepers = 0
         self.over = False
         self.sleeper: tuple[World, int] | None = None  # a rank of an earlier attempt that is stopped
 
@@ -165,6 +166,7 @@ class Chain:
             world.wait(but=(victim,))
             self.over = self.folder.metrics_json.exists()
             self.sleeper = (world, victim)
+            self.sleepers += 1
             return
         if event == "stop and continue":
             world.kill(victim, signal.SIGSTOP)
@@ -212,7 +214,9 @@ class Chain:
         # The border at which a process died, or was asked to go no further, is the one that may be late.
         assert all(log.overdue <= 1 for log in logs), logs
         finished, lost = sum(log.finished for log in logs), sum(log.lost for log in logs)
-        assert finished - CHUNKS <= lost, logs  # the rest of what was evaluated is in the result: nobody did it again
+        # The rest of what was evaluated is in the result: nobody did it again. But a rank that woke up late may have been
+        # stopped while it wrote a segment, which then comes too late.
+        assert finished - CHUNKS <= lost + SEGMENT * self.sleepers, logs
         return finished, lost
 
 
