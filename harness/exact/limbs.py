@@ -9,7 +9,8 @@ work was shared out. Nine limbs hold a sum of 2^63 numbers below 2^128. A cell i
 how many numbers were refused, because they were NaN, infinite, or not below 2^128.
 
 Headroom: a limb of one number is at most 2^32 in absolute value, so 2^30 numbers can be added before a carry is
-due; `carry` brings every limb but the last back into [0, 2^32).
+due; `carry` brings every limb but the last back into [0, 2^32). Whoever adds counts additions and carries in time:
+`additions` says how often something that adds so many numbers to one cell can be added.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fractions import Fraction
 import numpy as np
 
 __all__ = [
-    "CELL", "DIVISOR_BITS", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "carry", "divide", "refused", "to_cells",
-    "to_float", "to_fraction",
+    "CELL", "DIVISOR_BITS", "EXACT", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "additions", "carry", "divide",
+    "refused", "to_cells", "to_float", "to_fraction",
 ]  # fmt: skip
 
 LIMB_BITS = 32
@@ -29,6 +30,7 @@ GRID_BITS = 128
 CELL = LIMBS + 1  # the limbs, then the count of refused numbers
 DIVISOR_BITS = 31  # of what `divide` divides by
 HEADROOM = 1 << 30  # numbers that can be added to a cell before it is carried
+EXACT = 2.0 ** (53 - GRID_BITS)  # a float64 number of this size or more lies on the grid
 
 # Multiplying by SCALES[k] moves limb k to the units place; the powers of two make it exact.
 SCALES = np.array([2.0 ** (GRID_BITS - LIMB_BITS * k) for k in range(LIMBS + 1)])
@@ -54,6 +56,17 @@ def to_cells(values: np.ndarray) -> np.ndarray:
     # Exact: what is left is the part of a 53-bit mantissa that lies below the next limb.
     limbs = whole[..., :-1] - whole[..., 1:] * 2.0**LIMB_BITS
     return np.concatenate([limbs.astype(np.int64), ~good[..., None]], axis=-1).astype(np.int64)
+
+
+def additions(numbers: int) -> int:
+    """Return how often a sum of so many numbers can be added to one cell before the cell is carried; 0: not once.
+
+    A limb that has been carried is below 2^32: what is added then stays below 2^62 + 2^32.
+
+    >>> additions(4096), additions(HEADROOM), additions(HEADROOM + 1)
+    (262144, 1, 0)
+    """
+    return HEADROOM // max(numbers, 1)
 
 
 def carry(cells: np.ndarray) -> np.ndarray:

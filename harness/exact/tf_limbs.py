@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from harness.exact.limbs import CELL, GRID_BITS, LIMB_BITS, LIMBS, SCALES
 
-__all__ = ["exact_graph", "histogram", "paired_sum", "sum_cells", "to_cells", "two_product", "with_xla"]
+__all__ = ["carry", "exact_graph", "histogram", "paired_sum", "sum_cells", "to_cells", "two_product", "with_xla"]
 
 _WITH_XLA = ContextVar("with_xla", default=True)
 
@@ -93,6 +93,22 @@ def sum_cells(values: Any, column: Any, columns: int) -> Any:
     at = tf.concat([start + limb, start + limb + 1, start + limb + 2, start + LIMBS], axis=0)
     weights = tf.concat([first, second, third, tf.cast(~good, i64)], axis=0)
     return histogram(at, columns * CELL, weights)
+
+
+def carry(cells: Any) -> Any:
+    """Bring every limb but the last into [0, 2^32); see `exact.carry`.
+
+    Args:
+      cells: int64 [..., CELL].
+    Returns: int64 [..., CELL].
+    """
+    half = tf.constant(LIMB_BITS, tf.int64)
+    limbs = tf.unstack(cells, axis=-1)
+    for k in range(LIMBS - 1):
+        over = tf.bitwise.right_shift(limbs[k], half)
+        limbs[k] -= tf.bitwise.left_shift(over, half)
+        limbs[k + 1] += over
+    return tf.stack(limbs, axis=-1)
 
 
 def histogram(index: Any, size: int, weights: Any = None) -> Any:

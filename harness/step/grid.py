@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from harness.errors import ShapeError
 from harness.exact.draws import GOLDEN, MIX, THRESHOLDS, stream
-from harness.exact.limbs import CELL, carry
+from harness.exact.limbs import CELL, HEADROOM, LIMB_BITS, additions, carry
+from harness.exact.tf_limbs import carry as carry_cells
 from harness.exact.tf_limbs import exact_graph, to_cells
 from harness.job.job import SliceFeature
 from harness.metrics.question import Question
@@ -22,10 +23,7 @@ from harness.sums.grid import ESCAPES, PART_END, SPEC_END, GridLayout, GridState
 
 __all__ = ["TFGrid"]
 
-CARRY_EVERY = 1 << 26  # examples: a limb of 2^33, a multiplicity of at most 12, and so many examples stay below 2^63
-# Rows of a matrix product: a limb of 2^32, of up to four parts of one number, times a multiplicity of at most 12, and so
-# many of them, stay below 2^53 and so exact in float64.
-MOST_ROWS = 1 << 15
+MULTIPLICITY = len(THRESHOLDS)  # the largest that is drawn
 TRASH = 1  # slots in front of the first: what belongs to no slot is added there
 FIRST_SLOTS = 16  # that are allocated; doubled when there are more
 PART_NUMBERS = 1 << 21  # of the products of rows with all draws that are made at once
@@ -51,8 +49,6 @@ class TFGrid:
         self.most_slots = 1 + (min(slices.maximum, slices.maximum if expected is None else expected) if slices else 0)
         self._limit = 1 + (slices.maximum if slices else 0)
         self.layout: GridLayout | None = None
-        self._since_carry = 0
-        self._positions = 1
         with tf.device("/CPU:0"):
             self._table: Any = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, -1) if slices else None
 
@@ -78,7 +74,16 @@ class TFGrid:
         """Learn the layout from traced terms."""
         whole = terms.layout
         terms = terms.without(self._left_out) if self.active else BatchTerms()
-        self._positions = max([per_example for *_, per_example in terms.weighted], default=1)  # each adds a cell of its own
+        times = MULTIPLICITY if self._bootstrap else 1
+        self._carry_every = additions(terms.additions * times)
+        if not self._carry_every:
+            raise ShapeError(
+                f"a batch adds up to {terms.additions:,} numbers to one sum, up to {times} times, expected at most {HEADROOM:,} "
+                "additions: lower batch_size"
+            )
+        # Rows of a matrix product: limbs of 2^32, of all parts of one number, so many of them, stay exact in float64.
+        parts = max([len(parts) for _, parts in terms.numbers], default=1)
+        self._most_rows = (1 << 53 - LIMB_BITS) // (parts * MULTIPLICITY)
         self.layout = GridLayout(
             tuple(column for column, _ in terms.numbers),
             tuple(column for column, _, width in terms.counts if width > 1),
@@ -102,6 +107,7 @@ class TFGrid:
             # Without draws one number each: adding a scalar to a vector is several times faster than rows of one.
             self._buckets = _growing([rows * layout.scattered] + ([draws] if draws > 1 else []))
             self._weighted = _growing([rows * layout.weighted_buckets, draws * CELL])
+            self._additions = tf.Variable(tf.zeros([], tf.int64), trainable=False)  # groups since the last carry
 
     def _grow(self, slots: Any) -> Any:
         """Allocate so many slots, in the graph; twice as many as there were, so that it is seldom done."""
@@ -136,9 +142,8 @@ class TFGrid:
         return sums
 
     def _empty(self) -> None:
-        for variable in (self._dense, self._buckets, self._weighted):
+        for variable in (self._dense, self._buckets, self._weighted, self._additions):
             variable.assign(tf.zeros_like(variable))
-        self._since_carry = 0
 
     @property
     def _known(self) -> GridLayout:
@@ -158,6 +163,7 @@ class TFGrid:
         if not self.active:
             return tf.zeros([tf.shape(mask)[0], 0], tf.int32), ids
         with tf.device("/CPU:0"):
+            self._carry_in_time()
             terms = terms.without(self._left_out)
             keys = self._keys(features, ids)
             drawn = self._drawn(keys)
@@ -190,8 +196,9 @@ class TFGrid:
     def _add_dense(self, rows: list[Any], dense: Any, drawn: Any) -> None:
         if self._bootstrap:
             # The whole: matrix products of so many rows that they are exact in float64.
-            for at in range(0, dense.shape[0], MOST_ROWS):
-                whole = tf.matmul(drawn[at : at + MOST_ROWS], dense[at : at + MOST_ROWS], transpose_a=True)
+            for at in range(0, dense.shape[0], self._most_rows):
+                rows_ = slice(at, at + self._most_rows)
+                whole = tf.matmul(drawn[rows_], dense[rows_], transpose_a=True)
                 _scatter(self._dense, tf.constant([TRASH]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
         if rows:
 
@@ -291,22 +298,30 @@ class TFGrid:
         found = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: found), mask.shape)
         return tf.where(mask & (found < self._limit - 1), tf.cast(found, tf.int32) + 1, -1)
 
-    def settle(self, examples: int) -> None:
-        """At the end of a chunk: carry when it is due; refuse more slices than the job allows.
+    def _carry_in_time(self) -> None:
+        """Carry before one more group could overflow a limb, in the graph: a call may be of any length."""
+        layout = self._known
+        numbers = sum(column.size for column in layout.numbers)
+
+        def carry_all() -> Any:
+            dense = tf.reshape(self._dense.value(), [-1, layout.dense])
+            cells = tf.reshape(carry_cells(tf.reshape(dense[:, :numbers], [-1, CELL])), [-1, numbers])
+            joined = tf.concat([cells, dense[:, numbers:]], axis=1)
+            self._dense.assign(tf.reshape(joined, [-1, self.draws * layout.dense]))
+            weighted = carry_cells(tf.reshape(self._weighted.value(), [-1, CELL]))
+            self._weighted.assign(tf.reshape(weighted, [-1, self.draws * CELL]))
+            return tf.ones([], tf.int64)
+
+        if numbers or layout.weighted:
+            self._additions.assign(tf.cond(self._additions < self._carry_every, lambda: self._additions + 1, carry_all))
+
+    def settle(self) -> None:
+        """After a call: refuse more slices than the job allows.
 
         Raises: JobError: there are too many slices.
         """
         if self._slices and int(self._table.size()) >= self._limit:
             raise too_many(int(self._table.size()), self._slices, self._limit - 1)
-        self._since_carry += examples * self._positions
-        if self._since_carry >= CARRY_EVERY:
-            self._since_carry = 0
-            numbers = CELL * (sum(c.size for c in self._known.numbers) // CELL)
-            if numbers:
-                dense = self._dense.numpy().reshape(-1, self.draws, self._known.dense)
-                dense[..., :numbers] = carry(dense[..., :numbers].reshape(-1, CELL)).reshape(*dense.shape[:2], numbers)
-                self._dense.assign(dense.reshape(-1, self.draws * self._known.dense))
-            self._weighted.assign(carry(self._weighted.numpy().reshape(-1, CELL)).reshape(-1, self.draws * CELL))
 
     def fetch(self) -> GridState:
         """Return the sums of the slots that were found, cells carried."""

@@ -15,8 +15,10 @@ import tensorflow as tf
 from harness.data import BAD, ID, Feature, Source
 from harness.errors import ShapeError
 from harness.exact.array_bytes import array_bytes
+from harness.exact.limbs import HEADROOM, additions
 from harness.exact.tf_limbs import exact_graph
 from harness.metrics.question import Question
+from harness.step.carrying import add_in_time
 from harness.step.feed import Feed, pad
 from harness.step.grid import TFGrid
 from harness.step.terms import BatchTerms, Terms
@@ -147,7 +149,7 @@ class Step:
                 table = thin(layout.unpack(packed.numpy()), self._question.rows_kept(key))
                 sums.rows[key] = RowStore.of(table, anonymous=self._question.rows_anonymous(key))
         columns = {name: _by_batch(f.numpy(), s.numpy()) for name, f, s in zip(self._columns, flat, shapes, strict=True)}
-        self.grid.settle(sums.examples)
+        self.grid.settle()
         elapsed_s = time.monotonic() - start
         if elapsed_s < CALL_S / 2 and chunks == self._chunks:
             self._chunks = min(2 * self._chunks, CALL_CHUNKS)
@@ -183,6 +185,11 @@ class Step:
                 for key, (dtype, shape) in self._shapes.items()
             }
             terms = self._form(empty, tf.zeros([rows], tf.bool))
+            self._carry_every = additions(terms.additions)  # groups
+            if not self._carry_every:
+                raise ShapeError(
+                    f"a batch adds up to {terms.additions:,} numbers to one sum, expected at most {HEADROOM:,}: lower batch_size"
+                )
             self._row_widths = [int(packed.shape[1]) for _, packed, _ in terms.rows.values()]
             self.layouts = Layouts(
                 terms.layout,
@@ -204,7 +211,8 @@ class Step:
             with tf.name_scope(SCOPES[Part.METRICS]):
                 sums, lines, packed = self._sum(batches, marks, held)
             kept = [array.write(number, part) for array, part in zip(rows, packed, strict=True)]
-            return cursor, state + sums, number + 1, first + batches, seen.write(number, lines), *kept, *taken
+            state = add_in_time(self.layouts.state, state, sums, number, self._carry_every)
+            return cursor, state, number + 1, first + batches, seen.write(number, lines), *kept, *taken
 
         def growing(dtype: Any, shape: list[int | None]) -> Any:
             return tf.TensorArray(dtype, 0, True, infer_shape=False, element_shape=shape)

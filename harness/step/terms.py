@@ -33,7 +33,7 @@ class BatchTerms:
       numbers: column, and its parts float64 [B, k]: a value, then what rounding took from it.
       counts: column, bucket of each position int32 [B * M] (negative for none), M.
       weighted: column, bucket int32 [B * M], the weight float64 [B * M], M.
-      grams: column, and what the batch adds to it, int64 [column.size].
+      grams: column, what the batch adds to it, int64 [column.size], and of how many blocks.
       shared: metric or binding, and the one whose columns it shares.
       rows: by metric: int64 [n, columns], and the example in the batch int64 [n] that each belongs to.
     """
@@ -41,7 +41,7 @@ class BatchTerms:
     numbers: list[tuple[Summed, list[Any]]] = field(default_factory=list)
     counts: list[tuple[Counted, Any, int]] = field(default_factory=list)
     weighted: list[tuple[Summed, Any, Any, int]] = field(default_factory=list)
-    grams: list[tuple[Crossed, Any]] = field(default_factory=list)
+    grams: list[tuple[Crossed, Any, int]] = field(default_factory=list)
     rows: dict[str, tuple[RowLayout, Any, Any]] = field(default_factory=dict)
     shared: list[tuple[Any, Any]] = field(default_factory=list)
 
@@ -49,8 +49,15 @@ class BatchTerms:
     def layout(self) -> Layout:
         """The layout of the state that these terms add up to."""
         summed = [column for column, _ in self.numbers] + [column for column, *_ in self.weighted]
-        counted, crossed = tuple(column for column, *_ in self.counts), tuple(column for column, _ in self.grams)
+        counted, crossed = tuple(column for column, *_ in self.counts), tuple(column for column, *_ in self.grams)
         return Layout(tuple(summed), counted, tuple(self.shared), crossed)
+
+    @property
+    def additions(self) -> int:
+        """How many numbers a batch may add to one cell, or to one entry of a Gram matrix."""
+        numbers = [parts[0].shape[0] * len(parts) for _, parts in self.numbers]
+        weighted = [index.shape[0] for _, index, *_ in self.weighted]
+        return max([*numbers, *weighted, *(blocks for *_, blocks in self.grams)], default=0)
 
     def without(self, keys: Collection[str]) -> BatchTerms:
         """Return the sums without those of some metrics; what they share with others stays."""
@@ -94,7 +101,7 @@ class BatchTerms:
             values.append(weight)
             columns.append(tf.where((index >= 0) & (index < size), index + at, -1))
             at += size
-        parts = [self._counted(), *(sums for _, sums in self.grams)]
+        parts = [self._counted(), *(sums for _, sums, _ in self.grams)]
         if values:
             parts = [sum_cells(tf.concat(values, axis=0), tf.concat(columns, axis=0), at), *parts]
         return tf.concat(parts, axis=0)
@@ -222,7 +229,8 @@ def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions
         else:
             found.weighted.append((Summed((key, name), (term.size,)), index, positions.weights, positions.per_example))
     elif isinstance(term, Gram):
-        found.grams.append((Crossed((key, name), int(term.values.shape[1])), _gram(term, positions)))
+        blocks = -(-int(term.values.shape[0]) // Gram.BLOCK)
+        found.grams.append((Crossed((key, name), int(term.values.shape[1])), _gram(term, positions), blocks))
     elif isinstance(term, Rows):
         found.rows[key] = _rows(term, positions)
     else:

@@ -49,13 +49,17 @@ class Accumulator:
         return not len(self._fresh.lines)
 
     def add(self, sums: Sums, batches: int) -> None:
-        """Add what a call of the step gives; it is given up."""
-        sums.state = self.layouts.state.carry(sums.state)
+        """Add what a call of the step gives; it is given up.
+
+        The state is carried each time, so that what a call adds never finds it near an overflow.
+        """
         with self.lock:
             self.chunks += len(sums.lines)
             self.batches += batches
             self.examples += sums.examples
-            (self._fresh if self.has_grid else self.pending).add(sums)
+            total = self._fresh if self.has_grid else self.pending
+            total.add(sums)
+            total.state = self.layouts.state.carry(total.state)
 
     def settle(self) -> None:
         """Make everything pending. Called by the loop at a border, or at its end."""
