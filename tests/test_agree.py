@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from harness.agree import check_shared
-from harness.comm import SingleComm
-from harness.runfolder import RunFolder
 
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
+from harness.folder.run_folder import RunFolder
+from harness.ranks.comm import SingleComm
+from harness.run.consensus import check_shared
 from tests.thread_comm import on_ranks
 
 
@@ -36,7 +36,7 @@ def test_a_folder_that_rank_0_cannot_write_is_what_every_rank_hears_of(tmp_path)
 
 
 def test_a_rank_that_sees_another_folder_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.agree.SHARED_FOLDER_WAIT_S", 0.2)
+    monkeypatch.setattr("harness.run.consensus.SHARED_FOLDER_WAIT_S", 0.2)
     for name in ("0", "1"):
         (tmp_path / name).mkdir()
     first, second = on_ranks(2, lambda comm: outcome(tmp_path / str(comm.rank), comm))
@@ -47,7 +47,7 @@ def test_a_rank_that_sees_another_folder_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", ["a folder", "of another run"])
 def test_what_is_in_the_way_ends_the_wait_not_the_rank(tmp_path, monkeypatch, content):
     """A look at the file that fails, as on a network file system, is one more look later."""
-    monkeypatch.setattr("harness.agree.SHARED_FOLDER_WAIT_S", 0.2)
+    monkeypatch.setattr("harness.run.consensus.SHARED_FOLDER_WAIT_S", 0.2)
     for name in ("0", "1"):
         (tmp_path / name).mkdir()
     if content == "a folder":

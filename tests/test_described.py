@@ -8,12 +8,12 @@ import pickle
 
 import numpy as np
 import pytest
-from harness.agree import from_rank_0
 
 from harness.data import Feature
 from harness.errors import DataError, HarnessError
-from harness.job import Job
-from harness.prepare import open_data
+from harness.job.job import Job
+from harness.prepare.prepare import open_data
+from harness.run.consensus import from_rank_0
 from tests import made
 from tests.thread_comm import on_ranks
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from harness.grid import most_slices
-from harness.memory import VARIABLE
 
 import harness
 from harness.errors import JobError
-from harness.job import SlicesSpec
+from harness.job.job import SlicesSpec
+from harness.sums.capacity import VARIABLE
+from harness.sums.grid import most_slices
 
 pytestmark = pytest.mark.slow
 
@@ -66,9 +66,9 @@ def test_a_grid_that_grows_while_it_is_added_to_is_the_same(monkeypatch):
     given = columns(COUNT, 300)
     keys = {"bootstrap": {"replicates": 5}, "batch_size": 16, "chunk_size": 512}
     document = run(given, **keys)
-    monkeypatch.setattr("harness.tf_grid.FIRST_SLOTS", 1000)
+    monkeypatch.setattr("harness.step.grid.FIRST_SLOTS", 1000)
     assert run(given, **keys) == document
-    monkeypatch.setattr("harness.tf_grid.FIRST_SLOTS", 1)
+    monkeypatch.setattr("harness.step.grid.FIRST_SLOTS", 1)
     assert run(given, **{**keys, "chunk_size": 64})["slices"] == document["slices"]
     table = pd.DataFrame(
         {"user": given["user"], "right": given["x"].argmax(axis=1) == given["label"], "weight": given["weight"].astype(float)}

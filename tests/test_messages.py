@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness.hvd_comm import HorovodComm
 
-from harness import hvd_comm
+from harness.ranks import horovod_comm as hvd_comm
+from harness.ranks.horovod_comm import HorovodComm
 
 
 class Tensor:

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from harness.grid import ESCAPES, PART_END, SPEC_END, SliceKey, decode, sort_key
 
-from harness.job import SlicesSpec
+from harness.job.job import SlicesSpec
+from harness.sums.grid import ESCAPES, PART_END, SPEC_END, SliceKey, decode, sort_key
 
 pytestmark = pytest.mark.slow
 

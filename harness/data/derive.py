@@ -227,12 +227,13 @@ class DerivedSource(Source):
         """Build the further features of a batch into the graph."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import narrowed
+
         for name, parts in self._columns.items():
-            dtype = tf.float32
             for part in parts:
                 if features[part].dtype == tf.string:
                     raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
-            features[name] = tf.stack([tf.cast(features[part], dtype) for part in parts], axis=1)
+            features[name] = tf.stack([narrowed(features[part]) for part in parts], axis=1)
         if self._transform:
             features = self._call(self._transform, "data.transform", features)
         trees = self._known[1] if self._known else {}

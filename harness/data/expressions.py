@@ -212,15 +212,19 @@ def _compare(node: ast.Compare, build: Callable[[ast.AST], Any], what: str) -> A
 def _plain(tensor: Any) -> Any:
     import tensorflow as tf
 
+    from harness.exact.tf_subnormals import widened
+
     if tensor.dtype in (tf.string, tf.bool):
         return tensor
-    return tf.cast(tensor, tf.float64 if tensor.dtype.is_floating else tf.int64)
+    return widened(tensor) if tensor.dtype.is_floating else tf.cast(tensor, tf.int64)
 
 
 def _truth(tensor: Any) -> Any:
     import tensorflow as tf
 
-    return tensor if tensor.dtype == tf.bool else tf.not_equal(tensor, tf.zeros_like(tensor))
+    from harness.exact.tf_subnormals import ordered
+
+    return tensor if tensor.dtype == tf.bool else tf.not_equal(ordered(tensor), 0)
 
 
 def _number(tensor: Any, node: ast.AST, what: str) -> Any:

@@ -67,19 +67,21 @@ class LogLoss(MeanMetric):
         """Return the loss."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import log, widened
+
         if self.positive >= predictions.shape[-1]:
             raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
-        scores = tf.cast(predictions, tf.float64)
         hit = labels == self.positive
         if self.from_logits:
+            scores = tf.cast(predictions, tf.float64)
             others = tf.concat([scores[:, : self.positive], scores[:, self.positive + 1 :]], axis=1)
             logit = scores[:, self.positive] - tf.reduce_logsumexp(others, axis=1)
             against = tf.where(hit, -logit, logit)
             # ln(1 + e^x), without overflow
             loss = tf.maximum(against, 0) + tf.math.log1p(tf.exp(-tf.abs(against)))
         else:
-            p = scores[:, self.positive]
-            loss = -tf.where(hit, tf.math.log(p), tf.math.log1p(-p))
+            p = widened(predictions[:, self.positive])
+            loss = -tf.where(hit, log(p, predictions.dtype), tf.math.log1p(-p))
         if self.epsilon:
             # clip_by_value would turn NaN into a number
             loss = tf.maximum(loss, tf.constant(-math.log1p(-self.epsilon), tf.float64))
@@ -172,7 +174,9 @@ class BinaryAccuracy(BinaryMetric):
         """Mark the positions that are right."""
         import tensorflow as tf
 
-        return {"correct": Count(tf.cast((predictions > self.threshold) == (labels == 1), tf.int32), 2)}
+        from harness.exact.tf_subnormals import exceeds
+
+        return {"correct": Count(tf.cast(exceeds(predictions, self.threshold) == (labels == 1), tf.int32), 2)}
 
     def value(self, totals: Totals) -> float:
         """Return the share of correct positions."""
@@ -212,9 +216,9 @@ class CountsAtThresholds(BinaryMetric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count labels by how many thresholds the probability exceeds."""
-        import tensorflow as tf
+        from harness.exact.tf_subnormals import searchsorted
 
-        exceeded = tf.searchsorted(tf.constant(self.thresholds, tf.float64), predictions, side="left")
+        exceeded = searchsorted(self.thresholds, predictions, side="left")
         return {"exceeded": Count(2 * exceeded + labels, 2 * (len(self.thresholds) + 1))}
 
     def value(self, totals: Totals) -> Table:

@@ -29,10 +29,10 @@ class _Binned(BinaryMetric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count labels by bin; comparing with edges keeps the order of scores exactly."""
-        import tensorflow as tf
+        from harness.exact.tf_subnormals import searchsorted
 
         edges = np.linspace(0, 1, self.bins + 1)[1:-1]
-        index = tf.searchsorted(tf.constant(edges, tf.float64), predictions, side="right")
+        index = searchsorted(edges, predictions, side="right")
         return {"bins": Count(2 * index + labels, 2 * self.bins)}
 
     def columns(self, totals: Totals) -> list[tuple[Fraction, Fraction]]:

@@ -98,16 +98,19 @@ class _Calibration(Metric):
         """Return the confidence, float64 [N], and which are hits, bool [N]."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import highest, widened
+
         if self.positive is not None and self.positive >= predictions.shape[-1]:
             raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
-        scores = tf.cast(predictions, tf.float64)
+        scores = predictions
         if self.from_logits:
+            scores = tf.cast(predictions, tf.float64)
             powers = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
             scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
         if self.positive is None:
-            found = tf.argmax(predictions, axis=-1, output_type=tf.int32)
-            return tf.reduce_max(scores, axis=-1), found == labels
-        return scores[:, self.positive], labels == self.positive
+            found = highest(predictions)
+            return widened(tf.gather(scores, found, axis=-1, batch_dims=1)), found == labels
+        return widened(scores[:, self.positive]), labels == self.positive
 
 
 class _EqualWidth(_Calibration):

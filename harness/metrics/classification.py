@@ -88,16 +88,18 @@ class PredictedClassMetric(ClassMetric):
         """
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import difference, exceeds, highest, widened
+
         if self.classes is not None:
             return tf.cast(predictions, tf.int32)
         if self.threshold is None:
-            return tf.argmax(predictions, axis=-1, output_type=tf.int32)
+            return highest(predictions)
         if predictions.shape[-1] != 2:
             raise ShapeError(f"threshold needs an output of one score or two classes, found {predictions.shape[-1]} classes")
         if self.from_logits:
-            scores = tf.cast(predictions, tf.float64)
-            return tf.cast(scores[:, 1] - scores[:, 0] > tf.constant(log_odds(self.threshold), tf.float64), tf.int32)
-        return tf.cast(predictions[:, 1] > tf.cast(self.threshold, predictions.dtype), tf.int32)
+            odds = difference(widened(predictions[:, 1]), widened(predictions[:, 0]))
+            return tf.cast(exceeds(odds, log_odds(self.threshold)), tf.int32)
+        return tf.cast(exceeds(predictions[:, 1], self.threshold), tf.int32)
 
 
 def class_names(totals: Totals, count: int) -> tuple[str, ...]:
@@ -146,14 +148,16 @@ class TopK(ClassMetric):
         import tensorflow as tf
 
         from harness.exact.tf_limbs import exact_graph
+        from harness.exact.tf_subnormals import ordered
 
         if predictions.shape[-1] < self.k:
             raise ShapeError(f"top_k needs at least k={self.k} classes, the output has {predictions.shape[-1]}")
 
         def correct(labels: Any, predictions: Any) -> Any:
-            own = tf.gather(predictions, labels, axis=1, batch_dims=1)[:, None]
-            lower = tf.range(predictions.shape[-1]) < labels[:, None]
-            before = tf.reduce_sum(tf.cast((predictions > own) | ((predictions == own) & lower), tf.int32), axis=1)
+            scores = ordered(predictions)
+            own = tf.gather(scores, labels, axis=1, batch_dims=1)[:, None]
+            lower = tf.range(scores.shape[-1]) < labels[:, None]
+            before = tf.reduce_sum(tf.cast((scores > own) | ((scores == own) & lower), tf.int32), axis=1)
             return tf.cast(before < self.k, tf.int32)
 
         return {"correct": Count(exact_graph(correct)(labels, predictions), 2)}
@@ -196,7 +200,9 @@ class CrossEntropy(ClassMetric):
         """Return the negative log likelihood of each label."""
         import tensorflow as tf
 
-        own = tf.cast(tf.gather(predictions, labels, axis=1, batch_dims=1), tf.float64)
+        from harness.exact.tf_subnormals import log, widened
+
+        own = widened(tf.gather(predictions, labels, axis=1, batch_dims=1))
         if self.from_logits:
             scores = tf.cast(predictions, tf.float64)
             top = tf.reduce_max(scores, axis=1)
@@ -207,7 +213,7 @@ class CrossEntropy(ClassMetric):
         else:
             if self.epsilon:
                 own = tf.clip_by_value(own, self.epsilon, 1.0 - self.epsilon)
-            loss = -tf.math.log(own)
+            loss = -log(own, predictions.dtype)
         return {"loss": Number(loss, spread=True)}
 
     def value(self, totals: Totals) -> float:

@@ -85,6 +85,8 @@ class _Clustering(Metric):
         """
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import highest
+
         if labels is None:
             raise ShapeError("needs a label; set data.label, or label: of the metric")
         if len(labels.shape) == 2 and labels.shape[-1] == 1:
@@ -97,7 +99,7 @@ class _Clustering(Metric):
         if len(predictions.shape) == 2 and predictions.dtype.is_floating:
             size = int(predictions.shape[-1])
             good = tf.reduce_all(tf.math.is_finite(predictions), axis=1)
-            cluster = tf.argmax(predictions, axis=1, output_type=tf.int64)
+            cluster = tf.cast(highest(predictions), tf.int64)
         elif len(predictions.shape) == 1 and predictions.dtype.is_integer and self.clusters:
             size = self.clusters
             cluster = tf.cast(predictions, tf.int64)

@@ -48,6 +48,8 @@ __all__ = [
 RESOLVED_EXAMPLES = 1 + Fraction(1, 1 << 20)  # an effective number of examples that is more than rounding above 1
 # Each square is rounded to float64, by 2^-53 of itself: a spread that is no larger beside them is no spread.
 RESOLVED_SQUARES = Fraction(1, 1 << 51)
+# Each term is rounded to a grid of 2^-128. A mean, or a mean square, below this has fewer than three good digits.
+RESOLVED_MEAN = Fraction(1, 1 << 118)
 
 
 class Inputs(Enum):
@@ -263,8 +265,14 @@ class Totals(Mapping[str, Any]):
         )
 
     def mean(self, name: str) -> float:
-        """Return a total over the total weight, rounded once."""
-        return ratio(self.exact(name), self.exact_weight, "the total weight is zero")
+        """Return a total over the total weight, rounded once.
+
+        Raises: Undefined: the weight is zero, or the terms are so small that the grid of sums leaves no digits.
+        """
+        total = self.exact(name)
+        if total and abs(total) < self.positions * RESOLVED_MEAN:
+            raise Undefined(f"the sum is {float(total):.2g}, too small for a grid of 2^-128: scale what is scored")
+        return ratio(total, self.exact_weight, "the total weight is zero")
 
     def mean_error(self, name: str) -> float | None:
         """Return the standard error of `mean(name)`, None below two examples.
@@ -273,9 +281,13 @@ class Totals(Mapping[str, Any]):
         an example's weighted value, b its weight and m the mean (W. G. Cochran, Sampling Techniques, 1977, 6.3). n is
         the effective number of examples, B^2 / sum of b^2 (L. Kish, Survey Sampling, 1965, 11.7): one that weighs
         nothing changes nothing, and one that weighs all leaves no error to be told. With weights of 1 that is
-        s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact.
+        s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact; None too where they are so small that
+        the grid of sums leaves no digits of them.
         """
         if self.examples < 2 or not self.exact_weight or not self._weight_squares:
+            return None
+        least = self.examples * RESOLVED_MEAN
+        if self._weight_squares < least or (self.exact(name) and self.exact(f"{name}^2") < least):
             return None
         effective = self.exact_weight**2 / self._weight_squares
         if effective < RESOLVED_EXAMPLES:

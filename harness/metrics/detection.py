@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.errors import ShapeError
+from harness.exact.floating_point import subnormals_kept
 from harness.metrics.coco import AREAS, BAD, COUNT_BITS, IOUS, MOST, RECALLS, ROW, Category, Guesses, Truths, evaluator, match
 from harness.metrics.contract import Inputs, RowMetric, Rows, Term, Totals, Undefined, ratio
 from harness.metrics.groups import exact_sum
@@ -80,6 +81,8 @@ class Coco(RowMetric):
         """
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import widened
+
         evaluator()  # here and not on the host side, where TensorFlow would wrap the error
         if labels is None:
             raise ShapeError("coco: needs the boxes to find; set data.label, or label: of the metric")
@@ -96,7 +99,7 @@ class Coco(RowMetric):
             _column(tf, "classes", classes, [batch, found], -1),
             _column(tf, "count", count, [batch], found),
         ]
-        tensors = [tf.cast(labels, tf.float64), tf.cast(predictions, tf.float64), *columns]
+        tensors = [widened(labels), widened(predictions), *columns]
         kinds = [tf.float64] + [tf.int64] * 6
         key, group, place, matched, ignored, counted, image = (
             tf.ensure_shape(column, [None]) for column in tf.numpy_function(self._rows, tensors, kinds, stateful=False)
@@ -107,6 +110,10 @@ class Coco(RowMetric):
 
     def _rows(self, labels: np.ndarray, predictions: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Make the rows of a batch: key, group, place, matched, ignored, counted, image."""
+        with subnormals_kept():
+            return self._matched(labels, predictions, *columns)
+
+    def _matched(self, labels: np.ndarray, predictions: np.ndarray, *columns: np.ndarray) -> tuple[np.ndarray, ...]:
         known: dict[bytes, np.ndarray] = {}
         blocks = []
         for number, image in enumerate(zip(labels, predictions, *columns, strict=True)):
@@ -201,6 +208,8 @@ def _boxes(what: str, boxes: Any) -> int:
 
 def _column(tf: Any, what: str, given: Any, shape: list[int], default: int) -> Any:
     """Return what goes with the boxes as float64, or its default."""
+    from harness.exact.tf_subnormals import widened
+
     if given is None:
         return tf.fill(shape, tf.constant(default, tf.float64))
     if given.dtype == tf.string or given.shape.num_elements() != int(np.prod(shape)):
@@ -208,7 +217,7 @@ def _column(tf: Any, what: str, given: Any, shape: list[int], default: int) -> A
         raise ShapeError(
             f"coco: expected {what} [{inner}], numbers that go with the boxes, found {given.dtype.name} {given.shape}"
         )
-    return tf.reshape(tf.cast(given, tf.float64), shape)
+    return tf.reshape(widened(given), shape)
 
 
 def _class_name(totals: Totals, number: int) -> str:

@@ -46,7 +46,9 @@ def _unit(vectors: Any) -> Any:
     """Scale to length 1, by the largest component first: squares of huge or tiny numbers would over- or underflow."""
     import tensorflow as tf
 
-    vectors = tf.cast(vectors, tf.float64)
+    from harness.exact.tf_subnormals import widened
+
+    vectors = widened(vectors)
     vectors = vectors / tf.reduce_max(tf.abs(vectors), axis=-1, keepdims=True)
     return vectors / tf.sqrt(tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True))
 
@@ -168,10 +170,11 @@ def _exact_moments(name: str, vectors: Any) -> dict[str, Term]:
     import tensorflow as tf
 
     from harness.exact.tf_limbs import two_product
+    from harness.exact.tf_subnormals import widened
 
     size = vectors.shape[1]
     narrow = vectors.dtype in (tf.float32, tf.float16, tf.bfloat16)
-    vectors = tf.cast(vectors, tf.float64)
+    vectors = widened(vectors)
     rows, columns = np.triu_indices(size)
     a, b = tf.gather(vectors, rows, axis=1), tf.gather(vectors, columns, axis=1)
     # Two mantissas of 24 bits fit one of 53: nothing is lost.

@@ -78,7 +78,9 @@ class ZeroCount(_CountOf):
         """Mark zeros."""
         import tensorflow as tf
 
-        return tf.logical_not(predictions) if predictions.dtype.is_bool else tf.equal(predictions, 0)
+        from harness.exact.tf_subnormals import ordered
+
+        return tf.equal(ordered(predictions), 0)
 
 
 class Variance(Metric):
@@ -150,11 +152,11 @@ class Histogram(Metric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the bin; the first is what lies below, the last what lies above."""
-        import tensorflow as tf
+        from harness.exact.tf_subnormals import searchsorted
 
         # The last bin takes its upper edge: compare with the next number instead.
         edges = np.append(self._edges()[:-1], np.nextafter(self.high, np.inf))
-        return {"bins": Count(tf.searchsorted(tf.constant(edges, tf.float64), predictions, side="right"), self.bins + 2)}
+        return {"bins": Count(searchsorted(edges, predictions, side="right"), self.bins + 2)}
 
     def value(self, totals: Totals) -> Table:
         """Return one line per bin; the open ends of the first and the last are empty."""

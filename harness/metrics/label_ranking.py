@@ -30,11 +30,12 @@ class _Ranking(Metric):
         """Rank the labels of each example by their scores."""
         import tensorflow as tf
 
-        predictions = tf.cast(predictions, tf.float64)
-        ordered = tf.argsort(-predictions, axis=1, stable=True)
-        falling = tf.gather(-predictions, ordered, axis=1, batch_dims=1)
-        place = tf.searchsorted(falling, -predictions, side="right")
-        counted = tf.cumsum(tf.gather(labels, ordered, axis=1, batch_dims=1), axis=1)
+        from harness.exact.tf_subnormals import ordered
+
+        falling = -ordered(predictions)
+        order = tf.argsort(falling, axis=1, stable=True)
+        place = tf.searchsorted(tf.gather(falling, order, axis=1, batch_dims=1), falling, side="right")
+        counted = tf.cumsum(tf.gather(labels, order, axis=1, batch_dims=1), axis=1)
         true_place = tf.gather(counted, place - 1, axis=1, batch_dims=1)
         each = self.each(*(tf.cast(part, tf.float64) for part in (labels, place, true_place)))
         return {"example": Number(each, spread=True)}

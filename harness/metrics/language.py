@@ -65,6 +65,8 @@ class BitsPerByte(Metric):
         """Return loss and bytes of each example; NaN where a label is out of range."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import log, widened
+
         if labels is None or labels.shape != predictions.shape[:-1] or not labels.dtype.is_integer:
             found = "none" if labels is None else f"{labels.dtype.name} {labels.shape}"
             raise ShapeError(f"expected integer labels [B, ...] and scores [B, ..., C], found {found} and {predictions.shape}")
@@ -74,9 +76,11 @@ class BitsPerByte(Metric):
         counted = tf.ones_like(labels, tf.bool) if self.ignore_label is None else labels != self.ignore_label
         size = predictions.shape[-1]
         good = (labels >= 0) & (labels < size)
-        scores = tf.cast(predictions, tf.float64)
-        own = tf.gather(scores, tf.where(good, labels, 0), axis=-1, batch_dims=len(labels.shape))
-        loss = tf.reduce_logsumexp(scores, axis=-1) - own if self.from_logits else -tf.math.log(own)
+        own = widened(tf.gather(predictions, tf.where(good, labels, 0), axis=-1, batch_dims=len(labels.shape)))
+        if self.from_logits:
+            loss = tf.reduce_logsumexp(tf.cast(predictions, tf.float64), axis=-1) - own
+        else:
+            loss = -log(own, predictions.dtype)
         if self.epsilon:
             loss = tf.clip_by_value(loss, -math.log1p(-self.epsilon), -math.log(self.epsilon))
         loss = tf.where(good, loss, tf.constant(math.nan, tf.float64))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, ratio
+from harness.metrics.contract import RESOLVED_MEAN, Inputs, Metric, Number, Term, Totals, Undefined, ratio
 from harness.metrics.means import MeanMetric
 from harness.metrics.outputs import OF_SEVERAL, MeanByOutput
 
@@ -104,7 +104,10 @@ class WeightedAbsolutePercentageError(Metric):
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums."""
-        return ratio(totals.exact("error"), totals.exact("size"), "all labels are zero, or the total weight is")
+        size = totals.exact("size")
+        if size and abs(size) < totals.positions * RESOLVED_MEAN:
+            raise Undefined("the labels are too small for sums on a grid of 2^-128: scale all numbers")
+        return ratio(totals.exact("error"), size, "all labels are zero, or the total weight is")
 
 
 class Huber(MeanMetric):

@@ -35,7 +35,9 @@ class _Areas(RowMetric):
         """Return what examples are ordered by, float64 [N, C]."""
         import tensorflow as tf
 
-        found = tf.cast(predictions, tf.float64)
+        from harness.exact.tf_subnormals import widened
+
+        found = widened(predictions)
         if not self.from_logits:
             return found
         columns = [tf.concat([found[:, :c], found[:, c + 1 :]], axis=1) for c in range(found.shape[-1])]

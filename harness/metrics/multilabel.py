@@ -53,9 +53,11 @@ class _Decided(Metric):
         """Return which labels are found, int32 [N, L]."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import exceeds, widened
+
         if self.from_logits:
-            return tf.cast(tf.cast(predictions, tf.float64) > tf.constant(log_odds(self.threshold), tf.float64), tf.int32)
-        return tf.cast(predictions > tf.cast(self.threshold, predictions.dtype), tf.int32)
+            return tf.cast(exceeds(widened(predictions), log_odds(self.threshold)), tf.int32)
+        return tf.cast(exceeds(predictions, self.threshold), tf.int32)
 
 
 class PerLabelMetric(_Decided):

@@ -113,7 +113,9 @@ class MedianAbsoluteError(ByOutput, _Ordered):
         """Keep the distance; of several outputs a group of rows each."""
         import tensorflow as tf
 
-        error = tf.abs(labels - predictions)
+        from harness.exact.tf_subnormals import difference
+
+        error = tf.abs(difference(labels, predictions))
         if not self.by_output:
             return {"rows": Rows(error, {})}
         count, outputs = error.shape
@@ -192,9 +194,11 @@ class Quantile(_Ordered):
         """Keep what the quantile is of."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import difference
+
         if self.of == "output":
             return {"rows": Rows(predictions, {})}
-        error = predictions - labels
+        error = difference(predictions, labels)
         return {"rows": Rows(tf.abs(error) if self.of == "absolute_error" else error, {})}
 
 

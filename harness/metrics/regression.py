@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
+from harness.metrics.contract import RESOLVED_MEAN, Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
 from harness.metrics.outputs import OF_SEVERAL, ByOutput
 
 __all__ = ["R2", "Mean", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"]
@@ -103,6 +103,8 @@ def _r2(totals: Totals) -> float:
     if not totals.exact_weight:
         raise Undefined("the total weight is zero")
     scatter = totals.exact("square") - totals.exact("label") ** 2 / totals.exact_weight
+    if scatter and abs(scatter) < totals.positions * RESOLVED_MEAN:
+        raise Undefined("the labels differ by less than sums on a grid of 2^-128 resolve: scale all numbers")
     return ratio(scatter - totals.exact("residual"), scatter, "all labels are equal")
 
 

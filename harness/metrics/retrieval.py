@@ -55,6 +55,8 @@ class RetrievalRecall(RowMetric):
         """
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import widened
+
         shape = predictions.shape
         if shape.rank != 2 or None in shape.as_list() or not predictions.dtype.is_floating:
             raise ShapeError(f"expected embeddings [B, D] of known size, found output {predictions.dtype.name} {shape}")
@@ -62,7 +64,7 @@ class RetrievalRecall(RowMetric):
             raise ShapeError("retrieval_recall needs a label; set data.label, or label: of the metric")
         label = group_key("label", labels, shape[0])
         group = tf.zeros_like(label) if query is None else group_key(f"query '{self.query}'", query, shape[0])
-        columns = tf.unstack(tf.cast(predictions, tf.float64), axis=1)
+        columns = tf.unstack(widened(predictions), axis=1)
         values = {f"e{number:05}": column for number, column in enumerate(columns)}
         return {"rows": Rows(tf.zeros([shape[0]], tf.float64), {**values, "label": label}, group)}
 

@@ -60,14 +60,15 @@ class ScoreMetric(RowMetric):
         """
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import difference, widened
+
         classes = predictions.shape[-1]
         if self.positive >= classes:
             raise ShapeError(f"positive={self.positive}, but the output has {classes} classes")
-        scores = tf.cast(predictions, tf.float64)
-        own = scores[:, self.positive]
+        own = widened(predictions[:, self.positive])
         if self.from_logits:
-            rest = tf.concat([scores[:, : self.positive], scores[:, self.positive + 1 :]], axis=1)
-            own -= rest[:, 0] if classes == 2 else tf.reduce_logsumexp(rest, axis=1)
+            rest = widened(tf.concat([predictions[:, : self.positive], predictions[:, self.positive + 1 :]], axis=1))
+            own = difference(own, rest[:, 0]) if classes == 2 else own - tf.reduce_logsumexp(rest, axis=1)
         return {"rows": Rows(own, {"positive": tf.cast(labels == self.positive, tf.int64)})}
 
     def cumulate(self, part: Part) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ NAMED_CLASSES = 8  # classes that have a count of their own, the last one with a
 class Status(IntEnum):
     """Why a position counts or does not; each binding counts its positions by it.
 
+    A small weight is one that the grid of sums may round: its position counts, and `state.result` says whether it matters.
     The last two are of bindings that expect probabilities alone. OUTSIDE is the first of up to NAMED_CLASSES buckets:
     a position is in that of the first class whose score is no probability.
     """
@@ -27,8 +28,9 @@ class Status(IntEnum):
     WEIGHT = 3
     NEGATIVE = 4
     ROUNDED = 5
-    SUM = 6
-    OUTSIDE = 7
+    SMALL_WEIGHT = 6
+    SUM = 7
+    OUTSIDE = 8
 
 
 REASONS = {
@@ -51,7 +53,7 @@ def reasons(counts: np.ndarray, metric: Metric, classes: Sequence[str] | None = 
     >>> from harness.metrics.classification import CrossEntropy
     >>> reasons(np.array([7, 0, 0, 0, 0, 0]), CrossEntropy())
     []
-    >>> reasons(np.array([7, 0, 0, 0, 0, 0, 0, 2, 1]), CrossEntropy(), ["cat", "dog"])[0].partition("): ")[0]
+    >>> reasons(np.array([7, 0, 0, 0, 0, 0, 0, 0, 2, 1]), CrossEntropy(), ["cat", "dog"])[0].partition("): ")[0]
     '3 predictions are no probabilities (outside [0, 1]: 2 in class 0 (cat), 1 in class 1 (dog)'
     """
     texts = [text.format(n=int(counts[status])) for status, text in REASONS.items() if counts[status]]

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from harness.errors import ShapeError
+from harness.exact.tf_subnormals import same
 
 __all__ = ["class_of_row"]
 
@@ -30,7 +31,7 @@ def class_of_row(labels: Any) -> Any:
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
     marked = labels == 1
-    clean = tf.reduce_all(marked | (labels == 0), axis=-1)
+    clean = tf.reduce_all(marked | same(labels, tf.zeros([], labels.dtype)), axis=-1)
     count = tf.reduce_sum(tf.cast(marked, tf.int32), axis=-1)
     place = tf.argmax(tf.cast(marked, tf.int32), axis=-1, output_type=tf.int32)
     missing = tf.where(clean & (count == 0), NOTHING, NO_CLASS)

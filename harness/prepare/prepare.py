@@ -362,9 +362,11 @@ def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Map
     """Return the function from features to outputs that the compiled step calls."""
     import tensorflow as tf
 
+    from harness.exact.tf_subnormals import converted
+
     def predict(features: Mapping[str, Any]) -> Mapping[str, Any]:
         found: Mapping[str, Any] = model.predict(
-            {name: tf.cast(features[feature], model.inputs[name].dtype)
+            {name: converted(features[feature], model.inputs[name].dtype)
              if model.inputs[name].dtype != tf.string else features[feature]
              for name, feature in matched.inputs.items()}
         )  # fmt: skip

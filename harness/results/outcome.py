@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
 from harness.job.job import BootstrapSpec
-from harness.metrics.contract import RowMetric, Table
+from harness.metrics.contract import RESOLVED_MEAN, RowMetric, Table
 from harness.metrics.question import Question
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
@@ -207,7 +207,8 @@ class _Cells:
         if plain.bucket is not None:  # both below 2^31: their quotient is rounded once
             return np.where(good, sums[:, plain.bucket] / below, np.nan)
         good &= refused(sums) == 0
-        return np.where(good, divide(sums, below), np.nan)
+        means = divide(sums, below)
+        return np.where(good & ((means == 0) | (np.abs(means) >= 2 * float(RESOLVED_MEAN))), means, np.nan)
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.contract import Binding, Metric, Totals, Undefined, row_sums
+from harness.exact.limbs import EXACT, GRID_BITS
+from harness.metrics.contract import Binding, Metric, RowMetric, Totals, Undefined, row_sums
 from harness.metrics.status import Status, reasons
 from harness.sums.layout import INFINITE, Layout
 
@@ -70,7 +71,7 @@ def result(
     """
     shared = layout.totals(state, binding)
     status = shared["status"]
-    positions = int(status[Status.VALID])
+    positions = int(status[Status.VALID] + status[Status.SMALL_WEIGHT])
     examples = int(shared["examples"][0]) if "examples" in shared else positions
     texts = objections(layout, state, key, metric, binding, classes)
     if not texts and not positions:
@@ -80,6 +81,9 @@ def result(
     if texts:
         return Result(None, "; ".join(texts), examples, positions)
     weight = shared["weight"].item() if "weight" in shared else Fraction(positions)
+    # Rows bring weights to whole numbers of a unit of their own.
+    if not isinstance(metric, RowMetric) and (reason := _too_small(int(status[Status.SMALL_WEIGHT]), weight)):
+        return Result(None, reason, examples, positions)
     squares = shared["weight^2"].item() if "weight^2" in shared else None
     sums = layout.totals(state, key)
     if rows and not isinstance(rows, str):
@@ -94,3 +98,21 @@ def result(
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
+
+
+def _too_small(small: int, weight: Fraction) -> str | None:
+    """Return why weights are too small for the grid; None where what it takes of them is below the total's last bit.
+
+    Args:
+      small: how many are not zero and below 2^-75; of each the grid takes less than 2^-128.
+      weight: the total.
+
+    >>> _too_small(3, Fraction(1)) is None
+    True
+    """
+    if abs(weight) >= small * Fraction(EXACT):
+        return None
+    return (
+        f"{small} weights are below {EXACT:.2g}, where sums on a grid of 2^-{GRID_BITS} lose digits: "
+        "multiply all weights by a power of two"
+    )

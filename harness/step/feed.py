@@ -7,7 +7,7 @@ always something the model can take, and `count` says how many are real.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from harness.data import BAD, ID, KEEP, Feature, Records, Source
 from harness.data.block_size import BlockSize, size_of
 from harness.data.columns import limit_threads
 from harness.data.content import ContentHash, signed
+from harness.exact.floating_point import with_subnormals
 from harness.plan.plan import Chunk
 
 __all__ = ["ArrayFeed", "Feed", "Handle", "PipelineFeed", "make_feed", "pad"]
@@ -399,7 +400,7 @@ class PipelineFeed(Feed):
             },
         }
 
-        def blocks() -> Iterator[dict[str, Any]]:
+        def blocks() -> Generator[dict[str, Any], None, None]:
             block_size = BlockSize(size, min(BLOCK_BATCHES, BLOCK_EXAMPLES // size))
             for chunk in chunks:
                 self.reading = chunk
@@ -423,7 +424,7 @@ class PipelineFeed(Feed):
                 marks["keep"] = features.pop(KEEP)
             return {**block, **marks, "features": features}
 
-        rows = tf.data.Dataset.from_generator(self._guarded(blocks), output_signature=signature)
+        rows = tf.data.Dataset.from_generator(self._guarded(with_subnormals(blocks)), output_signature=signature)
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
         return flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
 

@@ -16,6 +16,7 @@ from harness.exact.draws import GOLDEN, MIX, THRESHOLDS, stream
 from harness.exact.limbs import CELL, HEADROOM, LIMB_BITS, additions, carry
 from harness.exact.tf_limbs import carry as carry_cells
 from harness.exact.tf_limbs import exact_graph, to_cells
+from harness.exact.tf_subnormals import searchsorted, widened
 from harness.job.job import SliceFeature
 from harness.metrics.question import Question
 from harness.step.terms import BatchTerms
@@ -382,8 +383,8 @@ def _part(feature: SliceFeature, features: Mapping[str, Any], *, crossed: bool) 
     if feature.buckets is not None:
         if tensor.dtype == tf.string:
             raise ShapeError(f"slices: buckets need a numeric feature, '{feature.feature}' is a string")
-        values = tf.cast(_scalar(feature.feature, tensor), tf.float64)
-        bucket = tf.searchsorted(tf.constant(feature.buckets, tf.float64), values, side="right")
+        values = widened(_scalar(feature.feature, tensor))
+        bucket = searchsorted(feature.buckets, values, side="right")
         bucket = tf.where(tf.math.is_nan(values), len(feature.buckets) + 1, bucket)
         return tf.strings.join(["b", tf.strings.as_string(bucket)])
     text = _text(feature.feature, features)

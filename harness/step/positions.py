@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from harness.errors import ShapeError
 from harness.exact.tf_limbs import exact_graph
+from harness.exact.tf_subnormals import same, widened
 from harness.metrics.contract import Binding, Inputs
 from harness.metrics.status import Status
 from harness.metrics.tf_one_hot import class_of_row
@@ -63,8 +64,8 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
         if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
             raise ShapeError(f"output '{binding.output}' is {predictions.dtype.name}, metrics need numbers")
         reader = partial(_READERS[binding.inputs], binding)
-        # Classes are read by comparisons alone; a binary score may be computed.
-        read = exact_graph(reader) if binding.inputs is Inputs.CLASSES else reader
+        # All are read by comparisons and exact casts alone, but that a binary score may be computed.
+        read = reader if binding.inputs is Inputs.BINARY and binding.from_logits else exact_graph(reader)
         labels, predictions, good_label, output_status, ignored = read(labels, predictions)
         shape = output_status.shape
     if not shape.is_fully_defined():
@@ -80,8 +81,15 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
     if binding.weight is not None:
         labels_each = predictions.shape[-1] if several else None
         weights, usable = weights_of(binding, features[binding.weight], shape, labels_each)
+        # A small weight says nothing of a position that is no good for another reason.
+        usable = tf.where(
+            status == int(Status.VALID), usable, tf.where(usable == int(Status.SMALL_WEIGHT), int(Status.VALID), usable)
+        )
         status = tf.where(usable == int(Status.VALID), status, usable)
     status = tf.reshape(tf.where(counted, status, -1), [-1])
+    valid = status == int(Status.VALID)
+    if binding.weight is not None:
+        valid |= status == int(Status.SMALL_WEIGHT)
     inner = 1 if several or (binding.inputs is Inputs.CLASSES and binding.classes is None) else 0
     if binding.inputs is not Inputs.RAW:
         predictions = tf.reshape(predictions, [-1, *predictions.shape[len(predictions.shape) - inner :]])
@@ -92,7 +100,7 @@ def positions_of(binding: Binding, features: Mapping[str, Any], outputs: Mapping
         labels,
         predictions,
         None if weights is None else tf.reshape(weights, [-1]),
-        status == int(Status.VALID),
+        valid,
         status,
         per_example,
         statuses(binding, outputs[binding.output], shape),
@@ -117,7 +125,7 @@ def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any,
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
     whole = tf.cast(labels, tf.int32)
-    good_label = (tf.cast(whole, labels.dtype) == labels) & (labels >= 0) & (labels < predictions.shape[-1])
+    good_label = same(tf.cast(whole, labels.dtype), labels) & (labels >= 0) & (labels < predictions.shape[-1])
     predictions, output_status = score_status(binding, predictions, good_output, exclusive=True, single=single)
     return tf.where(good_label, whole, 0), predictions, good_label, output_status, _ignored(binding, labels)
 
@@ -135,7 +143,7 @@ def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: An
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
     label, found = tf.cast(labels, tf.int32), tf.cast(predictions, tf.int32)
-    good_label = (tf.cast(label, labels.dtype) == labels) & (label >= 0) & (label < classes)
+    good_label = same(tf.cast(label, labels.dtype), labels) & (label >= 0) & (label < classes)
     good_output = (tf.cast(found, predictions.dtype) == predictions) & (found >= 0) & (found < classes)
     label, found = tf.where(good_label, label, 0), tf.where(good_output, found, 0)
     output_status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
@@ -146,12 +154,13 @@ def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, 
     labels, scores, good_label, output_status, ignored = _read_classes(binding, labels, predictions)
     if binding.positive >= scores.shape[-1]:
         raise ShapeError(f"positive={binding.positive}, but output '{binding.output}' has {scores.shape[-1]} classes")
-    scores = tf.cast(scores, tf.float64)
     if binding.from_logits:
+        scores = tf.cast(scores, tf.float64)
         top = tf.reduce_max(scores, axis=-1, keepdims=True)
         powers = tf.exp(scores - top)
         scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
-    return tf.cast(labels == binding.positive, tf.int32), scores[..., binding.positive], good_label, output_status, ignored
+    own = widened(scores[..., binding.positive])
+    return tf.cast(labels == binding.positive, tf.int32), own, good_label, output_status, ignored
 
 
 def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
@@ -163,8 +172,8 @@ def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[A
     # Not cast otherwise: a threshold is compared in the output's own precision.
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
+    good_label = tf.reduce_all(same(labels, tf.zeros([], labels.dtype)) | same(labels, tf.ones([], labels.dtype)), axis=-1)
     labels = tf.cast(labels, tf.float64)
-    good_label = tf.reduce_all((labels == 0) | (labels == 1), axis=-1)
     ignored = False if binding.ignore_label is None else tf.reduce_any(labels == binding.ignore_label, axis=-1)
     labels = tf.cast(tf.where(good_label[..., None], labels, tf.zeros_like(labels)), tf.int32)
     predictions, output_status = score_status(binding, predictions, good_output, exclusive=False, single=False)
@@ -172,14 +181,14 @@ def _read_multilabel(binding: Binding, labels: Any, predictions: Any) -> tuple[A
 
 
 def _read_numbers(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
-    predictions = tf.cast(predictions, tf.float64)
+    predictions = widened(predictions)
     good_output = tf.math.is_finite(predictions)
     predictions = tf.where(good_output, predictions, tf.zeros_like(predictions))
     scores, output_status = score_status(binding, predictions[..., None], good_output, exclusive=False, single=True)
     predictions = scores[..., 0]
     if binding.inputs is Inputs.OUTPUT:
         return None, predictions, tf.ones_like(good_output), output_status, False
-    labels = tf.cast(_same_shape(binding, labels, predictions), tf.float64)
+    labels = widened(_same_shape(binding, labels, predictions))
     good_label = tf.math.is_finite(labels)
     return tf.where(good_label, labels, tf.zeros_like(labels)), predictions, good_label, output_status, False
 
@@ -207,7 +216,7 @@ _READERS = {
 
 
 def _ignored(binding: Binding, labels: Any) -> Any:
-    return False if binding.ignore_label is None else labels == tf.cast(binding.ignore_label, labels.dtype)
+    return False if binding.ignore_label is None else same(labels, tf.cast(binding.ignore_label, labels.dtype))
 
 
 def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from harness.exact.tf_subnormals import ordered
 from harness.metrics.status import NAMED_CLASSES, Status
 
 __all__ = ["buckets", "probability_status", "range_slack", "sum_tolerance", "within_range"]
@@ -49,7 +50,7 @@ def buckets(classes: int) -> int:
     """Return how many statuses positions have where scores are looked at; see `Status`.
 
     >>> buckets(2), buckets(50_000)
-    (7, 13)
+    (10, 16)
     """
     return Status.OUTSIDE + min(classes, NAMED_CLASSES)
 
@@ -87,4 +88,5 @@ def within_range(scores: Any) -> Any:
       scores: float [...].
     """
     zero, one = tf.zeros_like(scores), tf.ones_like(scores)
-    return tf.where(scores < 0, zero, tf.where(scores > 1, one, scores))
+    negative = (ordered(scores) < 0) & ~tf.math.is_nan(scores)
+    return tf.where(negative, zero, tf.where(scores > 1, one, scores))

@@ -15,8 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
+from harness.exact.floating_point import subnormals_kept
 from harness.exact.limbs import CELL, LIMB_BITS
 from harness.exact.tf_limbs import exact_graph, histogram, paired_sum, sum_cells, to_cells, two_product
+from harness.exact.tf_subnormals import widened
 from harness.metrics.contract import Binding, Count, Gram, HostMetric, Metric, Number, Rows, ScoreScale
 from harness.step.positions import Positions, positions_of
 from harness.step.term_shapes import check_host_terms, check_term
@@ -238,8 +240,8 @@ def _add(found: BatchTerms, key: str, name: str, term: Any, positions: Positions
 
 
 def _add_number(found: BatchTerms, key: tuple[Any, str], term: Number, positions: Positions) -> None:
-    values = tf.cast(term.values, tf.float64)
-    parts = [values] if term.low is None else [values, tf.cast(term.low, tf.float64)]
+    values = widened(term.values)
+    parts = [values] if term.low is None else [values, widened(term.low)]
     width = values.shape[1:].num_elements() if len(values.shape) > 1 else 1
     parts = [tf.reshape(part, [-1, width]) for part in parts]
     if positions.weights is not None:
@@ -265,7 +267,7 @@ def _add_infinite(found: BatchTerms, key: str, name: str, term: Number, position
 
 def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions: Positions) -> None:
     """Add what a standard error needs: per example a, the weighted value, and b, the weight: a^2 and a b."""
-    value = tf.cast(term.values, tf.float64)
+    value = widened(term.values)
     weighted = value if positions.weights is None else value * positions.weights
     a = _per_example(tf.where(positions.valid, weighted, tf.zeros_like(value))[:, None], positions)
     found.numbers.append((Summed((key, f"{name}^2"), ()), [a * a]))
@@ -275,7 +277,7 @@ def _add_spread(found: BatchTerms, key: str, name: str, term: Number, positions:
 
 def _gram(term: Gram, positions: Positions) -> Any:
     """Return the upper triangle of [x, 1]^T [x, 1] of the batch in two parts, then how many examples were refused."""
-    values = tf.cast(term.values, tf.float64)
+    values = widened(term.values)
     good = tf.reduce_all(tf.abs(values) < tf.constant(term.largest, tf.float64), axis=1)  # False for NaN as well
     keep = (good & positions.valid)[:, None]
     whole = tf.round(tf.where(keep, values, tf.zeros_like(values)) * tf.constant(2.0**Gram.BITS / term.largest, tf.float64))
@@ -315,12 +317,12 @@ def _rows(term: Rows, positions: Positions) -> tuple[RowLayout, Any, Any]:
         weighted=positions.weights is not None,
         values=tuple((name, "float64" if column.dtype.is_floating else "int64") for name, column in term.values.items()),
     )
-    columns = [_bits(tf.cast(term.key, tf.float64))]
+    columns = [_bits(widened(term.key))]
     if term.group is not None:
         columns.append(tf.cast(term.group, tf.int64))
     if positions.weights is not None:
         columns.append(_bits(tf.gather(positions.weights, owner)))
-    columns += [_bits(tf.cast(c, tf.float64)) if c.dtype.is_floating else tf.cast(c, tf.int64) for c in term.values.values()]
+    columns += [_bits(widened(c)) if c.dtype.is_floating else tf.cast(c, tf.int64) for c in term.values.values()]
     packed = tf.boolean_mask(tf.stack(columns, axis=1), keep)
     return layout, packed, tf.boolean_mask(owner // positions.per_example, keep)
 
@@ -337,8 +339,9 @@ def _host_terms(metric: HostMetric, positions: Positions, mask: Any, also: Mappi
         features = {name: array[real] for name, array in zip(names, more, strict=True)}
         found = np.zeros([len(real), len(metric.columns())])
         try:
-            rows = check_host_terms(metric, metric.host_terms(labels[real], predictions[real], **features), int(real.sum()))
-            found[real] = rows
+            with subnormals_kept():
+                rows = metric.host_terms(labels[real], predictions[real], **features)
+            found[real] = check_host_terms(metric, rows, int(real.sum()))
         except Exception as exc:
             host_failures.append(exc)
             raise

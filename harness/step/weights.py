@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from harness.errors import ShapeError
+from harness.exact.limbs import EXACT
+from harness.exact.tf_subnormals import ordered, widened
 from harness.metrics.contract import Binding, Inputs
 from harness.sums.layout import Status
 
@@ -27,15 +29,18 @@ def weights_of(binding: Binding, weights: Any, shape: Any, labels: int | None = 
         raise ShapeError(f"weight '{binding.weight}' is a string, expected numbers")
     values, exact = as_float64(weights)
     values, exact = (_laid(binding, tensor, shape, labels) for tensor in (values, exact))
-    status = tf.where(exact, int(Status.VALID), int(Status.ROUNDED))
-    status = tf.where(values < 0, int(Status.NEGATIVE), status)
+    small = (tf.abs(values) < tf.constant(EXACT, tf.float64)) & (ordered(values) != 0)
+    status = tf.where(small, int(Status.SMALL_WEIGHT), int(Status.VALID))
+    status = tf.where(exact, status, int(Status.ROUNDED))
+    status = tf.where(ordered(values) < 0, int(Status.NEGATIVE), status)
     status = tf.where(tf.math.is_finite(values), status, int(Status.WEIGHT))
-    return tf.where(status == int(Status.VALID), values, tf.zeros_like(values)), status
+    usable = (status == int(Status.VALID)) | (status == int(Status.SMALL_WEIGHT))
+    return tf.where(usable, values, tf.zeros_like(values)), status
 
 
 def as_float64(numbers: Any) -> tuple[Any, Any]:
     """Return numbers as float64, and which of them it holds as they are: integers above 2^53 may be none, bool [...]."""
-    values = tf.cast(numbers, tf.float64)
+    values = widened(numbers)
     if not numbers.dtype.is_integer or numbers.dtype.size < 8:
         return values, tf.ones_like(values, tf.bool)
     # The largest integers round up to a number that has no way back.

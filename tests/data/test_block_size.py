@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from harness.tf_feed import PipelineFeed, make_feed
 
 from harness.data import Feature, open_source
 from harness.data.block_size import BLOCK_BYTES, BlockSize
-from harness.plan import Chunk
+from harness.plan.plan import Chunk
+from harness.step.feed import PipelineFeed, make_feed
 
 MIB = 1 << 20
 BATCH = 4
@@ -122,7 +122,7 @@ def test_long_lines_of_a_file_are_read_in_blocks_of_bounded_bytes(tmp_path, monk
 def test_examples_that_become_large_or_small(large):
     """A text of a mebibyte among those of ten bytes: the block that meets the first one is bounded by what came before."""
     from harness.data.npz import NpzSource
-    from harness.plan import File
+    from harness.plan.plan import File
 
     class Plain(NpzSource):
         arrays = None
@@ -139,7 +139,7 @@ def test_examples_that_become_large_or_small(large):
 
 def test_small_examples_are_read_many_at_a_time():
     from harness.data.npz import NpzSource
-    from harness.plan import File
+    from harness.plan.plan import File
 
     class Plain(NpzSource):
         arrays = None

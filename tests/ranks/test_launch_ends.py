@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness.runfolder import RunFolder, read_json
 
+from harness.folder.run_folder import RunFolder, read_json
 from tests.conftest import LIMIT_S, ROOT, start
 from tests.ranks.test_resume import LAUNCH
 
