@@ -32,7 +32,8 @@ def sections(world, tmp_path_factory):
 def job(folder, model, data, name="job.yaml", **keys):
     path = folder / name
     data = {"label": "label", "weight": "weight", **data}
-    path.write_text(yaml.safe_dump({"model": str(model), **KEYS, **keys, "data": data}))
+    whole = {"model": str(model), **KEYS, **keys, "data": data}
+    path.write_text(yaml.safe_dump({key: value for key, value in whole.items() if value is not None}))
     return path
 
 
@@ -71,7 +72,8 @@ def contents(sections, world, tmp_path_factory):
     folder, found = sections
     run, words = tmp_path_factory.mktemp("contents"), []
     for name in NAMES:
-        path = job(folder, world.folder / "classifier", found[name], f"{name}.other.yaml", batch_size=7, chunk_size=21)
+        other = {"batch_size": 7, "chunk_size": 21, "slices": None, "bootstrap": None}
+        path = job(folder, world.folder / "classifier", found[name], f"{name}.other.yaml", **other)
         words.append(f"{path}={run / name}")
     done = start([sys.executable, "-m", "tests.ranks.many", *words], ROOT)
     assert done.code == 0, done.text

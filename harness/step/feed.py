@@ -197,10 +197,13 @@ class ArrayFeed(Feed):
 
     def sealed(self, seen: np.ndarray) -> np.ndarray:
         """Wait for the hashes of what was drawn last."""
+        self._await_hashes()
+        return super().sealed(seen)
+
+    def _await_hashes(self) -> None:
         if self._hashing is not None:
             self._contents |= self._hashing.result()
             self._hashing = None
-        return super().sealed(seen)
 
     def _hashed(self, chunks: Sequence[Chunk]) -> dict[int, int]:
         """Return the content hashes of some chunks."""
@@ -219,6 +222,7 @@ class ArrayFeed(Feed):
         """Return where the batches of the next chunks lie."""
         size = self.batch_size
         lines = []
+        self._await_hashes()  # before the memory of what was hashed is given back
         done, self._drawn = self._drawn, list(islice(self._chunks, chunks))
         self.source.advise(done, self._drawn)
         if self._drawn:
