@@ -1,6 +1,7 @@
 """What stays unloaded, and which words stay out of which rooms. The order of the rooms is import-linter's, in pyproject.toml."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,15 @@ def test_show_loads_no_tensorflow(tmp_path):
         '{"metrics": {"a": {"value": 0.5, "examples": 2}}, "certificate": {"examples": 2, "chunks": 1, "id_hash": "00"}}'
     )
     fresh("from harness.cli import cli; cli.main(standalone_mode=False)", "show", str(tmp_path))
+
+
+def test_the_architecture_page_names_what_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {path.name for path in (ROOT / "harness").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == rooms
+    paths = set(re.findall(r"`((?:harness|launch|tests|docs|benchmarks)/[\w/]*\.?\w*)`", text))
+    assert len(paths) > 30 and [path for path in paths if not (ROOT / path).exists()] == []
+    for names, path in re.findall(r"((?:`\w+`(?: or )?)+) in `(harness/\S+\.py)`", text):
+        source = (ROOT / path).read_text()
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(?:class|def) {name}\b", source, re.MULTILINE), f"{path} has no {name}"
