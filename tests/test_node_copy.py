@@ -172,7 +172,11 @@ def test_what_was_counted_is_not_believed_where_others_may_write(tmp_path, monke
     os.utime(data, (1, 1))
     monkeypatch.setenv("HARNESS_CACHE", str(cache))
     right, planted = np.array([0, 1, 2]), np.array([0])
-    assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
+    before = os.umask(0)
+    try:
+        assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
+    finally:
+        os.umask(before)
     (index,) = cache.glob("*.npy")
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700 and stat.S_IMODE(index.stat().st_mode) == 0o600
     np.save(index, planted)

@@ -288,7 +288,8 @@ def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
     # A cache that cannot be written costs time, nothing else.
     with contextlib.suppress(OSError):
         private_folder.make(folder)
-        with open(temporary, "wb") as stream:
+        # For this user alone whatever the umask: what others may write to is not believed the next time.
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             np.save(stream, found)
         os.replace(temporary, place)
     return found
