@@ -216,7 +216,11 @@ _READERS = {
 
 
 def _ignored(binding: Binding, labels: Any) -> Any:
-    return False if binding.ignore_label is None else same(labels, tf.cast(binding.ignore_label, labels.dtype))
+    if binding.ignore_label is None:
+        return False
+    if labels.dtype.is_integer and not labels.dtype.min <= binding.ignore_label <= labels.dtype.max:
+        return False  # cast, -1 would become 255 of uint8, which is another label
+    return same(labels, tf.cast(binding.ignore_label, labels.dtype))
 
 
 def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]:

@@ -111,6 +111,14 @@ def test_what_is_documented_goes_on():
     assert value("exact_match", ROWS, SCORES) == sk.accuracy_score(ROWS, SCORES > 0.5)
 
 
+def test_a_label_to_ignore_that_the_dtype_does_not_have_is_no_other_label():
+    """-1 as uint8 would be 255."""
+    labels = np.array([0, 1, 255], np.uint8)
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    assert result("accuracy", labels, scores, ignore_label=-1).reason == "1 labels are NaN or out of range"
+    assert value("accuracy", labels, scores, ignore_label=255) == 1.0
+
+
 def test_a_whole_evaluation_says_it_before_any_work():
     with pytest.raises(HarnessError, match="one_hot: true"):
         harness.evaluate(lambda x: x, (SCORES, ROWS), ["accuracy"])

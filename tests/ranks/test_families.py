@@ -28,7 +28,7 @@ METRICS = [
         ("tweedie_deviance", {"power": 1.5}),
     )
 ] + [
-    {name: {"output": "wide", "label": "wide_target"}}
+    {name: {"output": "wide", "label": "wide_target", "name": name}}
     for name in ("explained_variance", "pearson", "concordance", "mean_bias", "cosine_similarity", "fid")
 ] + [
     {name: {"output": output, "from_logits": output == "logit", "name": f"{name} of {output}"}}
