@@ -35,11 +35,12 @@ SEED ?= 5
 chaos: install
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) python -m pytest tests/ranks/test_chaos.py -q -s
 
-# make check  ruff and mypy
+# make check  ruff, mypy, and the order of the rooms
 check: install
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@PYTHONPATH=.:launch lint-imports > .import-linter.log || { cat .import-linter.log; exit 1; }
 
 # make docs  write docs/metrics.md from the registry of metrics
 docs: install

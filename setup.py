@@ -18,7 +18,7 @@ def pinned(*names):
 
 
 setup(
-    name="harness",
+    name="exact-harness",  # `harness` on PyPI is somebody else's
     version="0.1.0",
     description="Exact distributed evaluation of TensorFlow models over Horovod and MPI",
     long_description=(HERE / "README.md").read_text(),
@@ -49,6 +49,7 @@ setup(
                 "hypothesis",
                 "ruff",
                 "mypy",
+                "import-linter",
                 "types-PyYAML",
                 "matplotlib",
             ),

@@ -195,7 +195,7 @@ except Exception as exc:
 def test_a_model_of_keras_2_says_what_is_missing(folder):
     argv = [sys.executable, "-c", WITHOUT, str(folder / "keras2_saved_model")]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("ModelError") and "pip install 'harness[keras2]'" in done.stdout
+    assert done.stdout.startswith("ModelError") and "pip install 'exact-harness[keras2]'" in done.stdout
 
 
 def test_the_digest_of_a_factory_covers_source_arguments_and_weights(folder, tmp_path):

@@ -326,7 +326,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as exc:
-        raise JobError(f"data.files: {parts.scheme}:// needs fsspec: pip install 'harness[remote]'") from exc
+        raise JobError(f"data.files: {parts.scheme}:// needs fsspec: pip install 'exact-harness[remote]'") from exc
     try:
         fs, key = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as exc:

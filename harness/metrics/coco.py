@@ -154,7 +154,7 @@ def evaluator() -> Any:
     try:
         from pycocotools.cocoeval import COCOeval
     except ImportError as exc:
-        raise UsageError("coco needs pycocotools: pip install 'harness[detection]'") from exc
+        raise UsageError("coco needs pycocotools: pip install 'exact-harness[detection]'") from exc
     found = COCOeval(iouType="bbox")
     found._gts, found._dts = defaultdict(list), defaultdict(list)
     return found

@@ -137,7 +137,7 @@ def _bleu(lowercase: bool, tokenize: str, method: str, value: float | None, orde
     try:
         from sacrebleu.metrics import BLEU
     except ImportError as exc:
-        raise UsageError("bleu needs sacrebleu: pip install 'harness[language]'") from exc
+        raise UsageError("bleu needs sacrebleu: pip install 'exact-harness[language]'") from exc
     return BLEU(
         lowercase=lowercase, force=True, tokenize=tokenize, smooth_method=method, smooth_value=value, max_ngram_order=order,
         effective_order=effective,
@@ -149,7 +149,7 @@ def _chrf(chars: int, words: int, beta: int, lowercase: bool, whitespace: bool, 
     try:
         from sacrebleu.metrics import CHRF
     except ImportError as exc:
-        raise UsageError("chrf needs sacrebleu: pip install 'harness[language]'") from exc
+        raise UsageError("chrf needs sacrebleu: pip install 'exact-harness[language]'") from exc
     return CHRF(
         char_order=chars, word_order=words, beta=beta, lowercase=lowercase, whitespace=whitespace, eps_smoothing=smoothing
     )  # fmt: skip
@@ -160,7 +160,7 @@ def _rouge(kinds: tuple[str, ...], stemmer: bool, tokenizer: str) -> Any:
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as exc:
-        raise UsageError("rouge needs rouge-score: pip install 'harness[language]'") from exc
+        raise UsageError("rouge needs rouge-score: pip install 'exact-harness[language]'") from exc
     return RougeScorer(list(kinds), use_stemmer=stemmer, tokenizer=_UnicodeWords(stemmer) if tokenizer == "unicode" else None)
 
 

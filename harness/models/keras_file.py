@@ -47,7 +47,7 @@ def _by_keras_2(path: str, first: Exception) -> Any:
             raise refusal from None
         raise ModelError(
             f"{path}: saved by Keras 2, Keras 3 cannot load it ({reason}), and tf_keras is not installed: "
-            "pip install 'harness[keras2]'"
+            "pip install 'exact-harness[keras2]'"
         ) from first
     check(path, _registered(tf_keras))  # what is registered with Keras 3 alone it would look for in the module that is named
     with SafeModeScope(safe_mode=True):  # of an .h5 file it forgets the argument

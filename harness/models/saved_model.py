@@ -31,7 +31,7 @@ def from_saved_model(path: str, signature: str) -> Model:
         except ImportError:
             raise ModelError(
                 f"{path}: saved by Keras 2 with its optimizer, which only tf_keras can read, and that is not installed: "
-                "pip install 'harness[keras2]', or save the model again without its optimizer (include_optimizer=False)"
+                "pip install 'exact-harness[keras2]', or save the model again without its optimizer (include_optimizer=False)"
             ) from exc
         loaded = tf.saved_model.load(path)
     return from_loaded(path, loaded, signature)

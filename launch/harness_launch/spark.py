@@ -45,7 +45,7 @@ def run(command: Sequence[str], *, ranks: int | None = None, context: Any = None
         import horovod.spark
     except ImportError as exc:
         raise UsageError(
-            f"Horovod's Spark side cannot be loaded: {exc}; launch/install builds Horovod, pip install 'harness[spark]'"
+            f"Horovod's Spark side cannot be loaded: {exc}; launch/install builds Horovod, pip install 'exact-harness[spark]'"
         ) from exc
     count = ranks or context.defaultParallelism
     env = environment(os.environ, context.getConf().get("spark.task.cpus", "1"))

@@ -17,7 +17,7 @@ from tests.conftest import BIN, ROOT, start
 
 needs_spark = pytest.mark.skipif(
     shutil.which("java") is None or importlib.util.find_spec("pyspark") is None,
-    reason="needs java and pyspark: pip install 'harness[spark]'",
+    reason="needs java and pyspark: pip install 'exact-harness[spark]'",
 )
 
 
