@@ -245,3 +245,28 @@ def test_nothing_that_comes_from_a_socket_of_ours_is_unpickled():
             for call in re.findall(r"pickle\.loads\((.*)", text):
                 assert re.match(r"raw\)|data\)|first\)|(self\._)?comm\.(broadcast|gather)\(", call), (path.name, call)
     assert readers >= {"agree.py", "exchange.py"} and "counter.py" not in readers and "counter_server.py" not in readers
+
+
+def test_a_crowd_that_comes_at_once_and_speaks_does_no_harm():
+    """Some have sent something, and are hung up on to make room for others, before it is looked at."""
+    server = TcpServer(KEY, 3)
+    early = caller(server, 1)
+    crowd = []
+    for _ in range(20):
+        server._lock.acquire()  # the server stands still over this request
+        threading.Thread(target=early.take, args=(1,)).start()
+        for _ in range(100):
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex(("127.0.0.1", server.port))
+            crowd.append(connection)
+        for connection in crowd:
+            with contextlib.suppress(OSError):
+                connection.send(b"x")
+        server._lock.release()
+        assert early.take(1) >= 0
+    assert server._thread.is_alive()
+    for connection in crowd:
+        connection.close()
+    early.close()
+    server.close()

@@ -96,7 +96,7 @@ class TcpServer(Counter):
             for key, _ in events:
                 if key.data is None:
                     self._accept(key.fileobj)  # type: ignore[arg-type]
-                elif key.fileobj in self._selector.get_map():  # not hung up on meanwhile
+                elif key.data.connection.fileno() >= 0:  # it was not hung up on meanwhile
                     self._answer(key.data)
             self._tidy()
 
