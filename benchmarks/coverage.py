@@ -106,7 +106,9 @@ def outside(found: Sequence[Coverage]) -> list[str]:
     names = []
     for each in found:
         case, share = each.about, each.share("reported")
-        chance = 3 * math.sqrt(0.95 * 0.05 / max(1, each.simulations - each.without))
+        if math.isnan(share):
+            continue
+        chance = 3 * math.sqrt(0.95 * 0.05 / (each.simulations - each.without))
         if not case.least - chance <= share <= case.most + chance:
             names.append(f"{case.metric} of {case.data}: {share:.2%}")
     return names

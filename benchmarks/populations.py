@@ -255,4 +255,5 @@ CASES = (
     Case("expected_calibration_error", "1,000 examples, calibrated", 0.0, _calibration(1000, 0.0), every=4),
     Case("expected_calibration_error", "1,000 examples, overconfident", OVERCONFIDENT, _calibration(1000, 0.1), least=0.90, every=4),
     Case("expected_calibration_error", "200 examples, overconfident", OVERCONFIDENT, _calibration(200, 0.1), least=0.90, every=4),
+    Case("accuracy", "50 clusters of 20, `cluster:`", 0.98, _clustered(50, 0.98, together=True), least=0.0, every=2),
 )  # fmt: skip

@@ -135,6 +135,19 @@ def test_what_is_perfect_stays_perfect():
     assert values_of(metric, fold_on_ranks(metric, table, multiplicities=draw)) == [1.0] * REPLICATES
 
 
+def test_two_models_are_drawn_alike():
+    """What pairs their differences: the draw is of the query, whatever a model makes of it."""
+    data = drawn(9)
+    other = {**data, "score": np.random.default_rng(10).normal(size=len(data["score"]))}
+    every = np.ones(len(data["score"]), bool)
+    both = []
+    for one in (data, other):
+        table = rows(-one["score"], {"label": one["label"]}, group=one["group"])
+        both.append(np.array(values_of(Ndcg(query="q"), fold_on_ranks(Ndcg(query="q"), table, multiplicities=draw))))
+    expected = np.subtract(*(mean_over_groups(ndcg, one, every, "group") for one in (data, other)))
+    assert both[0] - both[1] == pytest.approx(expected, rel=1e-9)
+
+
 def test_counts_are_of_the_groups_drawn():
     data = drawn(5)
     metric = RecallAtK(query="q", k=K, counts=True)

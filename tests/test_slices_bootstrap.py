@@ -57,7 +57,7 @@ def columns() -> dict[str, np.ndarray]:
         "digit": random.choice([-1, 0, 3_000_000_000], count, p=[0.2, 0.5, 0.3]),
         "age": age,
         "user": (user := random.integers(0, 40, count)),
-        "team": user // 8,
+        "team": user // 3,
         "name": np.array([f"u{number}".encode() for number in random.integers(0, 40, count)]),
     }  # fmt: skip
 
@@ -285,7 +285,7 @@ def test_rankings_are_drawn_by_whole_groups(job, alone, table):
         for part, entry in parts:
             values = {user: value for user, rows in part.groupby("user") if (value := oracle(rows)) is not None}
             names = pd.Series(values.keys())
-            keys = names.to_numpy() if job == "ranked" else drawn_keys(names // 8)
+            keys = names.to_numpy() if job == "ranked" else drawn_keys(names // 3)
             expected = [np.average(list(values.values()), weights=draw) for draw in multiplicities(keys, SEED, REPLICATES).T]
             if part is table:
                 assert stored[key] == pytest.approx(expected, rel=1e-12), key
