@@ -17,6 +17,7 @@ from harness.metrics.status import NAMED_CLASSES, Status
 __all__ = ["buckets", "probability_status", "range_slack", "sum_tolerance", "within_range"]
 
 UNIT_BITS = 40
+QUANTISED_BITS = (8, 15)  # an int8 or int16 softmax of TensorFlow Lite gives multiples of 2^-8 or 2^-15
 SLACK = 1e-6  # of float32 and float64: a model that averages probabilities may return 1.0000001
 
 
@@ -73,12 +74,29 @@ def probability_status(scores: Any, *, exclusive: bool, single: bool = False) ->
     status = tf.where(first < classes, int(Status.OUTSIDE) + tf.minimum(first, NAMED_CLASSES - 1), int(Status.VALID))
     if exclusive and not single:
         unit = tf.constant(2.0**UNIT_BITS, tf.float64)
-        units = tf.where(outside, tf.zeros_like(values), within_range(values)) * unit
-        total = tf.reduce_sum(tf.cast(tf.round(units), tf.int64), axis=-1)
-        allowed = tf.constant(int(sum_tolerance(scores.dtype) * 2**UNIT_BITS), tf.int64)
-        uneven = tf.abs(total - tf.constant(1 << UNIT_BITS, tf.int64)) > allowed
+        units = tf.cast(tf.round(tf.where(outside, tf.zeros_like(values), within_range(values)) * unit), tf.int64)
+        error = tf.abs(tf.reduce_sum(units, axis=-1) - tf.constant(1 << UNIT_BITS, tf.int64))
+        uneven = error > _allowed(units, int(sum_tolerance(scores.dtype) * 2**UNIT_BITS))
         status = tf.where(uneven & (status == int(Status.VALID)), int(Status.SUM), status)
     return tf.where(tf.reduce_all(tf.math.is_finite(values), axis=-1), status, int(Status.VALID))
+
+
+def _allowed(units: Any, tolerance: int) -> Any:
+    """Return how far from 1 the sum may be, int64 [...]: half a step a class more where scores are of a quantised model.
+
+    TensorFlow Lite 8-bit quantization specification: a softmax has the scale 1 / 256 (int16: 1 / 32768), whatever the model.
+
+    Args:
+      units: int64 [..., C], scores in units of 2^-40.
+      tolerance: of scores that are not quantised, in the same units.
+    """
+    allowed = tf.fill(tf.shape(units)[:-1], tf.constant(tolerance, tf.int64))
+    for bits in QUANTISED_BITS:
+        step = 1 << (UNIT_BITS - bits)
+        quantised = tf.reduce_all(tf.bitwise.bitwise_and(units, tf.constant(step - 1, tf.int64)) == 0, axis=-1)
+        off = tf.constant(units.shape[-1] * step // 2, tf.int64)
+        allowed = tf.where(quantised, tf.maximum(allowed, off + tf.constant(tolerance, tf.int64)), allowed)
+    return allowed
 
 
 def within_range(scores: Any) -> Any:

@@ -168,6 +168,20 @@ def test_the_tolerance_is_that_of_scikit_learn() -> None:
     assert result_of("cross_entropy", [0, 1], softmax(LOGITS[:, :2]).astype(np.float32).astype(np.float64)).reason is None
 
 
+@pytest.mark.parametrize("bits", [8, 15])
+def test_a_quantised_softmax_is_a_distribution(bits: int) -> None:
+    """TensorFlow Lite 8-bit quantization specification: q = round(p 2^8) - 128 in int8, shown as (q + 128) / 2^8."""
+    rng = np.random.default_rng(bits)
+    for classes in (3, 10, 1000):
+        chances = softmax(rng.normal(size=(64, classes)) * 2)
+        shown = (np.minimum(np.round(chances * 2**bits), 2**bits - 1) / 2**bits).astype(np.float32)
+        labels = rng.integers(0, classes, 64)
+        assert abs(shown.sum(axis=1) - 1).max() > 1e-5
+        assert value_of("brier", labels, shown) == pytest.approx(sk.brier_score_loss(labels == 1, shown[:, 1]), rel=1e-6)
+    # Multiples of a step that are further off than half a step a class are none.
+    assert "(sum not 1: 2)" in reason_of("brier", [0, 1], [[0.5, 0.25, 0.0], [0.5, 0.5, 0.25]])
+
+
 def test_rounding_beyond_one_is_clipped() -> None:
     scores = np.float32([[1.0000002, 0.0], [0.25, 0.75]])
     assert value_of("cross_entropy", [0, 1], scores) == value_of("cross_entropy", [0, 1], np.float32([[1, 0], [0.25, 0.75]]))
