@@ -1,6 +1,6 @@
 """Whether 95 % intervals hold what they say: simulate data whose truth is known, and count how often they cover it.
 
-The intervals are those of a run (`harness.results.interval_choice`). A simulation is a seed: no TensorFlow, no files.
+The intervals are those of a run (`harness.results.files.interval_choice`). A simulation is a seed: no TensorFlow, no files.
 """
 
 from __future__ import annotations

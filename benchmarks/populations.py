@@ -1,6 +1,6 @@
 """Populations whose truth is known: a sample of one gives a metric's value, its replicates, and what else its interval needs.
 
-Multiplicities are those of a run (`harness.exact.draws`), values those of the metrics. Rankings go the whole way, through the
+Multiplicities are those of a run (`harness.exact.limbs.draws`), values those of the metrics. Rankings go the whole way, through the
 reduction of rows; elsewhere only the sums over examples are taken here, for all replicates at once, in NumPy.
 """
 
