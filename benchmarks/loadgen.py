@@ -58,8 +58,8 @@ def measure(case: str, folder: Path, *, seconds: float) -> list[Scenario]:
     keys = {"files": str(data), "inputs": {"image": "image"}, "label": "label"}
     job = Job.from_dict({"model": str(saved), "data": keys, "metrics": METRICS, "batch_size": CASES[case].batch_size})
     opened = open_data(job)
-    model, _, matched = prepare_model(job, make(job.metrics), opened)
-    predict = tf.function(predictor(model, matched), autograph=False)
+    prepared = prepare_model(job, make(job.metrics), opened)
+    predict = tf.function(predictor(prepared.model, prepared.matched), autograph=False)
     with np.load(data) as archive:
         images = archive["image"]
 

@@ -46,10 +46,11 @@ def test_the_graph_draws_the_same_bits(count):
     import tensorflow as tf
 
     from harness.job.job import BootstrapSpec
+from harness.metrics.question import Question
     from harness.step.grid import TFGrid
 
     keys = np.concatenate([np.arange(100), [-1, -(2**63), 2**63 - 1], np.random.default_rng(0).integers(-(2**62), 2**62, 5000)])
-    grid = TFGrid(None, BootstrapSpec(replicates=max(count, 2), seed=17))
+    grid = TFGrid(Question({}, {}, bootstrap=BootstrapSpec(replicates=max(count, 2), seed=17)))
     found = tf.function(grid._drawn, autograph=False)(tf.constant(keys)).numpy()
     assert found[:, 0].tolist() == [1.0] * len(keys)
     assert (found[:, 1:] == multiplicities(keys, 17, max(count, 2))).all()

@@ -244,7 +244,7 @@ def test_nothing_that_comes_from_a_socket_of_ours_is_unpickled():
             assert not re.search(r"\b(socket|selectors|socketserver|http)\b", text), path
             for call in re.findall(r"pickle\.loads\((.*)", text):
                 assert re.match(r"raw\)|data\)|first\)|(self\._)?comm\.(broadcast|gather)\(", call), (path.name, call)
-    assert readers >= {"agree.py", "exchange.py"} and "counter.py" not in readers and "counter_server.py" not in readers
+    assert readers >= {"consensus.py", "exchange.py"} and "counter.py" not in readers and "counter_server.py" not in readers
 
 
 def test_a_crowd_that_comes_at_once_and_speaks_does_no_harm():

@@ -30,7 +30,7 @@ class Steps:
     def run(self, most=None):
         self.asked.append(most)
         time.sleep(0.002)
-        return SimpleNamespace(number=len(self.asked), seen=[0] if len(self.asked) <= self.full else [])
+        return SimpleNamespace(number=len(self.asked), batches=[0] if len(self.asked) <= self.full else [])
 
 
 def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
@@ -54,7 +54,7 @@ def test_calls_are_traced_when_it_is_due_and_cost_a_hundredth():
 def test_a_call_that_found_nothing_left_divides_nothing():
     spans = [Span(0, 4, None), Span(0, 3, Part.PREDICTING)]
     watched = Watched(Steps(full=3), lambda call: (call(), spans), after_s=0.005)
-    while len(watched.run().seen):
+    while len(watched.run().batches):
         pass
     assert watched.traces == 0 and set(watched.parts(1.0)) == {"other", "compiling", "inside"}
 
@@ -91,7 +91,7 @@ def test_a_step_that_raises_ends_its_trace():
         ("metrics", "arrays"),
     ],
 )
-def test_the_step_says_where_its_time_goes(world, slow, format_):
+def test_the_step_says_where_its_time_goes(world, slow, format_, monkeypatch):
     import tensorflow as tf
 
     from harness.job.job import Job
@@ -127,8 +127,9 @@ def test_the_step_says_where_its_time_goes(world, slow, format_):
         }
     )
     metrics, opened = make(job.metrics), open_data(job)
-    model, bindings, matched = prepare_model(job, metrics, opened)
-    predict = predictor(model, matched)
+    prepared = prepare_model(job, metrics, opened)
+    matched = prepared.matched
+    predict = predictor(prepared.model, matched)
     make_feed = ArrayFeed if format_ == "arrays" else lambda *given: PipelineFeed(*given, 1)
     feed = make_feed(opened.source.select(matched.wanted), matched.wanted, job.batch_size)
     chunks = [opened.plan[index] for index in range(len(opened.plan))]
@@ -143,18 +144,19 @@ def test_the_step_says_where_its_time_goes(world, slow, format_):
 
         object.__setattr__(feed.source, "read", slowly)
     feed.start(chunks)
+    monkeypatch.setattr("harness.step.step.Terms", LateTerms if slow == "metrics" else Terms)
     step = Step(
         (lambda features: predict({name: late(tensor) for name, tensor in features.items()}))
         if slow == "predicting"
         else predict,
-        (LateTerms if slow == "metrics" else Terms)(metrics, bindings),
+        prepared.question,
         feed,
     )
     reading.set()
     for _ in range(4):  # what was read ahead while the step was compiled is used up
-        assert len(step.run(1).seen)
+        assert len(step.run(1).batches)
     found, spans = trace(step.run)
-    assert found.seen[:, 1].sum() == 32
+    assert found.batches[:, 1].sum() == 32
     shares = divide(spans)
     assert sum(shares.values()) == pytest.approx(1.0)
     assert max(shares, key=shares.get) is Part[slow.upper()], shares

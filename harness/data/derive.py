@@ -184,6 +184,8 @@ class DerivedSource(Source):
                         raise JobError(
                             f"data.features.{name}.columns: the data has no feature '{part}': {nearest(part, natural)}"
                         )
+                    if natural[part].dtype == "string":
+                        raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
             _, _, made = self._trace(natural)
             there = made if self._transform else {**found, **made}
             trees = {}
@@ -230,9 +232,6 @@ class DerivedSource(Source):
         from harness.exact.tf_subnormals import narrowed
 
         for name, parts in self._columns.items():
-            for part in parts:
-                if features[part].dtype == tf.string:
-                    raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
             features[name] = tf.stack([narrowed(features[part]) for part in parts], axis=1)
         if self._transform:
             features = self._call(self._transform, "data.transform", features)

@@ -45,7 +45,7 @@ from harness.ranks.schedule import Assigned, Schedule, assign
 from harness.results import files as results
 from harness.results.terminal import console_for, show
 from harness.run.consensus import check_shared, connect, from_rank_0, together
-from harness.run.engine import Built, certify, compute, loop, summary
+from harness.run.engine import certify, compute, loop, summary
 from harness.run.provenance import Provenance, Reading, meet, summed
 from harness.run.record import Record, Timer
 from harness.run.run_lock import began, claim, origin
