@@ -47,14 +47,15 @@ __all__ = [
 class HarnessError(Exception):
     """Base of all errors of the harness; `exit_code` is what the process ends with.
 
-    A message is printed, written to the run folder and sent to other ranks: secrets in URLs are left out as it is made.
+    A message is printed, written to the run folder and sent to other ranks: secrets in URLs are left out of its text.
+    No class has an `__init__` of its own: TensorFlow makes errors that come out of a graph anew, by their class.
     """
 
     exit_code = 1
     reported = False  # whether it has been said on stderr already
 
-    def __init__(self, *args: object) -> None:
-        super().__init__(*(shown(arg) if isinstance(arg, str) else arg for arg in args))
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class UsageError(HarnessError):

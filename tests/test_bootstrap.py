@@ -46,7 +46,7 @@ def test_the_graph_draws_the_same_bits(count):
     import tensorflow as tf
 
     from harness.job.job import BootstrapSpec
-from harness.metrics.question import Question
+    from harness.metrics.question import Question
     from harness.step.grid import TFGrid
 
     keys = np.concatenate([np.arange(100), [-1, -(2**63), 2**63 - 1], np.random.default_rng(0).integers(-(2**62), 2**62, 5000)])

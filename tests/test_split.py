@@ -155,7 +155,7 @@ def test_the_step_says_where_its_time_goes(world, slow, format_, monkeypatch):
     reading.set()
     for _ in range(4):  # what was read ahead while the step was compiled is used up
         assert len(step.run(1).batches)
-    found, spans = trace(step.run)
+    found, spans = trace(lambda: step.run(1))
     assert found.batches[:, 1].sum() == 32
     shares = divide(spans)
     assert sum(shares.values()) == pytest.approx(1.0)
