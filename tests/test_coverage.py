@@ -26,7 +26,7 @@ from benchmarks.populations import (
 from harness.exact.draws import multiplicities
 
 SIMULATIONS = 200
-TRUTHS = {case.metric: case.truth for case in CASES if case.data == "1,000 examples"}
+TRUTHS = {case.metric: case.truth for case in CASES[:3]}
 
 
 def test_intervals_cover_the_truth():
@@ -38,8 +38,8 @@ def test_intervals_cover_the_truth():
         intervals = each.simulations - each.without
         least = each.about.least * intervals - 4.5 * (intervals * 0.95 * 0.05) ** 0.5
         assert each.reported >= least, (each.about, each)
-    large = {each.about.metric: each for each in found if each.about.data == "1,000 examples"}
-    for each in large.values():
+    for each in found[:3]:  # a thousand examples, nothing near 0 or 1
+        assert each.about.data == "1,000 examples" and each.about.most == 0.97
         assert each.percentile >= 176 and each.basic >= 174 and each.reported == each.percentile, each
         assert each.percentile < SIMULATIONS, f"{each}: intervals that never miss are too wide"
 
