@@ -266,7 +266,8 @@ def _one_shape(binding: Binding, labels: Any, predictions: Any) -> str:
         f"'{binding.output}' {shown(predictions)}, of one shape. Write one_hot: true on the metric where each row of the label "
         "has one 1, for its class. Where a row may have several 1s, take a metric of several labels: multilabel_accuracy, "
         "multilabel_precision, exact_match, hamming_loss, ranking_loss and others, see `harness metrics`. Where it is one "
-        "score for each of several positions, give the output a last dimension of 1"
+        "score for each of several positions, give the output a last dimension of 1. For an integer output of predicted classes, "
+        "say how many there are with classes:"
     )
 
 
