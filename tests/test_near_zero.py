@@ -100,6 +100,17 @@ def test_tiny_scores_are_ordered_however_they_are_read(kind, dtype, tmp_path):
     check(found, label, score)
 
 
+def test_tiny_scores_among_columns_of_one_feature(tmp_path):
+    import harness
+
+    label, score = scores(np.float32)
+    lines = [f"{s!r},{1.5 * s!r},{y}\n" for s, y in zip(score.tolist(), label.tolist(), strict=True)]
+    (tmp_path / "data.csv").write_text("a,b,label\n" + "".join(lines))
+    data = {"files": str(tmp_path / "data.csv"), "features": {"both": {"dtype": "float32", "columns": ["a", "b"]}}}
+    found = harness.evaluate(lambda both: both[:, 0], data, METRICS, label="label", inputs=["both"], batch_size=32)
+    check(found, label, score)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "tfrecord", "jsonl"])
 def test_tiny_scores_are_ordered_when_they_come_from_predictions(kind, harness, tmp_path):
     import tensorflow as tf

@@ -232,7 +232,10 @@ class DerivedSource(Source):
         from harness.exact.tf_subnormals import narrowed
 
         for name, parts in self._columns.items():
-            features[name] = tf.stack([narrowed(features[part]) for part in parts], axis=1)
+            columns = [features[part] for part in parts]
+            if any(column.dtype != tf.float64 for column in columns):
+                columns = [narrowed(column) for column in columns]
+            features[name] = narrowed(tf.stack(columns, axis=1))  # of many columns once
         if self._transform:
             features = self._call(self._transform, "data.transform", features)
         trees = self._known[1] if self._known else {}
