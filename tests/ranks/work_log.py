@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,46 +45,50 @@ def _append(folder: Path, line: str) -> None:
 
 @dataclass(frozen=True)
 class WorkLog:
-    """What a process wrote down.
+    """What a process wrote down, in its order: kind, when, and how many chunks or seconds."""
 
-    Attributes:
-      chunks: when chunks were finished, and how many.
-      last_commit: when the last segment was written; 0.0 where none was.
-      longest_s: that a segment took.
-    """
-
-    chunks: tuple[tuple[float, int], ...]
-    last_commit: float
-    longest_s: float
+    events: tuple[tuple[str, float, float], ...]
 
     @classmethod
     def read(cls, path: Path) -> WorkLog:
         """Read a log."""
         lines = [line.split() for line in path.read_text().splitlines()]
-        commits = [(float(at), float(seconds)) for kind, at, seconds in lines if kind == "commit"]
-        chunks = tuple((float(at), int(count)) for kind, at, count in lines if kind == "chunks")
-        return cls(chunks, max((at for at, _ in commits), default=0.0), max((seconds for _, seconds in commits), default=0.0))
+        return cls(tuple((kind, float(at), float(number)) for kind, at, number in lines))
 
     @property
     def finished(self) -> int:
         """How many chunks were finished."""
-        return sum(count for _, count in self.chunks)
+        return _count(self.events)
 
     @property
     def lost(self) -> int:
         """How many were finished after the last commit."""
-        return sum(count for at, count in self.chunks if at > self.last_commit)
+        last = max((place for place, event in enumerate(self.events) if event[0] == "commit"), default=-1)
+        return _count(self.events[last + 1 :])
 
     @property
     def overdue(self) -> int:
-        """How many borders came and went with a commit due: a slow harness commits whenever it has computed as long as that takes.
+        """How often the loop came to a border where a commit was due, and there was none.
 
-        >>> WorkLog(((1.0, 1), (1.1, 1), (1.4, 1), (9.0, 1)), last_commit=1.05, longest_s=0.1).overdue
-        1
+        A slow harness commits whenever it has computed as long as the last commit took.
+
+        >>> log = [("chunks", 1.0, 1), ("commit", 1.1, 0.1), ("chunks", 1.2, 1), ("chunks", 2.0, 1), ("chunks", 3.0, 1)]
+        >>> WorkLog(tuple(log)).overdue, WorkLog((*log, ("commit", 3.1, 0.1))).overdue
+        (2, 1)
         """
-        first = self.chunks[0][0] if self.chunks else 0.0
-        due = max(self.last_commit, first) + self.longest_s + SPARE_S
-        return len([at for at, _ in self.chunks if at > due])
+        longest_s = max((number for kind, _, number in self.events if kind == "commit"), default=0.0)
+        since = self.events[0][1] if self.events else 0.0
+        missed = 0
+        for event, after in zip(self.events, (*self.events[1:], None), strict=True):
+            if event[0] == "commit":
+                since = event[1]
+            elif event[1] > since + longest_s + SPARE_S and (after is None or after[0] != "commit"):
+                missed += 1
+        return missed
+
+
+def _count(events: Sequence[tuple[str, float, float]]) -> int:
+    return int(sum(number for kind, _, number in events if kind == "chunks"))
 
 
 def read_all(folder: Path) -> list[WorkLog]:
