@@ -18,22 +18,22 @@ SPARE_S = 0.5  # of a process that is not alone on its cores, between two statem
 def plant(folder: Path) -> None:
     """Have this process, and those that it forks, keep a log in a folder."""
     from harness.folder.journal import Journal
-    from harness.run.loop import Evaluation
+    from harness.sums.accumulator import Accumulator
 
     folder.mkdir(parents=True, exist_ok=True)
-    add, write = Evaluation.add, Journal.write
+    add, write = Accumulator.add, Journal.write
 
-    def logged_add(self: Any, sums: Any) -> None:
+    def logged_add(self: Any, sums: Any, batches: int) -> None:
         before = self.chunks
-        add(self, sums)
+        add(self, sums, batches)
         _append(folder, f"chunks {time.monotonic()} {self.chunks - before}")
 
-    def logged_write(self: Any, segment: Any) -> None:
+    def logged_write(self: Any, sums: Any) -> None:
         begun = time.monotonic()
-        write(self, segment)
+        write(self, sums)
         _append(folder, f"commit {time.monotonic()} {time.monotonic() - begun}")
 
-    Evaluation.add = logged_add  # type: ignore[method-assign]
+    Accumulator.add = logged_add  # type: ignore[method-assign]
     Journal.write = logged_write  # type: ignore[method-assign]
 
 
