@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from harness.job.job import MetricSpec
 from harness.metrics import make
-from harness.results.values import Result, result
+from harness.results import values
+from harness.results.values import Result
 from harness.step.terms import Terms
 
 BATCH = 208
@@ -37,7 +38,7 @@ def result(name: str, labels: Any, predictions: Any, *, weights: Any = None, fea
         found = terms(batch, {"output": batch.pop("output")}, tf.range(BATCH) < stop - start)
         state = state + found.sums().numpy()
     ((key, metric),) = metrics.items()
-    return result(found.layout, state, key, metric, bindings[key], None)
+    return values.result(found.layout, state, key, metric, bindings[key], None)
 
 
 def value(name: str, labels: Any, predictions: Any, **more: Any) -> Any:
