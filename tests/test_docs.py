@@ -52,7 +52,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a page's commands in the copy, as a user at a prompt would, stopping at the first that fails."""
-    env = {**os.environ, "PYTHONPATH": str(folder), "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'launch'}", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
     script = f"set -Eeuo pipefail\ntrap 'echo \"failed: $BASH_COMMAND\" >&2' ERR\n{script}\n"
     return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, timeout=540, check=False)
 

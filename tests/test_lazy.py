@@ -45,7 +45,7 @@ def test_the_check_above_can_fail() -> None:
 def test_the_import_of_tensorflow_leaves_the_collector_as_it_was() -> None:
     code = """
 import gc
-from harness import tf_setup
+from harness.step import tensorflow as tf_setup
 for wanted in (gc.enable, gc.disable):
     wanted()
     before = gc.isenabled()

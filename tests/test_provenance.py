@@ -17,9 +17,12 @@ from harness.data.npz import NpzSource
 from harness.errors import DataError, OtherRankFailed
 from harness.folder.journal import Journal, plan_digest
 from harness.folder.run_folder import RunFolder
-from harness.folder.segment import Origin, Segment
+from harness.folder.segment import Origin
 from harness.plan.plan import Plan
 from harness.run.provenance import Provenance, Reading, meet
+from harness.sums.grid import GridLayout, GridState
+from harness.sums.layout import Layout
+from harness.sums.sums import Sums
 from tests.thread_comm import ThreadComm, on_ranks
 
 X, LABEL = np.arange(20, dtype=np.float32), np.arange(20) % 3
@@ -61,7 +64,8 @@ def run(tmp_path):
         lines.append([chunk.index, 4, plan.id_hash(chunk), 4, 0, 0, signed(ContentHash().of(records))])
     origin = Origin("1", "2", "3", plan_digest(plan), "l", "s")
     journal = Journal(folder.journal, origin, 1, 0)
-    journal.write(Segment(np.array(lines, np.int64), np.zeros(1, np.int64)))
+    grid = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)
+    journal.write(Sums(np.array(lines, np.int64), np.zeros(1, np.int64), grid))
     seen = take(source)
     Provenance(source, plan, seen, ("a",), {"a": seen}).record(folder, READING)
     return folder, plan, tuple(journal.names)

@@ -357,7 +357,8 @@ def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
     from harness.errors import JobError
     from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare.prepare import bind, left_out
+    from harness.metrics.question import Question
+    from harness.prepare.prepare import bind
 
     job = Job.from_dict({
         "model": "m", "metrics": [metric], "slices": [["writer"]], "bootstrap": {},
@@ -365,7 +366,8 @@ def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
     })  # fmt: skip
     metrics = make(job.metrics)
     if key is None:
-        assert bind(job, metrics, ["logits"])["c"].weight == "weight" and not left_out(job, metrics)
+        bindings = bind(job, metrics, ["logits"])
+        assert bindings["c"].weight == "weight" and not Question(metrics, bindings, job.slices, job.bootstrap).outside_grid
         return
     with pytest.raises(JobError, match=f"metric fid: {key}; set {option}: false on this metric"):
         bind(job, metrics, ["logits"])
