@@ -16,8 +16,7 @@ def batches(found: Iterator[Any]) -> Iterator[Any]:
     """Cut what a reader hands out into batches: it may be many at a time."""
     for records in found:
         for at in range(0, len(records.ids), BATCH):
-            raw = {name: array[at : at + BATCH] for name, array in records.raw.items()}
-            yield dataclasses.replace(records, ids=records.ids[at : at + BATCH], raw=raw)
+            yield records.cut(at, at + BATCH)
 
 
 def drop_batch(read: Any, at: int) -> Any:
