@@ -182,7 +182,11 @@ def test_a_model_that_cannot_be_loaded(run, world, tmp_path):
         (folder / version / "saved_model.pb").write_bytes(b"no model")
     refused(run(model=str(folder)), 2, f"{folder}/2: the model cannot be loaded: ")
     (tmp_path / "m.keras").write_bytes((world.folder / "classifier.keras").read_bytes()[:500])
-    refused(run(model="m.keras"), 2, "m.keras: config.layers[1]: the configuration names a Lambda layer, which holds Python code; nothing of it was run")
+    refused(
+        run(model="m.keras"),
+        2,
+        "m.keras: config.layers[1]: the configuration names a Lambda layer, which holds Python code; nothing of it was run",
+    )
     (tmp_path / "m.h5").write_bytes(b"x")
     refused(run(model="m.h5"), 2, "m.h5: the model cannot be loaded: ")
     (tmp_path / "none").mkdir()
@@ -210,7 +214,11 @@ def test_a_keras_file_with_code_in_it_is_not_run(run, tmp_path):
 
     model = keras.Sequential([keras.Input((8,)), keras.layers.Lambda(lambda x: x[:, :5])])
     model.save(tmp_path / "m.keras")
-    refused(run(model="m.keras"), 2, "m.keras: config.layers[1]: the configuration names a Lambda layer, which holds Python code; nothing of it was run")
+    refused(
+        run(model="m.keras"),
+        2,
+        "m.keras: config.layers[1]: the configuration names a Lambda layer, which holds Python code; nothing of it was run",
+    )
 
 
 def test_a_run_folder_of_another_job(run, tmp_path):

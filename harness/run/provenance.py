@@ -18,7 +18,7 @@ import numpy as np
 from harness.data import Feature, Kind, Source
 from harness.data.content import ContentHash, signed
 from harness.data.identity import Identity, Inventory, identify, take
-from harness.errors import DataError, RunFolderError
+from harness.errors import DataError, HarnessError, RunFolderError
 from harness.folder.journal import find
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.plan.plan import Plan
@@ -128,7 +128,7 @@ class Provenance:
     def record(self, folder: RunFolder, reading: Reading | None = None) -> None:
         """Keep in the run folder what the hosts saw, and how the data are read; rank 0 calls this.
 
-        Raises: RunFolderError: it cannot be written.
+        Raises: HarnessError: it cannot be written.
         """
         if not self.here.identities and reading is None:
             return
@@ -144,7 +144,11 @@ class Provenance:
                 for inventory, hosts in by_marks.items()
             ],
         }
-        write_atomically(folder.data_json, json.dumps(document, sort_keys=True) + "\n")
+        try:
+            write_atomically(folder.data_json, json.dumps(document, sort_keys=True) + "\n")
+        except RunFolderError as exc:
+            # Not the command's fault once work has begun.
+            raise HarnessError(f"{exc}; what was finished before is kept, --resume goes on from there") from exc
 
     def confirm(
         self,
