@@ -167,14 +167,14 @@ class TFRecordSource(Source):
                 first, last = int(index.records[entry]), int(index.records[end])
                 block = file.read(int(index.offsets[entry]), int(index.offsets[end]))
                 places = _places(block)
+                wanted = slice(max(start + len(held) - first, 0), stop - first)
                 together = _together(block, places)
                 if together is not None:
                     found, crcs = together
                 else:
-                    found = _records(block, path, first, int(index.offsets[entry]), skip=self._skip)
+                    found = _records(block, path, first, int(index.offsets[entry]), wanted, skip=self._skip)
                     crcs = _words(found)
                 index.check(path, entry, end, places)
-                wanted = slice(max(start + len(held) - first, 0), stop - first)
                 held += found[wanted]
                 words = np.concatenate([words, crcs[wanted]])
                 entry = end
@@ -358,8 +358,19 @@ def _crc_of_rows(rows: np.ndarray) -> np.ndarray:
     return ~crc
 
 
-def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = False) -> list[bytes | None]:
-    """Cut a block of whole records; check their CRCs. Returns the data, None for what is skipped."""
+def _records(
+    block: bytes, path: str, first: int, offset: int, wanted: slice = slice(None), *, skip: bool = False
+) -> list[bytes | None]:
+    """Cut a block of whole records; check their CRCs. Returns the data, None for what is skipped.
+
+    Args:
+      block: its bytes.
+      path, first, offset: the file, the record with which the block begins, and the byte.
+      wanted: the records that were asked for; others that are corrupt are the business of whoever asks for those.
+      skip: leave corrupt records out.
+    Raises: DataError: one is corrupt, or cut off.
+    """
+    asked = range(len(block))[wanted]  # a record has a byte at least
     found: list[bytes | None] = []
     at, end = 0, len(block)
     while at < end:
@@ -376,7 +387,7 @@ def _records(block: bytes, path: str, first: int, offset: int, *, skip: bool = F
             raise _cut_off(path, record, offset + at, HEADER + length + FOOTER, end - at)
         data: bytes | None = block[at + HEADER : stop]
         if FOOTER_STRUCT.unpack_from(block, stop)[0] != _masked_crc(data):  # type: ignore[arg-type]
-            if not skip:
+            if not skip and len(found) in asked:
                 raise DataError(
                     f"{path}, record {record} at byte {offset + at}: the CRC of its data is wrong, the record is corrupt; "
                     "copy or write the file again"

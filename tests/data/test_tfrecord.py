@@ -262,6 +262,23 @@ def test_what_is_wrong_in_a_long_file_is_named_by_its_own_number_and_byte(long, 
     assert plain.explain(record, record + 1, wanted).startswith(f"{path}, record {record} at byte {offsets[record]}: ")
 
 
+def test_a_record_that_is_corrupt_is_met_by_those_who_ask_for_it_alone(long, tmp_path):
+    """The records round it are read in one go; what is wrong with one of them is said once, by the rank that draws it."""
+    path, broken = tmp_path / "long.tfrecord", 30
+    path.write_bytes(long[0].read_bytes())
+    whole = long[1]
+    made.flip(path, made.record_offsets(path)[broken] + 13)
+    source = TFRecordSource.open([str(path)])
+    for start in range(0, 64, 8):
+        if start <= broken < start + 8:
+            with pytest.raises(DataError, match=f"record {broken} at byte"):
+                list(source.read(start, start + 8, 8))
+        else:
+            (records,) = source.read(start, start + 8, 8)
+            assert records.raw[SERIALIZED].tolist() == whole[start : start + 8]
+            assert np.array_equal(records.words, next(TFRecordSource.open([str(long[0])]).read(start, start + 8, 8)).words)
+
+
 def test_a_file_that_was_written_again_with_other_records_is_noticed(long, tmp_path):
     """Two records in the place of one, after the file was counted: ids would be shifted by one from there on."""
     again = tmp_path / "again.tfrecord"
