@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def serve() -> None:
                         os.dup2(os.open(name, flags if descriptor else os.O_RDONLY, 0o644), descriptor)
                     try:
                         slow.main(wanted["argv"])
+                    except BaseException:  # noqa: BLE001 - whatever it is, the rank has to say it
+                        traceback.print_exc()
                     finally:
                         os._exit(99)  # main ends the process itself
                 pids.append(child)
