@@ -113,7 +113,7 @@ def test_what_the_reader_raised_goes_before_what_tensorflow_made_of_it(raised):
 WITHOUT_FILES = """
 import os, sys
 from pathlib import Path
-from harness import open_files
+from harness.ranks import open_files
 from harness.ranks.comm import SingleComm
 from harness.errors import HarnessError
 from harness.watch.failure import end_all

@@ -42,8 +42,10 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
     if isinstance(exc, tf.errors.OpError):
         from harness.step.terms import host_failures
 
-        if host_failures and isinstance(host_failures[-1], HarnessError):
-            return HarnessError(f"{where}: {host_failures[-1]}")
+        # What an earlier evaluation of this process left there is not this one's.
+        for failure in reversed(host_failures):
+            if isinstance(failure, HarnessError) and str(failure) in exc.message:
+                return HarnessError(f"{where}: {failure}")
         # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
         from harness.step.step import CALL_CHUNKS
 
