@@ -52,7 +52,6 @@ class HarnessError(Exception):
     """
 
     exit_code = 1
-    reported = False  # whether it has been said on stderr already
 
     def __str__(self) -> str:
         return shown(super().__str__())

@@ -6,6 +6,7 @@ import pytest
 from harness.errors import DataError, JobError
 from harness.ranks.comm import SingleComm, World, joined
 from harness.run.consensus import together
+from harness.watch.failure import Ended, Told
 from tests import comm_contract
 
 
@@ -50,9 +51,9 @@ def test_what_fails_together_is_said_once(capsys, monkeypatch):
     def work():
         raise DataError("a: broken")
 
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(Told, match="a: broken") as caught:
         together(SingleComm(), work)
-    assert caught.value.reported and capsys.readouterr().err == "harness: error: a: broken\n"
+    assert isinstance(caught.value.__cause__, DataError) and capsys.readouterr().err == "harness: error: a: broken\n"
     assert together(SingleComm(), lambda: 7) == 7
 
 
@@ -62,6 +63,7 @@ def test_the_ranks_exit_code_is_left_for_the_launcher(tmp_path, monkeypatch):
     def work():
         raise JobError("a: wrong")
 
-    with pytest.raises(JobError):
+    with pytest.raises(Told) as caught:
         together(SingleComm(), work)
+    assert caught.value.ended == Ended(2, "a: wrong", 0) and isinstance(caught.value.__cause__, JobError)
     assert '"exit_code": 2' in (tmp_path / "status.json").read_text()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from harness.data import Feature
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError, OtherRankFailed
 from harness.job.job import Job
 from harness.prepare.prepare import open_data
 from harness.run.consensus import from_rank_0
+from harness.watch.failure import Ended, Told
 from tests import made
 from tests.thread_comm import on_ranks
 
@@ -124,11 +125,12 @@ def test_what_cannot_be_opened_on_one_rank_ends_all():
     def attempt(comm):
         try:
             return from_rank_0(comm, Unreadable)
-        except HarnessError as exc:
-            return str(exc)
+        except Told as exc:
+            return exc.ended, type(exc.__cause__)
 
     first, second = on_ranks(2, attempt)
-    assert (first, second) == ("rank 1 failed: x.npz: is not here", "x.npz: is not here")
+    ended = Ended(1, "x.npz: is not here", rank=1)
+    assert (first, second) == ((ended, OtherRankFailed), (ended, DataError))
 
 
 def test_rank_0_keeps_its_own():

@@ -23,6 +23,7 @@ from harness.run.provenance import Provenance, Reading, meet
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Layout
 from harness.sums.sums import Sums
+from harness.watch.failure import Told
 from tests.thread_comm import ThreadComm, on_ranks
 
 X, LABEL = np.arange(20, dtype=np.float32), np.arange(20) % 3
@@ -80,8 +81,8 @@ def confirmed(run, paths: dict[str, str], *, finished: bool = False) -> list[Bas
         source = NpzSource.open([paths[here.host]])
         try:
             meet(here, source, plan, seen).confirm(here, folder, segments, finished=finished)
-        except (DataError, OtherRankFailed) as exc:
-            return exc
+        except Told as exc:
+            return exc.__cause__
         return None
 
     seen = take(NpzSource.open([paths["a"]]))

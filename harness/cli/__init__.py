@@ -457,7 +457,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print("harness: interrupted", file=sys.stderr)
     except HarnessError as exc:
         code = exc.exit_code
-        if not exc.reported and not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
+        if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
             print(f"harness: error: {exc}", file=sys.stderr)
     _tell_launcher(code)
     if code and not _speaks():

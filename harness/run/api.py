@@ -6,41 +6,33 @@ A failure on one rank is raised on all of them; nobody's process is ended. Loads
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from harness import data as data_
 from harness.data import memory
 from harness.errors import DataError, HarnessError, RunFolderError
 from harness.folder.attempts import Attempt, Lock
-from harness.folder.commit import Committer
-from harness.folder.journal import Journal
 from harness.folder.run_folder import RunFolder
-from harness.job.job import DataSpec, Job
-from harness.plan.certificate import Certificate
-from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
+from harness.job.job import Job
+from harness.prepare.prepare import Given, Opened, Prepared, ask, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
-from harness.results import files as results
 from harness.results.results import Results
-from harness.run.consensus import check_shared, from_rank_0, join, together
-from harness.run.engine import certify, compute, loop, summary
-from harness.run.provenance import Reading, meet, summed
-from harness.run.record import Record, Timer
-from harness.run.run_lock import claim, origin
+from harness.run.conclusion import Conclusion
+from harness.run.consensus import check_shared, from_rank_0, join
+from harness.run.door import Door, Home
+from harness.run.passage import Passage
+from harness.run.provenance import meet, summed
+from harness.run.python_data import features_of, section_of
+from harness.run.record import Process, Timer
+from harness.run.run_lock import claim
 from harness.step import tensorflow as tf_setup
-from harness.sums.accumulator import Accumulator
-from harness.sums.capacity import allowed_bytes
-from harness.sums.reduction import Reduced, reduce
-from harness.watch.failure import say
-
-if TYPE_CHECKING:
-    from harness.step.build import Built
+from harness.watch.failure import Ended, Told, say
 
 __all__ = ["Evaluator", "evaluate"]
 
@@ -61,6 +53,42 @@ def evaluate(model: Any, data: Any, metrics: Sequence[Any], *, output: str | Pat
     Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
     return Evaluator(model, data, metrics, **options).evaluate(output)
+
+
+UNLIKE = (
+    "the ranks gave different bits for one and the same batch: machines that are not alike, which may change the "
+    "last digits, or a function whose ranks hold different weights, which makes the values those of no model"
+)
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise the failure itself, where it has been told to all ranks."""
+    try:
+        yield
+    except Told as exc:
+        assert exc.__cause__ is not None
+        raise exc.__cause__ from exc.__cause__.__cause__
+
+
+class PythonDoor(Door):
+    """The door of Python: what fails on one rank is raised on all of them, and nobody's process is ended."""
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do something on every rank; where it fails on one, all raise."""
+        return work() if self.comm.size == 1 else super().together(work)
+
+    def alone(self, work: Callable[[], None]) -> None:
+        """Do this rank's work; say at once what fails, the other ranks hear of it when they have done theirs."""
+
+        def telling() -> None:
+            try:
+                work()
+            except HarnessError as exc:
+                say(self.comm, str(exc))
+                raise Told(Ended.of(exc, self.comm.rank)) from exc
+
+        self.together(work if self.comm.size == 1 else telling)
 
 
 class Evaluator:
@@ -99,15 +127,15 @@ class Evaluator:
         self._comm = join(alone=alone)
         if self._comm.size > 1:
             tf_setup.choose_device(self._comm.local_rank)
-        self._threads = tf_setup.threads_per_rank(self._comm)
         self._object = None if isinstance(model, str | Path | Mapping) else model
         asked = {"label": label, "weight": weight, "inputs": inputs}
         keys = {
             "metrics": list(metrics), "slices": slices, "bootstrap": bootstrap,
             "batch_size": batch_size, "chunk_size": chunk_size,
         }  # fmt: skip
-        with tf_setup.deterministic():
-            section, self._source, digest, self._named = self._together(lambda: _take(data, batched))
+        self._door = PythonDoor(self._comm)
+        with _own_errors(), tf_setup.deterministic():
+            section, self._source, digest, self._named = self._door.together(lambda: section_of(data, batched))
             for name, value in asked.items():
                 if value is not None:
                     listed = name == "inputs" and not isinstance(value, Mapping)
@@ -116,17 +144,18 @@ class Evaluator:
                 section["classes"] = classes if isinstance(classes, str) else list(classes)
             spec = model if self._object is None else f"given: {_described(model)}"
             raw = {"model": str(spec) if isinstance(spec, Path) else spec, "data": section, **keys}
-            self._job = self._together(
+            self._job = self._door.together(
                 lambda: Job.from_dict({k: v for k, v in raw.items() if v is not None}, folder=folder, where="harness.evaluate")
             )
-            self._metrics = self._together(lambda: make_metrics(self._job))
+            self._metrics = self._door.together(lambda: make_metrics(self._job))
             described = None if self._object is None else _described(model)
             self._opened = self._open(Given(described, self._source, digest))
             self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
-            self._chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
-            if self._opened.copies:
-                self._together(lambda: copy_models(self._opened) if self._comm.local_rank == 0 else None)
-            self._built = self._together(self._build)
+            chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
+            self._assigned = Assigned(Schedule.STATIC, chunks)
+            process = Process(self._comm, Timer(), tf_setup.threads_per_rank(self._comm), tf_setup.devices())
+            self._passage = Passage(process, self._job, self._opened, self._provenance, self._door)
+            self._built = self._passage.build(self._assigned, self._prepare)
 
     def evaluate(self, output: str | Path | None = None) -> Results:
         """Evaluate with the weights that the model has now; every rank calls this.
@@ -141,8 +170,8 @@ class Evaluator:
         lock = Lock(folder) if folder and self._comm.rank == 0 else None
         variables = weights(self._object) if self._object is not None else []
         try:
-            with tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
-                found = self._evaluate(folder, lock, differing)
+            with _own_errors(), tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
+                results = self._evaluate(folder, lock, differing)
         except HarnessError as exc:
             if lock and folder and folder.job_json.exists() and not isinstance(exc, RunFolderError):
                 folder.set_status("failed", exc.exit_code)
@@ -151,16 +180,12 @@ class Evaluator:
             if lock:
                 lock.give_back()
         if self._comm.rank == 0:
-            for text in found.warnings:
+            for text in results.warnings:
                 warnings.warn(text, stacklevel=2)
-        return found
-
-    def _together(self, work: Callable[[], T]) -> T:
-        """Do something on every rank; where it fails on one, all raise."""
-        return work() if self._comm.size == 1 else together(self._comm, work)
+        return results
 
     def _from_rank_0(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0, and have it on all."""
+        """Do something on rank 0, and have what it gives on all."""
         return work() if self._comm.size == 1 else from_rank_0(self._comm, work)
 
     def _open(self, given: Given) -> Opened:
@@ -168,7 +193,7 @@ class Evaluator:
         comm = self._comm
         if given.source is None:
             return self._from_rank_0(lambda: open_data(self._job, ranks=comm.size, given=given))
-        opened = self._together(lambda: open_data(self._job, ranks=comm.size, given=given))
+        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, given=given))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
         said: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
         for rank, each in enumerate(said):
@@ -185,74 +210,48 @@ class Evaluator:
                 )
         return opened
 
-    def _build(self) -> Built:
-        """Load the model, bind the metrics, compile the step."""
+    def _prepare(self) -> Prepared:
+        """Load the model, bind the metrics."""
         from harness.models.python_objects import from_object
-        from harness.step.build import Resources, compile_step
 
         job, opened = self._job, self._opened
         if self._object is None:
             model = load_model(job, opened)
         else:
-            model = from_object(self._object, _taken(job, opened.source, self._named))
+            model = from_object(self._object, features_of(job, opened.source, self._named))
         names = self._named.inputs if self._named else None
         if job.data.inputs is None and names is not None and len(names) == len(model.inputs):
             # In the order in which they were given; the digest of the job is that of what was asked for.
             bound = dict(zip(model.inputs, names, strict=True))
             job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
         bindings, matched = match_model(job, self._metrics, opened, model)
-        prepared = Prepared(model, ask(job, self._metrics, bindings), matched)
-        share = opened.plan.examples // self._comm.size
-        resources = Resources(self._threads, allowed_bytes(self._comm.local_size), share)
-        self._reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
-        return compile_step(job, opened, prepared, self._chunks, resources)
+        return Prepared(model, ask(job, self._metrics, bindings), matched)
 
     def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
-        comm, job, built, timer = self._comm, self._job, self._built, Timer()
-        built.canary = self._together(built.predict_canary)
+        comm, built = self._comm, self._built
+        built.canary = self._door.together(built.predict_canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
-        attempt: Attempt | None = None
+        home = None
         if folder is not None:
             opened, attempt = self._claim(folder, lock, opened)
             if attempt is None:
                 self._provenance.confirm(comm, folder, summed(folder), finished=True)
                 return self._from_rank_0(lambda: Results.load(folder.path))
             check_shared(folder, comm)
-            if comm.rank == 0:
-                self._provenance.record(folder, self._reading)
-        built.feed.start(self._chunks)
+            home = Home(folder, attempt)
+        built.feed.start(self._assigned.chunks)
         built.feed.records_read, built.feed.error = 0, None
-        grid = built.step.grid
-        grid.clear()
-        accumulator = Accumulator(built.step.layouts, grid.take if grid.active else None)
-        certificate = Certificate(opened.plan)
-        with timer.phase("evaluate"):
-            self._together(lambda: self._loop(opened, accumulator))
-        certificate.expect(self._chunks)
-        record = ranks = None
-        if folder is not None and attempt is not None:
-            journal = Journal(folder.journal, origin(opened, built.step), attempt.number, comm.rank)
-            committer = Committer(accumulator, certificate.matches, journal.write)
-            self._together(committer.finish)
-            assigned = Assigned(Schedule.STATIC, self._chunks)
-            record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices(), assigned)
-            account = record.account(built, accumulator, committer, journal)
-            ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
-        total = accumulator.total()
-        certificate.add(total.lines)
-        reduced = reduce(comm, total, built.step.layouts, built.question, certificate, built.canary)
-        return self._from_rank_0(lambda: self._conclude(opened, reduced, differing, folder, record, ranks))
+        built.step.grid.clear()
+        process = replace(self._passage.process, timer=Timer())
+        passage = replace(self._passage, process=process, opened=opened, home=home)
+        conclusion: Conclusion | None = None
 
-    def _loop(self, opened: Opened, accumulator: Accumulator) -> None:
-        """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
-        try:
-            loop(self._built, opened.plan, self._job, self._chunks, accumulator)
-            self._provenance.check(chunk.index for chunk in self._chunks)
-        except HarnessError as exc:
-            if self._comm.size > 1:
-                say(self._comm, str(exc))
-                exc.reported = True
-            raise
+        def conclude() -> Results:
+            assert conclusion is not None
+            return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
+
+        conclusion = passage.evaluate(built, self._assigned)
+        return self._from_rank_0(conclude)
 
     def _claim(self, folder: RunFolder, lock: Lock | None, opened: Opened) -> tuple[Opened, Attempt | None]:
         def work() -> tuple[dict[str, str], Attempt | None]:
@@ -269,35 +268,6 @@ class Evaluator:
         digests, attempt = self._from_rank_0(work)
         return replace(opened, digests=digests), attempt
 
-    def _conclude(
-        self,
-        opened: Opened,
-        reduced: Reduced,
-        differing: Sequence[str],
-        folder: RunFolder | None,
-        record: Record | None,
-        ranks: Sequence[dict[str, Any]] | None,
-    ) -> Results:
-        """On rank 0: certify, compute the values, write the files."""
-        problems = reduced.certificate.problems()
-        alike = len(set(reduced.canaries)) == 1
-        if folder and record and ranks is not None:
-            record.write(folder, ranks, problems, alike=alike)
-        certify(problems)
-        found = compute(self._built, reduced)
-        more = summary(self._job, opened, reduced.certificate, found)
-        if folder:
-            results.write(folder, found, more)
-            folder.set_status("done", 0)
-        said = list(differing)
-        if not alike:
-            said.append(
-                "the ranks gave different bits for one and the same batch: machines that are not alike, which may change the "
-                "last digits, or a function whose ranks hold different weights, which makes the values those of no model"
-            )
-        document = json.loads(json.dumps({**more, **results.to_json(found)}, sort_keys=True))
-        return Results(document, results.long_form(found), tuple(said))
-
     def _model_digest(self) -> str:
         """Return the digest of the model: of its files, of its weights, or of what a function says of the first batch."""
         from harness.models.python_objects import digest, weights
@@ -308,40 +278,6 @@ class Evaluator:
         if variables:
             return digest(variables)
         return hashlib.sha256(str(self._built.canary).encode()).hexdigest()
-
-
-def _take(data: Any, batched: bool | None) -> tuple[dict[str, Any], data_.Source | None, str, memory.Named | None]:
-    """Return the data section of the job, and where examples were handed over their source, digest and names."""
-    if isinstance(data, str | os.PathLike) or (isinstance(data, list) and data and all(isinstance(one, str) for one in data)):
-        return {"files": [str(data)] if not isinstance(data, list) else data}, None, "", None
-    if isinstance(data, Mapping) and set(data) <= set(DataSpec.model_fields) and ({"files", "python"} & set(data)):
-        return dict(data), None, "", None
-    source: data_.Source
-    if hasattr(data, "element_spec") and hasattr(data, "cardinality"):
-        source, parts = memory.DatasetSource.open(data, batched)
-        mark = f"{source.files[0].examples} {source.head()} " + " ".join(f"{n}: {f}" for n, f in source.features().items())
-        digest = hashlib.sha256(mark.encode()).hexdigest()
-    else:
-        if hasattr(data, "columns") and hasattr(data, "to_numpy"):
-            data = {str(name): data[name].to_numpy() for name in data.columns}
-        parts = memory.named(data)
-        source, digest = memory.from_arrays(parts.values)
-    return {"format": "memory", "label": parts.label, "weight": parts.weight}, source, digest, parts
-
-
-def _taken(job: Job, source: data_.Source, parts: memory.Named | None) -> dict[str, data_.Feature]:
-    """Return the features that a function takes: those that were named, or all that nothing else reads."""
-    features = source.features()
-    if job.data.inputs:
-        names = list(job.data.inputs.values())
-    elif parts and parts.inputs:
-        names = list(parts.inputs)
-    else:
-        read = {job.data.label, job.data.weight, job.bootstrap.cluster if job.bootstrap else None}
-        read |= {option for spec in job.metrics for option in spec.options.values() if isinstance(option, str)}
-        read |= {part.feature for cross in job.slices.by for part in cross} if job.slices else set()
-        names = [name for name in features if name not in read]
-    return {name: features[name] for name in names if name in features}
 
 
 def _described(model: Any) -> str:

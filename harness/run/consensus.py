@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.ranks.comm import Comm, SingleComm, World
-from harness.watch.failure import say, tell_launcher
+from harness.watch.failure import Ended, Told, say, tell_launcher
 
 __all__ = ["check_shared", "connect", "from_rank_0", "join", "together"]
 
@@ -48,40 +48,40 @@ def join(*, alone: bool = False) -> Comm:
 def together(comm: Comm, work: Callable[[], T]) -> T:
     """Do something on every rank; where it fails on one, all leave with one clear message.
 
-    Raises: HarnessError: the failure of this rank, or OtherRankFailed.
+    Raises: Told: a rank has failed, and has said why; the cause is its failure, on the other ranks OtherRankFailed.
     """
-    error: HarnessError | None = None
-    done: Any = None
+    failure: HarnessError | None = None
+    answer: Any = None
+    told = False
     try:
-        done = work()
+        answer = work()
+    except Told as exc:
+        failure, told = exc.__cause__, True  # type: ignore[assignment]
     except HarnessError as exc:
-        error = exc
+        failure = exc
     except Exception as exc:  # noqa: BLE001 - the other ranks wait for this one's word, whatever it is
         traceback.print_exc()
-        error = HarnessError(f"{type(exc).__name__}: {exc}; the lines above say where")
-    said = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(None if error is None else (str(error), error.exit_code)))]
-    failed = {rank: found for rank, found in enumerate(said) if found is not None}
-    if not failed:
-        return done
-    first = min(failed)
-    if error is not None and comm.rank == first:
-        if not error.reported:
-            say(comm, str(error))
-        tell_launcher(error.exit_code)
-        error.reported = True
+        failure = HarnessError(f"{type(exc).__name__}: {exc}; the lines above say where")
+    mine = None if failure is None else Ended.of(failure, comm.rank)
+    everyone: list[Ended | None] = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(mine))]
+    ended = next((ended for ended in everyone if ended is not None), None)
+    if ended is None:
+        return answer
+    here = ended.rank == comm.rank
+    if here:
+        if not told:
+            say(comm, ended.message)
+        tell_launcher(ended.code)
     # Launchers end all ranks when the first one leaves: nobody does before this is said.
     comm.barrier()
-    if error is not None and comm.rank == first:
-        raise error
-    other = OtherRankFailed(f"rank {first} failed: {failed[first][0]}")
-    other.exit_code = failed[first][1]  # the job is wrong for all alike: all end with the code that says so
-    raise other
+    # The job is wrong for all alike: all end with the code that says so.
+    raise Told(ended) from (failure if here else OtherRankFailed(f"rank {ended.rank} failed: {ended.message}"))
 
 
 def from_rank_0(comm: Comm, work: Callable[[], T]) -> T:
     """Do something on rank 0, and have what it gives on every rank: there it is what describes the thing, opened again.
 
-    Raises: HarnessError: the failure of this rank, or OtherRankFailed.
+    Raises: Told: see `together`.
     """
     done = together(comm, lambda: work() if comm.rank == 0 else None)
     if comm.size == 1:
@@ -95,7 +95,7 @@ def from_rank_0(comm: Comm, work: Callable[[], T]) -> T:
 def check_shared(folder: RunFolder, comm: Comm) -> None:
     """Make sure that every rank sees rank 0's run folder. A collective; its own: it is not called within `together`.
 
-    Raises: RunFolderError: this rank does not, or rank 0 cannot write there. OtherRankFailed: another one does not.
+    Raises: Told: a rank does not, or rank 0 cannot write there.
     """
     token = comm.broadcast(secrets.token_bytes(16) if comm.rank == 0 else b"")
     path = folder.path / ".shared"

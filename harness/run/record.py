@@ -28,7 +28,7 @@ from harness.watch.time_split import Watched
 if TYPE_CHECKING:
     from harness.step.build import Built
 
-__all__ = ["Record", "Timer"]
+__all__ = ["Process", "Record", "Timer"]
 
 
 STARTING = ("import", "connect", "open", "copy", "build", "resume")
@@ -52,26 +52,49 @@ class Timer:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One attempt of a run, on one rank."""
+class Process:
+    """One rank, and what it evaluates with.
 
-    job: Job
-    opened: Opened
-    attempt: Attempt
+    Attributes:
+      comm: the ranks.
+      timer: of this attempt.
+      threads: of the pipeline and of operations.
+      devices: that TensorFlow sees.
+    """
+
     comm: Comm
     timer: Timer
     threads: int
     devices: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One attempt of a run, on one rank.
+
+    Attributes:
+      process: the rank.
+      attempt: of the run.
+      job, opened: what is evaluated.
+      assigned: how chunks came to the rank.
+      same_data: the user's word that the data are those of earlier attempts.
+    """
+
+    process: Process
+    attempt: Attempt
+    job: Job
+    opened: Opened
     assigned: Assigned
-    same_data: bool = False  # the user's word, see `Options`
+    same_data: bool = False
 
     def account(self, built: Built, accumulator: Accumulator, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
-        phases, tickets = self.timer.phases, self.assigned.tickets
+        phases, tickets = self.process.timer.phases, self.assigned.tickets
+        comm = self.process.comm
         waited_s = tickets.waited_s if tickets else 0.0
         return {
-            "rank": self.comm.rank, "host": self.comm.host, "pid": os.getpid(), "devices": list(self.devices),
-            "threads": self.threads, "examples": accumulator.examples, "records_read": built.feed.records_read,
+            "rank": comm.rank, "host": comm.host, "pid": os.getpid(), "devices": list(self.process.devices),
+            "threads": self.process.threads, "examples": accumulator.examples, "records_read": built.feed.records_read,
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
@@ -80,7 +103,7 @@ class Record:
 
     def split(self, watched: Watched) -> dict[str, float]:
         """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
-        phases = self.timer.phases
+        phases = self.process.timer.phases
         return {
             "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **watched.parts(phases.get("evaluate", 0.0)),
             "waiting": phases.get("wait", 0.0), "reducing": round(phases.get("reduce", 0.0) + phases.get("collect", 0.0), 6),
@@ -129,12 +152,12 @@ class Record:
 
     def _attempt(self, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:
         examples = sum(rank["examples"] for rank in ranks)
-        elapsed_s = time.monotonic() - self.timer.begun
+        elapsed_s = time.monotonic() - self.process.timer.begun
         evaluating_s = max(max(rank["seconds"]["evaluate"] for rank in ranks), 1e-9)
         return {
-            "attempt": self.attempt.number, "size": self.comm.size, "chunks_resumed": self.attempt.done,
+            "attempt": self.attempt.number, "size": self.process.comm.size, "chunks_resumed": self.attempt.done,
             "started": datetime.fromtimestamp(time.time() - elapsed_s, UTC).isoformat(timespec="seconds"),
-            "command": [shown(word) for word in sys.argv], "comm": self.comm.name, "schedule": self.assigned.schedule,
+            "command": [shown(word) for word in sys.argv], "comm": self.process.comm.name, "schedule": self.assigned.schedule,
             "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
             "canary": "alike" if alike else "differs", **({"same_data": True} if self.same_data else {}),

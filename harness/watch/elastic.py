@@ -16,10 +16,10 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.errors import CommError, OtherRankFailed, WorldChanged
+from harness.errors import CommError, HarnessError, OtherRankFailed, WorldChanged
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm, Counter
-from harness.watch.failure import report_failure, say
+from harness.watch.failure import Ended, report_failure, say
 from harness.watch.heartbeat import Beat
 
 __all__ = ["Stuck", "Watch", "is_elastic", "rounds"]
@@ -147,7 +147,8 @@ class Stuck:
             return True  # dead, not stuck
         if beat.host != self._comm.host:
             # Nobody there can end it, and the launcher takes it for alive: the others would wait for it in the end.
-            report_failure(self._comm, self._folder, f"{message}, and cannot be ended from {self._comm.host}; the job ends")
+            text = f"{message}, and cannot be ended from {self._comm.host}; the job ends"
+            report_failure(self._comm, self._folder, Ended(HarnessError.exit_code, text, self._comm.rank))
             self._comm.abort(1)
         if _of_this_job(beat.pid):
             say(self._comm, f"{message}; it is ended, the others go on")

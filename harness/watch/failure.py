@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import CommError, HarnessError, OtherRankFailed, TakenOver
@@ -13,20 +14,56 @@ from harness.folder.run_folder import RunFolder, write_first_status, write_statu
 from harness.ranks import open_files
 from harness.ranks.comm import Comm
 
-__all__ = ["end_all", "report_failure", "say", "tell_launcher"]
+__all__ = ["Ended", "Told", "end_all", "report_failure", "say", "tell_launcher"]
 
 LAST_WORD_S = 5.0
 
 
-def report_failure(comm: Comm, folder: RunFolder, message: str, exit_code: int = 1, *, said: bool = False) -> None:
-    """Say what failed: on stderr (unless it was said there), in the run folder, and to the launcher."""
-    if not said:
-        say(comm, message)
+@dataclass(frozen=True)
+class Ended:
+    """How a run ends on the ranks that know of a failure.
+
+    Attributes:
+      code: exit code of the process.
+      message: what failed.
+      rank: where it failed.
+    """
+
+    code: int
+    message: str
+    rank: int
+
+    @classmethod
+    def of(cls, exc: HarnessError, rank: int) -> Ended:
+        """Decide how a failure of a rank ends the run."""
+        return cls(exc.exit_code, str(exc), rank)
+
+
+class Told(HarnessError):
+    """A failure that has been said already, on the rank that it is of; its argument is an `Ended`, its cause the failure.
+
+    On the other ranks, where they know of it, the cause is `OtherRankFailed`.
+    """
+
+    @property
+    def ended(self) -> Ended:
+        """How that ends the run."""
+        ended: Ended = self.args[0]
+        return ended
+
+    def __str__(self) -> str:
+        return self.ended.message
+
+
+def report_failure(comm: Comm, folder: RunFolder, ended: Ended, *, told: bool = False) -> None:
+    """Say what failed: on stderr (unless that is done), in the run folder, and to the launcher."""
+    if not told:
+        say(comm, ended.message)
     # Before the others see the failure and leave: the launcher may end this rank then, and its code is the one that counts.
-    tell_launcher(exit_code)
-    if folder.record_failure(message, rank=comm.rank, host=comm.host):
+    tell_launcher(ended.code)
+    if folder.record_failure(ended.message, rank=comm.rank, host=comm.host):
         with contextlib.suppress(HarnessError):
-            folder.set_status("failed", exit_code, rank=comm.rank)
+            folder.set_status("failed", ended.code, rank=comm.rank)
 
 
 def say(comm: Comm, message: str) -> None:
@@ -56,15 +93,18 @@ def _another_failed(folder: RunFolder) -> bool:
     return folder.failure_json.exists()
 
 
-def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> None:
-    """Say what failed and end every rank; returns only where this rank is alone."""
+def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> Ended:
+    """Say what failed, unless that is done, and end every rank; returns where this rank is alone, or ends because of another."""
+    ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)
+    if ended.rank != comm.rank:
+        return ended  # that rank ends all
     if isinstance(exc, CommError) and comm.size > 1 and _another_failed(folder):
         print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
         comm.abort(OtherRankFailed.exit_code)  # the other has said why
     if isinstance(exc, TakenOver):
-        say(comm, str(exc))  # and leave no word of it in a folder that is another's by now
+        say(comm, ended.message)  # and leave no word of it in a folder that is another's by now
     else:
-        report_failure(comm, folder, str(exc), exc.exit_code, said=exc.reported)
-    exc.reported = True
+        report_failure(comm, folder, ended, told=isinstance(exc, Told))
     if comm.size > 1:
-        comm.abort(exc.exit_code)
+        comm.abort(ended.code)
+    return ended

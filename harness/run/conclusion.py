@@ -1,63 +1,51 @@
-"""What every door to the harness does alike: start from nothing, run the loop, certify, compute. Loads TensorFlow late.
-
-Knows neither run folder nor command line, prints nothing and ends nobody: that is for `run.py`, the door of the command
-line, and `api.py`, the door of Python.
-"""
+"""What rank 0 concludes from the sums of all ranks: whether they are certified, every value, the document of the run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidRun
+from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.plan.certificate import Certificate
-from harness.plan.plan import Chunk, Plan
 from harness.prepare.prepare import Opened
 from harness.results import files as results
 from harness.results.differences import differences
 from harness.results.outcome import Outcome, outcome
-from harness.run.loop import Supply, evaluate
-from harness.step.failure import translate
-from harness.sums.accumulator import Accumulator
+from harness.results.results import Results
 from harness.sums.reduction import Reduced
 
 if TYPE_CHECKING:
     from harness.step.build import Built
 
-__all__ = ["certify", "compute", "loop", "summary"]
+__all__ = ["Conclusion", "certify", "compute", "summary"]
 
 
-def loop(
-    built: Built,
-    plan: Plan,
-    job: Job,
-    chunks: Sequence[Chunk],
-    accumulator: Accumulator,
-    *,
-    step: Any = None,
-    progress: Callable[[Chunk], None] = lambda chunk: None,
-    border: Callable[[], None] = lambda: None,
-    supply: Supply | None = None,
-) -> None:
-    """Evaluate a rank's chunks; see `loop.evaluate`.
+@dataclass(frozen=True)
+class Conclusion:
+    """What a run has found.
 
-    Args:
-      step: runs instead of the built one, and calls it.
-    Raises: HarnessError: what went wrong, with its place.
+    Attributes:
+      outcome: the values.
+      summary: what metrics.json holds beside them.
+      alike: whether all ranks gave the same bits for the same batch.
     """
-    at: Chunk | None = None
 
-    def moved(chunk: Chunk) -> None:
-        nonlocal at
-        at = chunk
-        progress(chunk)
+    outcome: Outcome
+    summary: dict[str, Any]
+    alike: bool
 
-    try:
-        evaluate(chunks, step or built.step, accumulator, moved, border, supply)
-    except Exception as exc:
-        ahead = chunks[chunks.index(at) :] if at else chunks
-        raise translate(exc, built.feed, plan, ahead, job) from exc
+    def write(self, folder: RunFolder) -> None:
+        """Write the files that people and scripts read."""
+        results.write(folder, self.outcome, self.summary)
+
+    def results(self, warnings: Sequence[str]) -> Results:
+        """Return what the door of Python answers with: the document is the one that is written."""
+        document = json.loads(json.dumps({**self.summary, **results.to_json(self.outcome)}, sort_keys=True))
+        return Results(document, results.long_form(self.outcome), tuple(warnings))
 
 
 def certify(problems: Sequence[str]) -> None:

@@ -1,0 +1,117 @@
+"""What keeps an eye on a run of the command line: heartbeat, progress, signals, and in an elastic run the other ranks."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+
+from harness.errors import HarnessError, WorldChanged
+from harness.folder.commit import Committer
+from harness.folder.run_folder import RunFolder
+from harness.ranks.comm import Comm
+from harness.ranks.schedule import Assigned
+from harness.run.door import Door
+from harness.watch.elastic import Stuck, Watch, is_elastic
+from harness.watch.failure import Ended, report_failure
+from harness.watch.heartbeat import Beat, Heartbeat
+from harness.watch.interrupt import Interrupt
+from harness.watch.progress import Progress
+
+__all__ = ["Attended"]
+
+
+class Attended(Door):
+    """The door of the command line: a run that is watched, and may be interrupted. A context: what it starts ends with it.
+
+    Args:
+      comm: of the ranks.
+      folder: of the run.
+      attempt: its number.
+      examples: of the run.
+      stall_timeout_s: after how long without progress a rank is stuck.
+    Attributes:
+      heartbeat: of this rank.
+      interrupt: ends this rank when it is asked to stop; None where nobody listens.
+    """
+
+    rests = True
+    traces = True
+
+    def __init__(self, comm: Comm, folder: RunFolder, attempt: int, examples: int, stall_timeout_s: float) -> None:
+        super().__init__(comm)
+        self.interrupt: Interrupt | None = None
+        self._folder = folder
+        self._progress = Progress(examples)
+        self._watch = Watch(comm, folder, attempt) if is_elastic() else None
+        self._stuck = Stuck(comm, folder) if is_elastic() else None
+        self.heartbeat = Heartbeat(
+            folder,
+            comm.rank,
+            comm.size,
+            stall_timeout_s=stall_timeout_s,
+            on_stall=self._stuck or self._end_stalled,
+            on_beats=self._progress.show,
+        )
+
+    @property
+    def elastic(self) -> bool:
+        """Whether ranks may come and go."""
+        return self._watch is not None
+
+    def __enter__(self) -> Attended:
+        self.heartbeat.start()
+        if self._watch is not None:
+            self._watch.start()
+            self.comm.on_new_hosts(self._watch.invite)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        if self._watch is not None and self._stuck is not None:
+            self._watch.close()
+            if self._stuck.counter is not None:
+                self._stuck.counter.close()  # where this round is given up, whoever asks it learns so
+        self._progress.close()
+        self.heartbeat.stop()
+
+    def move(self, phase: str | None = None, where: str | None = None) -> None:
+        """Show a sign of progress."""
+        self.heartbeat.move(phase, where)
+
+    def progress(self, examples: int, chunks: int) -> None:
+        """Show what is evaluated."""
+        self.heartbeat.beat.examples, self.heartbeat.beat.chunks = examples, chunks
+
+    def guard(self, committer: Committer) -> None:
+        """Have what is finished committed before this rank is ended."""
+        if self.interrupt is not None:
+            self.interrupt.guard(committer)
+
+    def border(self, committer: Committer) -> None:
+        """Commit where that is due.
+
+        Raises: WorldChanged: ranks are to meet anew.
+        """
+        committer.border()
+        if self._watch is not None and self._watch.leaving:
+            committer.finish()
+            raise WorldChanged("there are new hosts")
+
+    def failing(self, committer: Committer) -> None:
+        """Commit all chunks before the one that failed."""
+        with contextlib.suppress(HarnessError):
+            committer.keep(0.0)
+
+    def shared_out(self, assigned: Assigned) -> None:
+        """Take note of how chunks come to ranks."""
+        if self._stuck is not None:
+            self._stuck.counter = assigned.counter
+
+    def finish(self, examples: int) -> None:
+        """Show that all is evaluated."""
+        self._progress.finish(examples)
+
+    def _end_stalled(self, _beat: Beat, message: str) -> bool:
+        text = f"{message}; the job ends. Look at that machine, or allow more time"
+        report_failure(self.comm, self._folder, Ended(HarnessError.exit_code, text, self.comm.rank))
+        self.comm.abort(HarnessError.exit_code)
+        return False

@@ -1,0 +1,281 @@
+"""The one passage of a run on one rank: build, resume, loop, sum, conclude. Every door takes it.
+
+    prepare -> claim -> [ build -> resume -> loop -> wait -> reduce -> conclude ]
+
+Doors open the data and claim the run folder, each in its way, and come here with what they hand in: a run folder or none, and
+a `Door`, which says what a failure does and who looks on. Loads TensorFlow late.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError, HarnessError, RunFolderError
+from harness.folder.attempts import Attempt
+from harness.folder.commit import Committer
+from harness.folder.journal import Journal, load
+from harness.folder.run_folder import RunFolder
+from harness.folder.segment import Origin
+from harness.job.job import Job
+from harness.plan.certificate import Certificate
+from harness.plan.plan import Chunk
+from harness.predictions import dataset as predictions
+from harness.predictions.dataset import Manifest, PartWriter
+from harness.prepare.prepare import Opened, Prepared, copy_models, wanted_predictions
+from harness.ranks.schedule import Assigned
+from harness.run.conclusion import Conclusion, certify, compute, summary
+from harness.run.door import Door, Home
+from harness.run.loop import evaluate
+from harness.run.provenance import Provenance, Reading
+from harness.run.record import Process, Record
+from harness.run.run_lock import origin
+from harness.step.failure import translate
+from harness.sums.accumulator import Accumulator
+from harness.sums.capacity import allowed_bytes, peak_bytes
+from harness.sums.reduction import Reduced, reduce
+from harness.sums.sums import Sums
+from harness.watch.time_split import AFTER_S, Watched
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
+
+__all__ = ["Passage"]
+
+
+@dataclass
+class Share:
+    """What one rank adds up, and where it stands."""
+
+    accumulator: Accumulator
+    certificate: Certificate
+    step: Watched
+    earlier: int = 0  # examples of this rank's part of what earlier attempts have finished
+    journal: Journal | None = None
+    committer: Committer | None = None
+    writer: PartWriter | None = None
+    chunk: Chunk | None = None  # that comes next
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One run, as a rank goes through it.
+
+    Attributes:
+      process: this rank.
+      job, opened: what is to be evaluated.
+      provenance: of the data.
+      door: what it came in by.
+      home: None where nothing is kept.
+    """
+
+    process: Process
+    job: Job
+    opened: Opened
+    provenance: Provenance
+    door: Door
+    home: Home | None = None
+
+    def build(self, assigned: Assigned, prepare: Callable[[], Prepared]) -> Built:
+        """Load the model, bind the metrics, compile the step. A collective.
+
+        Args:
+          assigned: what this rank evaluates.
+          prepare: loads the model and binds what reads it.
+        Raises: Told: a rank cannot.
+        """
+        comm, timer = self.process.comm, self.process.timer
+        if self.opened.copies:  # what rank 0 found, and so the same on all
+            with timer.phase("copy"):
+                self.door.together(lambda: copy_models(self.opened) if comm.local_rank == 0 else None)
+        with timer.phase("build"):
+            return self.door.together(lambda: self._compile(assigned, prepare))
+
+    def _compile(self, assigned: Assigned, prepare: Callable[[], Prepared]) -> Built:
+        from harness.step.build import Resources, compile_step
+
+        prepared = prepare()
+        self.door.move()
+        comm = self.process.comm
+        resources = Resources(self.process.threads, allowed_bytes(comm.local_size), share=self.opened.plan.examples // comm.size)
+        built = compile_step(self.job, self.opened, prepared, assigned.tickets or assigned.chunks, resources, self.door.move)
+        if assigned.tickets is not None:
+            assigned.tickets.ahead = built.feed.ahead
+        return built
+
+    def evaluate(self, built: Built, assigned: Assigned) -> Conclusion | None:
+        """Evaluate with a compiled step, add up what the ranks have, and conclude. A collective.
+
+        Returns: what was found, on rank 0.
+        Raises: HarnessError: what went wrong.
+        """
+        comm, timer = self.process.comm, self.process.timer
+        with timer.phase("resume"):
+            share = self._begin(built)
+        if self.door.rests and (assigned.counter is None or not assigned.counter.needs_progress):
+            comm.rest()
+        with timer.phase("evaluate"):
+            try:
+                self.door.alone(lambda: self._loop(built, assigned, share))
+            finally:
+                if assigned.tickets is not None:
+                    assigned.tickets.close()
+        with timer.phase("certify"):
+            share.certificate.expect(assigned.chunks)
+        self.door.move("waiting", "")
+        with timer.phase("wait"):
+            if self.door.rests:
+                comm.wake()
+            comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
+            if assigned.counter is not None:
+                assigned.counter.close()
+        return self._sum(built, assigned, share)
+
+    def _begin(self, built: Built) -> Share:
+        """Start from nothing, or from this rank's share of what earlier attempts have finished."""
+        from harness.step.trace import trace
+
+        grid = built.step.grid
+        traced = self.door.traces and not self.job.eager
+        share = Share(
+            Accumulator(built.step.layouts, grid.take if grid.active else None),
+            Certificate(self.opened.plan),
+            Watched(built.step, trace, AFTER_S if traced else math.inf),
+        )
+        if self.home is None:
+            return share
+        folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
+        whose = origin(self.opened, built.step)
+        earlier = self.door.together(lambda: self._earlier(folder, attempt, whose, built))
+        share.earlier = earlier.examples
+        share.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
+        share.accumulator.resume(earlier)
+        share.journal = journal = Journal(folder.journal, whose, attempt.number, rank, lambda: attempt.check(folder))
+        if rank == 0:
+            reading = Reading.of(self.opened.source, built.prepared.matched, skip=self.job.data.on_bad_record == "skip")
+            self.provenance.record(folder, reading)
+
+        def commit(sums: Sums) -> None:
+            self.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
+            journal.write(sums)
+
+        share.committer = Committer(share.accumulator, share.certificate.matches, commit)
+        if built.prepared.columns:
+            share.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
+        self.door.guard(share.committer)
+        return share
+
+    def _earlier(self, folder: RunFolder, attempt: Attempt, whose: Origin, built: Built) -> Sums:
+        """Read this rank's share of what earlier attempts have finished, added up."""
+        comm, layouts = self.process.comm, built.step.layouts
+        total = Sums.zero(layouts)
+        for name in attempt.kept[comm.rank :: comm.size]:
+            (sums,) = load(folder.journal, [name], whose)
+            total.add(sums)
+            total.carry(layouts)
+            self.door.move()
+        return total
+
+    def _loop(self, built: Built, assigned: Assigned, share: Share) -> None:
+        """Run the loop, showing progress and committing what is finished.
+
+        Raises: HarnessError: what went wrong, with its place.
+        """
+        plan, accumulator, chunks = self.opened.plan, share.accumulator, assigned.chunks
+
+        def progress(chunk: Chunk) -> None:
+            share.chunk = chunk
+            self.door.progress(share.earlier + accumulator.examples, accumulator.chunks)
+            self.door.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
+
+        def border() -> None:
+            if share.committer is not None:
+                self.door.border(share.committer)
+
+        step = predictions.Writing(share.step, share.writer) if share.writer else share.step
+        try:
+            try:
+                evaluate(chunks, step, accumulator, progress, border, assigned.tickets)
+            except Exception as exc:
+                ahead = chunks[chunks.index(share.chunk) :] if share.chunk else chunks
+                raise translate(exc, built.feed, plan, ahead, self.job) from exc
+            if share.committer is not None:
+                share.committer.finish()
+            else:
+                self.provenance.check(chunk.index for chunk in chunks)
+        except HarnessError as exc:
+            self._keep(built, share, exc)
+            raise
+        self.door.progress(share.earlier + accumulator.examples, accumulator.chunks)
+
+    def _keep(self, built: Built, share: Share, exc: HarnessError) -> None:
+        """Keep what was finished before a failure; where a file has changed, that says better why it cannot be read."""
+        if share.committer is not None:
+            self.door.failing(share.committer)
+        if isinstance(exc, DataError) and built.feed.reading is not None:
+            self.provenance.check([built.feed.reading.index])
+
+    def _sum(self, built: Built, assigned: Assigned, share: Share) -> Conclusion | None:
+        """Add up what the ranks have; on rank 0 conclude."""
+        comm, timer = self.process.comm, self.process.timer
+        record = None
+        account: dict[str, Any] = {}
+        if self.home is not None and share.journal is not None and share.committer is not None:
+            record = Record(self.process, self.home.attempt, self.job, self.opened, assigned, same_data=self.home.same_data)
+            account = record.account(built, share.accumulator, share.committer, share.journal)
+        with timer.phase("reduce"):
+            total = share.accumulator.total()
+            share.certificate.add(total.lines)
+            reduced = reduce(comm, total, built.step.layouts, built.question, share.certificate, built.canary)
+        manifest = None
+        if self.home is not None and share.writer is not None:
+            with timer.phase("collect"):
+                kind, columns = wanted_predictions(self.job).format, built.prepared.columns
+                manifest = predictions.collect(comm, share.writer, self.home.folder.predictions, self.opened.plan, kind, columns)
+        accounts = []
+        if record is not None:
+            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(share.step), "split_traces": share.step.traces}
+            accounts = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
+        if comm.rank:
+            return None
+        self.door.move("writing")
+        self.door.finish(reduced.certificate.examples)
+        return self._conclude(built, reduced, record, accounts, manifest)
+
+    def _conclude(
+        self, built: Built, reduced: Reduced, record: Record | None, accounts: Sequence[dict[str, Any]], manifest: Manifest | None
+    ) -> Conclusion:
+        """On rank 0: certify, compute the values, write the files.
+
+        Raises: InvalidRun: what the ranks counted is not what the plan holds; no result is written.
+        """
+        problems = reduced.certificate.problems()
+        alike = len(set(reduced.canaries)) == 1
+        folder = self.home.folder if self.home is not None else None
+        try:
+            if folder is not None and record is not None:
+                record.write(folder, accounts, problems, alike=alike)
+            certify(problems)
+            with self.process.timer.phase("write"):
+                outcome = compute(built, reduced, self.door.move)
+                conclusion = Conclusion(outcome, summary(self.job, self.opened, reduced.certificate, outcome), alike)
+                if folder is not None:
+                    if manifest is not None:
+                        certified = manifest.certified(self.opened.digests, reduced.certificate)
+                        predictions.commit(folder.predictions, certified)
+                    conclusion.write(folder)
+        except RunFolderError as exc:
+            raise HarnessError(str(exc)) from exc  # a disk that is full by now is no wrong command
+        if folder is not None and record is not None:
+            accounts[0]["seconds"]["write"] = accounts[0]["split_s"]["writing"] = self.process.timer.phases["write"]
+            try:
+                record.write(folder, accounts, problems, alike=alike)  # again: what writing took is known now
+                folder.set_status("done", 0)
+            except HarnessError as exc:
+                # metrics.json says that the run is done
+                print(f"warning: the result is written, but {exc}", file=sys.stderr)
+        return conclusion
