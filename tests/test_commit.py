@@ -268,6 +268,18 @@ def test_what_was_taken_is_kept_before_the_chunk_under_way_is_waited_for():
     assert rank.chunks == [[0], [1, 2]]
 
 
+def test_whether_all_is_settled_is_not_looked_at_while_the_loop_adds():
+    """Lines are added up when they are looked at: a chunk that came meanwhile would be lost."""
+    accumulator, answers = Accumulator(LAYOUTS, lambda: grid(2)), []
+    looking = threading.Thread(target=lambda: answers.append(accumulator.settled), daemon=True)
+    with accumulator.lock:  # as the loop has it while it adds
+        looking.start()
+        looking.join(0.2)
+        assert looking.is_alive() and answers == []
+    looking.join(10)
+    assert answers == [True]
+
+
 def test_asked_while_a_border_is_near_it_is_waited_for_and_the_loop_goes_no_further():
     clock = Clock()
     rank = Rank(lambda: graph(), first_s=1e6, clock=clock)
