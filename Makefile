@@ -1,10 +1,10 @@
 # make demo   builds the environment, then evaluates a real model on real data on two ranks
-# make test   the same environment, and the whole test suite
+# make test   the same environment, and the test suite
 VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test quick check check-speed docs coverage chaos bench bench-full install clean
+.PHONY: help demo test test-all test-part quick check check-speed docs coverage chaos bench bench-full install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -20,14 +20,24 @@ demo: install
 	else echo "no Horovod in this environment (MPI=none): one process"; harness evaluate examples/digits/job.yaml; fi
 
 test: install check
+	@python -m pytest tests -m "not ranks and not long" -n 2 --dist loadfile
+	@python -m pytest tests -m "ranks and not long"
+
+# make test-all  the long tests too: every metric at five ranks, long chaos, all combinations; for nights and releases
+test-all: install check
 	@# PySpark is large, and no use without Java.
 	@if command -v java > /dev/null; then pip install --quiet -c versions.txt -e ".[spark]"; fi
 	@python -m pytest tests -m "not ranks" -n 2 --dist loadfile
 	@python -m pytest tests -m ranks
 
+# make test-part KEY=...  the tenth of the long tests that a key chooses
+KEY ?= $(shell git rev-parse HEAD 2> /dev/null || date +%j)
+test-part: install
+	@python -m pytest tests --part $(KEY)
+
 # make quick  unit tests, no ranks, under a minute
 quick: install
-	@python -m pytest tests -m "not ranks and not slow" -n 2 --dist loadfile -x -q
+	@python -m pytest tests -m "not ranks and not slow and not long" -n 2 --dist loadfile -x -q
 
 # make chaos  kill ranks at random and resume, as often as ROUNDS=500 says; SEED=7 chooses other moments
 ROUNDS ?= 500

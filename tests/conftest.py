@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import made
+from tests import made, selection
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -139,16 +140,33 @@ def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., 
     return functools.partial(command, cli_server, tmp_path)
 
 
-# Whole runs and graphs: left out of `make quick`.
-SLOW = (
-    "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_metric_laws", "test_bad_input", "test_slices_bootstrap",
-    "test_hard_sums", "test_formats", "test_data_keys", "test_coverage", "test_check", "test_models", "test_predict", "test_docs",
-    "test_row_reduce", "test_journal", "test_commit", "test_lazy",
-)  # fmt: skip
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="KEY", help="of the long tests the tenth that a key chooses, and nothing else")
+    parser.addoption("--shuffle", action="store_true", help="files, and the tests of each, in a random order")
+    parser.addoption("--seed", type=int, help="of the order and of the property tests; it is printed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long by where it stands."""
-    for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(SLOW):
-            item.add_marker("slow")
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed, the same for all workers."""
+    given = getattr(config, "workerinput", {"seed": config.option.seed})["seed"]
+    config.option.seed = secrets.randbelow(10**9) if given is None else given
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = config.option.seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["seed"] = node.config.option.seed
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (--seed {config.option.seed} has the same)"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    selection.mark(items)
+    if config.option.part:
+        items[:] = [item for item in items if item.get_closest_marker("long") and selection.in_part(item, config.option.part)]
+    if config.option.shuffle:
+        items[:] = selection.shuffled(items, config.option.seed)
