@@ -14,7 +14,7 @@ import google_crc32c
 import numpy as np
 
 from harness.data import BAD, Records
-from harness.plan.plan import hash_ids
+from harness.exact.splitmix import hash_ids
 
 __all__ = ["ContentHash", "signed"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import Feature, Place, Records, Source
-from harness.plan.plan import hash_ids
+from harness.exact.splitmix import hash_ids
 
 __all__ = ["PartialSource", "draw"]
 

@@ -17,7 +17,7 @@ from harness.job.job import ModelSpec
 from tests import keras_files
 
 FORMS = [(3, ".keras"), (3, ".h5"), (2, ".keras"), (2, ".h5")]
-TOP = Path(__file__).parent.parent
+TOP = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")

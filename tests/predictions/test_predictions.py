@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from harness.plan.plan import hash_ids
+from harness.exact.splitmix import hash_ids
 from tests import made
 from tests.conftest import command
 
