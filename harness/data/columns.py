@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import BAD, Feature, Kind, Records, Source
+from harness.data.source import BAD, Feature, Kind, Records, Source
 from harness.errors import DataError
 from harness.plan.plan import File
 

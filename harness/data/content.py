@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import google_crc32c
 import numpy as np
 
-from harness.data import BAD, Records
+from harness.data.source import BAD, Records
 from harness.exact.splitmix import hash_ids
 
 __all__ = ["ContentHash", "signed"]

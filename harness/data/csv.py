@@ -10,15 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
 from harness.data.lines import Lines, blocks, index
+from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["CsvSource"]
+__all__ = ["CsvSource", "open_csv", "open_tsv"]
 
 FIRST_ROWS = 4096  # that tell the types
 CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor's cache holds
+
+
+def open_csv(origin: Origin) -> CsvSource:
+    """Open files whose fields are separated by commas; see `CsvSource.open`."""
+    return CsvSource.open(origin.paths, delimiter=",")
+
+
+def open_tsv(origin: Origin) -> CsvSource:
+    """Open files whose fields are separated by tabs; see `CsvSource.open`."""
+    return CsvSource.open(origin.paths, delimiter="\t")
 
 
 class CsvSource(ColumnSource):
@@ -40,7 +51,7 @@ class CsvSource(ColumnSource):
 
         Raises: DataError: a file cannot be read, or has other columns than the first.
         """
-        lines = storage.each(lambda path: index(path, quotes=True), paths)
+        lines = storage.map_files(lambda path: index(path, quotes=True), paths)
         source = cls(lines, delimiter)
         first = None
         for path, one in zip(paths, lines, strict=True):

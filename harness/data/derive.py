@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.data import expressions as expressions_
+from harness.data.source import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.errors import HarnessError, JobError, nearest
 from harness.job.imports import load_object
 

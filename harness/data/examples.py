@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import SERIALIZED, Feature, Kind
+from harness.data.source import SERIALIZED, Feature, Kind
 
 __all__ = ["check", "infer", "misfit", "parse"]
 

@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.data import Source, storage
+from harness.data import storage
+from harness.data.source import Source
 from harness.errors import DataError
 
 __all__ = ["Identity", "Inventory", "identify", "take"]
@@ -112,7 +113,7 @@ def take(source: Source) -> Inventory:
             names[source.files[number].path] = tuple(place.members)
         names |= {path: () for path in place.paths}
     order = {path: number for number, path in enumerate(names)}
-    identities = storage.each(lambda path: identify(path, names[path]), list(names))
+    identities = storage.map_files(lambda path: identify(path, names[path]), list(names))
     numbers = [
         (order[source.files[number].path],) if place.members else tuple(order[path] for path in place.paths)
         for number, place in enumerate(places)

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Kind, Place, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.csv import CsvSource
+from harness.data.range_file import open_range
+from harness.data.source import Feature, Kind, Origin, Place
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
@@ -169,11 +171,12 @@ class ListSource(ColumnSource):
         return Piece(rows.first + first, columns)
 
 
-def open_images(paths: Sequence[str]) -> FolderSource | ListSource:
+def open_images(origin: Origin) -> FolderSource | ListSource:
     """Find the images: of folders, those in a folder a class below them; of CSV files, those that a column names.
 
     Raises: DataError: there are none, or a CSV file names no paths.
     """
+    paths = origin.paths
     folders = [path for path in paths if storage.is_folder(path)]
     if folders and len(folders) < len(paths):
         raise DataError(f"data.files: expected folders or CSV files, found both: {', '.join(paths)}")
@@ -227,10 +230,10 @@ def _open_lists(lists: Sequence[str]) -> ListSource:
 def _contents(paths: Sequence[str]) -> np.ndarray:
     """Read whole files, in threads: objects [n]."""
     data = np.empty(len(paths), object)
-    data[:] = storage.each(_content, paths)
+    data[:] = storage.map_files(_content, paths)
     return data
 
 
 def _content(path: str) -> bytes:
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         return file.read(0, file.size)

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Kind, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
 from harness.data.lines import Lines, blocks, index
+from harness.data.source import Feature, Kind, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["JsonlSource"]
+__all__ = ["JsonlSource", "open_jsonl"]
 
 FIRST_ROWS = 1024  # that tell names, types and lengths of lists
 CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
+
+
+def open_jsonl(origin: Origin) -> JsonlSource:
+    """Open files of JSON lines; see `JsonlSource.open`."""
+    return JsonlSource.open(origin.paths)
 
 
 class JsonlSource(ColumnSource):
@@ -37,7 +43,7 @@ class JsonlSource(ColumnSource):
 
         Raises: DataError: a file cannot be read.
         """
-        return cls(storage.each(lambda path: index(path, quotes=False), paths))
+        return cls(storage.map_files(lambda path: index(path, quotes=False), paths))
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -13,8 +13,10 @@ from typing import IO
 
 import numpy as np
 
-from harness.data import storage
 from harness.data.block_size import BLOCK_BYTES
+from harness.data.packed_stream import is_packed, unpacked
+from harness.data.pass_cache import cached
+from harness.data.range_file import RangeFile, open_range
 from harness.errors import DataError
 from harness.plan.plan import File
 
@@ -53,13 +55,13 @@ def index(path: str, *, quotes: bool) -> Lines:
       quotes: whether the first line is a header and newlines between double quotes are part of a field (CSV).
     Raises: DataError: the file cannot be read or unpacked, or ends within quotes.
     """
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         head = file.read(0, 2)
-        packed = head == storage.GZIP_MAGIC or storage.is_zlib(head)
-        found = storage.cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
+        packed = is_packed(head)
+        found = cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
         records, start, offsets = int(found[0]), int(found[1]), found[2:]
         try:
-            header = storage.unpacked(file).read(start) if packed else file.read(0, start)
+            header = unpacked(file).read(start) if packed else file.read(0, start)
         except BROKEN as exc:
             raise _unreadable(path, exc) from exc
         size = file.size
@@ -73,13 +75,13 @@ def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> I
     """
     path = lines.file.path
     spans = list(_spans(lines.offsets, start // STRIDE, -(-stop // STRIDE), max(1, size // STRIDE)))
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         if not lines.packed:
             for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), file.read(int(lines.offsets[at]), int(lines.offsets[end]))
             return
         try:
-            stream = storage.unpacked(file)
+            stream = unpacked(file)
             _skip(stream, int(lines.offsets[start // STRIDE]))
             for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), stream.read(int(lines.offsets[end] - lines.offsets[at]))
@@ -108,7 +110,7 @@ def _skip(stream: IO[bytes], count: int) -> None:
         count -= part
 
 
-def _scan(file: storage.RangeFile, path: str, *, quotes: bool) -> np.ndarray:
+def _scan(file: RangeFile, path: str, *, quotes: bool) -> np.ndarray:
     """Return records, the offset of the first, and every STRIDE-th offset with the end: int64."""
     begins: list[np.ndarray] = []  # offsets of records that a stride begins with
     records = at = 0
@@ -117,7 +119,7 @@ def _scan(file: storage.RangeFile, path: str, *, quotes: bool) -> np.ndarray:
     last = 0  # byte of the block before
     line = 0  # where the line under way begins
     skipped_bom = False
-    stream = storage.unpacked(file)
+    stream = unpacked(file)
     try:
         while block := stream.read(SCAN if at else max(SCAN, len(BOM))):
             data = np.frombuffer(block, np.uint8)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Place, Records, Source
 from harness.data.npz import NpzSource
+from harness.data.source import Feature, Origin, Place, Records, Source
 from harness.errors import DataError, JobError
 from harness.plan.plan import File
 
-__all__ = ["DatasetSource", "Named", "from_arrays", "named"]
+__all__ = ["DatasetSource", "Named", "from_arrays", "named", "open_memory"]
 
 HEAD = 64  # examples that ranks compare before they evaluate
 X, LABEL, WEIGHT = "x", "label", "weight"
@@ -37,6 +37,14 @@ class Named:
     inputs: tuple[str, ...] | None = None
     label: str | None = None
     weight: str | None = None
+
+
+def open_memory(origin: Origin) -> Source:
+    """Refuse what a job file cannot name.
+
+    Raises: JobError: always.
+    """
+    raise JobError("data.format: memory is what harness.evaluate(model, data) is given in Python; a job file names files")
 
 
 def named(given: Any) -> Named:

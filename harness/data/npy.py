@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import ID, Feature, Place, storage
 from harness.data.block_size import BLOCK_BYTES
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.mapping import FileMapping
+from harness.data.range_file import RangeFile, open_range
+from harness.data.source import ID, Feature, Origin, Place
 from harness.errors import DataError
 from harness.plan.plan import Chunk, File
 
-__all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped"]
+__all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped", "open_npy"]
 
 ALIGNED = 64  # bytes: where TensorFlow takes an array as it lies, and does not copy it
 IDS = 1 << 24  # examples whose ids are kept in memory beside mapped files, 128 MiB
@@ -52,7 +53,7 @@ class Mapped:
         count, item = max(stop - start, 0), self.dtype.itemsize
         if not count or not self._inner or not item:
             return np.empty((count, *self.shape[1:]), self.dtype)
-        with storage.open_range(self.path) as file:
+        with open_range(self.path) as file:
             if not self.fortran:
                 first = self.offset + start * self._inner * item
                 return np.frombuffer(self._exactly(file, first, count * self._inner * item), self.dtype).reshape(
@@ -63,7 +64,7 @@ class Mapped:
             data = b"".join(self._exactly(file, first, count * item) for first in starts)
         return np.frombuffer(data, self.dtype).reshape(*reversed(self.shape[1:]), count).T
 
-    def _exactly(self, file: storage.RangeFile, first: int, size: int) -> bytes:
+    def _exactly(self, file: RangeFile, first: int, size: int) -> bytes:
         data = file.read(first, first + size)
         if len(data) != size:
             raise DataError(
@@ -107,6 +108,11 @@ class Mapped:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the mapping: every process makes its own."""
         return {name: value for name, value in self.__dict__.items() if name != "_map"}
+
+
+def open_npy(origin: Origin) -> NpySource:
+    """Map .npy files; see `NpySource.open`."""
+    return NpySource.open(origin.paths)
 
 
 class NpySource(ColumnSource):

@@ -11,11 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import ID, Feature, Records, Source
+from harness.data import storage
+from harness.data.source import ID, Feature, Origin, Records, Source
 from harness.errors import DataError
 from harness.plan.plan import File
 
-__all__ = ["NpzSource"]
+__all__ = ["NpzSource", "open_npz"]
+
+IN_MEMORY = 1 << 28  # bytes of archives that are loaded as a whole; larger ones are mapped, where they are not compressed
+
+
+def open_npz(origin: Origin) -> Source:
+    """Load archives, see `NpzSource.open`; map large ones that are not compressed."""
+    from harness.data.npy import open_mapped
+
+    if sum(storage.size_bytes(path) for path in origin.paths) > IN_MEMORY and (mapped := open_mapped(origin.paths)):
+        return mapped
+    return NpzSource.open(origin.paths)
 
 
 class NpzSource(Source):

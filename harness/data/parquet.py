@@ -7,14 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
+from harness.data.range_file import open_range
+from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
-__all__ = ["ParquetSource"]
+__all__ = ["ParquetSource", "open_parquet"]
 
 FIRST_ROWS = 64  # that tell the lengths of lists
+
+
+def open_parquet(origin: Origin) -> ParquetSource:
+    """Open Parquet files; see `ParquetSource.open`."""
+    return ParquetSource.open(origin.paths)
 
 
 class ParquetSource(ColumnSource):
@@ -44,7 +51,7 @@ class ParquetSource(ColumnSource):
 
         Raises: DataError: a file is no Parquet file, or has other columns than the first.
         """
-        found = storage.each(_describe, paths)
+        found = storage.map_files(_describe, paths)
         first = found[0][2]
         for path, (_, _, schema) in zip(paths, found, strict=True):
             if not schema.equals(first):
@@ -124,7 +131,7 @@ def _open(path: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stored = storage.open_range(path)  # says what is wrong with it in the words of the house
+    stored = open_range(path)  # says what is wrong with it in the words of the house
     try:
         if storage.is_url(path):
             return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Place, Records, Source
+from harness.data.source import Feature, Place, Records, Source
 from harness.exact.splitmix import hash_ids
 
 __all__ = ["PartialSource", "draw"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature
+from harness.data.source import Feature
 
 __all__ = ["broken", "decode"]
 

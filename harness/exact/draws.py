@@ -34,7 +34,9 @@ def multiplicities(keys: np.ndarray, seed: int, replicates: int) -> np.ndarray:
     start = keys.astype(np.int64).view(np.uint64) ^ np.uint64(stream(seed))
     words = outputs(mix(start), (replicates + 1) // 2)
     # Each 64-bit word gives two draws.
-    halves = np.stack([words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)], axis=-1).reshape(len(keys), 2 * words.shape[1])[:, :replicates]
+    halves = np.stack([words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)], axis=-1).reshape(len(keys), 2 * words.shape[1])[
+        :, :replicates
+    ]
     counts = np.zeros(halves.shape, np.int64)
     for threshold in THRESHOLDS:
         counts += halves >= np.uint64(threshold)

@@ -231,14 +231,11 @@ def _objects(values: list[Any], depth: int) -> np.ndarray:
 
 def _to_tfrecord(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarray]]) -> bytes:
     import tensorflow as tf
-    from google_crc32c import value as crc
 
-    def masked(data: bytes) -> bytes:
-        found = crc(data)
-        return struct.pack("<I", (((found >> 15) | (found << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+    from harness.data import tfrecord_framing as framing
 
     rows = [[row for part in parts for row in part] for parts in batches]
-    out = []
+    records = []
     for values in zip(*rows, strict=True):
         example = tf.train.Example()
         for column, value in zip(columns, values, strict=True):
@@ -250,20 +247,19 @@ def _to_tfrecord(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarra
                 feature.float_list.value.extend(flat)
             else:
                 feature.int64_list.value.extend(int(v) for v in flat)
-        data = example.SerializeToString(deterministic=True)
-        length = struct.pack("<Q", len(data))
-        out += [length, masked(length), data, masked(data)]
-    return b"".join(out)
+        records.append(framing.frame(example.SerializeToString(deterministic=True)))
+    return b"".join(records)
 
 
 def _from_tfrecord(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    records, at = [], 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        records.append(data[at + 12 : at + 12 + length])
-        at += length + 16
+    from harness.data import tfrecord_framing as framing
+
+    intact = framing.cut_all(data, framing.starts(data)) if data else ([], None)
+    if intact is None:
+        raise ValueError("a record is corrupt or cut off")
+    records, _ = intact
     specs = {}
     for column in columns:
         kind = "string" if column.dtype == "string" else "float32" if np.dtype(column.stored).kind == "f" else "int64"

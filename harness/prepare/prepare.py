@@ -170,12 +170,13 @@ def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory
     Raises: DataError: it did.
     """
     named = [job.resolve(path) for path in job.data.files]
-    if job.data.format in ("tfds", "python"):
+    kind = data_.FORMATS[job.data.format]
+    if not kind.globs:
         paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
-    elif began and job.data.format not in ("images", "npy"):  # whose files stand for several
+    elif began and not kind.groups:  # whose files stand for several
         paths = list(began.files)
     else:
-        paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
+        paths = data_.expand(job.data.files, named, folders=kind.folders)
     before = {path: identify(path) for path in paths if os.path.isfile(path)}
     source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
     inventory = take(source)
