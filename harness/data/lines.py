@@ -112,61 +112,97 @@ def _skip(stream: IO[bytes], count: int) -> None:
 
 def _scan(file: RangeFile, path: str, *, quotes: bool) -> np.ndarray:
     """Return records, the offset of the first, and every STRIDE-th offset with the end: int64."""
-    begins: list[np.ndarray] = []  # offsets of records that a stride begins with
-    records = at = 0
-    start = 0 if not quotes else -1  # of the first record; -1 while the header is looked for
-    within = False  # quotes
-    last = 0  # byte of the block before
-    line = 0  # where the line under way begins
-    skipped_bom = False
+    scan = _LineScan(quotes=quotes)
     stream = unpacked(file)
     try:
-        while block := stream.read(SCAN if at else max(SCAN, len(BOM))):
-            data = np.frombuffer(block, np.uint8)
-            if not skipped_bom:
-                skipped_bom = True
-                line = len(BOM) if block.startswith(BOM) else 0
-                start = start if quotes else line
-            ends = np.flatnonzero(data == NEWLINE)
-            if quotes:
-                marks = np.flatnonzero(data == QUOTE)
-                odd = (np.searchsorted(marks, ends) + within) % 2 == 1
-                within = bool((len(marks) + within) % 2)
-                ends = ends[~odd]
-            starts = np.concatenate([[line], at + ends[:-1] + 1]).astype(np.int64) if len(ends) else np.zeros(0, np.int64)
-            lengths = at + ends - starts
-            # a carriage return alone is an empty line too
-            before = np.where(ends > 0, data[np.maximum(ends - 1, 0)], last)
-            returns = (lengths == 1) & (before == RETURN)
-            last = int(data[-1])
-            starts = starts[(lengths > 0) & ~returns]
-            if len(ends):
-                line = at + int(ends[-1]) + 1
-            if start == -1 and len(starts):
-                starts = starts[1:]
-                start = int(starts[0]) if len(starts) else -2
-            elif start == -2 and len(starts):
-                start = int(starts[0])
-            begins.append(starts[(-records) % STRIDE :: STRIDE])
-            records += len(starts)
-            at += len(block)
+        while block := stream.read(SCAN if scan.size_bytes else max(SCAN, len(BOM))):
+            scan.add(block)
     except BROKEN as exc:
         raise _unreadable(path, exc) from exc
-    if within:
-        raise DataError(f"{path}: the file ends within double quotes that began after byte {line}; is it cut off?")
-    if at > line:  # the last line has no newline
-        if start == -1:
-            start = at
-        else:
-            start = line if start == -2 else start
-            if records % STRIDE == 0:
-                begins.append(np.array([line], np.int64))
-            records += 1
-    if start < 0:
-        start = at
-    if not records:
-        start = at
-    return np.concatenate([[records, start], *begins, [at]]).astype(np.int64)
+    return scan.finish(path)
+
+
+class _LineScan:
+    """Finds where records begin, block by block.
+
+    Args:
+      quotes: whether the first line is a header and newlines between double quotes are part of a field.
+
+    Attributes:
+      size_bytes: of the blocks so far.
+    """
+
+    # Values of `_first` before the first record is known.
+    HEADER_WANTED, RECORD_WANTED = -1, -2
+
+    def __init__(self, *, quotes: bool) -> None:
+        self.size_bytes = 0
+        self._quotes = quotes
+        self._begins: list[np.ndarray] = []  # offsets of records that a stride begins with
+        self._records = 0
+        self._first = self.HEADER_WANTED if quotes else 0  # offset of the first record
+        self._within = False  # quotes
+        self._last_byte = 0  # of the block before
+        self._line = 0  # where the line under way begins
+
+    def add(self, block: bytes) -> None:
+        """Go through a block, which is not empty."""
+        data = np.frombuffer(block, np.uint8)
+        if not self.size_bytes:
+            self._line = len(BOM) if block.startswith(BOM) else 0
+            self._first = self._first if self._quotes else self._line
+        ends = self._ends(data)
+        starts = self._starts(data, ends)
+        self._last_byte = int(data[-1])
+        if len(ends):
+            self._line = self.size_bytes + int(ends[-1]) + 1
+        if self._first == self.HEADER_WANTED and len(starts):
+            starts = starts[1:]
+            self._first = self.RECORD_WANTED
+        if self._first == self.RECORD_WANTED and len(starts):
+            self._first = int(starts[0])
+        self._begins.append(starts[(-self._records) % STRIDE :: STRIDE])
+        self._records += len(starts)
+        self.size_bytes += len(block)
+
+    def _ends(self, data: np.ndarray) -> np.ndarray:
+        """Return where in a block lines end."""
+        ends = np.flatnonzero(data == NEWLINE)
+        if not self._quotes:
+            return ends
+        quotes = np.flatnonzero(data == QUOTE)
+        odd = (np.searchsorted(quotes, ends) + self._within) % 2 == 1
+        self._within = bool((len(quotes) + self._within) % 2)
+        return ends[~odd]
+
+    def _starts(self, data: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Return where in the file the lines begin that end in a block, without empty ones."""
+        if not len(ends):
+            return np.zeros(0, np.int64)
+        starts = np.concatenate([[self._line], self.size_bytes + ends[:-1] + 1]).astype(np.int64)
+        lengths = self.size_bytes + ends - starts
+        # a carriage return alone is an empty line too
+        before = np.where(ends > 0, data[np.maximum(ends - 1, 0)], self._last_byte)
+        returns = (lengths == 1) & (before == RETURN)
+        filled: np.ndarray = starts[(lengths > 0) & ~returns]
+        return filled
+
+    def finish(self, path: str) -> np.ndarray:
+        """Return records, the offset of the first, and every STRIDE-th offset with the end: int64.
+
+        Raises: DataError: the file ends within quotes.
+        """
+        if self._within:
+            raise DataError(f"{path}: the file ends within double quotes that began after byte {self._line}; is it cut off?")
+        size = self.size_bytes
+        if size > self._line and self._first != self.HEADER_WANTED:  # the last line has no newline, and is no header
+            if self._first == self.RECORD_WANTED:
+                self._first = self._line
+            if self._records % STRIDE == 0:
+                self._begins.append(np.array([self._line], np.int64))
+            self._records += 1
+        first = self._first if self._records else size
+        return np.concatenate([[self._records, first], *self._begins, [size]]).astype(np.int64)
 
 
 def _unreadable(path: str, exc: BaseException) -> DataError:
