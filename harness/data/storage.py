@@ -18,7 +18,7 @@ from harness.errors import DataError, JobError
 from harness.names.urls import secret_in
 
 __all__ = [
-    "VERSIONS", "basename", "exists", "filesystem", "find", "is_folder", "is_url", "map_files", "retried", "size_bytes",
+    "VERSIONS", "exists", "filesystem", "find", "is_folder", "is_url", "map_files", "retried", "size_bytes",
     "version",
 ]  # fmt: skip
 
@@ -40,11 +40,6 @@ def is_url(path: str) -> bool:
     (True, False)
     """
     return "://" in path
-
-
-def basename(path: str) -> str:
-    """Return the last part of a path or URL."""
-    return os.path.basename(path.rstrip("/"))
 
 
 def size_bytes(path: str) -> int:

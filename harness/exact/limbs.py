@@ -21,7 +21,7 @@ import numpy as np
 
 __all__ = [
     "CELL", "DIVISOR_BITS", "EXACT", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "additions", "carry", "divide",
-    "refused", "to_cells", "to_float", "to_fraction",
+    "refused", "to_cells", "to_fraction",
 ]  # fmt: skip
 
 LIMB_BITS = 32
@@ -95,16 +95,6 @@ def to_fraction(cell: np.ndarray) -> Fraction:
     """
     total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
     return Fraction(total, 1 << GRID_BITS)
-
-
-def to_float(cell: np.ndarray) -> float:
-    """Return the value of one cell as the nearest float64 (ties to even), infinite past its range.
-
-    >>> to_float(to_cells(np.array([1e16, 1.0, -1e16])).sum(axis=0))
-    1.0
-    """
-    total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
-    return total / (1 << GRID_BITS)  # integer division in Python is correctly rounded
 
 
 def divide(cells: np.ndarray, divisors: np.ndarray) -> np.ndarray:

@@ -39,12 +39,6 @@ class Model:
     signatures: Mapping[str, str] = field(default_factory=dict)
     used: str | None = None
 
-    @property
-    def takes_serialized(self) -> bool:
-        """Whether the model parses serialized Examples itself: one input, strings, one per example."""
-        specs = list(self.inputs.values())
-        return len(specs) == 1 and specs[0].dtype == tf.string and len(specs[0].shape) == 1
-
     def describe(self) -> str:
         """Write inputs and outputs, one line each."""
         lines = [f"  {kind} {name}: {spec.dtype.name} {list(spec.shape)}" for kind, specs in

@@ -13,7 +13,7 @@ import numpy as np
 from harness.data import Feature, Place, Records, Source
 from harness.errors import DataError, JobError
 from harness.plan.plan import File, Plan
-from harness.predictions.dataset import MANIFEST, Manifest, Part, read_manifest
+from harness.predictions.manifest import MANIFEST, Manifest, Part, read_manifest
 from harness.predictions.prediction_files import decode
 
 __all__ = ["OUTPUT", "PredictionSource"]

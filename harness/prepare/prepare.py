@@ -22,7 +22,7 @@ from harness.metrics.question import Question
 from harness.models import files as model_files
 from harness.models.node_copy import copy_to_node, node_path, wants_copy
 from harness.plan.plan import Plan, default_chunk_size
-from harness.predictions.dataset import choose
+from harness.predictions.columns import choose
 from harness.predictions.prediction_files import Column
 from harness.prepare.input_binding import Matched, declared, match
 

@@ -28,7 +28,8 @@ from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
 from harness.predictions import dataset as predictions
-from harness.predictions.dataset import Manifest, PartWriter
+from harness.predictions.dataset import PartWriter
+from harness.predictions.manifest import Manifest
 from harness.prepare.prepare import (
     Opened,
     copy_models,
