@@ -41,7 +41,7 @@ class CsvSource(ColumnSource):
     """
 
     def __init__(self, lines: Sequence[Lines], delimiter: str) -> None:
-        super().__init__(tuple(one.file for one in lines))
+        super().__init__(tuple(file_lines.file for file_lines in lines))
         self._lines = lines
         self._delimiter = delimiter
 
@@ -54,10 +54,10 @@ class CsvSource(ColumnSource):
         lines = storage.map_files(lambda path: index(path, quotes=True), paths)
         source = cls(lines, delimiter)
         first = None
-        for path, one in zip(paths, lines, strict=True):
-            if not one.header:
+        for path, file_lines in zip(paths, lines, strict=True):
+            if not file_lines.header:
                 raise DataError(f"{path}: expected a first line with the names of the columns, found an empty file")
-            names = source.names(one)
+            names = source.names(file_lines)
             if len(set(names)) < len(names):
                 raise DataError(f"{path}: expected unlike names of columns, found {', '.join(names)}")
             first = first or names
@@ -94,12 +94,12 @@ class CsvSource(ColumnSource):
         table = self._table(lines, data, {})
         if isinstance(table, str):
             raise DataError(f"{lines.file.path}: not a readable CSV file: {table}")
-        found = {field.name: feature_of(field.type) for field in table.schema}
+        features = {field.name: feature_of(field.type) for field in table.schema}
         # Dates, times and columns without a value stay the text they are.
         plain = {f.name: f.type for f in table.schema}
         return {
             name: feature if feature and not _is_temporal(plain[name]) else Feature("string", ())
-            for name, feature in found.items()
+            for name, feature in features.items()
         }
 
     def features(self) -> dict[str, Feature]:
@@ -129,9 +129,9 @@ class CsvSource(ColumnSource):
     def _table(self, lines: Lines, data: bytes, chosen: Any) -> Any:
         """Convert a block; a text where it cannot be."""
         if chosen and len(data) > CONVERT:
-            found = self._converted(lines, data, chosen, CONVERT)
-            if not isinstance(found, str):
-                return found  # else a row may have been too long: all at once says what is wrong
+            table = self._converted(lines, data, chosen, CONVERT)
+            if not isinstance(table, str):
+                return table  # else a row may have been too long: all at once says what is wrong
         return self._converted(lines, data, chosen, max(len(data) + 1, 1 << 16))
 
     def _converted(self, lines: Lines, data: bytes, chosen: Any, at_once: int) -> Any:
@@ -190,10 +190,10 @@ class CsvSource(ColumnSource):
                 bad[at] = True
                 continue
             for name, feature in chosen.items():
-                found = from_arrow(table.column(name), feature)
-                columns[name][at] = found.values[0]
-                if found.bad is not None and found.bad[0]:
-                    bad[at], why = True, why or found.why
+                column = from_arrow(table.column(name), feature)
+                columns[name][at] = column.values[0]
+                if column.bad is not None and column.bad[0]:
+                    bad[at], why = True, why or column.why
         name = next(
             (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
         )

@@ -42,13 +42,13 @@ def parse(text: str, what: str) -> ast.expr:
 
 def names(tree: ast.expr) -> set[str]:
     """Return the features that an expression reads."""
-    found = set()
+    features = set()
     for node in ast.walk(tree):
         if _is_feature_call(node):
-            found.add(node.args[0].value)  # type: ignore[attr-defined]
+            features.add(node.args[0].value)  # type: ignore[attr-defined]
         elif isinstance(node, ast.Name) and node.id not in (*FUNCTIONS, "feature"):
-            found.add(node.id)
-    return found
+            features.add(node.id)
+    return features
 
 
 def _is_feature_call(node: ast.AST) -> bool:

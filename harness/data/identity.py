@@ -98,10 +98,10 @@ def identify(path: str, members: Sequence[str] = ()) -> Identity:
         size, version = storage.version(path)
         return Identity(path, size, version=version)
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    return Identity(path, found.st_size, found.st_ino, found.st_mtime_ns)
+    return Identity(path, status.st_size, status.st_ino, status.st_mtime_ns)
 
 
 def take(source: Source) -> Inventory:
@@ -124,9 +124,9 @@ def take(source: Source) -> Inventory:
 def _of_members(path: str, members: Sequence[str]) -> Identity:
     total, size = hashlib.sha256(), 0
     for member in members:
-        one = identify(member)
-        size += one.size
-        total.update(f"{os.path.relpath(member, path)}\0{one.size}\0{one.mtime_ns}\n".encode())
+        identity = identify(member)
+        size += identity.size
+        total.update(f"{os.path.relpath(member, path)}\0{identity.size}\0{identity.mtime_ns}\n".encode())
     return Identity(path, size, version=total.hexdigest()[:16])
 
 

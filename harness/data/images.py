@@ -59,10 +59,12 @@ class FolderSource(ColumnSource):
         if self._listed is None:
             listings = [_list_folder(file.path, self._classes) for file in self.files]
             if _digest(listings) != self._digest:
-                found = ", ".join(f"{file.path}: {len(one.paths)}" for file, one in zip(self.files, listings, strict=True))
+                counts = ", ".join(
+                    f"{file.path}: {len(listing.paths)}" for file, listing in zip(self.files, listings, strict=True)
+                )
                 raise DataError(
                     f"expected the images that rank 0 listed ({', '.join(f'{f.path}: {f.examples}' for f in self.files)}), found "
-                    f"others ({found}); have the folders changed, or are they others on this host?"
+                    f"others ({counts}); have the folders changed, or are they others on this host?"
                 )
             self._listed = listings
         return self._listed
@@ -199,14 +201,14 @@ def _open_folders(folders: Sequence[str]) -> FolderSource:
 
 
 def _list_folder(folder: str, classes: Sequence[str]) -> Listing:
-    found = [
+    images = [
         (os.path.join(where, name), number)
         for number, label in enumerate(classes)
         for where, _, names in sorted(os.walk(os.path.join(folder, label)))
         for name in sorted(names)
         if name.lower().endswith(ENDINGS)
     ]
-    return Listing([path for path, _ in found], np.array([number for _, number in found], np.int64))
+    return Listing([path for path, _ in images], np.array([number for _, number in images], np.int64))
 
 
 def _digest(listings: Sequence[Listing]) -> bytes:

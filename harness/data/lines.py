@@ -58,8 +58,8 @@ def index(path: str, *, quotes: bool) -> Lines:
     with open_range(path) as file:
         head = file.read(0, 2)
         packed = is_packed(head)
-        found = cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
-        records, start, offsets = int(found[0]), int(found[1]), found[2:]
+        numbers = cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
+        records, start, offsets = int(numbers[0]), int(numbers[1]), numbers[2:]
         try:
             header = unpacked(file).read(start) if packed else file.read(0, start)
         except BROKEN as exc:

@@ -198,15 +198,16 @@ def open_mapped(paths: Sequence[str]) -> NpySource | None:
         members = [mapped_members(path) for path in paths]
     except (zipfile.BadZipFile, OSError, DataError):
         return None
-    found = [arrays for arrays in members if arrays]
-    shapes = [{name: (array.dtype, array.shape[1:]) for name, array in arrays.items()} for arrays in found]
-    lengths = [{array.shape[:1] for array in arrays.values()} for arrays in found]
-    if len(found) < len(paths) or any(shape != shapes[0] for shape in shapes) or any(len(n) != 1 or n == {()} for n in lengths):
+    mapped = [arrays for arrays in members if arrays]
+    shapes = [{name: (array.dtype, array.shape[1:]) for name, array in arrays.items()} for arrays in mapped]
+    lengths = [{array.shape[:1] for array in arrays.values()} for arrays in mapped]
+    if len(mapped) < len(paths) or any(shape != shapes[0] for shape in shapes) or any(len(n) != 1 or n == {()} for n in lengths):
         return None
     files = [
-        File(path, os.path.getsize(path), next(iter(arrays.values())).shape[0]) for path, arrays in zip(paths, found, strict=True)
+        File(path, os.path.getsize(path), next(iter(arrays.values())).shape[0])
+        for path, arrays in zip(paths, mapped, strict=True)
     ]
-    return NpySource(tuple(files), found)
+    return NpySource(tuple(files), mapped)
 
 
 def mapped_members(path: str) -> dict[str, Mapped] | None:
@@ -215,7 +216,7 @@ def mapped_members(path: str) -> dict[str, Mapped] | None:
     A member's data begins after its local header, whose name and extra field may differ in length from the central
     directory's. Source: .ZIP File Format Specification, 4.3.7.
     """
-    found = {}
+    arrays = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
@@ -227,8 +228,8 @@ def mapped_members(path: str) -> dict[str, Mapped] | None:
             array = _read_header(stream, path)
             if array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)) > start + info.file_size:
                 raise DataError(f"{path}: array '{info.filename}' is cut off; copy or write it again")
-            found[info.filename.removesuffix(".npy")] = array
-    return found
+            arrays[info.filename.removesuffix(".npy")] = array
+    return arrays
 
 
 def _file(folder: str, arrays: Mapping[str, Mapped]) -> File:
@@ -239,17 +240,17 @@ def _file(folder: str, arrays: Mapping[str, Mapped]) -> File:
 def _header(path: str) -> Mapped:
     try:
         with open(path, "rb") as stream:
-            found = _read_header(stream, path)
+            array = _read_header(stream, path)
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    need = found.offset + found.dtype.itemsize * int(np.prod(found.shape, dtype=np.int64))
+    need = array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
     if os.path.getsize(path) < need:
         raise DataError(
             f"{path}: the file is cut off: expected {need} bytes, found {os.path.getsize(path)}; copy or write it again"
         )
-    if not found.shape:
+    if not array.shape:
         raise DataError(f"{path}: expected an array with one value per example, found a single value")
-    return found
+    return array
 
 
 def _read_header(stream: object, path: str) -> Mapped:

@@ -76,11 +76,11 @@ class NpzSource(Source):
     def _arrays(self) -> dict[str, np.ndarray]:
         if self._loaded is None:
             here = NpzSource.open([file.path for file in self.files])
-            for file, found in zip(self.files, here.files, strict=True):
-                if found != file:
+            for file, local in zip(self.files, here.files, strict=True):
+                if local != file:
                     raise DataError(
                         f"{file.path}: expected {file.examples} examples in {file.size_bytes} bytes, as rank 0 found, found "
-                        f"{found.examples} in {found.size_bytes} here; has the file changed, or is it another one on this host?"
+                        f"{local.examples} in {local.size_bytes} here; has the file changed, or is it another one on this host?"
                     )
             if here._features != self._features:
                 raise DataError(

@@ -51,16 +51,16 @@ class ParquetSource(ColumnSource):
 
         Raises: DataError: a file is no Parquet file, or has other columns than the first.
         """
-        found = storage.map_files(_describe, paths)
-        first = found[0][2]
-        for path, (_, _, schema) in zip(paths, found, strict=True):
+        descriptions = storage.map_files(_describe, paths)
+        first = descriptions[0][2]
+        for path, (_, _, schema) in zip(paths, descriptions, strict=True):
             if not schema.equals(first):
                 raise DataError(
                     f"{path}: expected the columns of {paths[0]} ({_show(first)}), found {_show(schema)}; "
                     "files of one job must agree in names and types"
                 )
-        files = tuple(File(path, size, int(groups[-1])) for path, (size, groups, _) in zip(paths, found, strict=True))
-        return cls(files, [groups for _, groups, _ in found])
+        files = tuple(File(path, size, int(groups[-1])) for path, (size, groups, _) in zip(paths, descriptions, strict=True))
+        return cls(files, [groups for _, groups, _ in descriptions])
 
     def features(self) -> dict[str, Feature]:
         """Return the columns that are numbers, strings, or lists of them; the first rows tell how long lists are."""
@@ -73,12 +73,12 @@ class ParquetSource(ColumnSource):
             head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
         except (OSError, pa.ArrowException) as exc:
             raise _broken(self.files[number].path, exc, ", row group 0") from exc
-        found = {}
+        features = {}
         for name in names:
             feature = feature_of(file.schema_arrow.field(name).type, None if head is None else head.column(name))
             assert feature is not None
-            found[name] = feature
-        return found
+            features[name] = feature
+        return features
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Cut rows out of their row groups."""

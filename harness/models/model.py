@@ -103,31 +103,31 @@ def several(models: Mapping[str, Model]) -> Model:
     Raises: ModelError: an input of one name is not the same to all.
     """
     inputs: dict[str, tf.TensorSpec] = {}
-    asked: dict[str, str] = {}
+    first_model: dict[str, str] = {}
     for name, model in models.items():
         for key, spec in model.inputs.items():
-            held = inputs.setdefault(key, spec)
-            first = asked.setdefault(key, name)
-            if held.dtype != spec.dtype or held.shape.rank != spec.shape.rank or not held.shape.is_compatible_with(spec.shape):
+            known = inputs.setdefault(key, spec)
+            first = first_model.setdefault(key, name)
+            if known.dtype != spec.dtype or known.shape.rank != spec.shape.rank or not known.shape.is_compatible_with(spec.shape):
                 raise ModelError(
-                    f"models: input '{key}' is {held.dtype.name} {list(held.shape)} to {first} and {spec.dtype.name} "
+                    f"models: input '{key}' is {known.dtype.name} {list(known.shape)} to {first} and {spec.dtype.name} "
                     f"{list(spec.shape)} to {name}; models of one job read the same features: evaluate them in jobs of their own"
                 )
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         return {
-            f"{name}/{key}": found
+            f"{name}/{key}": tensor
             for name, model in models.items()
-            for key, found in model.predict({key: tensors[key] for key in model.inputs}).items()
+            for key, tensor in model.predict({key: tensors[key] for key in model.inputs}).items()
         }
 
     outputs = {f"{name}/{key}": spec for name, model in models.items() for key, spec in model.outputs.items()}
     path = "; ".join(f"{name}: {model.path}" for name, model in models.items())
-    signatures = {f"{name}/{key}": said for name, model in models.items() for key, said in model.signatures.items()}
+    signatures = {f"{name}/{key}": signature for name, model in models.items() for key, signature in model.signatures.items()}
     return Model(path, inputs, outputs, predict, "several", signatures)
 
 
 def stored(outputs: Mapping[str, Feature]) -> Model:
     """Return a model that gives what it takes: predictions that were made earlier."""
-    specs = {name: tf.TensorSpec([None, *each.shape], each.dtype) for name, each in outputs.items()}
+    specs = {name: tf.TensorSpec([None, *feature.shape], feature.dtype) for name, feature in outputs.items()}
     return Model("", specs, specs, dict, "predictions")

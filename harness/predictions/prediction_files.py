@@ -160,7 +160,7 @@ def _from_parquet(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarra
     import pyarrow.parquet as pq
 
     table = pq.read_table(pa.BufferReader(data), columns=[column.name for column in columns])
-    found = {}
+    arrays = {}
     for column in columns:
         values = table.column(column.name).combine_chunks()
         shape: list[int] = [len(values)]
@@ -174,8 +174,8 @@ def _from_parquet(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarra
             flat = np.array([*values.cast(pa.binary()).to_pylist(), None], object)[:-1]
         else:
             flat = values.to_numpy(zero_copy_only=False).astype(_dtype(column.dtype), copy=False)
-        found[column.name] = flat.reshape(shape)
-    return found
+        arrays[column.name] = flat.reshape(shape)
+    return arrays
 
 
 def _to_jsonl(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarray]]) -> bytes:
@@ -199,23 +199,23 @@ def _json(column: Column, value: Any) -> Any:
 
 
 def _mapped(value: Any, change: Any) -> Any:
-    return [_mapped(one, change) for one in value] if isinstance(value, list | np.ndarray) else change(value)
+    return [_mapped(element, change) for element in value] if isinstance(value, list | np.ndarray) else change(value)
 
 
 def _from_jsonl(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarray]:
     rows = [json.loads(line) for line in data.splitlines()]
-    found = {}
+    arrays = {}
     for column in columns:
         values = [row[column.name] for row in rows]
         if column.dtype == "string":
             values = _mapped(values, lambda v, text=column.text: v.encode() if text else base64.b64decode(v))
-            found[column.name] = _objects(values, len(column.shape))
+            arrays[column.name] = _objects(values, len(column.shape))
         else:
             if np.dtype(column.stored).kind == "f":
                 values = _mapped(values, lambda v: ODD_FLOATS[v] if isinstance(v, str) else v)
             shape = [len(rows), *(d or 0 for d in column.shape)]
-            found[column.name] = (np.array(values) if values else np.zeros(shape)).astype(_dtype(column.dtype))
-    return found
+            arrays[column.name] = (np.array(values) if values else np.zeros(shape)).astype(_dtype(column.dtype))
+    return arrays
 
 
 def _objects(values: list[Any], depth: int) -> np.ndarray:
@@ -223,7 +223,7 @@ def _objects(values: list[Any], depth: int) -> np.ndarray:
     shape, level = [len(values)], values
     for _ in range(depth):
         shape.append(len(level[0]) if level else 0)
-        level = [one for some in level for one in some]
+        level = [element for elements in level for element in elements]
     out = np.empty(len(level), object)
     out[:] = level
     return out.reshape(shape)

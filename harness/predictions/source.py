@@ -91,7 +91,7 @@ class PredictionSource(Source):
 
     def features(self) -> dict[str, Feature]:
         """Return the features, and the outputs under marked names."""
-        found = {}
+        features = {}
         for column in self._columns:
             if column.kind != "id":
                 if None in column.shape:
@@ -100,8 +100,8 @@ class PredictionSource(Source):
                         "size differs from example to example, so that it cannot be "
                         "evaluated from files; leave it out of predictions.outputs"
                     )
-                found[_mark(column.kind) + column.source] = Feature(column.dtype, column.shape)
-        return found
+                features[_mark(column.kind) + column.source] = Feature(column.dtype, column.shape)
+        return features
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read examples, a part at a time, checking its hash."""
