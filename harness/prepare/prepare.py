@@ -239,7 +239,7 @@ def copy_models(opened: Opened) -> None:
 
 def load_model(job: Job, opened: Opened) -> Any:
     """Load what predicts: a model, several as one, or what was predicted earlier."""
-    from harness.models import model as tf_model
+    from harness.models import loading as tf_model
     from harness.predictions.source import PredictionSource
 
     if isinstance(opened.source, PredictionSource):

@@ -40,7 +40,7 @@ def proof(tmp_path, monkeypatch) -> Path:
 
 
 def load(path: Path) -> Any:
-    from harness.models.model import load as load_model
+    from harness.models.loading import load as load_model
 
     return load_model(str(path), ModelSpec(path=str(path)))
 
