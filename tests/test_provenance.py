@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import Feature, Place, Records
+from harness.data import Feature, Place, Records, open_source
 from harness.data.content import ContentHash, signed
 from harness.data.identity import Identity, identify, take
-from harness.data.images import open_images
 from harness.data.npz import NpzSource
 from harness.errors import DataError, OtherRankFailed
 from harness.folder.journal import Journal, plan_digest
@@ -160,7 +159,7 @@ def test_a_folder_of_images_is_known_by_all_of_them(tmp_path):
     paths = [str(tmp_path / "c" / f"{n}.png") for n in range(3)]
     for path in paths:
         Path(path).write_bytes(b"x")
-    source = open_images([str(tmp_path)])
+    source = open_source("images", [str(tmp_path)])
     assert source.lies_in(0) == Place(members=paths)
     (before,) = take(source).identities
     assert before == take(source).identities[0] and not before.alone
@@ -184,7 +183,7 @@ class Storage:
 
 def test_a_url_is_known_by_its_etag_and_generation(monkeypatch):
     fs = Storage()
-    monkeypatch.setattr("harness.data.storage._filesystem", lambda url: (fs, url))
+    monkeypatch.setattr("harness.data.storage.filesystem", lambda url: (fs, url))
     before = identify("gs://b/x")
     assert before == Identity("gs://b/x", 3, version="ETag e1, generation 5") and before.alone
     fs.info_now["generation"] = 6

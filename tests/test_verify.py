@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from harness.errors import RunFolderError
+from harness.exact.splitmix import hash_ids
 from harness.folder.journal import Journal, plan_digest
 from harness.folder.run_folder import RunFolder
 from harness.folder.segment import MAGIC, Name, Origin, Torn, read_segment
-from harness.plan.plan import File, Plan, hash_ids
+from harness.plan.plan import File, Plan
 from harness.run.verify import verify
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Layout

@@ -151,7 +151,7 @@ def metrics(name: str | None) -> int:
 def index(files: Sequence[str]) -> int:
     """Write the record index of TFRecord files beside them."""
     from harness.data import expand
-    from harness.data.tfrecord import index_path, write_index
+    from harness.data.tfrecord_index import index_path, write_index
 
     for path in expand(files, files):
         click.echo(f"{index_path(path)}: {write_index(path):,} records")

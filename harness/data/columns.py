@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import BAD, Feature, Kind, Records, Source
+from harness.data.source import BAD, Feature, Kind, Records, Source
 from harness.errors import DataError
 from harness.plan.plan import File
 
@@ -201,17 +201,17 @@ def from_arrow(column: Any, feature: Feature) -> Column:
         if wrong.any():
             return _row_by_row(whole, feature, lengths[wrong][0])
         array = array.flatten()
-    found = _flat(array, Feature(feature.dtype, ()))
-    values = found.values.reshape(count, *(d or 0 for d in feature.shape))
-    bad = None if found.bad is None else np.asarray(found.bad.reshape(count, -1).any(axis=1))
-    return Column(values, bad, found.why)
+    flat = _flat(array, Feature(feature.dtype, ()))
+    values = flat.values.reshape(count, *(d or 0 for d in feature.shape))
+    bad = None if flat.bad is None else np.asarray(flat.bad.reshape(count, -1).any(axis=1))
+    return Column(values, bad, flat.why)
 
 
 def _row_by_row(array: Any, feature: Feature, length: int) -> Column:
     """Convert what is good, fill in what is not; `length` is that of the first list that is wrong."""
-    found = f"a list of {length}" if length >= 0 else "null"
+    description = f"a list of {length}" if length >= 0 else "null"
     if len(array) == 1:
-        return Column(blank(feature, 1), np.ones(1, bool), f"expected {feature}, found {found}")
+        return Column(blank(feature, 1), np.ones(1, bool), f"expected {feature}, found {description}")
     rows = [from_arrow(array.slice(at, 1), feature) for at in range(len(array))]
     bad = np.array([row.bad is not None and bool(row.bad[0]) for row in rows])
     return Column(np.concatenate([row.values for row in rows]), bad, rows[int(np.argmax(bad))].why)
@@ -226,16 +226,16 @@ def _padded(array: Any, feature: Feature) -> Column:
     if feature.dtype == "string":
         values.fill(str(feature.pad).encode())
     lengths = np.nan_to_num(array.value_lengths().to_numpy(zero_copy_only=False), nan=0).astype(np.int64)
-    found = _flat(array.flatten(), Feature(feature.dtype, ()))
+    flat = _flat(array.flatten(), Feature(feature.dtype, ()))
     row = np.repeat(np.arange(count), lengths)
     at = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     fits = at < most
-    values[row[fits], at[fits]] = found.values[fits]
+    values[row[fits], at[fits]] = flat.values[fits]
     bad = lengths > most
-    if found.bad is not None:
-        bad[row[found.bad]] = True
+    if flat.bad is not None:
+        bad[row[flat.bad]] = True
     return Column(
-        values, bad if bad.any() else None, found.why or f"expected at most {most} values, found {lengths.max(initial=0)}"
+        values, bad if bad.any() else None, flat.why or f"expected at most {most} values, found {lengths.max(initial=0)}"
     )
 
 
@@ -261,12 +261,12 @@ def _flat(array: Any, feature: Feature) -> Column:
             array = array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32())
         if nulls is not None:
             array = pc.fill_null(array, np.nan if pa.types.is_floating(array.type) else 0)
-        found = array.to_numpy(zero_copy_only=False)
+        numbers = array.to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as exc:
         return Column(blank(feature, len(array)), np.ones(len(array), bool), f"expected {feature}, found {array.type}: {exc}")
-    if found.dtype.kind not in "iuf" or (found.dtype.kind == "f" and target.kind in "iu"):
+    if numbers.dtype.kind not in "iuf" or (numbers.dtype.kind == "f" and target.kind in "iu"):
         return Column(blank(feature, len(array)), np.ones(len(array), bool), f"expected {feature}, found {array.type}")
     if nulls is not None and target.kind == "f":
-        found = np.where(nulls, np.nan, found)
+        numbers = np.where(nulls, np.nan, numbers)
         nulls = None
-    return Column(found.astype(target, copy=False), nulls, "expected a number, found null")
+    return Column(numbers.astype(target, copy=False), nulls, "expected a number, found null")

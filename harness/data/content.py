@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 import google_crc32c
 import numpy as np
 
-from harness.data import BAD, Records
-from harness.plan.plan import hash_ids
+from harness.data.source import BAD, Records
+from harness.exact.splitmix import hash_ids
 
 __all__ = ["ContentHash", "signed"]
 

@@ -10,15 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
 from harness.data.lines import Lines, blocks, index
+from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["CsvSource"]
+__all__ = ["CsvSource", "open_csv", "open_tsv"]
 
 FIRST_ROWS = 4096  # that tell the types
 CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor's cache holds
+
+
+def open_csv(origin: Origin) -> CsvSource:
+    """Open files whose fields are separated by commas; see `CsvSource.open`."""
+    return CsvSource.open(origin.paths, delimiter=",")
+
+
+def open_tsv(origin: Origin) -> CsvSource:
+    """Open files whose fields are separated by tabs; see `CsvSource.open`."""
+    return CsvSource.open(origin.paths, delimiter="\t")
 
 
 class CsvSource(ColumnSource):
@@ -30,7 +41,7 @@ class CsvSource(ColumnSource):
     """
 
     def __init__(self, lines: Sequence[Lines], delimiter: str) -> None:
-        super().__init__(tuple(one.file for one in lines))
+        super().__init__(tuple(file_lines.file for file_lines in lines))
         self._lines = lines
         self._delimiter = delimiter
 
@@ -40,13 +51,13 @@ class CsvSource(ColumnSource):
 
         Raises: DataError: a file cannot be read, or has other columns than the first.
         """
-        lines = storage.each(lambda path: index(path, quotes=True), paths)
+        lines = storage.map_files(lambda path: index(path, quotes=True), paths)
         source = cls(lines, delimiter)
         first = None
-        for path, one in zip(paths, lines, strict=True):
-            if not one.header:
+        for path, file_lines in zip(paths, lines, strict=True):
+            if not file_lines.header:
                 raise DataError(f"{path}: expected a first line with the names of the columns, found an empty file")
-            names = source.names(one)
+            names = source.names(file_lines)
             if len(set(names)) < len(names):
                 raise DataError(f"{path}: expected unlike names of columns, found {', '.join(names)}")
             first = first or names
@@ -83,12 +94,12 @@ class CsvSource(ColumnSource):
         table = self._table(lines, data, {})
         if isinstance(table, str):
             raise DataError(f"{lines.file.path}: not a readable CSV file: {table}")
-        found = {field.name: feature_of(field.type) for field in table.schema}
+        features = {field.name: feature_of(field.type) for field in table.schema}
         # Dates, times and columns without a value stay the text they are.
         plain = {f.name: f.type for f in table.schema}
         return {
             name: feature if feature and not _is_temporal(plain[name]) else Feature("string", ())
-            for name, feature in found.items()
+            for name, feature in features.items()
         }
 
     def features(self) -> dict[str, Feature]:
@@ -118,9 +129,9 @@ class CsvSource(ColumnSource):
     def _table(self, lines: Lines, data: bytes, chosen: Any) -> Any:
         """Convert a block; a text where it cannot be."""
         if chosen and len(data) > CONVERT:
-            found = self._converted(lines, data, chosen, CONVERT)
-            if not isinstance(found, str):
-                return found  # else a row may have been too long: all at once says what is wrong
+            table = self._converted(lines, data, chosen, CONVERT)
+            if not isinstance(table, str):
+                return table  # else a row may have been too long: all at once says what is wrong
         return self._converted(lines, data, chosen, max(len(data) + 1, 1 << 16))
 
     def _converted(self, lines: Lines, data: bytes, chosen: Any, at_once: int) -> Any:
@@ -179,10 +190,10 @@ class CsvSource(ColumnSource):
                 bad[at] = True
                 continue
             for name, feature in chosen.items():
-                found = from_arrow(table.column(name), feature)
-                columns[name][at] = found.values[0]
-                if found.bad is not None and found.bad[0]:
-                    bad[at], why = True, why or found.why
+                column = from_arrow(table.column(name), feature)
+                columns[name][at] = column.values[0]
+                if column.bad is not None and column.bad[0]:
+                    bad[at], why = True, why or column.why
         name = next(
             (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
         )

@@ -5,20 +5,30 @@ All of it is built into the graph after parsing, a batch at a time. What is read
 
 from __future__ import annotations
 
+import ast
 import copy
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.data import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.data import expressions as expressions_
-from harness.errors import HarnessError, JobError, nearest
-from harness.job.imports import load_object
+from harness.data import user_functions
+from harness.data.source import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
+from harness.errors import JobError, nearest
 
 __all__ = ["DerivedSource"]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What there is: features that can be read (`natural`), expressions by their text, and all features in the end."""
+
+    natural: dict[str, Feature]
+    expressions: dict[str, ast.expr] = field(default_factory=dict)
+    features: dict[str, Feature] = field(default_factory=dict)
 
 
 class DerivedSource(Source):
@@ -51,7 +61,7 @@ class DerivedSource(Source):
         self._transform, self._filter = transform, filter
         self._asked = list(dict.fromkeys(asked))
         self._folder = folder
-        self._known: tuple[dict[str, Feature], dict[str, Any], dict[str, Feature]] | None = None
+        self._known: _Known | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process finds anew."""
@@ -74,7 +84,7 @@ class DerivedSource(Source):
 
     def features(self) -> dict[str, Feature]:
         """Return the features there are after the transform, with columns and expressions."""
-        return dict(self._learned()[2])
+        return dict(self._learned().features)
 
     def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
         """Read only what the wanted features are made of."""
@@ -102,7 +112,7 @@ class DerivedSource(Source):
         """Parse what is needed, make the rest of it; what the filter says is under `KEEP`."""
         import tensorflow as tf
 
-        natural = self._learned()[0]
+        natural = self._learned().natural
         base = self._base(wanted)
         parsed = self._source.parse(raw, base)
         rows = tf.shape(next(iter(raw.values())))[0]
@@ -111,46 +121,47 @@ class DerivedSource(Source):
             name: parsed[name] if name in parsed else tf.ensure_shape(_zeros(feature, rows), [*static, *feature.shape])
             for name, feature in natural.items()
         }
-        made = self._make(whole)
-        found = {}
+        derived = self._make(whole)
+        features = {}
         for name, feature in wanted.items():
-            tensor = made[name] if name in made else parsed[name]
+            tensor = derived[name] if name in derived else parsed[name]
             if name in natural and feature.shape != natural[name].shape and self._transform is None:
                 tensor = tf.reshape(tensor, [-1 if static[0] is None else static[0], *feature.shape])
-            found[name] = tensor
+            features[name] = tensor
         if self._filter:
-            found[KEEP] = made[KEEP]
-        return found
+            features[KEEP] = derived[KEEP]
+        return features
 
     def _base(self, wanted: Mapping[str, Feature]) -> dict[str, Feature]:
         """Say what is read of the source for some features."""
-        natural = self._learned()[0]
+        natural = self._learned().natural
         base = {name: natural[name] for name in natural if name in self._used(wanted)}
         if self._transform is None:
-            base |= {name: feature for name, feature in wanted.items() if name not in natural and name not in self._made_names()}
+            base |= {
+                name: feature for name, feature in wanted.items() if name not in natural and name not in self._derived_names()
+            }
         elif SERIALIZED in wanted:
             base[SERIALIZED] = wanted[SERIALIZED]
         return base
 
-    def _made_names(self) -> set[str]:
-        return {*self._columns, *self._learned()[1]}
+    def _derived_names(self) -> set[str]:
+        return {*self._columns, *self._learned().expressions}
 
     def _used(self, wanted: Mapping[str, Feature]) -> set[str]:
         """Return the features that the graph of the wanted ones hangs on."""
-        natural = self._learned()[0]
-        graph, inputs, outputs = self._trace(natural)
-        ends = [outputs[name] for name in (*wanted, KEEP) if name in outputs]
+        inputs, outputs, _graph = self._trace(self._learned().natural)
+        pending = [outputs[name] for name in (*wanted, KEEP) if name in outputs]
         seen: set[int] = set()
-        while ends:
-            tensor = ends.pop()
+        while pending:
+            tensor = pending.pop()
             if id(tensor) in seen:
                 continue
             seen.add(id(tensor))
-            ends += [*tensor.op.inputs, *(out for op in tensor.op.control_inputs for out in op.outputs)]
-        del graph
+            pending += [*tensor.op.inputs, *(output for op in tensor.op.control_inputs for output in op.outputs)]
         return {name for name, tensor in inputs.items() if id(tensor) in seen}
 
-    def _trace(self, natural: Mapping[str, Feature]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    def _trace(self, natural: Mapping[str, Feature]) -> tuple[dict[str, Any], dict[str, Any], Any]:
+        """Return the inputs and outputs of the graph of all features, and the graph, which keeps them alive."""
         import tensorflow as tf
 
         inputs: dict[str, Any] = {}
@@ -162,45 +173,54 @@ class DerivedSource(Source):
             return list(outputs.values())
 
         # As the pipeline traces it: in a bare graph `==` would compare tensors by identity, and `if` not work at all.
-        specs = {n: tf.TensorSpec([None, *f.shape], _dtype(f)) for n, f in natural.items()}
+        specs = {name: tf.TensorSpec([None, *feature.shape], _dtype(feature)) for name, feature in natural.items()}
         graph = tf.function(traced).get_concrete_function(specs)
-        return graph, inputs, outputs
+        return inputs, outputs, graph
 
-    def _learned(self) -> tuple[dict[str, Feature], dict[str, Any], dict[str, Feature]]:
+    def _learned(self) -> _Known:
         """Find out once: what can be read, the expressions, and what there is in the end."""
         if self._known is None:
-            found = {**self._source.features(), **self._declared}
-            if self._source.flat:
-                found = {
-                    n: Feature(f.dtype, ()) if f.kind is Kind.FIXED and f.shape == (1,) and n not in self._declared else f
-                    for n, f in found.items()
-                }
-            natural = {name: feature for name, feature in found.items() if None not in feature.shape}
+            declared = self._declared_features()
+            natural = {name: feature for name, feature in declared.items() if None not in feature.shape}
             natural |= self._numbers(natural)
-            self._known = (natural, {}, {})
-            for name, parts in self._columns.items():
-                for part in parts:
-                    if part not in natural:
-                        raise JobError(
-                            f"data.features.{name}.columns: the data has no feature '{part}': {nearest(part, natural)}"
-                        )
-                    if natural[part].dtype == "string":
-                        raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
-            _, _, made = self._trace(natural)
-            there = made if self._transform else {**found, **made}
-            trees = {}
-            for text in self._asked:
-                if text not in there:
-                    trees[text] = self._expression(text, there)
-            self._known = (natural, trees, {})
-            _, _, made = self._trace(natural)
-            made.pop(KEEP, None)
-            after = {name: _feature(tensor) for name, tensor in made.items()}
+            self._check_columns(natural)
+            self._known = _Known(natural)
+            derived = self._trace(natural)[1]
+            names = derived if self._transform else {**declared, **derived}
+            expressions = {text: _expression(text, names) for text in self._asked if text not in names}
+            self._known = _Known(natural, expressions)
+            derived = self._trace(natural)[1]
+            derived.pop(KEEP, None)
+            features = {name: Feature(tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in derived.items()}
             if self._transform is None:
                 # what the source says goes first: it knows kinds, and lengths that differ
-                after |= {**self._source.features(), **self._declared, **self._numbers(natural)}
-            self._known = (natural, trees, after)
+                features |= {**self._source.features(), **self._declared, **self._numbers(natural)}
+            self._known = _Known(natural, expressions, features)
         return self._known
+
+    def _declared_features(self) -> dict[str, Feature]:
+        """Return the features of the source as the job declares them; a flat list of one value is that value."""
+        features = {**self._source.features(), **self._declared}
+        if not self._source.flat:
+            return features
+        return {
+            name: Feature(feature.dtype, ())
+            if feature.kind is Kind.FIXED and feature.shape == (1,) and name not in self._declared
+            else feature
+            for name, feature in features.items()
+        }
+
+    def _check_columns(self, natural: Mapping[str, Feature]) -> None:
+        """See that what stands side by side are numbers of the source.
+
+        Raises: JobError: one is not.
+        """
+        for name, parts in self._columns.items():
+            for part in parts:
+                if part not in natural:
+                    raise JobError(f"data.features.{name}.columns: the data has no feature '{part}': {nearest(part, natural)}")
+                if natural[part].dtype == "string":
+                    raise JobError(f"data.features.{name}.columns: expected numbers, feature '{part}' is string")
 
     def _numbers(self, natural: Mapping[str, Feature]) -> dict[str, Feature]:
         """Return what stands side by side as numbers: a column of text is read as such though its first rows do not look it.
@@ -211,19 +231,9 @@ class DerivedSource(Source):
             return {}
         parts = dict.fromkeys(part for parts in self._columns.values() for part in parts if part not in self._declared)
         asked = {part: natural[part] for part in parts if part in natural}
-        return {part: Feature("float64", found.shape) if found.dtype == "string" else found for part, found in asked.items()}
-
-    def _expression(self, text: str, there: Mapping[str, Any]) -> Any:
-        what = "label or weight"
-        if text.isidentifier():
-            raise JobError(f"{what}: the data has no feature '{text}': {nearest(text, there)}")
-        tree = expressions_.parse(text, f"{what} '{text}'")
-        for name in sorted(expressions_.names(tree)):
-            if name not in there:
-                raise JobError(
-                    f"{what}: '{text}' is no feature, and as an expression reads '{name}', which is none: {nearest(name, there)}"
-                )
-        return tree
+        return {
+            part: Feature("float64", feature.shape) if feature.dtype == "string" else feature for part, feature in asked.items()
+        }
 
     def _make(self, features: dict[str, Any]) -> dict[str, Any]:
         """Build the further features of a batch into the graph."""
@@ -237,59 +247,27 @@ class DerivedSource(Source):
                 columns = [narrowed(column) for column in columns]
             features[name] = narrowed(tf.stack(columns, axis=1))  # of many columns once
         if self._transform:
-            features = self._call(self._transform, "data.transform", features)
-        trees = self._known[1] if self._known else {}
-        features |= {text: expressions_.evaluate(tree, features, f"label or weight '{text}'") for text, tree in trees.items()}
+            features = user_functions.transform(self._transform, self._folder, features)
+        expressions = self._known.expressions if self._known else {}
+        features |= {
+            text: expressions_.evaluate(tree, features, f"label or weight '{text}'") for text, tree in expressions.items()
+        }
         if self._filter:
-            function = self._load(self._filter, "data.filter")
-            keep = _guarded(function, dict(features), f"data.filter: {self._filter}")
-            keep = tf.convert_to_tensor(keep)
-            if keep.dtype != tf.bool or keep.shape.rank != 1:
-                raise JobError(f"data.filter: {self._filter} returned {keep.dtype.name} {list(keep.shape)}, expected bool [B]")
-            features[KEEP] = keep
+            features[KEEP] = user_functions.keep(self._filter, self._folder, features)
         return features
 
-    def _call(self, target: str, what: str, features: dict[str, Any]) -> dict[str, Any]:
-        import tensorflow as tf
 
-        found = _guarded(self._load(target, what), features, f"{what}: {target}")
-        if not isinstance(found, Mapping):
-            raise JobError(f"{what}: {target} returned a {type(found).__name__}, expected a dictionary of features")
-        tensors = {name: tf.convert_to_tensor(value) for name, value in found.items()}
-        for name, tensor in tensors.items():
-            if tensor.shape.rank is None or not tensor.shape.rank:
-                raise JobError(f"{what}: {target}: feature '{name}' has shape {tensor.shape}, expected examples along the first")
-        return tensors
-
-    def _load(self, target: str, what: str) -> Callable[[dict[str, Any]], Any]:
-        import tensorflow as tf
-
-        function = load_object(target, self._folder, what)
-        if not callable(function):
-            raise JobError(f"{what}: {target} is a {type(function).__name__}, expected a function")
-        if not inspect.isfunction(function):
-            return function
-        try:
-            # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long.
-            return tf.autograph.to_graph(function)
-        except Exception:  # noqa: BLE001 - its source is not to be had, or ambiguous: it may do as it is
-            return function
-
-
-def _guarded(function: Callable[[dict[str, Any]], Any], features: dict[str, Any], what: str) -> Any:
-    try:
-        return function(features)
-    except HarnessError:
-        raise
-    except Exception as exc:  # the user's own code raises what it likes
-        reason = (
-            f"no feature {exc}: {nearest(str(exc.args[0]), features)}" if isinstance(exc, KeyError) and exc.args else str(exc)
-        )
-        raise JobError(f"{what} fails: {type(exc).__name__}: {' '.join(reason.split())[:400]}") from exc
-
-
-def _feature(tensor: Any) -> Feature:
-    return Feature(tensor.dtype.name, tuple(tensor.shape[1:]))
+def _expression(text: str, features: Mapping[str, Any]) -> Any:
+    what = "label or weight"
+    if text.isidentifier():
+        raise JobError(f"{what}: the data has no feature '{text}': {nearest(text, features)}")
+    tree = expressions_.parse(text, f"{what} '{text}'")
+    for name in sorted(expressions_.names(tree)):
+        if name not in features:
+            raise JobError(
+                f"{what}: '{text}' is no feature, and as an expression reads '{name}', which is none: {nearest(name, features)}"
+            )
+    return tree
 
 
 def _dtype(feature: Feature) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import SERIALIZED, Feature, Kind
+from harness.data.source import SERIALIZED, Feature, Kind
 
 __all__ = ["check", "infer", "misfit", "parse"]
 
@@ -24,17 +24,17 @@ def infer(records: Sequence[bytes]) -> dict[str, Feature]:
     """
     import tensorflow as tf
 
-    found: dict[str, Counter[Feature]] = {}
+    counts_by_name: dict[str, Counter[Feature]] = {}
     for data in records:
         example = tf.train.SequenceExample.FromString(data)  # an Example is one without feature lists
         for name, value in example.context.feature.items():
-            found.setdefault(name, Counter())[_feature(value)] += 1
+            counts_by_name.setdefault(name, Counter())[_feature(value)] += 1
         for name, values in example.feature_lists.feature_list.items():
             inner = _feature(values.feature[0]) if values.feature else Feature("float32", (1,))
             shape = inner.shape[0]
             steps = (None,) if shape == 1 else (None, shape)
-            found.setdefault(name, Counter())[Feature(inner.dtype, steps, Kind.SEQUENCE)] += 1
-    return {name: _usual(counts) for name, counts in sorted(found.items())}
+            counts_by_name.setdefault(name, Counter())[Feature(inner.dtype, steps, Kind.SEQUENCE)] += 1
+    return {name: _usual(counts) for name, counts in sorted(counts_by_name.items())}
 
 
 def _usual(counts: Counter[Feature]) -> Feature:
@@ -66,10 +66,10 @@ def parse(serialized: Any, wanted: Mapping[str, Feature]) -> dict[str, Any]:
     lengths: Mapping[str, Any] = {}
     if lists:
         context, steps, lengths = tf.io.parse_sequence_example(serialized, specs or None, lists)
-        found = {**(context or {}), **steps}
+        tensors = {**(context or {}), **steps}
     else:
-        found = dict(tf.io.parse_example(serialized, specs)) if specs else {}
-    parsed = {name: _dense(found[name], feature, lengths.get(name)) for name, feature in wanted.items() if name != SERIALIZED}
+        tensors = dict(tf.io.parse_example(serialized, specs)) if specs else {}
+    parsed = {name: _dense(tensors[name], feature, lengths.get(name)) for name, feature in wanted.items() if name != SERIALIZED}
     if SERIALIZED in wanted:
         parsed[SERIALIZED] = serialized
     return parsed
@@ -102,33 +102,33 @@ def _list_spec(feature: Feature) -> Any:
     return tf.io.FixedLenSequenceFeature(feature.shape[1:], tf.as_dtype(feature.dtype))
 
 
-def _dense(found: Any, feature: Feature, lengths: Any) -> Any:
+def _dense(parsed: Any, feature: Feature, lengths: Any) -> Any:
     """Bring what was parsed to the feature's shape; refuse what has more values than that."""
     import tensorflow as tf
 
     from harness.data import pictures
 
     if feature.kind is Kind.IMAGE:
-        return pictures.decode(found, feature)
+        return pictures.decode(parsed, feature)
     if feature.kind is Kind.FIXED:
-        return found
+        return parsed
     pad = feature.pad if feature.pad is not None else "" if feature.dtype == "string" else 0
     pad = tf.constant(pad, tf.as_dtype(feature.dtype))
     shape = [int(d or 0) for d in feature.shape]
     if feature.kind is Kind.SPARSE:
-        return tf.ensure_shape(tf.sparse.to_dense(found, default_value=pad), [None, *shape])
+        return tf.ensure_shape(tf.sparse.to_dense(parsed, default_value=pad), [None, *shape])
     if feature.kind is Kind.RAGGED:
-        most = found.bounding_shape(out_type=tf.int64)[1:]
+        most = parsed.bounding_shape(out_type=tf.int64)[1:]
         with tf.control_dependencies([tf.debugging.assert_less_equal(most, tf.constant(shape, tf.int64))]):
-            return tf.ensure_shape(found.to_tensor(pad, shape=[None, *shape]), [None, *shape])
+            return tf.ensure_shape(parsed.to_tensor(pad, shape=[None, *shape]), [None, *shape])
     if feature.kind is Kind.VARIABLE:
-        found = tf.sparse.to_dense(found, default_value=pad)
+        parsed = tf.sparse.to_dense(parsed, default_value=pad)
     else:
-        steps = tf.sequence_mask(lengths, tf.shape(found)[1])
+        steps = tf.sequence_mask(lengths, tf.shape(parsed)[1])
         steps = tf.reshape(steps, tf.concat([tf.shape(steps), tf.ones([len(shape) - 1], tf.int32)], axis=0))
-        found = tf.where(steps, found, pad)
-    missing = shape[0] - tf.shape(found)[1]  # negative where there are too many: tf.pad refuses that
-    padded = tf.pad(found, [[0, 0], [0, missing], *([[0, 0]] * (len(shape) - 1))], constant_values=pad)
+        parsed = tf.where(steps, parsed, pad)
+    missing = shape[0] - tf.shape(parsed)[1]  # negative where there are too many: tf.pad refuses that
+    padded = tf.pad(parsed, [[0, 0], [0, missing], *([[0, 0]] * (len(shape) - 1))], constant_values=pad)
     return tf.ensure_shape(padded, [None, *shape])
 
 
@@ -184,23 +184,23 @@ def _misfit(name: str, wanted: Feature, features: Any) -> str | None:
         if wanted.pad is not None:
             return None
         return f"feature '{name}' is missing; the record has {', '.join(sorted(features)) or 'none'}"
-    found = _feature(features[name])
+    feature = _feature(features[name])
     dtype = "string" if wanted.kind is Kind.IMAGE else wanted.dtype
-    if found.dtype != dtype:
-        return f"feature '{name}': expected {wanted}, found {found.dtype} values"
+    if feature.dtype != dtype:
+        return f"feature '{name}': expected {wanted}, found {feature.dtype} values"
     count = 1 if wanted.kind is Kind.IMAGE else prod(d or 0 for d in wanted.shape)
-    if found.shape != (count,):
-        return f"feature '{name}': expected {wanted}, that is {count} values, found {found.shape[0]}"
+    if feature.shape != (count,):
+        return f"feature '{name}': expected {wanted}, that is {count} values, found {feature.shape[0]}"
     return None
 
 
 def _list_misfit(name: str, wanted: Feature, lists: Any) -> str | None:
     if name not in lists:
         return f"feature list '{name}' is missing; the record has {', '.join(sorted(lists)) or 'none'}"
-    found = len(lists[name].feature)
+    steps = len(lists[name].feature)
     return (
-        f"feature list '{name}': expected at most {wanted.shape[0]} steps, found {found}"
-        if found > (wanted.shape[0] or 0)
+        f"feature list '{name}': expected at most {wanted.shape[0]} steps, found {steps}"
+        if steps > (wanted.shape[0] or 0)
         else None
     )
 

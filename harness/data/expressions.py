@@ -6,7 +6,8 @@ What the grammar allows is listed here; everything else is refused. Numbers are 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import JobError, nearest
@@ -41,13 +42,13 @@ def parse(text: str, what: str) -> ast.expr:
 
 def names(tree: ast.expr) -> set[str]:
     """Return the features that an expression reads."""
-    found = set()
+    features = set()
     for node in ast.walk(tree):
         if _is_feature_call(node):
-            found.add(node.args[0].value)  # type: ignore[attr-defined]
+            features.add(node.args[0].value)  # type: ignore[attr-defined]
         elif isinstance(node, ast.Name) and node.id not in (*FUNCTIONS, "feature"):
-            found.add(node.id)
-    return found
+            features.add(node.id)
+    return features
 
 
 def _is_feature_call(node: ast.AST) -> bool:
@@ -61,38 +62,8 @@ def _is_feature_call(node: ast.AST) -> bool:
 def _check(node: ast.AST, what: str, depth: int) -> None:
     if depth > DEEPEST:
         raise JobError(f"{what}: the expression is nested more than {DEEPEST} deep")
-    allowed: bool
-    children: list[ast.AST]
-    match node:
-        case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow()):
-            allowed, children = True, [node.left, node.right]
-        case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not()):
-            allowed, children = True, [node.operand]
-        case ast.BoolOp():
-            allowed, children = True, list(node.values)
-        case ast.Compare():
-            inside = any(isinstance(op, ast.In | ast.NotIn) for op in node.ops)
-            allowed = all(not isinstance(op, ast.Is | ast.IsNot) for op in node.ops) and (not inside or len(node.ops) == 1)
-            children = [node.left, *node.comparators]
-            if inside:
-                listed = node.comparators[0]
-                allowed = allowed and isinstance(listed, ast.Tuple | ast.List) and bool(listed.elts)
-                children = [node.left, *getattr(listed, "elts", [])]
-        case ast.IfExp():
-            allowed, children = True, [node.test, node.body, node.orelse]
-        case ast.Call() if _is_feature_call(node):
-            allowed, children = True, []
-        case ast.Call(func=ast.Name(id=name)):
-            counts = (2,) if name in ("min", "max") else (1,)
-            allowed, children = name in FUNCTIONS and len(node.args) in counts and not node.keywords, list(node.args)
-        case ast.Constant(value=value):
-            allowed = isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**63)
-            children = []
-        case ast.Name():
-            allowed, children = True, []
-        case _:
-            allowed, children = False, []
-    if not allowed:
+    children = _children(node)
+    if children is None:
         shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
         raise JobError(
             f"{what}: '{shown}' is not allowed in an expression; expected features, numbers, strings, + - * / // % **, "
@@ -100,6 +71,43 @@ def _check(node: ast.AST, what: str, depth: int) -> None:
         )
     for child in children:
         _check(child, what, depth + 1)
+
+
+def _children(node: ast.AST) -> list[ast.AST] | None:
+    """Return the expressions that a node is made of; None where such a node is not allowed."""
+    match node:
+        case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.FloorDiv() | ast.Mod() | ast.Pow()):
+            return [node.left, node.right]
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not()):
+            return [node.operand]
+        case ast.BoolOp():
+            return list(node.values)
+        case ast.Compare():
+            return _compared(node)
+        case ast.IfExp():
+            return [node.test, node.body, node.orelse]
+        case ast.Call() if _is_feature_call(node):
+            return []
+        case ast.Call(func=ast.Name(id=name)):
+            counts = (2,) if name in ("min", "max") else (1,)
+            return list(node.args) if name in FUNCTIONS and len(node.args) in counts and not node.keywords else None
+        case ast.Constant(value=value):
+            return [] if isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**63) else None
+        case ast.Name():
+            return []
+    return None
+
+
+def _compared(node: ast.Compare) -> list[ast.AST] | None:
+    """Return what is compared: with `in` a value and the members of one list; None where that is not allowed."""
+    if any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+        return None
+    if not any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+        return [node.left, *node.comparators]
+    members = node.comparators[0]
+    if len(node.ops) > 1 or not isinstance(members, ast.Tuple | ast.List) or not members.elts:
+        return None
+    return [node.left, *members.elts]
 
 
 def evaluate(tree: ast.expr, features: Mapping[str, Any], what: str) -> Any:
@@ -120,93 +128,136 @@ def evaluate(tree: ast.expr, features: Mapping[str, Any], what: str) -> Any:
         if features[name].shape.rank != 1:
             raise JobError(f"{what}: feature '{name}' has shape {list(features[name].shape[1:])}, expected one value per example")
     try:
-        found = _build(tree, features, what)
-        if found.dtype == tf.bool:
-            found = tf.cast(found, tf.int64)
-        if not found.shape.rank:  # a constant: a value for each example
+        value = _Builder(features, what).build(tree)
+        if value.dtype == tf.bool:
+            value = tf.cast(value, tf.int64)
+        if not value.shape.rank:  # a constant: a value for each example
             like = next(iter(features.values()))
-            found = tf.fill(tf.shape(like)[:1], found)
-        return found
+            value = tf.fill(tf.shape(like)[:1], value)
+        return value
     except (TypeError, ValueError, tf.errors.InvalidArgumentError) as exc:
         raise JobError(f"{what}: '{ast.unparse(tree)}' cannot be computed: {' '.join(str(exc).split())[:200]}") from exc
 
 
-def _build(node: ast.AST, features: Mapping[str, Any], what: str) -> Any:
-    import tensorflow as tf
+class _Builder:
+    """Builds the parts of an expression into the graph.
 
-    def build(inner: ast.AST) -> Any:
-        return _build(inner, features, what)
+    Args:
+      features: one number or string per example, [B].
+      what: the key of the job, for messages.
+    """
 
-    def real(inner: ast.AST) -> Any:
-        return tf.cast(_number(build(inner), inner, what), tf.float64)
+    def __init__(self, features: Mapping[str, Any], what: str) -> None:
+        self._features, self._what = features, what
 
-    match node:
-        case ast.Name(id=name):
-            return _plain(features[name])
-        case ast.Constant(value=value):
-            if isinstance(value, str):
-                return tf.constant(value.encode())
-            return tf.constant(value, tf.bool if isinstance(value, bool) else tf.int64 if isinstance(value, int) else tf.float64)
-        case ast.Call() if _is_feature_call(node):
-            return _plain(features[node.args[0].value])  # type: ignore[attr-defined]
-        case ast.BoolOp():
-            combine = tf.logical_and if isinstance(node.op, ast.And) else tf.logical_or
-            found = _truth(build(node.values[0]))
-            for inner in node.values[1:]:
-                found = combine(found, _truth(build(inner)))
-            return found
-        case ast.UnaryOp(op=ast.Not()):
-            return tf.logical_not(_truth(build(node.operand)))
-        case ast.UnaryOp():
-            value = _number(build(node.operand), node.operand, what)
-            return -value if isinstance(node.op, ast.USub) else value
-        case ast.IfExp():
-            a, b = _alike(build(node.body), build(node.orelse), node, what)
-            return tf.where(_truth(build(node.test)), a, b)
-        case ast.Compare():
-            return _compare(node, build, what)
-        case ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult()):
-            a, b = _alike(_number(build(node.left), node.left, what), _number(build(node.right), node.right, what), node, what)
-            return {ast.Add: tf.add, ast.Sub: tf.subtract, ast.Mult: tf.multiply}[type(node.op)](a, b)
-        case ast.BinOp():
-            a, b = real(node.left), real(node.right)
-            if isinstance(node.op, ast.FloorDiv):
-                return tf.floor(a / b)
-            return {ast.Div: tf.divide, ast.Mod: tf.math.floormod, ast.Pow: tf.pow}[type(node.op)](a, b)
-        case ast.Call(func=ast.Name(id="min" | "max" as name)):
-            left, right = (_number(build(arg), arg, what) for arg in node.args)
-            a, b = _alike(left, right, node, what)
+    def build(self, node: ast.AST) -> Any:
+        """Return the tensor of a part: bool, int64, float64 or string [B], or a single value."""
+        import tensorflow as tf
+
+        match node:
+            case ast.Name(id=name):
+                return _plain(self._features[name])
+            case ast.Constant(value=value):
+                return _constant(value)  # type: ignore[arg-type]
+            case ast.BoolOp():
+                combine = tf.logical_and if isinstance(node.op, ast.And) else tf.logical_or
+                return functools.reduce(combine, [_truth(self.build(operand)) for operand in node.values])
+            case ast.UnaryOp(op=ast.Not()):
+                return tf.logical_not(_truth(self.build(node.operand)))
+            case ast.UnaryOp():
+                value = self._number(node.operand)
+                return -value if isinstance(node.op, ast.USub) else value
+            case ast.IfExp():
+                a, b = self._alike(self.build(node.body), self.build(node.orelse), node)
+                return tf.where(_truth(self.build(node.test)), a, b)
+            case ast.Compare():
+                return self._compare(node)
+            case ast.BinOp():
+                return self._binary(node)
+            case ast.Call():
+                return self._call(node)
+        raise AssertionError(ast.dump(node))  # _check lets nothing else through
+
+    def _number(self, node: ast.AST) -> Any:
+        import tensorflow as tf
+
+        tensor = self.build(node)
+        if tensor.dtype == tf.string:
+            raise JobError(f"{self._what}: '{ast.unparse(node)}' is a string, expected a number")
+        return tf.cast(tensor, tf.int64) if tensor.dtype == tf.bool else tensor
+
+    def _real(self, node: ast.AST) -> Any:
+        import tensorflow as tf
+
+        return tf.cast(self._number(node), tf.float64)
+
+    def _alike(self, a: Any, b: Any, node: ast.AST) -> tuple[Any, Any]:
+        """Bring two values to one dtype: an integer beside a float becomes a float."""
+        import tensorflow as tf
+
+        if a.dtype == b.dtype and a.dtype != tf.bool:
+            return a, b
+        if tf.string in (a.dtype, b.dtype):
+            raise JobError(f"{self._what}: '{ast.unparse(node)}' has a string beside a number")
+        dtype = tf.float64 if tf.float64 in (a.dtype, b.dtype) else tf.int64
+        return tf.cast(a, dtype), tf.cast(b, dtype)
+
+    def _binary(self, node: ast.BinOp) -> Any:
+        import tensorflow as tf
+
+        of_one_dtype = {ast.Add: tf.add, ast.Sub: tf.subtract, ast.Mult: tf.multiply}  # integers stay integers
+        if type(node.op) in of_one_dtype:
+            a, b = self._alike(self._number(node.left), self._number(node.right), node)
+            return of_one_dtype[type(node.op)](a, b)
+        a, b = self._real(node.left), self._real(node.right)
+        if isinstance(node.op, ast.FloorDiv):
+            return tf.floor(a / b)
+        return {ast.Div: tf.divide, ast.Mod: tf.math.floormod, ast.Pow: tf.pow}[type(node.op)](a, b)
+
+    def _call(self, node: ast.Call) -> Any:
+        import tensorflow as tf
+
+        if _is_feature_call(node):
+            return _plain(self._features[node.args[0].value])  # type: ignore[attr-defined]
+        name: str = node.func.id  # type: ignore[attr-defined]
+        if name in ("min", "max"):
+            left, right = (self._number(argument) for argument in node.args)
+            a, b = self._alike(left, right, node)
             return tf.minimum(a, b) if name == "min" else tf.maximum(a, b)
-        case ast.Call(func=ast.Name(id=name)):
-            if name in ("int", "float"):
-                return tf.cast(_number(build(node.args[0]), node.args[0], what), tf.int64 if name == "int" else tf.float64)
-            if name == "abs":
-                return tf.abs(_number(build(node.args[0]), node.args[0], what))
-            functions = {"exp": tf.exp, "log": tf.math.log, "sqrt": tf.sqrt, "isnan": tf.math.is_nan}
-            return functions[name](real(node.args[0]))
-    raise AssertionError(ast.dump(node))  # _check lets nothing else through
+        (argument,) = node.args
+        if name in ("int", "float"):
+            return tf.cast(self._number(argument), tf.int64 if name == "int" else tf.float64)
+        if name == "abs":
+            return tf.abs(self._number(argument))
+        return {"exp": tf.exp, "log": tf.math.log, "sqrt": tf.sqrt, "isnan": tf.math.is_nan}[name](self._real(argument))
+
+    def _compare(self, node: ast.Compare) -> Any:
+        import tensorflow as tf
+
+        if isinstance(node.ops[0], ast.In | ast.NotIn):
+            value = self.build(node.left)
+            is_member = tf.zeros_like(value, tf.bool)
+            for member in node.comparators[0].elts:  # type: ignore[attr-defined]
+                is_member = tf.logical_or(is_member, tf.equal(*self._alike(value, self.build(member), node)))
+            return is_member if isinstance(node.ops[0], ast.In) else tf.logical_not(is_member)
+        operations = {
+            ast.Lt: tf.less, ast.LtE: tf.less_equal, ast.Gt: tf.greater, ast.GtE: tf.greater_equal,
+            ast.Eq: tf.equal, ast.NotEq: tf.not_equal,
+        }  # fmt: skip
+        values = [self.build(operand) for operand in (node.left, *node.comparators)]
+        comparisons = [
+            operations[type(op)](*self._alike(left, right, node))
+            for op, left, right in zip(node.ops, values[:-1], values[1:], strict=True)
+        ]
+        return functools.reduce(tf.logical_and, comparisons)
 
 
-def _compare(node: ast.Compare, build: Callable[[ast.AST], Any], what: str) -> Any:
+def _constant(value: bool | int | float | str) -> Any:
     import tensorflow as tf
 
-    if isinstance(node.ops[0], ast.In | ast.NotIn):
-        value = build(node.left)
-        found = tf.zeros_like(value, tf.bool)
-        for one in node.comparators[0].elts:  # type: ignore[attr-defined]
-            found = tf.logical_or(found, tf.equal(*_alike(value, build(one), node, what)))
-        return found if isinstance(node.ops[0], ast.In) else tf.logical_not(found)
-    operations = {
-        ast.Lt: tf.less, ast.LtE: tf.less_equal, ast.Gt: tf.greater, ast.GtE: tf.greater_equal,
-        ast.Eq: tf.equal, ast.NotEq: tf.not_equal,
-    }  # fmt: skip
-    values = [build(inner) for inner in (node.left, *node.comparators)]
-    found = None
-    for op, left, right in zip(node.ops, values[:-1], values[1:], strict=True):
-        a, b = _alike(left, right, node, what)
-        one = operations[type(op)](a, b)
-        found = one if found is None else tf.logical_and(found, one)
-    return found
+    if isinstance(value, str):
+        return tf.constant(value.encode())
+    return tf.constant(value, tf.bool if isinstance(value, bool) else tf.int64 if isinstance(value, int) else tf.float64)
 
 
 def _plain(tensor: Any) -> Any:
@@ -225,23 +276,3 @@ def _truth(tensor: Any) -> Any:
     from harness.exact.tf_subnormals import ordered
 
     return tensor if tensor.dtype == tf.bool else tf.not_equal(ordered(tensor), 0)
-
-
-def _number(tensor: Any, node: ast.AST, what: str) -> Any:
-    import tensorflow as tf
-
-    if tensor.dtype == tf.string:
-        raise JobError(f"{what}: '{ast.unparse(node)}' is a string, expected a number")
-    return tf.cast(tensor, tf.int64) if tensor.dtype == tf.bool else tensor
-
-
-def _alike(a: Any, b: Any, node: ast.AST, what: str) -> tuple[Any, Any]:
-    """Bring two values to one dtype: an integer beside a float becomes a float."""
-    import tensorflow as tf
-
-    if a.dtype == b.dtype and a.dtype != tf.bool:
-        return a, b
-    if tf.string in (a.dtype, b.dtype):
-        raise JobError(f"{what}: '{ast.unparse(node)}' has a string beside a number")
-    dtype = tf.float64 if tf.float64 in (a.dtype, b.dtype) else tf.int64
-    return tf.cast(a, dtype), tf.cast(b, dtype)

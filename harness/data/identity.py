@@ -13,7 +13,8 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.data import Source, storage
+from harness.data import storage
+from harness.data.source import Source
 from harness.errors import DataError
 
 __all__ = ["Identity", "Inventory", "identify", "take"]
@@ -97,10 +98,10 @@ def identify(path: str, members: Sequence[str] = ()) -> Identity:
         size, version = storage.version(path)
         return Identity(path, size, version=version)
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    return Identity(path, found.st_size, found.st_ino, found.st_mtime_ns)
+    return Identity(path, status.st_size, status.st_ino, status.st_mtime_ns)
 
 
 def take(source: Source) -> Inventory:
@@ -112,7 +113,7 @@ def take(source: Source) -> Inventory:
             names[source.files[number].path] = tuple(place.members)
         names |= {path: () for path in place.paths}
     order = {path: number for number, path in enumerate(names)}
-    identities = storage.each(lambda path: identify(path, names[path]), list(names))
+    identities = storage.map_files(lambda path: identify(path, names[path]), list(names))
     numbers = [
         (order[source.files[number].path],) if place.members else tuple(order[path] for path in place.paths)
         for number, place in enumerate(places)
@@ -123,9 +124,9 @@ def take(source: Source) -> Inventory:
 def _of_members(path: str, members: Sequence[str]) -> Identity:
     total, size = hashlib.sha256(), 0
     for member in members:
-        one = identify(member)
-        size += one.size
-        total.update(f"{os.path.relpath(member, path)}\0{one.size}\0{one.mtime_ns}\n".encode())
+        identity = identify(member)
+        size += identity.size
+        total.update(f"{os.path.relpath(member, path)}\0{identity.size}\0{identity.mtime_ns}\n".encode())
     return Identity(path, size, version=total.hexdigest()[:16])
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Kind, Place, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.csv import CsvSource
+from harness.data.range_file import open_range
+from harness.data.source import Feature, Kind, Origin, Place
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
@@ -57,10 +59,12 @@ class FolderSource(ColumnSource):
         if self._listed is None:
             listings = [_list_folder(file.path, self._classes) for file in self.files]
             if _digest(listings) != self._digest:
-                found = ", ".join(f"{file.path}: {len(one.paths)}" for file, one in zip(self.files, listings, strict=True))
+                counts = ", ".join(
+                    f"{file.path}: {len(listing.paths)}" for file, listing in zip(self.files, listings, strict=True)
+                )
                 raise DataError(
                     f"expected the images that rank 0 listed ({', '.join(f'{f.path}: {f.examples}' for f in self.files)}), found "
-                    f"others ({found}); have the folders changed, or are they others on this host?"
+                    f"others ({counts}); have the folders changed, or are they others on this host?"
                 )
             self._listed = listings
         return self._listed
@@ -169,11 +173,12 @@ class ListSource(ColumnSource):
         return Piece(rows.first + first, columns)
 
 
-def open_images(paths: Sequence[str]) -> FolderSource | ListSource:
+def open_images(origin: Origin) -> FolderSource | ListSource:
     """Find the images: of folders, those in a folder a class below them; of CSV files, those that a column names.
 
     Raises: DataError: there are none, or a CSV file names no paths.
     """
+    paths = origin.paths
     folders = [path for path in paths if storage.is_folder(path)]
     if folders and len(folders) < len(paths):
         raise DataError(f"data.files: expected folders or CSV files, found both: {', '.join(paths)}")
@@ -196,14 +201,14 @@ def _open_folders(folders: Sequence[str]) -> FolderSource:
 
 
 def _list_folder(folder: str, classes: Sequence[str]) -> Listing:
-    found = [
+    images = [
         (os.path.join(where, name), number)
         for number, label in enumerate(classes)
         for where, _, names in sorted(os.walk(os.path.join(folder, label)))
         for name in sorted(names)
         if name.lower().endswith(ENDINGS)
     ]
-    return Listing([path for path, _ in found], np.array([number for _, number in found], np.int64))
+    return Listing([path for path, _ in images], np.array([number for _, number in images], np.int64))
 
 
 def _digest(listings: Sequence[Listing]) -> bytes:
@@ -227,10 +232,10 @@ def _open_lists(lists: Sequence[str]) -> ListSource:
 def _contents(paths: Sequence[str]) -> np.ndarray:
     """Read whole files, in threads: objects [n]."""
     data = np.empty(len(paths), object)
-    data[:] = storage.each(_content, paths)
+    data[:] = storage.map_files(_content, paths)
     return data
 
 
 def _content(path: str) -> bytes:
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         return file.read(0, file.size)

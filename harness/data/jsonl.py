@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Kind, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
 from harness.data.lines import Lines, blocks, index
+from harness.data.source import Feature, Kind, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["JsonlSource"]
+__all__ = ["JsonlSource", "open_jsonl"]
 
 FIRST_ROWS = 1024  # that tell names, types and lengths of lists
 CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
+
+
+def open_jsonl(origin: Origin) -> JsonlSource:
+    """Open files of JSON lines; see `JsonlSource.open`."""
+    return JsonlSource.open(origin.paths)
 
 
 class JsonlSource(ColumnSource):
@@ -28,7 +34,7 @@ class JsonlSource(ColumnSource):
     """
 
     def __init__(self, lines: Sequence[Lines]) -> None:
-        super().__init__(tuple(one.file for one in lines))
+        super().__init__(tuple(file_lines.file for file_lines in lines))
         self._lines = lines
 
     @classmethod
@@ -37,7 +43,7 @@ class JsonlSource(ColumnSource):
 
         Raises: DataError: a file cannot be read.
         """
-        return cls(storage.each(lambda path: index(path, quotes=False), paths))
+        return cls(storage.map_files(lambda path: index(path, quotes=False), paths))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -56,15 +62,15 @@ class JsonlSource(ColumnSource):
         table = _table(data, None)
         if isinstance(table, str):
             for row, line in enumerate(_rows(data)):
-                found = _table(line, None)
-                if isinstance(found, str):
-                    raise DataError(f"{lines.file.path}, line {row}: expected a JSON object, found {line[:80]!r}: {found}")
+                problem = _table(line, None)
+                if isinstance(problem, str):
+                    raise DataError(f"{lines.file.path}, line {row}: expected a JSON object, found {line[:80]!r}: {problem}")
             raise DataError(f"{lines.file.path}: the first {len(_rows(data))} lines do not agree: {table}")
         features = {}
         for field in table.schema:
-            found = feature_of(field.type, pa.concat_arrays(table.column(field.name).chunks))
-            if found:
-                features[field.name] = found
+            feature = feature_of(field.type, pa.concat_arrays(table.column(field.name).chunks))
+            if feature:
+                features[field.name] = feature
         return features
 
     def features(self) -> dict[str, Feature]:
@@ -110,12 +116,12 @@ class JsonlSource(ColumnSource):
         for at, line in enumerate(rows[low:high]):
             table = _table(line, chosen)
             for name, feature in chosen.items():
-                found = Column(columns[name][at : at + 1], np.ones(1, bool), f"{table}: {line[:80]!r}")
+                column = Column(columns[name][at : at + 1], np.ones(1, bool), f"{table}: {line[:80]!r}")
                 if not isinstance(table, str):
-                    found = _missing(table, name) or from_arrow(table.column(name), feature)
-                columns[name][at] = found.values[0] if found.values.size else columns[name][at]
-                if found.bad is not None and found.bad[0]:
-                    bad[name][at], why[name] = True, why[name] or found.why
+                    column = _missing(table, name) or from_arrow(table.column(name), feature)
+                columns[name][at] = column.values[0] if column.values.size else columns[name][at]
+                if column.bad is not None and column.bad[0]:
+                    bad[name][at], why[name] = True, why[name] or column.why
         return Piece(first + low, {name: Column(values, bad[name], why[name]) for name, values in columns.items()})
 
 
@@ -136,12 +142,12 @@ def _table(data: bytes, chosen: Any) -> Any:
 
     def kind(feature: Feature) -> Any:
         if feature.dtype == "string" or feature.kind is Kind.IMAGE:
-            found = pa.string()
+            kind = pa.string()
         else:
-            found = pa.from_numpy_dtype(np.dtype(feature.dtype))
+            kind = pa.from_numpy_dtype(np.dtype(feature.dtype))
         for _ in range(1 if feature.kind is Kind.VARIABLE else 0 if feature.kind is Kind.IMAGE else len(feature.shape)):
-            found = pa.list_(found)
-        return found
+            kind = pa.list_(kind)
+        return kind
 
     options = None
     if chosen is not None:
@@ -171,8 +177,8 @@ def _booleans(data: bytes, chosen: Any) -> Any:
     rows = []
     try:
         for line in _rows(data):
-            found = json.loads(line)
-            row = {name: found.get(name) for name in chosen}
+            document = json.loads(line)
+            row = {name: document.get(name) for name in chosen}
             rows.append({n: int(v) if isinstance(v, bool) and chosen[n].dtype != "string" else v for n, v in row.items()})
         table = pa.Table.from_pylist(rows)
         return table if set(table.column_names) >= set(chosen) else None

@@ -13,8 +13,10 @@ from typing import IO
 
 import numpy as np
 
-from harness.data import storage
 from harness.data.block_size import BLOCK_BYTES
+from harness.data.packed_stream import is_packed, unpacked
+from harness.data.pass_cache import cached
+from harness.data.range_file import RangeFile, open_range
 from harness.errors import DataError
 from harness.plan.plan import File
 
@@ -53,13 +55,13 @@ def index(path: str, *, quotes: bool) -> Lines:
       quotes: whether the first line is a header and newlines between double quotes are part of a field (CSV).
     Raises: DataError: the file cannot be read or unpacked, or ends within quotes.
     """
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         head = file.read(0, 2)
-        packed = head == storage.GZIP_MAGIC or storage.is_zlib(head)
-        found = storage.cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
-        records, start, offsets = int(found[0]), int(found[1]), found[2:]
+        packed = is_packed(head)
+        numbers = cached(path, f"lines {STRIDE} {quotes}", lambda: _scan(file, path, quotes=quotes))
+        records, start, offsets = int(numbers[0]), int(numbers[1]), numbers[2:]
         try:
-            header = storage.unpacked(file).read(start) if packed else file.read(0, start)
+            header = unpacked(file).read(start) if packed else file.read(0, start)
         except BROKEN as exc:
             raise _unreadable(path, exc) from exc
         size = file.size
@@ -73,13 +75,13 @@ def blocks(lines: Lines, start: int, stop: int, size: int, *, quotes: bool) -> I
     """
     path = lines.file.path
     spans = list(_spans(lines.offsets, start // STRIDE, -(-stop // STRIDE), max(1, size // STRIDE)))
-    with storage.open_range(path) as file:
+    with open_range(path) as file:
         if not lines.packed:
             for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), file.read(int(lines.offsets[at]), int(lines.offsets[end]))
             return
         try:
-            stream = storage.unpacked(file)
+            stream = unpacked(file)
             _skip(stream, int(lines.offsets[start // STRIDE]))
             for at, end in spans:
                 yield at * STRIDE, min(end * STRIDE, lines.records), stream.read(int(lines.offsets[end] - lines.offsets[at]))
@@ -108,63 +110,99 @@ def _skip(stream: IO[bytes], count: int) -> None:
         count -= part
 
 
-def _scan(file: storage.RangeFile, path: str, *, quotes: bool) -> np.ndarray:
+def _scan(file: RangeFile, path: str, *, quotes: bool) -> np.ndarray:
     """Return records, the offset of the first, and every STRIDE-th offset with the end: int64."""
-    begins: list[np.ndarray] = []  # offsets of records that a stride begins with
-    records = at = 0
-    start = 0 if not quotes else -1  # of the first record; -1 while the header is looked for
-    within = False  # quotes
-    last = 0  # byte of the block before
-    line = 0  # where the line under way begins
-    skipped_bom = False
-    stream = storage.unpacked(file)
+    scan = _LineScan(quotes=quotes)
+    stream = unpacked(file)
     try:
-        while block := stream.read(SCAN if at else max(SCAN, len(BOM))):
-            data = np.frombuffer(block, np.uint8)
-            if not skipped_bom:
-                skipped_bom = True
-                line = len(BOM) if block.startswith(BOM) else 0
-                start = start if quotes else line
-            ends = np.flatnonzero(data == NEWLINE)
-            if quotes:
-                marks = np.flatnonzero(data == QUOTE)
-                odd = (np.searchsorted(marks, ends) + within) % 2 == 1
-                within = bool((len(marks) + within) % 2)
-                ends = ends[~odd]
-            starts = np.concatenate([[line], at + ends[:-1] + 1]).astype(np.int64) if len(ends) else np.zeros(0, np.int64)
-            lengths = at + ends - starts
-            # a carriage return alone is an empty line too
-            before = np.where(ends > 0, data[np.maximum(ends - 1, 0)], last)
-            returns = (lengths == 1) & (before == RETURN)
-            last = int(data[-1])
-            starts = starts[(lengths > 0) & ~returns]
-            if len(ends):
-                line = at + int(ends[-1]) + 1
-            if start == -1 and len(starts):
-                starts = starts[1:]
-                start = int(starts[0]) if len(starts) else -2
-            elif start == -2 and len(starts):
-                start = int(starts[0])
-            begins.append(starts[(-records) % STRIDE :: STRIDE])
-            records += len(starts)
-            at += len(block)
+        while block := stream.read(SCAN if scan.size_bytes else max(SCAN, len(BOM))):
+            scan.add(block)
     except BROKEN as exc:
         raise _unreadable(path, exc) from exc
-    if within:
-        raise DataError(f"{path}: the file ends within double quotes that began after byte {line}; is it cut off?")
-    if at > line:  # the last line has no newline
-        if start == -1:
-            start = at
-        else:
-            start = line if start == -2 else start
-            if records % STRIDE == 0:
-                begins.append(np.array([line], np.int64))
-            records += 1
-    if start < 0:
-        start = at
-    if not records:
-        start = at
-    return np.concatenate([[records, start], *begins, [at]]).astype(np.int64)
+    return scan.finish(path)
+
+
+class _LineScan:
+    """Finds where records begin, block by block.
+
+    Args:
+      quotes: whether the first line is a header and newlines between double quotes are part of a field.
+
+    Attributes:
+      size_bytes: of the blocks so far.
+    """
+
+    # Values of `_first` before the first record is known.
+    HEADER_WANTED, RECORD_WANTED = -1, -2
+
+    def __init__(self, *, quotes: bool) -> None:
+        self.size_bytes = 0
+        self._quotes = quotes
+        self._begins: list[np.ndarray] = []  # offsets of records that a stride begins with
+        self._records = 0
+        self._first = self.HEADER_WANTED if quotes else 0  # offset of the first record
+        self._within = False  # quotes
+        self._last_byte = 0  # of the block before
+        self._line = 0  # where the line under way begins
+
+    def add(self, block: bytes) -> None:
+        """Go through a block, which is not empty."""
+        data = np.frombuffer(block, np.uint8)
+        if not self.size_bytes:
+            self._line = len(BOM) if block.startswith(BOM) else 0
+            self._first = self._first if self._quotes else self._line
+        ends = self._ends(data)
+        starts = self._starts(data, ends)
+        self._last_byte = int(data[-1])
+        if len(ends):
+            self._line = self.size_bytes + int(ends[-1]) + 1
+        if self._first == self.HEADER_WANTED and len(starts):
+            starts = starts[1:]
+            self._first = self.RECORD_WANTED
+        if self._first == self.RECORD_WANTED and len(starts):
+            self._first = int(starts[0])
+        self._begins.append(starts[(-self._records) % STRIDE :: STRIDE])
+        self._records += len(starts)
+        self.size_bytes += len(block)
+
+    def _ends(self, data: np.ndarray) -> np.ndarray:
+        """Return where in a block lines end."""
+        ends = np.flatnonzero(data == NEWLINE)
+        if not self._quotes:
+            return ends
+        quotes = np.flatnonzero(data == QUOTE)
+        odd = (np.searchsorted(quotes, ends) + self._within) % 2 == 1
+        self._within = bool((len(quotes) + self._within) % 2)
+        return ends[~odd]
+
+    def _starts(self, data: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Return where in the file the lines begin that end in a block, without empty ones."""
+        if not len(ends):
+            return np.zeros(0, np.int64)
+        starts = np.concatenate([[self._line], self.size_bytes + ends[:-1] + 1]).astype(np.int64)
+        lengths = self.size_bytes + ends - starts
+        # a carriage return alone is an empty line too
+        before = np.where(ends > 0, data[np.maximum(ends - 1, 0)], self._last_byte)
+        returns = (lengths == 1) & (before == RETURN)
+        filled: np.ndarray = starts[(lengths > 0) & ~returns]
+        return filled
+
+    def finish(self, path: str) -> np.ndarray:
+        """Return records, the offset of the first, and every STRIDE-th offset with the end: int64.
+
+        Raises: DataError: the file ends within quotes.
+        """
+        if self._within:
+            raise DataError(f"{path}: the file ends within double quotes that began after byte {self._line}; is it cut off?")
+        size = self.size_bytes
+        if size > self._line and self._first != self.HEADER_WANTED:  # the last line has no newline, and is no header
+            if self._first == self.RECORD_WANTED:
+                self._first = self._line
+            if self._records % STRIDE == 0:
+                self._begins.append(np.array([self._line], np.int64))
+            self._records += 1
+        first = self._first if self._records else size
+        return np.concatenate([[self._records, first], *self._begins, [size]]).astype(np.int64)
 
 
 def _unreadable(path: str, exc: BaseException) -> DataError:

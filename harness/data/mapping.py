@@ -133,5 +133,5 @@ def _libc() -> Any:
 
 def _zeros(address: int, size: int) -> bool:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
-    found = _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
-    return bool(found != FAILED)
+    mapped = _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    return bool(mapped != FAILED)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Place, Records, Source
 from harness.data.npz import NpzSource
+from harness.data.source import Feature, Origin, Place, Records, Source
 from harness.errors import DataError, JobError
 from harness.plan.plan import File
 
-__all__ = ["DatasetSource", "Named", "from_arrays", "named"]
+__all__ = ["DatasetSource", "Named", "from_arrays", "named", "open_memory"]
 
 HEAD = 64  # examples that ranks compare before they evaluate
 X, LABEL, WEIGHT = "x", "label", "weight"
@@ -39,7 +39,15 @@ class Named:
     weight: str | None = None
 
 
-def named(given: Any) -> Named:
+def open_memory(origin: Origin) -> Source:
+    """Refuse what a job file cannot name.
+
+    Raises: JobError: always.
+    """
+    raise JobError("data.format: memory is what harness.evaluate(model, data) is given in Python; a job file names files")
+
+
+def named(data: Any) -> Named:
     """Name the parts of (x, y, weights), of x alone, or of a mapping.
 
     Raises: JobError: it has more parts, or a name twice.
@@ -47,9 +55,9 @@ def named(given: Any) -> Named:
     >>> named(([1, 2], [0, 1])).values, named({"a": [1]}).inputs
     ({'x': [1, 2], 'label': [0, 1]}, None)
     """
-    if isinstance(given, Mapping):
-        return Named(dict(given))
-    parts = given if isinstance(given, tuple) else (given,)
+    if isinstance(data, Mapping):
+        return Named(dict(data))
+    parts = data if isinstance(data, tuple) else (data,)
     if not 1 <= len(parts) <= 3:
         raise JobError(f"data: expected (x, y), (x, y, weights) or features by name, found a tuple of {len(parts)}")
     x, y, weight = (*parts, None, None)[:3]
@@ -63,10 +71,10 @@ def named(given: Any) -> Named:
         values.update(zip(inputs, several, strict=True))
     labels = {} if y is None else dict(y) if isinstance(y, Mapping) else {LABEL: y}
     weights = {} if weight is None else {WEIGHT: weight}
-    for more in (labels, weights):
-        if twice := set(more) & set(values):
+    for features in (labels, weights):
+        if twice := set(features) & set(values):
             raise JobError(f"data: more than one part is called {', '.join(sorted(twice))}")
-        values.update(more)
+        values.update(features)
     return Named(values, inputs, LABEL if LABEL in labels else None, WEIGHT if weights else None)
 
 
@@ -101,10 +109,10 @@ def _bytes(array: np.ndarray) -> bytes | memoryview:
 def _array(name: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind == "O":
-        if not all(isinstance(one, str | bytes) for one in array.ravel().tolist()):
+        if not all(isinstance(value, str | bytes) for value in array.ravel().tolist()):
             raise JobError(f"data: {name}: expected numbers or texts in an array of one shape, found objects")
         texts = np.empty(array.size, object)  # NumPy's own fixed-width types drop zeros at the end of bytes
-        texts[:] = [one.encode() if isinstance(one, str) else one for one in array.ravel().tolist()]
+        texts[:] = [text.encode() if isinstance(text, str) else text for text in array.ravel().tolist()]
         array = texts.reshape(array.shape)
     if array.dtype.kind == "U":
         array = np.char.encode(array, "utf-8")

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import ID, Feature, Place, storage
 from harness.data.block_size import BLOCK_BYTES
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.mapping import FileMapping
+from harness.data.range_file import RangeFile, open_range
+from harness.data.source import ID, Feature, Origin, Place
 from harness.errors import DataError
 from harness.plan.plan import Chunk, File
 
-__all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped"]
+__all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped", "open_npy"]
 
 ALIGNED = 64  # bytes: where TensorFlow takes an array as it lies, and does not copy it
 IDS = 1 << 24  # examples whose ids are kept in memory beside mapped files, 128 MiB
@@ -52,7 +53,7 @@ class Mapped:
         count, item = max(stop - start, 0), self.dtype.itemsize
         if not count or not self._inner or not item:
             return np.empty((count, *self.shape[1:]), self.dtype)
-        with storage.open_range(self.path) as file:
+        with open_range(self.path) as file:
             if not self.fortran:
                 first = self.offset + start * self._inner * item
                 return np.frombuffer(self._exactly(file, first, count * self._inner * item), self.dtype).reshape(
@@ -63,7 +64,7 @@ class Mapped:
             data = b"".join(self._exactly(file, first, count * item) for first in starts)
         return np.frombuffer(data, self.dtype).reshape(*reversed(self.shape[1:]), count).T
 
-    def _exactly(self, file: storage.RangeFile, first: int, size: int) -> bytes:
+    def _exactly(self, file: RangeFile, first: int, size: int) -> bytes:
         data = file.read(first, first + size)
         if len(data) != size:
             raise DataError(
@@ -107,6 +108,11 @@ class Mapped:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the mapping: every process makes its own."""
         return {name: value for name, value in self.__dict__.items() if name != "_map"}
+
+
+def open_npy(origin: Origin) -> NpySource:
+    """Map .npy files; see `NpySource.open`."""
+    return NpySource.open(origin.paths)
 
 
 class NpySource(ColumnSource):
@@ -192,15 +198,16 @@ def open_mapped(paths: Sequence[str]) -> NpySource | None:
         members = [mapped_members(path) for path in paths]
     except (zipfile.BadZipFile, OSError, DataError):
         return None
-    found = [arrays for arrays in members if arrays]
-    shapes = [{name: (array.dtype, array.shape[1:]) for name, array in arrays.items()} for arrays in found]
-    lengths = [{array.shape[:1] for array in arrays.values()} for arrays in found]
-    if len(found) < len(paths) or any(shape != shapes[0] for shape in shapes) or any(len(n) != 1 or n == {()} for n in lengths):
+    mapped = [arrays for arrays in members if arrays]
+    shapes = [{name: (array.dtype, array.shape[1:]) for name, array in arrays.items()} for arrays in mapped]
+    lengths = [{array.shape[:1] for array in arrays.values()} for arrays in mapped]
+    if len(mapped) < len(paths) or any(shape != shapes[0] for shape in shapes) or any(len(n) != 1 or n == {()} for n in lengths):
         return None
     files = [
-        File(path, os.path.getsize(path), next(iter(arrays.values())).shape[0]) for path, arrays in zip(paths, found, strict=True)
+        File(path, os.path.getsize(path), next(iter(arrays.values())).shape[0])
+        for path, arrays in zip(paths, mapped, strict=True)
     ]
-    return NpySource(tuple(files), found)
+    return NpySource(tuple(files), mapped)
 
 
 def mapped_members(path: str) -> dict[str, Mapped] | None:
@@ -209,7 +216,7 @@ def mapped_members(path: str) -> dict[str, Mapped] | None:
     A member's data begins after its local header, whose name and extra field may differ in length from the central
     directory's. Source: .ZIP File Format Specification, 4.3.7.
     """
-    found = {}
+    arrays = {}
     with zipfile.ZipFile(path) as archive, open(path, "rb") as stream:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
@@ -221,8 +228,8 @@ def mapped_members(path: str) -> dict[str, Mapped] | None:
             array = _read_header(stream, path)
             if array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)) > start + info.file_size:
                 raise DataError(f"{path}: array '{info.filename}' is cut off; copy or write it again")
-            found[info.filename.removesuffix(".npy")] = array
-    return found
+            arrays[info.filename.removesuffix(".npy")] = array
+    return arrays
 
 
 def _file(folder: str, arrays: Mapping[str, Mapped]) -> File:
@@ -233,17 +240,17 @@ def _file(folder: str, arrays: Mapping[str, Mapped]) -> File:
 def _header(path: str) -> Mapped:
     try:
         with open(path, "rb") as stream:
-            found = _read_header(stream, path)
+            array = _read_header(stream, path)
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    need = found.offset + found.dtype.itemsize * int(np.prod(found.shape, dtype=np.int64))
+    need = array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
     if os.path.getsize(path) < need:
         raise DataError(
             f"{path}: the file is cut off: expected {need} bytes, found {os.path.getsize(path)}; copy or write it again"
         )
-    if not found.shape:
+    if not array.shape:
         raise DataError(f"{path}: expected an array with one value per example, found a single value")
-    return found
+    return array
 
 
 def _read_header(stream: object, path: str) -> Mapped:

@@ -11,11 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import ID, Feature, Records, Source
+from harness.data import storage
+from harness.data.source import ID, Feature, Origin, Records, Source
 from harness.errors import DataError
 from harness.plan.plan import File
 
-__all__ = ["NpzSource"]
+__all__ = ["NpzSource", "open_npz"]
+
+IN_MEMORY = 1 << 28  # bytes of archives that are loaded as a whole; larger ones are mapped, where they are not compressed
+
+
+def open_npz(origin: Origin) -> Source:
+    """Load archives, see `NpzSource.open`; map large ones that are not compressed."""
+    from harness.data.npy import open_mapped
+
+    if sum(storage.size_bytes(path) for path in origin.paths) > IN_MEMORY and (mapped := open_mapped(origin.paths)):
+        return mapped
+    return NpzSource.open(origin.paths)
 
 
 class NpzSource(Source):
@@ -64,11 +76,11 @@ class NpzSource(Source):
     def _arrays(self) -> dict[str, np.ndarray]:
         if self._loaded is None:
             here = NpzSource.open([file.path for file in self.files])
-            for file, found in zip(self.files, here.files, strict=True):
-                if found != file:
+            for file, local in zip(self.files, here.files, strict=True):
+                if local != file:
                     raise DataError(
                         f"{file.path}: expected {file.examples} examples in {file.size_bytes} bytes, as rank 0 found, found "
-                        f"{found.examples} in {found.size_bytes} here; has the file changed, or is it another one on this host?"
+                        f"{local.examples} in {local.size_bytes} here; has the file changed, or is it another one on this host?"
                     )
             if here._features != self._features:
                 raise DataError(

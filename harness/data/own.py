@@ -8,16 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Place
 from harness.data.block_size import BlockSize, size_of
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
+from harness.data.source import Feature, Origin, Place
 from harness.errors import DataError, JobError
 from harness.job.imports import load_object
 from harness.plan.plan import File
 
-__all__ = ["OwnSource"]
+__all__ = ["OwnSource", "open_own"]
 
 FIRST = 16  # examples that a reader is asked for at least
+
+
+def open_own(origin: Origin) -> OwnSource:
+    """Open the user's own reader; see `OwnSource.open`."""
+    return OwnSource.open(origin.target, origin.folder)
 
 
 class OwnSource(ColumnSource):

@@ -7,14 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, storage
+from harness.data import storage
 from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
+from harness.data.range_file import open_range
+from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
-__all__ = ["ParquetSource"]
+__all__ = ["ParquetSource", "open_parquet"]
 
 FIRST_ROWS = 64  # that tell the lengths of lists
+
+
+def open_parquet(origin: Origin) -> ParquetSource:
+    """Open Parquet files; see `ParquetSource.open`."""
+    return ParquetSource.open(origin.paths)
 
 
 class ParquetSource(ColumnSource):
@@ -44,16 +51,16 @@ class ParquetSource(ColumnSource):
 
         Raises: DataError: a file is no Parquet file, or has other columns than the first.
         """
-        found = storage.each(_describe, paths)
-        first = found[0][2]
-        for path, (_, _, schema) in zip(paths, found, strict=True):
+        descriptions = storage.map_files(_describe, paths)
+        first = descriptions[0][2]
+        for path, (_, _, schema) in zip(paths, descriptions, strict=True):
             if not schema.equals(first):
                 raise DataError(
                     f"{path}: expected the columns of {paths[0]} ({_show(first)}), found {_show(schema)}; "
                     "files of one job must agree in names and types"
                 )
-        files = tuple(File(path, size, int(groups[-1])) for path, (size, groups, _) in zip(paths, found, strict=True))
-        return cls(files, [groups for _, groups, _ in found])
+        files = tuple(File(path, size, int(groups[-1])) for path, (size, groups, _) in zip(paths, descriptions, strict=True))
+        return cls(files, [groups for _, groups, _ in descriptions])
 
     def features(self) -> dict[str, Feature]:
         """Return the columns that are numbers, strings, or lists of them; the first rows tell how long lists are."""
@@ -66,12 +73,12 @@ class ParquetSource(ColumnSource):
             head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
         except (OSError, pa.ArrowException) as exc:
             raise _broken(self.files[number].path, exc, ", row group 0") from exc
-        found = {}
+        features = {}
         for name in names:
             feature = feature_of(file.schema_arrow.field(name).type, None if head is None else head.column(name))
             assert feature is not None
-            found[name] = feature
-        return found
+            features[name] = feature
+        return features
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Cut rows out of their row groups."""
@@ -124,7 +131,7 @@ def _open(path: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stored = storage.open_range(path)  # says what is wrong with it in the words of the house
+    stored = open_range(path)  # says what is wrong with it in the words of the house
     try:
         if storage.is_url(path):
             return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)

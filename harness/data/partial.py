@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature, Place, Records, Source
-from harness.plan.plan import hash_ids
+from harness.data.source import Feature, Place, Records, Source
+from harness.exact.splitmix import hash_ids
 
 __all__ = ["PartialSource", "draw"]
 
@@ -33,12 +33,12 @@ def draw(examples: int, share: float | None, limit: int | None) -> np.ndarray:
     if share is None or share == 1:
         return np.arange(examples if limit is None else min(limit, examples), dtype=np.int64)
     bound = np.uint64(min(int(share * 2.0**64), 2**64 - 1))
-    parts, found = [], 0
+    parts, count = [], 0
     for start in range(0, examples, HASH_BLOCK):
         ids = np.arange(start, min(start + HASH_BLOCK, examples), dtype=np.int64)
         parts.append(ids[hash_ids(ids) < bound])
-        found += len(parts[-1])
-        if limit is not None and found >= limit:
+        count += len(parts[-1])
+        if limit is not None and count >= limit:
             break
     chosen = np.concatenate([np.zeros(0, np.int64), *parts])
     return chosen if limit is None else chosen[:limit]

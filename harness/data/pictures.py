@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import Feature
+from harness.data.source import Feature
 
 __all__ = ["broken", "decode"]
 
@@ -24,7 +24,7 @@ def decode(encoded: Any, feature: Feature) -> Any:
     height, width, channels = feature.shape
     dtype = tf.as_dtype(feature.dtype)
 
-    def one(data: Any) -> Any:
+    def decode_one(data: Any) -> Any:
         image = tf.io.decode_image(data, channels=channels or 0, expand_animations=False)
         image.set_shape([None, None, channels])
         same = tf.reduce_all(tf.shape(image)[:2] == [height, width])
@@ -33,7 +33,9 @@ def decode(encoded: Any, feature: Feature) -> Any:
         )
         return tf.cast(sized if dtype.is_floating else tf.round(sized), dtype)
 
-    return tf.ensure_shape(tf.map_fn(one, encoded, fn_output_signature=dtype), [*encoded.shape[:1], height, width, channels])
+    return tf.ensure_shape(
+        tf.map_fn(decode_one, encoded, fn_output_signature=dtype), [*encoded.shape[:1], height, width, channels]
+    )
 
 
 def broken(raw: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -41,14 +43,14 @@ def broken(raw: dict[str, np.ndarray], name: str) -> np.ndarray:
     import tensorflow as tf
 
     images = raw[name]
-    found = np.zeros(len(images), bool)
+    bad = np.zeros(len(images), bool)
     for at, data in enumerate(images):
         try:
             tf.io.decode_image(data, expand_animations=False)
         except tf.errors.OpError:
-            found[at] = True
-    if found.any():
+            bad[at] = True
+    if bad.any():
         images = images.copy()
-        images[found] = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
+        images[bad] = tf.io.encode_png(np.zeros([1, 1, 3], np.uint8)).numpy()
         raw[name] = images
-    return found
+    return bad

@@ -27,8 +27,8 @@ def make(folder: Path) -> None:
 def close(folder: Path) -> None:
     """Take from others the right to write to a folder that is this user's; leave alone what is not."""
     with contextlib.suppress(OSError):
-        found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mode & WRITABLE:
+        status = folder.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and status.st_mode & WRITABLE:
             folder.chmod(0o700)
 
 
@@ -44,13 +44,13 @@ def intruders(place: Path, root: Path) -> str:
     for path in [*reversed(place.relative_to(root).parents), place.relative_to(root)]:
         path = root / path
         try:
-            found = path.lstat()
+            status = path.lstat()
         except FileNotFoundError:
             return ""
-        if stat.S_ISLNK(found.st_mode):
+        if stat.S_ISLNK(status.st_mode):
             return f"{path} is a symbolic link"
-        if found.st_uid != os.getuid():
-            return f"{path} belongs to user {found.st_uid}"
-        if found.st_mode & WRITABLE:
-            return f"{path}: others may write here (mode {stat.S_IMODE(found.st_mode):o})"
+        if status.st_uid != os.getuid():
+            return f"{path} belongs to user {status.st_uid}"
+        if status.st_mode & WRITABLE:
+            return f"{path}: others may write here (mode {stat.S_IMODE(status.st_mode):o})"
     return ""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.data import Feature, Kind, storage
+from harness.data import storage
+from harness.data.source import Feature, Kind, Origin
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, nearest
 
@@ -30,7 +30,7 @@ class TfdsSource(TFRecordSource):
         return dict(self.named)
 
 
-def open_tfds(paths: Sequence[str]) -> TfdsSource:
+def open_tfds(origin: Origin) -> TfdsSource:
     """Open one split of each folder: FOLDER#SPLIT, or FOLDER where it has one split only.
 
     Raises: DataError: a folder was not prepared, has no such split, or lacks shards.
@@ -38,14 +38,14 @@ def open_tfds(paths: Sequence[str]) -> TfdsSource:
     shards: list[str] = []
     lengths: list[int] = []
     named: dict[str, Feature] | None = None
-    for path in paths:
+    for path in origin.paths:
         folder, _, split = path.partition("#")
         info, features = (_json(Path(folder) / name) for name in ("dataset_info.json", "features.json"))
-        found = _features(features, folder)
-        if named is not None and found != named:
-            raise DataError(f"{folder}: expected the features of {paths[0]}, found others")
-        named = found
-        splits = {one["name"]: one for one in info.get("splits", [])}
+        declared = _features(features, folder)
+        if named is not None and declared != named:
+            raise DataError(f"{folder}: expected the features of {origin.paths[0]}, found others")
+        named = declared
+        splits = {entry["name"]: entry for entry in info.get("splits", [])}
         if not split and len(splits) == 1:
             split = next(iter(splits))
         if split not in splits:
@@ -83,10 +83,10 @@ def _json(path: Path) -> Any:
 def _features(node: Any, folder: str, prefix: str = "") -> dict[str, Feature]:
     """Flatten features.json; nested names are joined by slashes, as in the records."""
     if "featuresDict" in node:
-        found: dict[str, Feature] = {}
+        nested: dict[str, Feature] = {}
         for name, inner in node["featuresDict"]["features"].items():
-            found |= _features(inner, folder, f"{prefix}/{name}" if prefix else name)
-        return found
+            nested |= _features(inner, folder, f"{prefix}/{name}" if prefix else name)
+        return nested
     kind = node.get("pythonClassName", "").rpartition(".")[2]
     if "image" in node or kind in IMAGES:
         shape = _shape(node.get("image", {}))

@@ -11,10 +11,9 @@ import math
 
 import numpy as np
 
-__all__ = ["GOLDEN", "MIX", "THRESHOLDS", "multiplicities"]
+from harness.exact.splitmix import mix, outputs
 
-GOLDEN = 0x9E3779B97F4A7C15  # SplitMix64's increment and multipliers, as in plan.hash_ids
-MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+__all__ = ["THRESHOLDS", "multiplicities", "stream"]
 
 # Of a uniform 32-bit integer u the multiplicity is how many of these it reaches: the Poisson(1) distribution function in
 # units of 2^-32. Past the last, 2^-32 is not reached: no multiplicity is above 12.
@@ -33,22 +32,17 @@ def multiplicities(keys: np.ndarray, seed: int, replicates: int) -> np.ndarray:
     True
     """
     start = keys.astype(np.int64).view(np.uint64) ^ np.uint64(stream(seed))
-    steps = np.arange(1, (replicates + 1) // 2 + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-    z = _mix(_mix(start)[:, None] + steps)
-    # Each 64-bit hash gives two draws.
-    halves = np.stack([z & np.uint64(0xFFFFFFFF), z >> np.uint64(32)], axis=-1).reshape(len(keys), 2 * len(steps))[:, :replicates]
-    found = np.zeros(halves.shape, np.int64)
+    words = outputs(mix(start), (replicates + 1) // 2)
+    # Each 64-bit word gives two draws.
+    halves = np.stack([words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)], axis=-1).reshape(len(keys), 2 * words.shape[1])[
+        :, :replicates
+    ]
+    counts = np.zeros(halves.shape, np.int64)
     for threshold in THRESHOLDS:
-        found += halves >= np.uint64(threshold)
-    return found
+        counts += halves >= np.uint64(threshold)
+    return counts
 
 
 def stream(seed: int) -> int:
     """Return the 64-bit constant that sets the streams of one seed apart from those of another."""
-    return int(_mix(np.array([seed % 2**64], np.uint64) + np.uint64(GOLDEN))[0])
-
-
-def _mix(z: np.ndarray) -> np.ndarray:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX[0])
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX[1])
-    return z ^ (z >> np.uint64(31))
+    return int(outputs(np.array([seed % 2**64], np.uint64), 1)[0, 0])

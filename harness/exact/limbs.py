@@ -21,7 +21,7 @@ import numpy as np
 
 __all__ = [
     "CELL", "DIVISOR_BITS", "EXACT", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "additions", "carry", "divide",
-    "refused", "to_cells", "to_float", "to_fraction",
+    "refused", "to_cells", "to_fraction",
 ]  # fmt: skip
 
 LIMB_BITS = 32
@@ -97,16 +97,6 @@ def to_fraction(cell: np.ndarray) -> Fraction:
     return Fraction(total, 1 << GRID_BITS)
 
 
-def to_float(cell: np.ndarray) -> float:
-    """Return the value of one cell as the nearest float64 (ties to even), infinite past its range.
-
-    >>> to_float(to_cells(np.array([1e16, 1.0, -1e16])).sum(axis=0))
-    1.0
-    """
-    total = sum(int(limb) << (LIMB_BITS * k) for k, limb in enumerate(cell[:LIMBS]))
-    return total / (1 << GRID_BITS)  # integer division in Python is correctly rounded
-
-
 def divide(cells: np.ndarray, divisors: np.ndarray) -> np.ndarray:
     """Divide the values of many cells by integers, each quotient rounded once to the nearest float64 (ties to even).
 
@@ -134,15 +124,15 @@ def divide(cells: np.ndarray, divisors: np.ndarray) -> np.ndarray:
         quotient[place] = dividend // below
         rest = dividend - quotient[place] * below
     quotient[-2:] = 0
-    left = np.bitwise_or.accumulate(quotient[::-1], axis=0)[::-1]  # from each place on
+    nonzero_from = np.bitwise_or.accumulate(quotient[::-1], axis=0)[::-1]  # from each place on
     top, at = np.argmax(quotient != 0, axis=0), np.arange(len(size))
     first, second, third = (quotient[top + k, at] for k in range(3))
     shift = np.uint64(LIMB_BITS) - np.frexp(first.astype(np.float64))[1].astype(np.uint64)
     word = (((first << half) | second) << shift) | (third >> (half - shift))
-    more = ((third & ((np.uint64(1) << (half - shift)) - np.uint64(1))) != 0) | (rest != 0)
-    more |= left[np.minimum(top + 3, len(quotient) - 1), at] != 0
+    sticky = ((third & ((np.uint64(1) << (half - shift)) - np.uint64(1))) != 0) | (rest != 0)
+    sticky |= nonzero_from[np.minimum(top + 3, len(quotient) - 1), at] != 0
     exponent = LIMB_BITS * (len(digits) - 2 - top) - (GRID_BITS + 3 * LIMB_BITS) - shift.astype(np.int64)
-    rounded = np.ldexp((word | more.astype(np.uint64)).astype(np.float64), exponent)
+    rounded = np.ldexp((word | sticky.astype(np.uint64)).astype(np.float64), exponent)
     return np.where(negative, -rounded, rounded)
 
 

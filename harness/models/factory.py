@@ -39,33 +39,33 @@ def from_factory(path: str | None, spec: ModelSpec, folder: Path) -> Model:
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(spec.precision)
         try:
-            made = factory(**spec.args)
+            model = factory(**spec.args)
         finally:
             keras.config.set_dtype_policy(before)
     else:
-        made = factory(**spec.args)
+        model = factory(**spec.args)
     if path is not None:
-        _load_weights(where, made, path)
-    if keras_of(made):
-        return from_keras(where, made)
+        _load_weights(where, model, path)
+    if keras_of(model):
+        return from_keras(where, model)
     if spec.precision:
         raise ModelError(f"{where}: precision: {spec.precision}: only Keras models can be given another precision")
-    if hasattr(made, "signatures"):
-        return from_loaded(where, made, spec.signature)
-    if getattr(made, "input_signature", None) is not None and hasattr(made, "get_concrete_function"):
-        return from_function(where, made)
+    if hasattr(model, "signatures"):
+        return from_loaded(where, model, spec.signature)
+    if getattr(model, "input_signature", None) is not None and hasattr(model, "get_concrete_function"):
+        return from_function(where, model)
     raise ModelError(
         f"{where}: expected a Keras model, a tf.function with an input_signature, or an object with signatures; "
-        f"the factory returned a {type(made).__name__}"
+        f"the factory returned a {type(model).__name__}"
     )
 
 
-def _load_weights(where: str, made: Any, path: str) -> None:
+def _load_weights(where: str, model: Any, path: str) -> None:
     try:
-        if path.endswith((".h5", ".keras", ".hdf5")) and hasattr(made, "load_weights"):
-            made.load_weights(path)
+        if path.endswith((".h5", ".keras", ".hdf5")) and hasattr(model, "load_weights"):
+            model.load_weights(path)
         else:
-            tf.train.Checkpoint(model=made).restore(
+            tf.train.Checkpoint(model=model).restore(
                 path.removesuffix(".index")
             ).assert_existing_objects_matched().expect_partial()
     except Exception as exc:
@@ -91,12 +91,12 @@ def from_function(where: str, function: Any) -> Model:
     concrete = function.get_concrete_function()
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-        given = function(*(tensors[name] for name in names))
-        return given if isinstance(given, Mapping) else {"output": given}
+        outputs = function(*(tensors[name] for name in names))
+        return outputs if isinstance(outputs, Mapping) else {"output": outputs}
 
     predict.owner = function  # type: ignore[attr-defined]
-    found = concrete.structured_outputs
-    outputs = output_specs(where, found if isinstance(found, Mapping) else {"output": found})
+    structured = concrete.structured_outputs
+    outputs = output_specs(where, structured if isinstance(structured, Mapping) else {"output": structured})
     return Model(where, inputs, outputs, predict, "python")
 
 

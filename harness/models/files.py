@@ -69,10 +69,10 @@ def source_of(target: str, folder: Path) -> Path | None:
             return path
     top = sys.modules.get(name)
     try:
-        found = importlib.util.find_spec(name) if top is None else top.__spec__
+        module = importlib.util.find_spec(name) if top is None else top.__spec__
     except (ImportError, ValueError):
-        found = None  # whoever loads it says why
-    return Path(found.origin) if found and found.origin and os.path.isfile(found.origin) else None
+        module = None  # whoever loads it says why
+    return Path(module.origin) if module and module.origin and os.path.isfile(module.origin) else None
 
 
 def digest_of(spec: ModelSpec, path: str | None, folder: Path) -> str:
@@ -96,7 +96,7 @@ def joined(digests: Mapping[str, str]) -> str:
     """
     if list(digests) == [""]:
         return digests[""]
-    return hashlib.sha256("".join(f"{name}\0{mark}\n" for name, mark in digests.items()).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{name}\0{value}\n" for name, value in digests.items()).encode()).hexdigest()
 
 
 def digest(path: str) -> str:

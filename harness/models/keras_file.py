@@ -101,9 +101,9 @@ def _with_precision(path: str, loaded: Any, precision: str) -> Any:
     return copy
 
 
-def keras_of(found: Any) -> bool:
+def keras_of(candidate: Any) -> bool:
     """Whether something is a Keras model, of either generation."""
-    return any("keras" in base.__module__.split(".")[0] and base.__name__ == "Model" for base in type(found).__mro__)
+    return any("keras" in base.__module__.split(".")[0] and base.__name__ == "Model" for base in type(candidate).__mro__)
 
 
 def from_keras(path: str, loaded: Any) -> Model:
@@ -125,13 +125,13 @@ def from_keras(path: str, loaded: Any) -> Model:
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         ordered = [tensors[name] for name in inputs]
         if isinstance(structured, Mapping):
-            given: Any = tensors
+            arguments: Any = tensors
         else:
-            given = ordered[0] if len(ordered) == 1 else ordered
-        found = loaded(given, training=False)
-        if isinstance(found, Mapping):
-            return found
-        return dict(zip(names, found if isinstance(found, list | tuple) else [found], strict=True))
+            arguments = ordered[0] if len(ordered) == 1 else ordered
+        outputs = loaded(arguments, training=False)
+        if isinstance(outputs, Mapping):
+            return outputs
+        return dict(zip(names, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
 
     specs = [structure[name] for name in names] if isinstance(structure, Mapping) else tf.nest.flatten(structure)
     outputs = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in zip(names, specs, strict=True)}

@@ -60,36 +60,36 @@ def _size(path: str) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def node_path(path: str, mark: str, cache: Path | None = None) -> Path:
+def node_path(path: str, content_digest: str, cache: Path | None = None) -> Path:
     """Return where the copy of a model lies: under HARNESS_CACHE, or a folder of this user's in the temporary one."""
-    return _root(cache) / "models" / mark[:32] / Path(path).name  # the ending says what kind of model it is
+    return _root(cache) / "models" / content_digest[:32] / Path(path).name  # the ending says what kind of model it is
 
 
 def _root(cache: Path | None) -> Path:
-    given = os.environ.get("HARNESS_CACHE")
-    return cache or (Path(given) if given else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
+    folder = os.environ.get("HARNESS_CACHE")
+    return cache or (Path(folder) if folder else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
 
 
-def copy_to_node(path: str, mark: str, cache: Path | None = None) -> Path:
+def copy_to_node(path: str, content_digest: str, cache: Path | None = None) -> Path:
     """Copy a model to this node, unless it is there; one process a node calls this, the others wait for it.
 
     Args:
       path: where it lies.
-      mark: its digest.
+      content_digest: of the model.
       cache: folder of the copies; see `node_path`.
     Raises: ModelError: there is no room, others may write to the folder, or the model changed meanwhile.
     """
-    target = node_path(path, mark, cache)
+    target = node_path(path, content_digest, cache)
     try:
         _check(target.parent, _root(cache))  # before anything is made behind a link
         make(target.parent)
         _check(target.parent, _root(cache))
-        if _untouched(target, _root(cache)) and digest(str(target)) == mark:
+        if _untouched(target, _root(cache)) and digest(str(target)) == content_digest:
             return target
         with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as work:
             copied = Path(work) / target.name
             _copy(path, copied)
-            if digest(str(copied)) != mark:
+            if digest(str(copied)) != content_digest:
                 raise ModelError(f"{path}: the model changed while it was copied to {target}; start again when it is at rest")
             if os.path.lexists(target):  # what was there was not what its name says
                 os.replace(target, Path(work) / "old")

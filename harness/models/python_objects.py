@@ -24,36 +24,36 @@ from harness.ranks.comm import Comm
 __all__ = ["describe", "digest", "from_object", "of_rank_0", "weights"]
 
 
-def from_object(given: Any, inputs: Mapping[str, Feature]) -> Model:
+def from_object(candidate: Any, inputs: Mapping[str, Feature]) -> Model:
     """Take a model.
 
     Args:
-      given: a Keras model, an object with signatures, a tf.function with an input signature, or any function of tensors:
+      candidate: a Keras model, an object with signatures, a tf.function with an input signature, or any function of tensors:
         of one tensor [B, ...] where there is one input, of a dict of them by feature name where there are several.
       inputs: the features that such a function takes.
     Raises: ModelError: it is none of these, or cannot be traced.
     """
-    where = describe(given)
-    if keras_of(given) and getattr(given, "inputs", None):
-        return from_keras(where, given)
-    if hasattr(given, "signatures"):
-        return from_loaded(where, given, "serving_default")
-    if getattr(given, "input_signature", None) is not None and hasattr(given, "get_concrete_function"):
-        return from_function(where, given)
-    if not callable(given):
+    where = describe(candidate)
+    if keras_of(candidate) and getattr(candidate, "inputs", None):
+        return from_keras(where, candidate)
+    if hasattr(candidate, "signatures"):
+        return from_loaded(where, candidate, "serving_default")
+    if getattr(candidate, "input_signature", None) is not None and hasattr(candidate, "get_concrete_function"):
+        return from_function(where, candidate)
+    if not callable(candidate):
         raise ModelError(f"model: expected a Keras model, a loaded SavedModel, a function or a path, found a {where}")
-    called = functools.partial(given, training=False) if keras_of(given) else given
+    called = functools.partial(candidate, training=False) if keras_of(candidate) else candidate
     return _from_callable(where, called, inputs)
 
 
-def describe(given: Any) -> str:
+def describe(candidate: Any) -> str:
     """Say in a few words what it is.
 
     >>> describe(lambda x: x)
     "function '<lambda>'"
     """
-    name = getattr(given, "__name__", None) or getattr(given, "name", None)
-    return f"{type(given).__name__}{f' {name!r}' if isinstance(name, str) else ''}"
+    name = getattr(candidate, "__name__", None) or getattr(candidate, "name", None)
+    return f"{type(candidate).__name__}{f' {name!r}' if isinstance(name, str) else ''}"
 
 
 def _from_callable(where: str, called: Callable[..., Any], inputs: Mapping[str, Feature]) -> Model:
@@ -67,7 +67,7 @@ def _from_callable(where: str, called: Callable[..., Any], inputs: Mapping[str, 
     body = tf.autograph.experimental.do_not_convert(called) if plain else called
     traced = tf.function(lambda tensors: body(tensors[single] if single is not None else tensors), autograph=not plain)
     try:
-        found = traced.get_concrete_function(specs).structured_outputs
+        outputs = traced.get_concrete_function(specs).structured_outputs
     except Exception as exc:
         took = f"a tensor {specs[single]}" if single is not None else f"a dict of {', '.join(specs)}"
         reason = " ".join(str(exc).split())[:600]
@@ -80,13 +80,13 @@ def _from_callable(where: str, called: Callable[..., Any], inputs: Mapping[str, 
             return {f"output_{number}": output for number, output in enumerate(outputs)}
         return {"output": outputs}
 
-    return Model(where, specs, output_specs(where, by_name(found)), lambda tensors: by_name(traced(dict(tensors))), "function")
+    return Model(where, specs, output_specs(where, by_name(outputs)), lambda tensors: by_name(traced(dict(tensors))), "function")
 
 
-def weights(given: Any) -> list[Any]:
+def weights(candidate: Any) -> list[Any]:
     """Return the variables that predictions depend on, as far as the object tells; the states of random layers are none."""
-    found = getattr(given, "weights", None) if keras_of(given) else getattr(given, "variables", None)
-    return [getattr(variable, "value", variable) if keras_of(given) else variable for variable in found or ()]
+    variables = getattr(candidate, "weights", None) if keras_of(candidate) else getattr(candidate, "variables", None)
+    return [getattr(variable, "value", variable) if keras_of(candidate) else variable for variable in variables or ()]
 
 
 @contextlib.contextmanager
@@ -101,42 +101,42 @@ def of_rank_0(comm: Comm, variables: Sequence[Any]) -> Iterator[list[str]]:
     if comm.size == 1:
         yield []
         return
-    mine = [_mark(variable) for variable in variables]
-    marks: list[list[str]] = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(mine))]
-    lengths = {len(each) for each in marks}
+    local_digests = [_digest(variable) for variable in variables]
+    digests: list[list[str]] = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(local_digests))]  # by rank
+    lengths = {len(of_rank) for of_rank in digests}
     if len(lengths) > 1:
         raise ModelError(
-            f"the ranks hold models of {', '.join(str(len(each)) for each in marks)} variables; all need the same one"
+            f"the ranks hold models of {', '.join(str(len(of_rank)) for of_rank in digests)} variables; all need the same one"
         )
-    apart = [number for number, each in enumerate(zip(*marks, strict=True)) if len(set(each)) > 1]
-    said = []
+    apart = [number for number, of_variable in enumerate(zip(*digests, strict=True)) if len(set(of_variable)) > 1]
+    differences = []
     if apart:
-        ranks = [rank for rank, each in enumerate(marks) if each != marks[0]]
+        ranks = [rank for rank, of_rank in enumerate(digests) if of_rank != digests[0]]
         name = getattr(variables[apart[0]], "path", variables[apart[0]].name)
-        said.append(
+        differences.append(
             f"the weights differ between ranks: {len(apart)} of {len(variables)} variables, {name} the first, on rank "
             f"{', '.join(map(str, ranks))}; those of rank 0 were evaluated. That is expected of moving averages in batch "
             "normalization; otherwise the training is at fault: hvd.broadcast_variables(model.variables, root_rank=0) before it"
         )
-    own = {number: variables[number].numpy() for number in apart}
+    local_values = {number: variables[number].numpy() for number in apart}
     try:
         for number in apart:
-            first = comm.broadcast(pickle.dumps(own[number]) if comm.rank == 0 else b"")
+            first = comm.broadcast(pickle.dumps(local_values[number]) if comm.rank == 0 else b"")
             if comm.rank:
                 variables[number].assign(pickle.loads(first))
-        yield said
+        yield differences
     finally:
         if comm.rank:
-            for number, value in own.items():
+            for number, value in local_values.items():
                 variables[number].assign(value)
 
 
 def digest(variables: Sequence[Any]) -> str:
     """Return the SHA-256 of weights, in their order."""
-    return hashlib.sha256("".join(_mark(variable) for variable in variables).encode()).hexdigest()
+    return hashlib.sha256("".join(_digest(variable) for variable in variables).encode()).hexdigest()
 
 
-def _mark(variable: Any) -> str:
+def _digest(variable: Any) -> str:
     value = variable.numpy()  # of a scalar string its bytes
     array = np.ascontiguousarray(np.asarray(value, object) if isinstance(value, bytes) else value)
     return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array_bytes(array)).hexdigest()

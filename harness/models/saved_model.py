@@ -46,17 +46,17 @@ def from_loaded(path: str, loaded: Any, signature: str) -> Model:
     outputs = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in function.structured_outputs.items()}
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = function(**tensors)
-        return found
+        outputs: Mapping[str, Any] = function(**tensors)
+        return outputs
 
     predict.owner = loaded  # type: ignore[attr-defined]  # keeps the variables alive
-    signatures = {name: _describe(each) for name, each in loaded.signatures.items()}
+    signatures = {name: _describe(concrete) for name, concrete in loaded.signatures.items()}
     return Model(path, dict(inputs), outputs, predict, "saved_model", signatures, signature)
 
 
 def _describe(function: Any) -> str:
-    def specs(found: Mapping[str, Any]) -> str:
-        return ", ".join(f"{name}: {spec.dtype.name} {_shape(spec.shape)}" for name, spec in sorted(found.items()))
+    def specs(tensors: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name}: {spec.dtype.name} {_shape(spec.shape)}" for name, spec in sorted(tensors.items()))
 
     return f"{specs(function.structured_input_signature[1])} -> {specs(function.structured_outputs)}"
 

@@ -42,18 +42,18 @@ def from_tflite(path: str, signature: str) -> Model:
     lock = threading.Lock()
 
     def run(*arrays: np.ndarray) -> list[np.ndarray]:
-        given = {name: _quantise(array, takes[name]) for name, array in zip(names, arrays, strict=True)}
+        inputs_by_name = {name: _quantise(array, takes[name]) for name, array in zip(names, arrays, strict=True)}
         with lock:
-            found = runner(**given) if fixed is None else _in_pieces(runner, given, fixed)
-        return [np.ascontiguousarray(_dequantise(found[name], gives[name])) for name in results]
+            outputs_by_name = runner(**inputs_by_name) if fixed is None else _in_pieces(runner, inputs_by_name, fixed)
+        return [np.ascontiguousarray(_dequantise(outputs_by_name[name], gives[name])) for name in results]
 
     inputs = {name: tf.TensorSpec([None, *_inner(takes[name])], _dtype(takes[name])) for name in names}
     outputs = {name: tf.TensorSpec([None, *_inner(gives[name])], _dtype(gives[name])) for name in results}
 
     def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
         dtypes = [outputs[name].dtype for name in results]
-        found = tf.numpy_function(run, [tensors[name] for name in names], dtypes, stateful=False)
-        return {name: tf.ensure_shape(each, outputs[name].shape) for name, each in zip(results, found, strict=True)}
+        values = tf.numpy_function(run, [tensors[name] for name in names], dtypes, stateful=False)
+        return {name: tf.ensure_shape(tensor, outputs[name].shape) for name, tensor in zip(results, values, strict=True)}
 
     predict.owner = interpreter  # type: ignore[attr-defined]
     shown = f"{', '.join(names)} -> {', '.join(results)}"
@@ -69,16 +69,16 @@ def _fixed_batch(path: str, takes: Mapping[str, Any]) -> int | None:
     return None if size < 0 else size
 
 
-def _in_pieces(runner: Any, given: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+def _in_pieces(runner: Any, arrays: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
     """Run a batch in pieces of a fixed size; the last one is filled up with its first example."""
-    count = len(next(iter(given.values())))
+    count = len(next(iter(arrays.values())))
     pieces: dict[str, list[np.ndarray]] = {}
     for start in range(0, count, size):
-        cut = {name: array[start : start + size] for name, array in given.items()}
+        cut = {name: values[start : start + size] for name, values in arrays.items()}
         short = size - len(next(iter(cut.values())))
-        cut = {name: np.concatenate([array, np.repeat(array[:1], short, axis=0)]) for name, array in cut.items()}
-        for name, found in runner(**cut).items():
-            pieces.setdefault(name, []).append(found[: size - short])
+        cut = {name: np.concatenate([values, np.repeat(values[:1], short, axis=0)]) for name, values in cut.items()}
+        for name, piece in runner(**cut).items():
+            pieces.setdefault(name, []).append(piece[: size - short])
     return {name: np.concatenate(parts) for name, parts in pieces.items()}
 
 
@@ -96,16 +96,16 @@ def _dtype(detail: Mapping[str, Any]) -> Any:
 
 
 def _quantise(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
-    found = _scale(detail)
-    if found is None:
+    quantization = _scale(detail)
+    if quantization is None:
         return array
-    scale, zero = found
+    scale, zero = quantization
     ends = np.iinfo(detail["dtype"])
     return np.clip(np.round(array / np.float32(scale)) + zero, ends.min, ends.max).astype(detail["dtype"])
 
 
 def _dequantise(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
-    found = _scale(detail)
-    if found is None:
+    quantization = _scale(detail)
+    if quantization is None:
         return array
-    return ((array.astype(np.int32) - found[1]) * np.float32(found[0])).astype(np.float32)
+    return ((array.astype(np.int32) - quantization[1]) * np.float32(quantization[0])).astype(np.float32)

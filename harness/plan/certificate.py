@@ -78,8 +78,8 @@ class Certificate:
     @property
     def contents(self) -> np.ndarray:
         """The content hash of every chunk, int64 [chunks]."""
-        found: np.ndarray = self.table[CONTENT]
-        return found
+        hashes: np.ndarray = self.table[CONTENT]
+        return hashes
 
     @property
     def content_hash(self) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Chunk", "File", "Plan", "default_chunk_size", "hash_ids"]
+from harness.exact.splitmix import hash_ids
+
+__all__ = ["Chunk", "File", "Plan", "default_chunk_size"]
 
 HASH_BLOCK = 1 << 15  # ids hashed at a time: temporaries of 256 KiB stay in the cache
 
@@ -161,23 +163,6 @@ class Plan:
             among = slice(int(np.searchsorted(bounds, start, "right")) - 1, int(np.searchsorted(bounds, stop, "left")))
             totals[among] += np.add.reduceat(hash_ids(ids), np.maximum(bounds[among] - start, 0))
         return totals.astype(np.int64)
-
-
-def hash_ids(ids: np.ndarray) -> np.ndarray:
-    """Hash example ids with SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-
-    Args:
-      ids: int64 [...].
-    Returns: uint64 [...].
-
-    >>> [hex(h) for h in hash_ids(np.array([0, 1]))]
-    ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f4']
-    """
-    z = ids.astype(np.uint64) + np.uint64(1)
-    z = z * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def default_chunk_size(examples: int, batch_size: int) -> int:

@@ -160,7 +160,7 @@ def _from_parquet(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarra
     import pyarrow.parquet as pq
 
     table = pq.read_table(pa.BufferReader(data), columns=[column.name for column in columns])
-    found = {}
+    arrays = {}
     for column in columns:
         values = table.column(column.name).combine_chunks()
         shape: list[int] = [len(values)]
@@ -174,8 +174,8 @@ def _from_parquet(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarra
             flat = np.array([*values.cast(pa.binary()).to_pylist(), None], object)[:-1]
         else:
             flat = values.to_numpy(zero_copy_only=False).astype(_dtype(column.dtype), copy=False)
-        found[column.name] = flat.reshape(shape)
-    return found
+        arrays[column.name] = flat.reshape(shape)
+    return arrays
 
 
 def _to_jsonl(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarray]]) -> bytes:
@@ -199,23 +199,23 @@ def _json(column: Column, value: Any) -> Any:
 
 
 def _mapped(value: Any, change: Any) -> Any:
-    return [_mapped(one, change) for one in value] if isinstance(value, list | np.ndarray) else change(value)
+    return [_mapped(element, change) for element in value] if isinstance(value, list | np.ndarray) else change(value)
 
 
 def _from_jsonl(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarray]:
     rows = [json.loads(line) for line in data.splitlines()]
-    found = {}
+    arrays = {}
     for column in columns:
         values = [row[column.name] for row in rows]
         if column.dtype == "string":
             values = _mapped(values, lambda v, text=column.text: v.encode() if text else base64.b64decode(v))
-            found[column.name] = _objects(values, len(column.shape))
+            arrays[column.name] = _objects(values, len(column.shape))
         else:
             if np.dtype(column.stored).kind == "f":
                 values = _mapped(values, lambda v: ODD_FLOATS[v] if isinstance(v, str) else v)
             shape = [len(rows), *(d or 0 for d in column.shape)]
-            found[column.name] = (np.array(values) if values else np.zeros(shape)).astype(_dtype(column.dtype))
-    return found
+            arrays[column.name] = (np.array(values) if values else np.zeros(shape)).astype(_dtype(column.dtype))
+    return arrays
 
 
 def _objects(values: list[Any], depth: int) -> np.ndarray:
@@ -223,7 +223,7 @@ def _objects(values: list[Any], depth: int) -> np.ndarray:
     shape, level = [len(values)], values
     for _ in range(depth):
         shape.append(len(level[0]) if level else 0)
-        level = [one for some in level for one in some]
+        level = [element for elements in level for element in elements]
     out = np.empty(len(level), object)
     out[:] = level
     return out.reshape(shape)
@@ -231,14 +231,11 @@ def _objects(values: list[Any], depth: int) -> np.ndarray:
 
 def _to_tfrecord(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarray]]) -> bytes:
     import tensorflow as tf
-    from google_crc32c import value as crc
 
-    def masked(data: bytes) -> bytes:
-        found = crc(data)
-        return struct.pack("<I", (((found >> 15) | (found << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+    from harness.data import tfrecord_framing as framing
 
     rows = [[row for part in parts for row in part] for parts in batches]
-    out = []
+    records = []
     for values in zip(*rows, strict=True):
         example = tf.train.Example()
         for column, value in zip(columns, values, strict=True):
@@ -250,20 +247,19 @@ def _to_tfrecord(columns: Sequence[Column], batches: Sequence[Sequence[np.ndarra
                 feature.float_list.value.extend(flat)
             else:
                 feature.int64_list.value.extend(int(v) for v in flat)
-        data = example.SerializeToString(deterministic=True)
-        length = struct.pack("<Q", len(data))
-        out += [length, masked(length), data, masked(data)]
-    return b"".join(out)
+        records.append(framing.frame(example.SerializeToString(deterministic=True)))
+    return b"".join(records)
 
 
 def _from_tfrecord(columns: Sequence[Column], data: bytes) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    records, at = [], 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        records.append(data[at + 12 : at + 12 + length])
-        at += length + 16
+    from harness.data import tfrecord_framing as framing
+
+    intact = framing.cut_all(data, framing.starts(data)) if data else ([], None)
+    if intact is None:
+        raise ValueError("a record is corrupt or cut off")
+    records, _ = intact
     specs = {}
     for column in columns:
         kind = "string" if column.dtype == "string" else "float32" if np.dtype(column.stored).kind == "f" else "int64"

@@ -13,7 +13,7 @@ import numpy as np
 from harness.data import Feature, Place, Records, Source
 from harness.errors import DataError, JobError
 from harness.plan.plan import File, Plan
-from harness.predictions.dataset import MANIFEST, Manifest, Part, read_manifest
+from harness.predictions.manifest import MANIFEST, Manifest, Part, read_manifest
 from harness.predictions.prediction_files import decode
 
 __all__ = ["OUTPUT", "PredictionSource"]
@@ -59,7 +59,7 @@ class PredictionSource(Source):
                 f"{place}: expected {wanted} examples, found {kept} in the manifest's parts; write the predictions again"
             )
         if not kept:
-            raise JobError(f"{place}: no example was predicted: {_said(manifest.left_out)}")
+            raise JobError(f"{place}: no example was predicted: {_counts_text(manifest.left_out)}")
         return cls(place, manifest)
 
     def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
@@ -91,7 +91,7 @@ class PredictionSource(Source):
 
     def features(self) -> dict[str, Feature]:
         """Return the features, and the outputs under marked names."""
-        found = {}
+        features = {}
         for column in self._columns:
             if column.kind != "id":
                 if None in column.shape:
@@ -100,8 +100,8 @@ class PredictionSource(Source):
                         "size differs from example to example, so that it cannot be "
                         "evaluated from files; leave it out of predictions.outputs"
                     )
-                found[_mark(column.kind) + column.source] = Feature(column.dtype, column.shape)
-        return found
+                features[_prefix(column.kind) + column.source] = Feature(column.dtype, column.shape)
+        return features
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read examples, a part at a time, checking its hash."""
@@ -113,7 +113,7 @@ class PredictionSource(Source):
             arrays = self._part(index)
             for at in range(start - chunk.start, end - chunk.start, size):
                 cut = slice(at, min(at + size, end - chunk.start))
-                raw = {_mark(c.kind) + c.source: arrays[c.name][cut] for c in self._columns if c.kind != "id"}
+                raw = {_prefix(c.kind) + c.source: arrays[c.name][cut] for c in self._columns if c.kind != "id"}
                 yield Records(arrays["id"][cut], raw)
             start = end
 
@@ -151,9 +151,9 @@ def _plan_of(manifest: Manifest) -> tuple[Plan, tuple[Part, ...]]:
     return replace(manifest.plan, files=files, chosen=None, hashes=hashes), parts
 
 
-def _said(left_out: Mapping[str, int]) -> str:
+def _counts_text(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {left_out[name]}" for name in ("read", "kept", "filtered", "skipped") if name in left_out)
 
 
-def _mark(kind: str) -> str:
+def _prefix(kind: str) -> str:
     return OUTPUT if kind == "output" else ""

@@ -22,7 +22,7 @@ from harness.metrics.question import Question
 from harness.models import files as model_files
 from harness.models.node_copy import copy_to_node, node_path, wants_copy
 from harness.plan.plan import Plan, default_chunk_size
-from harness.predictions.dataset import choose
+from harness.predictions.columns import choose
 from harness.predictions.prediction_files import Column
 from harness.prepare.input_binding import Matched, declared, match
 
@@ -170,12 +170,13 @@ def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory
     Raises: DataError: it did.
     """
     named = [job.resolve(path) for path in job.data.files]
-    if job.data.format in ("tfds", "python"):
+    kind = data_.FORMATS[job.data.format]
+    if not kind.globs:
         paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
-    elif began and job.data.format not in ("images", "npy"):  # whose files stand for several
+    elif began and not kind.groups:  # whose files stand for several
         paths = list(began.files)
     else:
-        paths = data_.expand(job.data.files, named, folders=job.data.format in data_.FOLDERS)
+        paths = data_.expand(job.data.files, named, folders=kind.folders)
     before = {path: identify(path) for path in paths if os.path.isfile(path)}
     source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
     inventory = take(source)
@@ -238,7 +239,7 @@ def copy_models(opened: Opened) -> None:
 
 def load_model(job: Job, opened: Opened) -> Any:
     """Load what predicts: a model, several as one, or what was predicted earlier."""
-    from harness.models import model as tf_model
+    from harness.models import loading as tf_model
     from harness.predictions.source import PredictionSource
 
     if isinstance(opened.source, PredictionSource):

@@ -25,7 +25,8 @@ from harness.job.job import Job
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
 from harness.predictions import dataset as predictions
-from harness.predictions.dataset import Manifest, PartWriter
+from harness.predictions.dataset import PartWriter
+from harness.predictions.manifest import Manifest
 from harness.prepare.prepare import Opened, Prepared, copy_models, wanted_predictions
 from harness.ranks.schedule import Assigned
 from harness.run.conclusion import Conclusion, certify, compute, summary

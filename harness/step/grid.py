@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.exact.draws import GOLDEN, MIX, THRESHOLDS, stream
+from harness.exact.draws import THRESHOLDS, stream
 from harness.exact.limbs import CELL, HEADROOM, LIMB_BITS, additions, carry
 from harness.exact.tf_limbs import carry as carry_cells
 from harness.exact.tf_limbs import exact_graph, to_cells
+from harness.exact.tf_splitmix import mix, outputs
 from harness.exact.tf_subnormals import searchsorted, widened
 from harness.job.job import SliceFeature
 from harness.metrics.question import Question
@@ -267,8 +268,7 @@ class TFGrid:
             return one
         count = self._bootstrap.replicates
         start = tf.bitwise.bitwise_xor(tf.bitcast(keys, tf.uint64), tf.constant(stream(self._bootstrap.seed), tf.uint64))
-        steps = np.arange(1, (count + 1) // 2 + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-        z = _mix(_mix(start)[:, None] + tf.constant(steps))
+        z = outputs(mix(start), (count + 1) // 2)
         halves = tf.stack(
             [tf.cast(z, tf.uint32), tf.cast(tf.bitwise.right_shift(z, tf.constant(32, tf.uint64)), tf.uint32)], axis=-1
         )
@@ -368,13 +368,6 @@ def _in_parts(add: Callable[[Any, int], None], rows: int, width: int) -> None:
         add(0, size)
     if rows % size:
         add(whole * size, rows % size)
-
-
-def _mix(z: Any) -> Any:
-    """SplitMix64's output function; see `bootstrap.multiplicities`."""
-    for bits, factor in ((30, MIX[0]), (27, MIX[1])):
-        z = tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(bits, tf.uint64))) * tf.constant(factor, tf.uint64)
-    return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, tf.constant(31, tf.uint64)))
 
 
 def _part(feature: SliceFeature, features: Mapping[str, Any], *, crossed: bool) -> Any:

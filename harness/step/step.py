@@ -17,6 +17,7 @@ from harness.errors import ShapeError
 from harness.exact.array_bytes import array_bytes
 from harness.exact.limbs import HEADROOM, additions
 from harness.exact.tf_limbs import exact_graph
+from harness.exact.tf_splitmix import hash_ids
 from harness.metrics.question import Question
 from harness.step.carrying import add_in_time
 from harness.step.feed import Feed, pad
@@ -330,7 +331,7 @@ class Step:
     def _count(self, marks: Any, held: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return which rows of a group count, bool [group * B], and what the certificate holds of each batch."""
         masks = Masks.of(tf.reshape(tf.range(self._batch_size, dtype=tf.int64) < marks[:, 1:], [-1]), held)
-        hashes = tf.reshape(tf.where(masks.read, _hash(held["ids"]), tf.zeros_like(held["ids"])), [self._group, -1])
+        hashes = tf.reshape(tf.where(masks.read, hash_ids(held["ids"]), tf.zeros_like(held["ids"])), [self._group, -1])
         sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
         return masks.kept, tf.concat([marks, sums, masks.counts(self._group)], axis=1)
 
@@ -355,21 +356,6 @@ def _grow(tensor: Any, rows: int, padded: int) -> Any:
 def _known(tensor: Any, rows: int) -> Any:
     """Restore the batch dimension that a signature forgets; an output without one is left to `terms` to refuse."""
     return tf.ensure_shape(tensor, [rows, *tensor.shape[1:]] if tensor.shape.rank else [rows])
-
-
-def _hash(ids: Any) -> Any:
-    """SplitMix64 of int64 [B]; see `plan.hash_ids`. uint64 arithmetic wraps, as it has to."""
-
-    def u64(x: int) -> Any:
-        return tf.constant(x, tf.uint64)
-
-    def fold(z: Any, bits: int) -> Any:
-        return tf.bitwise.bitwise_xor(z, tf.bitwise.right_shift(z, u64(bits)))
-
-    z = (tf.bitcast(ids, tf.uint64) + u64(1)) * u64(0x9E3779B97F4A7C15)
-    z = fold(z, 30) * u64(0xBF58476D1CE4E5B9)
-    z = fold(z, 27) * u64(0x94D049BB133111EB)
-    return tf.bitcast(fold(z, 31), tf.int64)
 
 
 class Canary:

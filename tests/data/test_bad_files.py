@@ -232,7 +232,7 @@ def test_any_run_of_lines(tmp_path, kind):
 
 
 def test_large_archives_are_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.data.IN_MEMORY", 10)
+    monkeypatch.setattr("harness.data.npz.IN_MEMORY", 10)
     np.savez(tmp_path / "x.npz", a=np.arange(300), b=np.asfortranarray(np.arange(600).reshape(300, 2)))
     np.savez_compressed(tmp_path / "y.npz", a=np.arange(300))
     source = open_source("npz", [str(tmp_path / "x.npz")])

@@ -106,13 +106,13 @@ def test_images_of_a_list_are_read_in_blocks_of_bounded_bytes(tmp_path):
 
 
 def test_long_lines_of_a_file_are_read_in_blocks_of_bounded_bytes(tmp_path, monkeypatch):
-    from harness.data import storage
+    from harness.data.range_file import RangeFile
 
     (tmp_path / "x.csv").write_text("x,y\n" + "".join(f"{number},{'t' * 40_000}\n" for number in range(3000)))
     source = open_source("csv", [str(tmp_path / "x.csv")])
     read = []
-    plain = storage.RangeFile.read
-    monkeypatch.setattr(storage.RangeFile, "read", lambda self, a, b: read.append(b - a) or plain(self, a, b))
+    plain = RangeFile.read
+    monkeypatch.setattr(RangeFile, "read", lambda self, a, b: read.append(b - a) or plain(self, a, b))
     found = [records.ids.tolist() for records in source.select({"x": Feature("int64", ())}).read(0, 3000, 4)]
     assert [i for ids in found for i in ids] == list(range(3000))
     assert max(read) <= 2 * BLOCK_BYTES

@@ -11,7 +11,8 @@ from harness.data.derive import DerivedSource
 from harness.data.partial import PartialSource, draw
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
-from harness.plan.plan import Chunk, hash_ids
+from harness.exact.splitmix import hash_ids
+from harness.plan.plan import Chunk
 from harness.step.feed import PipelineFeed
 from tests import made
 

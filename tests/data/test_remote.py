@@ -126,8 +126,8 @@ def test_globs_and_ranges_of_tfrecord(bucket):
 def test_the_pass_that_counts_is_cached(bucket, monkeypatch):
     fresh()
     open_source("tfrecord", ["s3://data/c.tfrecord.gz", "s3://data/a.tfrecord"])
-    monkeypatch.setattr("harness.data.tfrecord.build_index", lambda path: pytest.fail("the file was scanned"))
-    monkeypatch.setattr("harness.data.tfrecord._scan_packed", lambda path: pytest.fail("the file was unpacked"))
+    monkeypatch.setattr("harness.data.tfrecord_index.build_index", lambda path: pytest.fail("the file was scanned"))
+    monkeypatch.setattr("harness.data.tfrecord_packed.records", lambda path: pytest.fail("the file was unpacked"))
     assert [f.examples for f in open_source("tfrecord", ["s3://data/c.tfrecord.gz", "s3://data/a.tfrecord"]).files] == [50, 100]
 
 
@@ -208,7 +208,7 @@ def test_tries_are_few_and_further_apart(monkeypatch):
         raise ConnectionResetError("gone, see http://host/?secret=hidden")
 
     with pytest.raises(DataError) as caught:
-        storage._retried("s3://a/b", work)
+        storage.retried("s3://a/b", work)
     assert slept == [0.2, 0.4, 0.8]
     assert str(caught.value).startswith("s3://a/b: cannot be read: ConnectionResetError: gone, see; tried 4 times in 1.4 s")
     assert "hidden" not in str(caught.value)

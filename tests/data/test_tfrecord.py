@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from harness.data import SERIALIZED, Feature, open_source
-from harness.data.tfrecord import TFRecordSource, build_index, index_path, write_index
+from harness.data.tfrecord import TFRecordSource
+from harness.data.tfrecord_index import build_index, index_path, write_index
 from harness.errors import DataError
 from tests import made
 
@@ -72,7 +73,7 @@ def test_an_index_beside_a_file_is_read(plain, monkeypatch):
     lines = open(index_path(str(plain))).read().splitlines()
     offsets = made.record_offsets(plain)
     assert lines[:2] == [f"0 {offsets[1]}", f"{offsets[1]} {offsets[2] - offsets[1]}"]
-    monkeypatch.setattr("harness.data.tfrecord.build_index", lambda path: pytest.fail("the file was scanned"))
+    monkeypatch.setattr("harness.data.tfrecord_index.build_index", lambda path: pytest.fail("the file was scanned"))
     assert read([plain])[1] == RECORDS
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.exact import limbs as exact
-from tests.test_exact import EDGES
+from tests.exact.test_limbs import EDGES
 
 
 def numbers() -> np.ndarray:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from harness.exact.splitmix import hash_ids
 from harness.plan.certificate import Certificate
-from harness.plan.plan import File, Plan, hash_ids
+from harness.plan.plan import File, Plan
 
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from harness.plan.plan import hash_ids
+from harness.exact.splitmix import hash_ids
 from tests import made
 from tests.conftest import command
 
@@ -206,7 +206,7 @@ def test_examples_that_were_drawn_or_filtered(world, harness, tmp_path):
 def test_records_that_were_skipped_and_a_filter_that_keeps_nothing(world, harness, tmp_path):
     (tmp_path / "mine.py").write_text("def none(features):\n    return features['label'] < 0\n")
     made.write_tfrecord(tmp_path / "x.tfrecord", made.records(made.examples().columns(), 0, 40))
-    from harness.data.tfrecord import build_index
+    from harness.data.tfrecord_index import build_index
 
     made.flip(tmp_path / "x.tfrecord", int(build_index(str(tmp_path / "x.tfrecord"))[17]) + 20)
     data = {"files": [str(tmp_path / "x.tfrecord")], "on_bad_record": "skip"}

@@ -106,7 +106,7 @@ def data(kind: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_usual_layers_load_and_predict_what_they_did(form, kind, tmp_path):
-    from harness.models.model import load
+    from harness.models.loading import load
 
     k = keras_of(form[0])
     newer = None if form == (3, ".h5") else form[0] == 3  # operations on tensors Keras 3 writes to .h5 and cannot read
@@ -122,7 +122,7 @@ def test_the_usual_layers_load_and_predict_what_they_did(form, kind, tmp_path):
 
 @pytest.mark.parametrize("generation", [2, 3])
 def test_text_with_its_vocabulary_in_the_file(generation, tmp_path):
-    from harness.models.model import load
+    from harness.models.loading import load
 
     k = keras_of(generation)
     inputs = k.Input((1,), dtype="string", name="x")

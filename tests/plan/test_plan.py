@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.plan.plan import File, Plan, default_chunk_size, hash_ids
+from harness.exact.splitmix import hash_ids
+from harness.plan.plan import File, Plan, default_chunk_size
 
 FILES = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=8)
 

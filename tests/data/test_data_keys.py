@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from harness.plan.plan import hash_ids
+from harness.exact.splitmix import hash_ids
 from tests import formats, made
 from tests.conftest import ROOT, start
 

@@ -6,10 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from harness.data import storage
 from harness.errors import ModelError
 from harness.job.job import ModelSpec
 from harness.models.files import digest
@@ -163,31 +161,3 @@ def test_a_single_file_is_copied_alike(tmp_path):
     made = copy_to_node(str(tmp_path / "m.keras"), mark, tmp_path / "cache")
     assert made.read_bytes() == b"model" and stat.S_IMODE(made.stat().st_mode) == 0o600
     assert copy_to_node(str(tmp_path / "m.keras"), mark, tmp_path / "cache") == made
-
-
-def test_what_was_counted_is_not_believed_where_others_may_write(tmp_path, monkeypatch):
-    """The cache of indices says which records there are: a planted one would drop examples."""
-    data, cache = tmp_path / "data", tmp_path / "cache"
-    data.write_bytes(b"x" * storage.SMALL)
-    os.utime(data, (1, 1))
-    monkeypatch.setenv("HARNESS_CACHE", str(cache))
-    right, planted = np.array([0, 1, 2]), np.array([0])
-    before = os.umask(0)
-    try:
-        assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
-    finally:
-        os.umask(before)
-    (index,) = cache.glob("*.npy")
-    assert stat.S_IMODE(cache.stat().st_mode) == 0o700 and stat.S_IMODE(index.stat().st_mode) == 0o600
-    np.save(index, planted)
-    assert storage.cached(str(data), "k", lambda: right).tolist() == [0]  # it is read at all
-    for path, mode in ((cache, 0o770), (cache, 0o777), (index, 0o666)):
-        path.chmod(mode)
-        assert storage.cached(str(data), "k", lambda: right).tolist() == [0, 1, 2]
-        path.chmod(0o700)
-    monkeypatch.delenv("HARNESS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    (tmp_path / "home" / "harness").mkdir(parents=True)
-    (tmp_path / "home" / "harness").chmod(0o775)  # as an earlier version may have made it
-    storage.cached(str(data), "k", lambda: right)
-    assert stat.S_IMODE((tmp_path / "home" / "harness").stat().st_mode) == 0o700

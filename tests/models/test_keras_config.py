@@ -17,7 +17,7 @@ from harness.job.job import ModelSpec
 from tests import keras_files
 
 FORMS = [(3, ".keras"), (3, ".h5"), (2, ".keras"), (2, ".h5")]
-TOP = Path(__file__).parent.parent
+TOP = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def proof(tmp_path, monkeypatch) -> Path:
 
 
 def load(path: Path) -> Any:
-    from harness.models.model import load as load_model
+    from harness.models.loading import load as load_model
 
     return load_model(str(path), ModelSpec(path=str(path)))
 

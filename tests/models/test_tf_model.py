@@ -33,7 +33,7 @@ def wanted() -> np.ndarray:
 
 
 def load(folder: Path, **keys):
-    from harness.models.model import load as load_model
+    from harness.models.loading import load as load_model
 
     spec = ModelSpec(**keys)
     return load_model(locate(spec, lambda path: str(folder / path), folder), spec, folder)
@@ -184,7 +184,7 @@ WITHOUT = """
 import sys
 sys.modules["tf_keras"] = None
 from harness.job.job import ModelSpec
-from harness.models.model import load
+from harness.models.loading import load
 try:
     load(sys.argv[1], ModelSpec(path=sys.argv[1]))
 except Exception as exc:
