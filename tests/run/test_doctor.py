@@ -93,7 +93,7 @@ def test_without_horovod_it_says_how_to_get_it(tmp_path: Path) -> None:
         "m.version = version\n"
         "sys.modules['horovod'] = None\n"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}", "HOME": str(tmp_path)}
     code = "from harness.run.doctor import doctor; raise SystemExit(doctor(0))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
