@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from harness.errors import JobError
-from harness.job.job import SlicesSpec
+from harness.job.specs import SlicesSpec
 from harness.sums.capacity import VARIABLE
 from harness.sums.grid import most_slices
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.data.private_folder import intruders, make
 from harness.errors import ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.files import digest
 
 __all__ = ["copy_to_node", "is_remote", "node_path", "wants_copy"]

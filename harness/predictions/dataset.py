@@ -18,7 +18,7 @@ import numpy as np
 from harness.data import ID
 from harness.errors import DataError, HarnessError, JobError, RunFolderError, nearest
 from harness.folder.run_folder import write_atomically
-from harness.job.job import PredictionsSpec
+from harness.job.specs import PredictionsSpec
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Plan, hash_ids
 from harness.predictions.prediction_files import SUFFIXES, Column, check_format, encode

@@ -22,7 +22,8 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.commit import Committer
 from harness.folder.journal import Journal
 from harness.folder.run_folder import RunFolder
-from harness.job.job import DataSpec, Job
+from harness.job.job import Job
+from harness.job.specs import DataSpec
 from harness.plan.certificate import Certificate
 from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
