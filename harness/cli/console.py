@@ -16,6 +16,7 @@ from harness.cli.launch import launch
 from harness.cli.results import collect, show, verify
 from harness.cli.submit import submit
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
+from harness.names.variables import STATUS
 from harness.version import __version__
 
 __all__ = ["cli", "main"]
@@ -81,7 +82,7 @@ def _speaks() -> bool:
 
 
 def _tell_launcher(code: int) -> None:
-    if os.environ.get("HARNESS_STATUS") and _speaks():
+    if STATUS.get() and _speaks():
         from harness.watch.failure import tell_launcher
 
         tell_launcher(code)

@@ -15,6 +15,7 @@ from harness.data.private_folder import intruders, make
 from harness.errors import ModelError
 from harness.job.specs import ModelSpec
 from harness.models.files import digest
+from harness.names.variables import CACHE
 
 __all__ = ["copy_to_node", "is_remote", "node_path", "wants_copy"]
 
@@ -66,7 +67,7 @@ def node_path(path: str, mark: str, cache: Path | None = None) -> Path:
 
 
 def _root(cache: Path | None) -> Path:
-    given = os.environ.get("HARNESS_CACHE")
+    given = CACHE.get()
     return cache or (Path(given) if given else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UsageError
+from harness.names.variables import THREADS
 
 __all__ = ["Pods", "manifest", "name_of", "render", "submit"]
 
@@ -82,7 +83,7 @@ def manifest(name: str, command: Sequence[str], pods: Pods) -> dict[str, Any]:
     if pods.retries and "--resume" not in words:
         words.append("--resume")  # a folder without a run is begun, one with a run is gone on with
     env = {
-        "HARNESS_THREADS": str(pods.cpus), "OMP_NUM_THREADS": str(pods.cpus), "TF_CPP_MIN_LOG_LEVEL": "3",
+        THREADS.name: str(pods.cpus), "OMP_NUM_THREADS": str(pods.cpus), "TF_CPP_MIN_LOG_LEVEL": "3",
         "HOROVOD_STALL_CHECK_DISABLE": "1", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     passed = [word for variable in env for word in ("-x", variable)]

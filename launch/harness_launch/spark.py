@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.job.job import Job
+from harness.names.variables import THREADS
 
 __all__ = ["absolute", "environment", "main", "run"]
 
@@ -90,7 +91,7 @@ def environment(base: Mapping[str, str], cores: str) -> dict[str, str]:
     # A rank that is done waits for the others: that is no stall.
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "HARNESS_THREADS": cores,
+        THREADS.name: cores,
         "OMP_NUM_THREADS": cores,
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         **base,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, Interrupted, UsageError
+from harness.names.variables import STATUS, THREADS
 from harness_launch import horovodrun, mpirun, network
 from harness_launch.horovod_build import this_build
 from harness_launch.horovodrun import Elastic, Places
@@ -45,18 +46,16 @@ def environment(base: Mapping[str, str], ranks: int | None, cores: int, status: 
     ('3', '4', '1')
     """
     threads = str(max(1, cores // ranks)) if ranks else None
-    wanted = {
+    ours = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        **({"HARNESS_THREADS": threads, "OMP_NUM_THREADS": threads} if threads else {}),
+        **({THREADS.name: threads, "OMP_NUM_THREADS": threads} if threads else {}),
         # A rank that is done waits for the others; that is no stall.
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
     }
     if ranks and ranks > cores:
-        wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
-    if status:
-        wanted["HARNESS_STATUS"] = status
-    return {**wanted, **base} if not status else {**wanted, **base, "HARNESS_STATUS": status}
+        ours["OMPI_MCA_mpi_yield_when_idle"] = "1"
+    return {**ours, **base, **({STATUS.name: status} if status else {})}
 
 
 @dataclass(frozen=True)
