@@ -103,17 +103,21 @@ def submit(
     specs = tuple(Job.load(job, overrides, predicts=predict) for job in jobs)
     for spec in specs:
         make_metrics(spec)  # found wrong before anything waits in a queue
-    asked = {flag[2:].replace("-", "_") for flag, _, _, _ in SBATCH}
-    resources = {name: options.pop(name) for name in asked}
+    fields = {flag[2:].replace("-", "_") for flag, _, _, _ in SBATCH}
+    resources = {name: options.pop(name) for name in fields}
     resources["job_name"] = resources["job_name"] or jobs[0].stem
     words = [word for override in overrides for word in ("--set", override)]
     if ctx.get_parameter_source("stall_timeout") is not click.core.ParameterSource.DEFAULT:
         words += ["--stall-timeout", str(stall_timeout)]
-    inside = ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []
+    container_words = (
+        ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []
+    )
     if launcher == "auto" and not container and not built_with("mpi"):
         launcher = "horovodrun"  # Gloo's ranks meet through it
-    asks = Resources(**resources, more=ctx.meta["passed_on"])
-    does = "predict" if predict else "evaluate"
-    wanted = Submission(jobs, specs, asks, output, tuple(words), does, Launcher(launcher), harness=tuple(inside), **options)
-    RunFolder(output or wanted.job_specs[0].output_folder)  # refuses a URL
-    return run(wanted)
+    requested = Resources(**resources, sbatch_words=ctx.meta["passed_on"])
+    subcommand = "predict" if predict else "evaluate"
+    submission = Submission(
+        jobs, specs, requested, output, tuple(words), subcommand, Launcher(launcher), harness=tuple(container_words), **options
+    )
+    RunFolder(output or submission.job_specs[0].output_folder)  # refuses a URL
+    return run(submission)

@@ -119,13 +119,13 @@ def _container(name: str, pods: Pods, command: Sequence[str], env: dict[str, str
     mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}]
     if pods.claim:
         mounts.append({"name": "work", "mountPath": MOUNT})
-    found: dict[str, Any] = {
+    container: dict[str, Any] = {
         "name": name, "image": pods.image, "command": list(command), "workingDir": MOUNT if pods.claim else "/",
         "resources": {"limits": limits}, "volumeMounts": mounts,
     }  # fmt: skip
     if env:
-        found["env"] = [{"name": key, "value": value} for key, value in env.items()]
-    return found
+        container["env"] = [{"name": key, "value": value} for key, value in env.items()]
+    return container
 
 
 def _resources(pods: Pods) -> dict[str, str]:

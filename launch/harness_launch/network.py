@@ -36,8 +36,8 @@ remote = network.filter_local_addresses(names)
 if remote and not launch._check_all_hosts_ssh_successful(remote, None, None, fn_cache=known):
     sys.stdout.flush()
     os._exit(1)
-found = driver_service.get_common_interfaces(wanted, names, remote, known)
-print(json.dumps(sorted(found)), flush=True)
+shared = driver_service.get_common_interfaces(wanted, names, remote, known)
+print(json.dumps(sorted(shared)), flush=True)
 os._exit(0)
 """
 

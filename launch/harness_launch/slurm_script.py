@@ -55,7 +55,7 @@ class Resources:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    more: tuple[str, ...] = ()  # words for sbatch that the harness does not know
+    sbatch_words: tuple[str, ...] = ()  # options for sbatch that the harness does not know
 
     def __post_init__(self) -> None:
         if self.time is not None:
@@ -68,9 +68,9 @@ class Resources:
 
     def directives(self) -> list[str]:
         """Return a line for each option that is set."""
-        known = [(f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self) if f.name != "more"]
+        known = [(f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self) if f.name != "sbatch_words"]
         lines = [directive(option, value) for option, value in known if value is not None]
-        return [*lines, *([" ".join(["#SBATCH", *map(_word, self.more)])] if self.more else [])]
+        return [*lines, *([" ".join(["#SBATCH", *map(_word, self.sbatch_words)])] if self.sbatch_words else [])]
 
 
 @dataclass(frozen=True)

@@ -116,10 +116,10 @@ if [ "$launcher" != srun ] && [ -n "${SLURM_GPUS_PER_TASK:-}" ]; then
     export SLURM_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-1}
 fi
 
-asked='' ranks=''
+signal='' ranks=''
 # shellcheck disable=SC2317 # called by the traps
 ask() { # SIGNAL: ranks commit what they have finished, and leave
-    asked=$1
+    signal=$1
     say "SIG$1: all ranks are asked to commit and to leave"
     if [ -n "$ranks" ]; then kill -s "$1" "$ranks" 2> /dev/null; fi
 }
@@ -132,18 +132,18 @@ ranks=$!
 # A trap ends the wait, not the ranks.
 while wait "$ranks"; code=$?; kill -0 "$ranks" 2> /dev/null; do :; done
 
-said=$(sed -n 's/.*"exit_code": \([0-9]*\).*/\1/p' "$HARNESS_STATUS" 2> /dev/null)
+job_code=$(sed -n 's/.*"exit_code": \([0-9]*\).*/\1/p' "$HARNESS_STATUS" 2> /dev/null)
 # When one rank is killed the others are told to leave, and say that they were interrupted: its heartbeat does not say so.
-if [ -z "$asked" ] && [ "$code" != 0 ] && [ "${said:-4}" = 4 ]; then
+if [ -z "$signal" ] && [ "$code" != 0 ] && [ "${job_code:-4}" = 4 ]; then
     gone=$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)
     if [ -n "$gone" ]; then
         say "a rank was killed, the last of it is in $gone: by the kernel for want of memory, where nobody else did it"
-        said=1
+        job_code=1
     fi
 fi
 # The time limit: the run goes on in this job, or in the next one where the site lets no job be requeued.
-if [ "$asked" = USR1 ] && [ "${said:-4}" = 4 ]; then
-    said=4
+if [ "$signal" = USR1 ] && [ "${job_code:-4}" = 4 ]; then
+    job_code=4
     if [ "$requeues" -ge "$max_requeues" ]; then
         say "not done after $requeues requeues, the most that were allowed; what is finished is kept: submit it again"
     else
@@ -158,6 +158,6 @@ if [ "$asked" = USR1 ] && [ "${said:-4}" = 4 ]; then
         fi
     fi
 fi
-say "exit code ${said:-$code}"
-exit "${said:-$code}"
+say "exit code ${job_code:-$code}"
+exit "${job_code:-$code}"
 """
