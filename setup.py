@@ -27,10 +27,10 @@ setup(
     packages=[*find_packages(include=["harness", "harness.*"]), "harness_launch"],
     package_dir={"harness_launch": "launch/harness_launch"},
     install_requires=pinned(
-        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "pyarrow"
+        "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "psutil", "pyarrow"
     ),
     extras_require={
-        "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "psutil", "setuptools"),
+        "ranks": pinned("mpi4py", "cloudpickle", "cffi", "packaging", "setuptools"),
         "formats": pinned("pyarrow"),
         "remote": pinned("fsspec", "s3fs"),
         "gcs": pinned("gcsfs", "gcp-storage-emulator"),

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from harness.exact.draws import multiplicities
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Metric, RowMetric, Totals, Undefined
 from harness.ranks.comm import SingleComm

@@ -9,7 +9,6 @@
     ├── DataError                exit 1   a file or a record is not what it should be
     ├── CommError                exit 1   the ranks cannot talk to each other
     ├── InvalidRun               exit 1   the certificate does not match the plan
-    ├── StalledError             exit 1   a rank made no progress for too long
     ├── TakenOver                exit 1   a later attempt goes on with this run
     ├── WorldChanged             exit 1   ranks have come or gone; an elastic run goes on with those that are there
     ├── OtherRankFailed          exit 3   this rank is well, another one is not
@@ -36,7 +35,6 @@ __all__ = [
     "OtherRankFailed",
     "RunFolderError",
     "ShapeError",
-    "StalledError",
     "TakenOver",
     "UsageError",
     "WorldChanged",
@@ -89,10 +87,6 @@ class CommError(HarnessError):
 
 class InvalidRun(HarnessError):
     """What the ranks counted is not what the plan holds."""
-
-
-class StalledError(HarnessError):
-    """A rank made no progress for longer than the stall timeout."""
 
 
 class TakenOver(HarnessError):

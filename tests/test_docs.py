@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from harness.cli import cli
-from harness.job.job import BootstrapSpec, DataSpec, FeatureSpec, Job, ModelSpec, SlicesSpec
+from harness.job.job import Job
+from harness.job.specs import BootstrapSpec, DataSpec, FeatureSpec, ModelSpec, SlicesSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "slurm/README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]

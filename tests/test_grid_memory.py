@@ -8,8 +8,8 @@ import pytest
 
 import harness
 from harness.errors import JobError
-from harness.job.job import SlicesSpec
-from harness.sums.capacity import VARIABLE
+from harness.job.specs import SlicesSpec
+from harness.names.variables import STATE_BYTES
 from harness.sums.grid import most_slices
 
 pytestmark = pytest.mark.slow
@@ -55,9 +55,9 @@ def run(given, **keys):
 def test_three_slices_of_sixty_examples_fit_where_a_thousand_would_not(monkeypatch):
     given = columns(60, 3)
     keys = {"bootstrap": {"replicates": 40}}
-    monkeypatch.setenv(VARIABLE, str(16 << 20))  # of a thousand: 27 MiB
+    monkeypatch.setenv(STATE_BYTES.name, str(16 << 20))  # of a thousand: 27 MiB
     assert len(run(given, **keys)["slices"]) == 3
-    monkeypatch.setenv(VARIABLE, str(1 << 20))
+    monkeypatch.setenv(STATE_BYTES.name, str(1 << 20))
     with pytest.raises(JobError, match="the state of 61 slices x 41 draws"):
         run(given, **keys)
 
@@ -90,6 +90,6 @@ def test_labels_that_are_no_class_grow_the_grid_as_far_as_it_fits(monkeypatch):
     given["label"] = np.arange(COUNT) % 100
     keys = {"slices": [["label"]], "classes": [str(number) for number in range(3)]}
     assert len(run(given, **keys)["slices"]) == 100
-    monkeypatch.setenv(VARIABLE, "20000")
+    monkeypatch.setenv(STATE_BYTES.name, "20000")
     with pytest.raises(JobError, match="more do not fit into memory, found "):
         run(given, **keys)

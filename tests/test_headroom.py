@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ShapeError
 from harness.exact import limbs as exact
-from harness.job.job import BootstrapSpec, MetricSpec
+from harness.job.specs import BootstrapSpec, MetricSpec
 from harness.metrics import make
 from harness.sums.layout import Crossed, Layout, Summed
 

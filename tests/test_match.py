@@ -4,7 +4,7 @@ import pytest
 
 from harness.data import SERIALIZED, Feature
 from harness.errors import JobError, ModelError
-from harness.job.job import DataSpec
+from harness.job.specs import DataSpec
 from harness.prepare.input_binding import match
 
 X = Feature("float32", (8,))

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from harness.job.job import SlicesSpec
+from harness.job.specs import SlicesSpec
 from harness.sums.grid import ESCAPES, PART_END, SPEC_END, SliceKey, decode, sort_key
 
 pytestmark = pytest.mark.slow

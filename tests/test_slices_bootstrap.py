@@ -404,7 +404,7 @@ def test_a_state_that_does_not_fit_is_refused_with_the_figure(jobs, harness):
 
 
 def test_slices_whose_names_are_no_utf8_stay_apart():
-    from harness.job.job import SlicesSpec
+    from harness.job.specs import SlicesSpec
     from harness.sums.grid import PART_END, SPEC_END, decode
 
     spec = SlicesSpec.model_validate([["city"]])

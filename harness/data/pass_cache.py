@@ -14,6 +14,7 @@ import numpy as np
 from harness.data import private_folder, storage
 from harness.errors import DataError
 from harness.names.scratch import scratch_name
+from harness.names.variables import CACHE
 
 __all__ = ["SMALL", "cached"]
 
@@ -35,7 +36,7 @@ def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
         return build()
     name = hashlib.sha256(f"{INDEX_VERSION}\0{kind}\0{key}".encode()).hexdigest()
     folder = _cache_folder()
-    if "HARNESS_CACHE" not in os.environ:  # what somebody has named they look after themselves
+    if CACHE.name not in os.environ:  # what somebody has named they look after themselves
         private_folder.close(folder)
     place = folder / f"{name}.npy"
     # What others may have written is not believed: it says which records there are.
@@ -57,7 +58,7 @@ def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def _cache_folder() -> Path:
-    own = os.environ.get("HARNESS_CACHE")
+    own = CACHE.get()
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
 
 

@@ -41,11 +41,11 @@ def parse(text: str, where: str) -> Any:
     except _Refused as exc:
         raise JobError(f"{where}, line {exc.line}: {exc}") from None
     except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
+        position = exc.problem_mark or exc.context_mark
+        line = f", line {position.line + 1}" if position else ""
         # Without the text at the place, which may hold half a URL.
-        said = " ".join(f"{exc.context or ''} {exc.problem or ''}".split())[:TEXT]
-        raise JobError(f"{where}{line}: not YAML: {said}") from None
+        problem = " ".join(f"{exc.context or ''} {exc.problem or ''}".split())[:TEXT]
+        raise JobError(f"{where}{line}: not YAML: {problem}") from None
     except yaml.YAMLError as exc:
         raise JobError(f"{where}: not YAML: {' '.join(str(exc).split())[:TEXT]}") from None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as exc:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.errors import JobError, nearest
 from harness.job.imports import load_object
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics.contract import Metric
 
 __all__ = ["METRICS", "load", "make"]

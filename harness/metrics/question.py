@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from harness.job.job import BootstrapSpec, SlicesSpec
+from harness.job.specs import BootstrapSpec, SlicesSpec
 from harness.metrics.contract import Binding, Metric, RowMetric
 
 __all__ = ["Question"]

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from harness.errors import JobError, ModelError
 from harness.job.imports import load_object
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.keras_file import from_keras, keras_of
 from harness.models.model import Model
 from harness.models.saved_model import from_loaded

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 
 __all__ = ["digest", "digest_of", "joined", "locate", "resolve"]
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from harness.data import Feature
 from harness.errors import HarnessError, ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.model import Model
 
 __all__ = ["load", "several", "stored"]

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from harness.data.private_folder import intruders, make
 from harness.errors import ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.files import digest
+from harness.names.variables import CACHE
 
 __all__ = ["copy_to_node", "is_remote", "node_path", "wants_copy"]
 
@@ -66,7 +67,7 @@ def node_path(path: str, content_digest: str, cache: Path | None = None) -> Path
 
 
 def _root(cache: Path | None) -> Path:
-    folder = os.environ.get("HARNESS_CACHE")
+    folder = CACHE.get()
     return cache or (Path(folder) if folder else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
 
 

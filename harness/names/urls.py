@@ -92,10 +92,10 @@ def _shown(url: str) -> str:
     rest = rest.lstrip("/")
     if _account(scheme, rest):
         rest = f"{HIDDEN}@{rest.rpartition('@')[2] if '@' in rest else ''}"
-    place, mark, more = re.match(r"([^?#;]*)([?#;]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    place, separator, query = re.match(r"([^?#;]*)([?#;]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
     if "://" in place:  # of a chain
         place = shown(place)
-    more = PAIR.sub(lambda pair: pair[0] if unquote(pair[1]).lower() in HARMLESS else f"{pair[1]}={HIDDEN}", more)
-    if mark == "#" and "=" not in more and _is_secret(more):
-        more = HIDDEN
-    return f"{scheme}:{slashes}{place}{mark}{more}{tail}"
+    query = PAIR.sub(lambda pair: pair[0] if unquote(pair[1]).lower() in HARMLESS else f"{pair[1]}={HIDDEN}", query)
+    if separator == "#" and "=" not in query and _is_secret(query):
+        query = HIDDEN
+    return f"{scheme}:{slashes}{place}{separator}{query}{tail}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.errors import JobError, nearest
-from harness.job.job import PredictionsSpec
+from harness.job.specs import PredictionsSpec
 from harness.predictions.prediction_files import Column, check_format
 
 __all__ = ["choose"]

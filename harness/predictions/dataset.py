@@ -19,7 +19,7 @@ from harness.data import ID
 from harness.errors import HarnessError, RunFolderError
 from harness.exact.splitmix import hash_ids
 from harness.folder.run_folder import write_atomically
-from harness.job.job import PredictionsSpec
+from harness.job.specs import PredictionsSpec
 from harness.plan.plan import Plan
 from harness.predictions.manifest import MANIFEST, SUCCESS, Manifest, Part, part_name
 from harness.predictions.prediction_files import Column, decode, encode

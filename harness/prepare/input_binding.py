@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, ModelError, nearest
-from harness.job.job import DataSpec, FeatureSpec
+from harness.job.specs import DataSpec, FeatureSpec
 
 __all__ = ["Matched", "declared", "match"]
 

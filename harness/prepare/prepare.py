@@ -15,7 +15,8 @@ from harness.data.derive import DerivedSource
 from harness.data.identity import Inventory, identify, take
 from harness.data.partial import PartialSource
 from harness.errors import DataError, JobError, ModelError, nearest
-from harness.job.job import Job, PredictionsSpec
+from harness.job.job import Job
+from harness.job.specs import PredictionsSpec
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.metrics.question import Question

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import socket
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Comm", "Counter", "SingleComm", "World", "joined"]
+from harness.ranks.process_exit import exit_process
+
+__all__ = ["Comm", "Counter", "SingleComm", "World", "joined", "summary_of"]
 
 # What launchers tell a process of its place: the first that is set counts.
 RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")
@@ -184,9 +185,7 @@ class SingleComm(Comm):
 
     def abort(self, code: int) -> None:
         """End the process, without the clean-up that a stuck thread could block."""
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        exit_process(code)
 
     def close(self) -> None:
         """Do nothing."""
@@ -212,3 +211,8 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
         if starts[-1] == base.ctypes.data + base.nbytes and not apart:
             return base
     return np.concatenate(parts)
+
+
+def summary_of(exc: Exception) -> str:
+    """Return what an error of the message layer says, in one line that is not too long."""
+    return " ".join(str(exc).split())[:200]

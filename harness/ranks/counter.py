@@ -27,8 +27,8 @@ TRIES = 3
 
 def shared_counter(comm: Comm) -> tuple[Counter | None, str]:
     """Return a counter that all ranks share, beginning at 0, and why there is none. A collective; all ranks get the same."""
-    if counter := comm.counter():
-        return counter, ""
+    if window := comm.counter():
+        return window, ""
     server, key, problem = None, b"", ""
     hosts = [raw.decode() for raw in comm.gather(comm.host.encode())]
     if comm.rank == 0:
@@ -38,20 +38,20 @@ def shared_counter(comm: Comm) -> tuple[Counter | None, str]:
         except OSError as exc:
             problem = f"rank 0 cannot listen: {exc.strerror or exc}"
     offer = {"port": server.port, "addresses": server.addresses, "key": key.hex()} if server else {}
-    found = json.loads(comm.broadcast(json.dumps(offer).encode()))
-    made: Counter | None = server
-    if found and comm.rank:
+    place = json.loads(comm.broadcast(json.dumps(offer).encode()))
+    counter: Counter | None = server
+    if place and comm.rank:
         here = hosts[0] == comm.host
-        likeliest = sorted(found["addresses"], key=lambda address: (address == LOOPBACK) != here)
+        likeliest = sorted(place["addresses"], key=lambda address: (address == LOOPBACK) != here)
         try:
-            made = TcpCounter([(address, found["port"]) for address in likeliest], bytes.fromhex(found["key"]), comm.rank)
+            counter = TcpCounter([(address, place["port"]) for address in likeliest], bytes.fromhex(place["key"]), comm.rank)
         except CommError as exc:
             problem = f"rank {comm.rank} on {comm.host}: {exc}"
     problems = [raw.decode() for raw in comm.gather(problem.encode()) if raw]
     if not problems:
-        return made, ""
-    if made is not None:
-        made.close()
+        return counter, ""
+    if counter is not None:
+        counter.close()
     return None, problems[0]
 
 

@@ -1,8 +1,7 @@
-"""The Comm over Horovod, on MPI or Gloo. The only file that imports horovod or mpi4py."""
+"""The Comm over Horovod, on MPI or Gloo. Only this file imports horovod, and only `mpi.py` mpi4py."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import sys
@@ -14,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from harness.errors import CommError
-from harness.ranks.comm import Comm, Counter, joined
+from harness.ranks.comm import Comm, Counter, joined, summary_of
+from harness.ranks.mpi import MpiWindow, begin_mpi, end_mpi, load_mpi
+from harness.ranks.process_exit import exit_process, remove_generated_files
 
 __all__ = ["HorovodComm"]
 
 ROUND_BYTES = 16 << 20  # of what is sent at once
 SUM_BYTES = 1 << 28  # of what is added up at once: it grows with the state, and a sum in one go is faster
 PROBE_S = 10.0  # for a window that is made at all
-LEFT_ALONE = ("HOROVOD_MPI_THREADS_DISABLE", "HOROVOD_TIMELINE")  # the first is about MPI; the second would be begun anew
 WAKE_S = 0.001  # between two looks whether all ranks are here
-MPI_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK")  # of processes that belong to a world of MPI
 
 
 class HorovodComm(Comm):
@@ -51,7 +50,7 @@ class HorovodComm(Comm):
         self._mpi = None  # where we initialised it: then Horovod can end and begin again
         try:
             if not hvd.is_initialized():  # by the script that we are called from
-                self._mpi = _begin_mpi() if hvd.mpi_built() else None
+                self._mpi = begin_mpi() if hvd.mpi_built() else None
                 hvd.init()
         except Exception as exc:
             raise CommError(f"Horovod cannot be initialised: {exc}") from exc
@@ -88,7 +87,7 @@ class HorovodComm(Comm):
                     time.sleep(WAKE_S)
                 self._hvd.init()
             except Exception as exc:
-                raise CommError(f"Horovod cannot be initialised again; another rank is probably gone: {_short(exc)}") from exc
+                raise CommError(f"Horovod cannot be initialised again; another rank is probably gone: {summary_of(exc)}") from exc
             self._warm_up()
 
     def sum(self, vector: np.ndarray) -> np.ndarray:
@@ -103,7 +102,7 @@ class HorovodComm(Comm):
             for at in range(0, len(vector), most):
                 total[at : at + most] = self._hvd.allreduce(vector[at : at + most], op=self._hvd.Sum, name="sum").numpy()
         except Exception as exc:
-            raise CommError(f"the sum over ranks failed; another rank is probably gone: {_short(exc)}") from exc
+            raise CommError(f"the sum over ranks failed; another rank is probably gone: {summary_of(exc)}") from exc
         return total
 
     def broadcast(self, data: bytes) -> bytes:
@@ -111,15 +110,15 @@ class HorovodComm(Comm):
         hvd, own = self._hvd, np.frombuffer(data, np.uint8)
         try:
             size = int(hvd.broadcast(np.array([len(own)], np.int64), 0, name="broadcast.size").numpy()[0])
-            found = own if self.rank == 0 else np.empty(size, np.uint8)
+            message = own if self.rank == 0 else np.empty(size, np.uint8)
             for at in range(0, size, ROUND_BYTES):
-                piece = found[at : at + ROUND_BYTES]
+                piece = message[at : at + ROUND_BYTES]
                 received = hvd.broadcast(piece, 0, name="broadcast.bytes")
                 if self.rank:
                     piece[:] = received.numpy()
         except Exception as exc:
-            raise CommError(f"hearing from rank 0 failed; another rank is probably gone: {_short(exc)}") from exc
-        return found.tobytes()
+            raise CommError(f"hearing from rank 0 failed; another rank is probably gone: {summary_of(exc)}") from exc
+        return message.tobytes()
 
     def gather(self, data: bytes) -> list[bytes]:
         """Gather bytes of any length: the lengths first, then all bytes in as many rounds as the longest needs."""
@@ -134,7 +133,7 @@ class HorovodComm(Comm):
                 for part, piece in zip(parts, np.split(received, ends[:-1]), strict=True):
                     part.append(piece)
         except Exception as exc:
-            raise CommError(f"gathering from all ranks failed; another rank is probably gone: {_short(exc)}") from exc
+            raise CommError(f"gathering from all ranks failed; another rank is probably gone: {summary_of(exc)}") from exc
         return [b"".join(piece.tobytes() for piece in part) for part in parts]
 
     def alltoall(self, parts: list[np.ndarray]) -> list[np.ndarray]:
@@ -149,17 +148,17 @@ class HorovodComm(Comm):
         try:
             lengths = self._hvd.allgather(np.array([[len(part) for part in parts]], np.int64), name="alltoall.sizes").numpy()
             here = lengths[:, self.rank]
-            found = np.split(np.empty((int(here.sum()), *inner), dtype), np.cumsum(here)[:-1])
+            arrived = np.split(np.empty((int(here.sum()), *inner), dtype), np.cumsum(here)[:-1])
             for at in range(0, int(lengths.max()), most):
                 pieces = [part[at : at + most] for part in parts]
                 splits = np.array([len(piece) for piece in pieces], np.int32)
                 received, sizes = self._hvd.alltoall(joined(pieces).view(kind), splits=splits, name="alltoall")
                 ends = np.cumsum(sizes.numpy())[:-1]
-                for into, piece in zip(found, np.split(received.numpy().view(dtype), ends), strict=True):
+                for into, piece in zip(arrived, np.split(received.numpy().view(dtype), ends), strict=True):
                     into[at : at + most] = piece
         except Exception as exc:
-            raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {_short(exc)}") from exc
-        return found
+            raise CommError(f"exchanging rows between ranks failed; another rank is probably gone: {summary_of(exc)}") from exc
+        return arrived
 
     def counter(self) -> Counter | None:
         """Make an MPI window; None under Gloo, and where any rank cannot add to it.
@@ -169,12 +168,11 @@ class HorovodComm(Comm):
         if self.name != "mpi":
             return None
         # A rank draws from another thread than the one in which Horovod calls MPI.
-        made = (
-            _in_time(lambda: _Window(alone=self.local_size == self.size), PROBE_S) if self._hvd.mpi_threads_supported() else None
-        )
-        probed = _in_time(made.probe, PROBE_S) if made else None
-        said = self.gather(b"" if probed is None else str(probed).encode())
-        return made if sorted(said) == sorted(str(rank).encode() for rank in range(self.size)) else None
+        threads = self._hvd.mpi_threads_supported()
+        window = _in_time(lambda: MpiWindow(alone=self.local_size == self.size), PROBE_S) if threads else None
+        place = _in_time(window.probe, PROBE_S) if window else None
+        places = self.gather(b"" if place is None else str(place).encode())
+        return window if sorted(places) == sorted(str(rank).encode() for rank in range(self.size)) else None
 
     def on_new_hosts(self, call: Callable[[], None]) -> None:
         """Listen to the elastic launcher, on every rank: which one it tells may change."""
@@ -193,108 +191,29 @@ class HorovodComm(Comm):
 
     def abort(self, code: int) -> None:
         """End the world: MPI ends all ranks; under Gloo the launcher does, when it sees this one go."""
-        sys.stdout.flush()
-        sys.stderr.flush()
         if self.name == "mpi":
-            _mpi().COMM_WORLD.Abort(code)
-        os._exit(code)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            remove_generated_files()
+            load_mpi().COMM_WORLD.Abort(code)
+        exit_process(code)
 
     def close(self) -> None:
         """Shut Horovod down, and MPI where Horovod has not begun it."""
         self._hvd.shutdown()
         if self._mpi is not None:
-            _end_mpi()
-
-
-class _Window(Counter):
-    """A counter in a window of rank 0's memory that the others add to without its help.
-
-    Args:
-      alone: whether all ranks share a machine, and with it the memory. From another one it may take rank 0's MPI to add.
-    """
-
-    name = "mpi window"
-
-    def __init__(self, *, alone: bool) -> None:
-        self.needs_progress = not alone
-        self._mpi = _mpi()
-        size = 8
-        comm = self._mpi.COMM_WORLD
-        self._window = self._mpi.Win.Allocate(2 * size if comm.rank == 0 else 0, size, comm=comm)
-        if comm.rank == 0:
-            self._window.Lock(0, self._mpi.LOCK_EXCLUSIVE)
-            np.frombuffer(self._window.tomemory(), np.int64)[:] = 0
-            self._window.Unlock(0)
-        comm.Barrier()
-
-    def probe(self) -> int:
-        """Take one of a second number."""
-        return self._add(1, 1)
-
-    def take(self, count: int) -> int:
-        """Add to the number in one operation."""
-        return self._add(count, 0)
-
-    def _add(self, count: int, place: int) -> int:
-        given, found = np.array([count], np.int64), np.zeros(1, np.int64)
-        try:
-            self._window.Lock(0, self._mpi.LOCK_SHARED)
-            self._window.Fetch_and_op(given, found, 0, place, self._mpi.SUM)
-            self._window.Unlock(0)
-        except self._mpi.Exception as exc:
-            raise CommError(f"rank 0, which hands out the chunks, does not answer; it is probably gone: {_short(exc)}") from exc
-        return int(found[0])
-
-    def close(self) -> None:
-        self._window.Free()
-
-
-def _begin_mpi() -> Any:
-    """Initialise MPI before Horovod does; None where that is not ours, or Horovod was told to do it in its own way."""
-    launched = any(name in os.environ for name in MPI_VARIABLES)
-    told = os.environ.get("HOROVOD_CONTROLLER", "").lower() == "gloo" or any(name in os.environ for name in LEFT_ALONE)
-    if not launched or told:
-        return None
-    try:
-        mpi = _mpi()
-    except ImportError:
-        return None
-    if mpi.Is_initialized():  # by the script that we are called from
-        return None
-    mpi.Init_thread(mpi.THREAD_MULTIPLE)
-    atexit.register(_end_mpi)  # after Horovod's own shutdown, which is registered later
-    return mpi
-
-
-def _end_mpi() -> None:
-    mpi = _mpi()
-    if not mpi.Is_finalized():
-        mpi.Finalize()
-
-
-def _mpi() -> Any:
-    """Load mpi4py, which initialises and finalises nothing by itself."""
-    import mpi4py
-
-    mpi4py.rc.initialize = mpi4py.rc.finalize = False
-    from mpi4py import MPI
-
-    return MPI
+            end_mpi()
 
 
 def _in_time(work: Callable[[], Any], limit_s: float) -> Any:
     """Return what some work gives; None where it fails, or takes longer."""
-    found: list[Any] = []
+    results: list[Any] = []
 
     def call() -> None:
         with contextlib.suppress(Exception):  # whatever it is, there is another way
-            found.append(work())
+            results.append(work())
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     thread.join(limit_s)
-    return found[0] if found else None
-
-
-def _short(exc: Exception) -> str:
-    return " ".join(str(exc).split())[:200]
+    return results[0] if results else None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
-import struct
 from collections.abc import Sequence
 
 __all__ = ["LOOPBACK", "addresses", "listen"]
 
 LOOPBACK = "127.0.0.1"
-SIOCGIFADDR = 0x8915
 TRIES = 3
 
 
@@ -36,23 +33,23 @@ def addresses(hosts: list[str]) -> list[str]:
 
 def _chosen() -> list[str]:
     """Return the addresses of the interfaces that the launcher has chosen."""
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for interface in filter(None, os.environ.get("HOROVOD_GLOO_IFACE", "").split(",")):
-            with contextlib.suppress(OSError):
-                raw = fcntl.ioctl(probe.fileno(), SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
-                found.append(socket.inet_ntoa(raw[20:24]))
-    return found
+    import psutil
+
+    addresses = []
+    interfaces = psutil.net_if_addrs()
+    for name in filter(None, os.environ.get("HOROVOD_GLOO_IFACE", "").split(",")):
+        addresses += [entry.address for entry in interfaces.get(name, ()) if entry.family == socket.AF_INET][:1]
+    return addresses
 
 
 def _routed(hosts: list[str]) -> list[str]:
     """Return the addresses from which this machine would send to others: there they can answer."""
-    found = []
+    sources = []
     for host in hosts[:8]:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))  # sends nothing
-            found.append(probe.getsockname()[0])
-    return found
+            sources.append(probe.getsockname()[0])
+    return sources
 
 
 def _own(host: str) -> list[str]:

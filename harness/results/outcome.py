@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
-from harness.job.job import BootstrapSpec
+from harness.job.specs import BootstrapSpec
 from harness.metrics.contract import RESOLVED_MEAN, RowMetric, Table
 from harness.metrics.question import Question
 from harness.results.gap_interval import GapReplicates

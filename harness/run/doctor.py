@@ -1,48 +1,22 @@
-"""What is installed, what Horovod was built with, and what would go wrong. Asks other processes; loads no TensorFlow here.
-
-Facts are gathered at one place and judged at another, which is pure.
-"""
+"""What of a machine will do for the harness, what would go wrong, and what to do about it. Judges facts; gathers none."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.results.terminal import console_for
+from harness.run.machine_facts import Facts, gather
 
-__all__ = ["Facts", "Finding", "Level", "Probe", "doctor", "gather", "judge"]
+__all__ = ["GIB", "Finding", "Level", "doctor", "judge"]
 
 GIB = 1 << 30
 LEAST_MEMORY_PER_RANK = 1 * GIB  # TensorFlow alone takes about half of that
 LEAST_DISK = 1 * GIB
-PROBE_TIMEOUT_S = 120
-PROBE = """
-import json, tensorflow as tf
-said = {"gpus": len(tf.config.list_physical_devices("GPU"))}
-try:
-    import horovod.tensorflow as hvd
-    said.update(mpi=bool(hvd.mpi_built()), gloo=bool(hvd.gloo_built()), nccl=bool(hvd.nccl_built()))
-except Exception as exc:
-    said["error"] = f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}"
-print(json.dumps(said))
-"""
-LIBRARY = """
-import mpi4py
-mpi4py.rc.initialize = mpi4py.rc.finalize = False
-from mpi4py import MPI
-print(MPI.Get_library_version().split(",")[0].strip())
-"""
 
 
 class Level(Enum):
@@ -63,41 +37,6 @@ class Finding:
     advice: str = ""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What TensorFlow and Horovod said of themselves in a process of their own; `error` where Horovod cannot be loaded."""
-
-    gpus: int = 0
-    mpi: bool = False
-    gloo: bool = False
-    nccl: bool = False
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was gathered of a machine."""
-
-    python: tuple[int, int, int]
-    versions: Mapping[str, str | None]  # distribution to version, None where it is not installed
-    pins: Mapping[str, str]  # what this harness was made with
-    probe: Probe
-    horovodrun: str | None
-    mpirun: str | None  # first line of `mpirun --version`
-    mpi_library: str | None  # what mpi4py was built against
-    gpu_devices: int
-    cores: int
-    memory_bytes: int
-    disk_bytes: int
-    root: bool
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def ranks(self) -> bool:
-        """Whether several ranks can be started."""
-        return not self.probe.error and (self.probe.mpi or self.probe.gloo) and self.horovodrun is not None
-
-
 def doctor(gpu_devices: int, console: Console | None = None) -> int:
     """Print what was found; return 0 where ranks can be started, 1 where only the single-process harness works.
 
@@ -109,10 +48,10 @@ def doctor(gpu_devices: int, console: Console | None = None) -> int:
     facts = gather(gpu_devices)
     findings = judge(facts)
     width = max(len(finding.subject) for finding in findings)
-    marks = {Level.GOOD: "ok  ", Level.DOUBTFUL: "note", Level.BAD: "bad "}
+    words = {Level.GOOD: "ok  ", Level.DOUBTFUL: "note", Level.BAD: "bad "}
     for finding in findings:
-        mark = (marks[finding.level], finding.level.value)
-        console.print(Text.assemble(mark, f"  {finding.subject:{width}}  {finding.found}"), soft_wrap=True)
+        word = (words[finding.level], finding.level.value)
+        console.print(Text.assemble(word, f"  {finding.subject:{width}}  {finding.found}"), soft_wrap=True)
         if finding.advice:
             console.print(Text(f"      {'':{width}}  -> {finding.advice}"), soft_wrap=True)
     works = all(finding.level is not Level.BAD for finding in findings)
@@ -124,30 +63,6 @@ def doctor(gpu_devices: int, console: Console | None = None) -> int:
         end = ("only one process: ", "yellow"), "harness evaluate JOB.yaml works by itself, several ranks cannot be started"
     console.print(Text.assemble(*end), soft_wrap=True)
     return 0 if works and facts.ranks else 1
-
-
-def gather(gpu_devices: int) -> Facts:
-    """Look at this machine."""
-    names = ("harness", "tensorflow", "keras", "numpy", "horovod", "mpi4py", "setuptools")
-    here = Path(sys.executable).parent
-    path = f"{here}:{os.environ.get('PATH', '')}"
-    mpirun = shutil.which("mpirun", path=path)
-    versions = {name: _version(name) for name in names}
-    return Facts(
-        python=sys.version_info[:3],
-        versions=versions,
-        pins=_pins(),
-        probe=_probe() if versions["tensorflow"] else Probe(error="TensorFlow is missing"),
-        horovodrun=shutil.which("horovodrun", path=path),
-        mpirun=_first_line([mpirun, "--version"]) if mpirun else None,
-        mpi_library=_first_line([sys.executable, "-c", LIBRARY]) if versions["mpi4py"] else None,
-        gpu_devices=gpu_devices,
-        cores=len(os.sched_getaffinity(0)),
-        memory_bytes=_memory(),
-        disk_bytes=shutil.disk_usage(".").free,
-        root=os.geteuid() == 0,
-        environ=dict(os.environ),
-    )
 
 
 def judge(facts: Facts) -> list[Finding]:
@@ -166,37 +81,37 @@ def _python(facts: Facts) -> list[Finding]:
 def _packages(facts: Facts) -> list[Finding]:
     findings = []
     for name, title in (("tensorflow", "TensorFlow"), ("keras", "Keras"), ("numpy", "NumPy")):
-        found, pinned = facts.versions.get(name), facts.pins.get(name)
-        if found is None:
+        version, pinned = facts.versions.get(name), facts.pins.get(name)
+        if version is None:
             findings.append(Finding(Level.BAD, title, "not installed", "pip install . in the harness's checkout brings it"))
-        elif pinned and found != pinned:
+        elif pinned and version != pinned:
             advice = f"the harness is tested with {pinned}; results may differ in their last digits"
-            findings.append(Finding(Level.DOUBTFUL, title, found, advice))
+            findings.append(Finding(Level.DOUBTFUL, title, version, advice))
         else:
-            findings.append(Finding(Level.GOOD, title, found))
+            findings.append(Finding(Level.GOOD, title, version))
     return findings
 
 
 def _horovod(facts: Facts) -> list[Finding]:
-    found, probe = facts.versions.get("horovod"), facts.probe
-    if found is None:
+    version, probe = facts.versions.get("horovod"), facts.probe
+    if version is None:
         advice = "launch/install in the harness's checkout builds it in two minutes: it needs a C++ compiler, no root"
         return [Finding(Level.BAD, "Horovod", "not installed", advice)]
     if probe.error:
         advice = "it was built for another TensorFlow or MPI; build it again: remove ~/.cache/harness and run launch/install"
-        return [Finding(Level.BAD, "Horovod", f"{found}, cannot be loaded: {probe.error}", advice)]
+        return [Finding(Level.BAD, "Horovod", f"{version}, cannot be loaded: {probe.error}", advice)]
     built = [name for name, has in (("MPI", probe.mpi), ("Gloo", probe.gloo), ("NCCL", probe.nccl)) if has]
     lacking = [name for name, has in (("MPI", probe.mpi), ("Gloo", probe.gloo), ("NCCL", probe.nccl)) if not has]
-    said = f"{found}, built with {', '.join(built) or 'nothing'}" + (f"; without {', '.join(lacking)}" if lacking else "")
+    build = f"{version}, built with {', '.join(built) or 'nothing'}" + (f"; without {', '.join(lacking)}" if lacking else "")
     findings = []
     if not probe.mpi and not probe.gloo:
         advice = "it cannot start ranks; build it again with launch/install"
-        findings.append(Finding(Level.BAD, "Horovod", said, advice))
+        findings.append(Finding(Level.BAD, "Horovod", build, advice))
     elif not probe.mpi:
         advice = "ranks talk over Gloo only; MPI=packaged or MPI=system launch/install builds it with MPI"
-        findings.append(Finding(Level.DOUBTFUL, "Horovod", said, advice))
+        findings.append(Finding(Level.DOUBTFUL, "Horovod", build, advice))
     else:
-        findings.append(Finding(Level.GOOD, "Horovod", said))
+        findings.append(Finding(Level.GOOD, "Horovod", build))
     if facts.horovodrun is None:
         findings.append(Finding(Level.BAD, "horovodrun", "not on PATH", "activate the environment that Horovod is installed in"))
     if facts.python[:2] >= (3, 12) and facts.versions.get("setuptools") is None:
@@ -232,10 +147,10 @@ def _mpi(facts: Facts) -> list[Finding]:
 def _hardware(facts: Facts) -> list[Finding]:
     findings = []
     if facts.gpu_devices and facts.probe.gpus < facts.gpu_devices:
-        found = f"{facts.gpu_devices} in the machine, TensorFlow sees {facts.probe.gpus}"
+        gpus = f"{facts.gpu_devices} in the machine, TensorFlow sees {facts.probe.gpus}"
         version = facts.versions.get("tensorflow")
         advice = f"pip install 'tensorflow[and-cuda]=={version}' brings CUDA; nvidia-smi says whether the driver is there"
-        findings.append(Finding(Level.DOUBTFUL, "GPUs", found, advice))
+        findings.append(Finding(Level.DOUBTFUL, "GPUs", gpus, advice))
     else:
         findings.append(
             Finding(Level.GOOD, "GPUs", str(facts.probe.gpus) if facts.probe.gpus else "none, ranks compute on the CPU")
@@ -271,57 +186,3 @@ def _settings(facts: Facts) -> list[Finding]:
         advice = "harness launch and horovodrun are fine; plain mpirun needs --allow-run-as-root"
         findings.append(Finding(Level.DOUBTFUL, "user", "root", advice))
     return findings
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _pins() -> dict[str, str]:
-    """Return the versions that the installed harness asks for."""
-    try:
-        wanted = metadata.requires("harness") or []
-    except metadata.PackageNotFoundError:
-        wanted = []
-    plain = [text.split(";")[0].strip() for text in wanted]
-    return {name.lower(): version for name, sign, version in (text.partition("==") for text in plain) if sign}
-
-
-def _probe() -> Probe:
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE], env=env, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
-        )
-        return Probe(**json.loads(done.stdout.strip().split("\n")[-1]))
-    except subprocess.TimeoutExpired:
-        return Probe(error=f"loading TensorFlow and Horovod took more than {PROBE_TIMEOUT_S} s")
-    except ValueError:
-        lines = done.stderr.strip().split("\n")
-        return Probe(error=f"the process ended with {done.returncode}: {lines[-1][:300]}")
-
-
-def _first_line(argv: list[str]) -> str | None:
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip().split("\n")[0] or None if done.returncode == 0 else None
-
-
-def _memory() -> int:
-    """Return the bytes that can be used: of the machine, and of the control group where that is less."""
-    free = []
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            free.append(int(line.split()[1]) * 1024)
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        free += [] if limit == "max" else [int(limit) - used]
-    except (OSError, ValueError):
-        pass  # no control groups, or of the older kind
-    return min(free, default=0)

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness import data as data_
 from harness.data import memory
-from harness.job.job import DataSpec, Job
+from harness.job.job import Job
+from harness.job.specs import DataSpec
 
 __all__ = ["features_of", "section_of"]
 

@@ -18,7 +18,7 @@ from harness.exact.tf_limbs import carry as carry_cells
 from harness.exact.tf_limbs import exact_graph, to_cells
 from harness.exact.tf_splitmix import mix, outputs
 from harness.exact.tf_subnormals import searchsorted, widened
-from harness.job.job import SliceFeature
+from harness.job.specs import SliceFeature
 from harness.metrics.question import Question
 from harness.step.terms import BatchTerms
 from harness.sums.grid import ESCAPES, PART_END, SPEC_END, GridLayout, GridState, too_many

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.names.variables import THREADS
 from harness.ranks.comm import Comm, World
 from harness.version import __version__
 
@@ -51,7 +52,7 @@ def import_tensorflow() -> None:
 
 def threads_per_rank(world: World | Comm) -> int:
     """Share this machine's cores among its ranks."""
-    given = os.environ.get("HARNESS_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK", "")
+    given = THREADS.get() or os.environ.get("SLURM_CPUS_PER_TASK", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
     return max(1, len(os.sched_getaffinity(0)) // world.local_size)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import JobError
 from harness.metrics.contract import Binding
+from harness.names.variables import STATE_BYTES
 from harness.sums.layout import Counted, Crossed, Summed
 from harness.sums.sums import Layouts
 
@@ -15,7 +16,6 @@ __all__ = ["allowed_bytes", "check_fits", "fitting", "peak_bytes", "size_text"]
 
 SHARE = 4  # the state may take so many-th part of what is available: it is copied once or twice on its way to the sum
 NAMED = 3  # of the largest contributors
-VARIABLE = "HARNESS_STATE_BYTES"
 
 
 def allowed_bytes(local_size: int) -> int:
@@ -23,7 +23,7 @@ def allowed_bytes(local_size: int) -> int:
 
     The variable HARNESS_STATE_BYTES sets another limit.
     """
-    given = os.environ.get(VARIABLE, "")
+    given = STATE_BYTES.get()
     if given.isdigit():
         return int(given)
     return _available_bytes() // (SHARE * local_size)
@@ -52,7 +52,7 @@ def check_fits(layouts: Layouts, slots: int, allowed: int) -> int:
         f"the state{cells} takes {size_text(total)} a rank, expected at most {size_text(allowed)}; "
         f"the most take {', '.join(f'{owner}: {size_text(size)}' for owner, size in largest)}. Lower slices.maximum or "
         f"bootstrap.replicates, set slices: false or bootstrap: false on the largest metrics, start fewer ranks a machine, or "
-        f"set {VARIABLE} to allow more"
+        f"set {STATE_BYTES.name} to allow more"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import JobError
 from harness.exact.limbs import CELL, carry
-from harness.job.job import SliceFeature, SlicesSpec
+from harness.job.specs import SliceFeature, SlicesSpec
 from harness.sums.layout import Counted, Layout, Summed
 
 __all__ = ["ESCAPES", "PART_END", "SPEC_END", "GridLayout", "GridState", "SliceKey", "decode", "most_slices", "too_many", "union"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import CommError, HarnessError, OtherRankFailed, TakenOver
 from harness.folder.run_folder import RunFolder, write_first_status, write_status
+from harness.names.variables import STATUS
 from harness.ranks import open_files
 from harness.ranks.comm import Comm
 
@@ -79,8 +79,7 @@ def tell_launcher(exit_code: int) -> None:
     result that is written goes before all of them.
     """
     open_files.release()  # the rank may fail because it has none left
-    path = os.environ.get("HARNESS_STATUS")
-    if path:
+    if path := STATUS.get():
         with contextlib.suppress(HarnessError):
             (write_status if exit_code == 0 else write_first_status)(Path(path), "ended", exit_code)
 

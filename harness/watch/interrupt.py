@@ -12,7 +12,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from harness.errors import HarnessError, Interrupted, OtherRankFailed
 from harness.folder.commit import Committer
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm
+from harness.ranks.process_exit import exit_process
 from harness.watch.failure import tell_launcher
 from harness.watch.heartbeat import Heartbeat, read_beat
 
@@ -43,7 +43,7 @@ class Interrupt:
       leave: ends the process; another in tests.
     """
 
-    def __init__(self, leave: Callable[[int], None] = os._exit) -> None:
+    def __init__(self, leave: Callable[[int], None] = exit_process) -> None:
         self._leave = leave
         self._comm: Comm | None = None
         self._folder: RunFolder | None = None
@@ -142,7 +142,7 @@ class Interrupt:
         begun = time.monotonic()
         comm, folder, heartbeat = self._comm, self._folder, self._heartbeat
         if folder is None or comm is None or heartbeat is None:
-            print(f"harness: interrupted by {why}, before anything was evaluated", file=sys.stderr, flush=True)
+            _print(f"interrupted by {why}, before anything was evaluated")
             tell_launcher(Interrupted.exit_code)
             self._leave(Interrupted.exit_code)
             return
@@ -150,38 +150,23 @@ class Interrupt:
             folder.ask_to_stop(self._attempt, why if urgent else "")
         if heartbeat.beat.phase in ("writing", "done"):
             self._close.wait(RESULT_S)
-        if self._close.is_set() or folder.metrics_json.exists():
+        if self._is_over(folder):
             return
-        if self._committer is not None:
-            try:
-                self._committer.keep(CHUNK_S if urgent else None)
-            except HarnessError as exc:
-                print(f"harness: error: rank {comm.rank} on {comm.host}: {exc}", file=sys.stderr, flush=True)
+        self._commit(comm, urgent=urgent)
         if folder.failure_json.exists():
             # The launcher ends the ranks that are well when one has failed: its word stands.
-            rank = f"rank {comm.rank} on {socket.gethostname()}"
-            print(
-                f"harness: {rank}: another rank failed, this one ends; what it had finished is kept", file=sys.stderr, flush=True
-            )
+            _print(f"rank {comm.rank} on {comm.host}: another rank failed, this one ends; what it had finished is kept")
             comm.abort(OtherRankFailed.exit_code)
         if comm.rank == 0 or comm.size == 1:
-            print(
-                f"harness: interrupted by {why}; what was finished is kept, --resume goes on from there",
-                file=sys.stderr,
-                flush=True,
-            )
-        if self._close.is_set() or folder.metrics_json.exists():
+            _print(f"interrupted by {why}; what was finished is kept, --resume goes on from there")
+        if self._is_over(folder):
             return
         tell_launcher(Interrupted.exit_code)
         with contextlib.suppress(HarnessError):
             folder.set_status("interrupted", Interrupted.exit_code, attempt=self._attempt)
         heartbeat.move("interrupted")
         heartbeat.stop()
-        while comm.size > 1 and (not urgent or time.monotonic() - begun < LEAVE_S):
-            phases = [read_beat(folder.heartbeat(rank), rank).phase for rank in range(comm.size)]
-            if all(phase in ("interrupted", "done") for phase in phases):
-                break
-            time.sleep(0.1)
+        _wait_for_others(comm, folder, begun + LEAVE_S if urgent else None)
         if folder.metrics_json.exists():  # by now: the run is done, and nothing was interrupted
             tell_launcher(0)
             with contextlib.suppress(HarnessError):
@@ -189,3 +174,28 @@ class Interrupt:
             return
         self._release()
         comm.abort(Interrupted.exit_code)
+
+    def _is_over(self, folder: RunFolder) -> bool:
+        """Say whether the run has come to its end meanwhile."""
+        return self._close.is_set() or folder.metrics_json.exists()
+
+    def _commit(self, comm: Comm, *, urgent: bool) -> None:
+        """Commit what this rank has finished; say so where that fails."""
+        if self._committer is not None:
+            try:
+                self._committer.keep(CHUNK_S if urgent else None)
+            except HarnessError as exc:
+                _print(f"error: rank {comm.rank} on {comm.host}: {exc}")
+
+
+def _wait_for_others(comm: Comm, folder: RunFolder, deadline: float | None) -> None:
+    """Wait until all ranks have committed, or are done; at most until a time of the monotonic clock."""
+    while comm.size > 1 and (deadline is None or time.monotonic() < deadline):
+        phases = [read_beat(folder.heartbeat(rank), rank).phase for rank in range(comm.size)]
+        if all(phase in ("interrupted", "done") for phase in phases):
+            return
+        time.sleep(0.1)
+
+
+def _print(text: str) -> None:
+    print(f"harness: {text}", file=sys.stderr, flush=True)

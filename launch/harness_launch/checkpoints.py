@@ -26,15 +26,15 @@ def named(pattern: str) -> dict[Path, str]:
         fixed = fixed.parent
     if fixed == Path(pattern):
         fixed = fixed.parent
-    found: dict[Path, str] = {}
+    checkpoints: dict[Path, str] = {}
     names: dict[str, Path] = {}
     for place in sorted(glob.glob(pattern)):
         path, name = Path(place).absolute(), "-".join(Path(place).relative_to(fixed).parts)
         if name in names:
             raise UsageError(f"{names[name]} and {path} would both be named {name}: rename one of them")
         names[name] = path
-        found[path] = name
-    return found
+        checkpoints[path] = name
+    return checkpoints
 
 
 def watch(
@@ -58,7 +58,7 @@ def watch(
     quiet_s = 0.0
     while True:
         now = {path: _fingerprint(path) for path in look() if path not in begun}
-        ready = [path for path, mark in now.items() if before.get(path) == mark]
+        ready = [path for path, fingerprint in now.items() if before.get(path) == fingerprint]
         if ready:
             start(ready)
             begun.update(ready)
@@ -71,12 +71,12 @@ def watch(
 
 def _fingerprint(path: Path) -> str:
     """Return what changes while something is being written: names, sizes and times of all its files."""
-    marks = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in _files(path):
         with contextlib.suppress(OSError):
-            found = file.stat()
-            marks.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\0".encode(errors="surrogateescape"))
-    return marks.hexdigest()
+            status = file.stat()
+            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:

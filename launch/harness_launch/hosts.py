@@ -57,11 +57,11 @@ def from_file(path: Path) -> Hosts:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"--hostfile {path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    found = []
+    slots = []
     for number, line in enumerate(lines, 1):
         if bare := line.partition("#")[0].strip():
-            found.append(_host(re.sub(r"\s+slots\s*=\s*", ":", bare), f"{path}, line {number}"))
-    return _hosts(found, f"--hostfile {path}")
+            slots.append(_host(re.sub(r"\s+slots\s*=\s*", ":", bare), f"{path}, line {number}"))
+    return _hosts(slots, f"--hostfile {path}")
 
 
 def allocated(environ: Mapping[str, str]) -> Hosts:
@@ -94,13 +94,13 @@ def tasks_by_node(text: str) -> list[int]:
 
     Raises: UsageError: it is of another form.
     """
-    found: list[int] = []
+    counts: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
         if not match:
             raise UsageError(f"{TASKS}={text}: expected a list like 2(x3),1")
-        found += [int(match[1])] * int(match[2] or 1)
-    return found
+        counts += [int(match[1])] * int(match[2] or 1)
+    return counts
 
 
 def _host(text: str, where: str) -> tuple[str, int]:
@@ -110,8 +110,8 @@ def _host(text: str, where: str) -> tuple[str, int]:
     return match[1], int(match[2] or 1)
 
 
-def _hosts(found: Iterable[tuple[str, int]], where: str) -> Hosts:
-    slots: Sequence[tuple[str, int]] = tuple(found)
+def _hosts(pairs: Iterable[tuple[str, int]], where: str) -> Hosts:
+    slots: Sequence[tuple[str, int]] = tuple(pairs)
     names = [name for name, _ in slots]
     if not slots:
         raise UsageError(f"{where}: names no host")

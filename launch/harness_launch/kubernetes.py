@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UsageError
+from harness.names.variables import THREADS
 
 __all__ = ["Pods", "manifest", "name_of", "render", "submit"]
 
@@ -82,7 +83,7 @@ def manifest(name: str, command: Sequence[str], pods: Pods) -> dict[str, Any]:
     if pods.retries and "--resume" not in words:
         words.append("--resume")  # a folder without a run is begun, one with a run is gone on with
     env = {
-        "HARNESS_THREADS": str(pods.cpus), "OMP_NUM_THREADS": str(pods.cpus), "TF_CPP_MIN_LOG_LEVEL": "3",
+        THREADS.name: str(pods.cpus), "OMP_NUM_THREADS": str(pods.cpus), "TF_CPP_MIN_LOG_LEVEL": "3",
         "HOROVOD_STALL_CHECK_DISABLE": "1", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     passed = [word for variable in env for word in ("-x", variable)]
@@ -118,13 +119,13 @@ def _container(name: str, pods: Pods, command: Sequence[str], env: dict[str, str
     mounts = [{"name": "shared-memory", "mountPath": "/dev/shm"}]
     if pods.claim:
         mounts.append({"name": "work", "mountPath": MOUNT})
-    found: dict[str, Any] = {
+    container: dict[str, Any] = {
         "name": name, "image": pods.image, "command": list(command), "workingDir": MOUNT if pods.claim else "/",
         "resources": {"limits": limits}, "volumeMounts": mounts,
     }  # fmt: skip
     if env:
-        found["env"] = [{"name": key, "value": value} for key, value in env.items()]
-    return found
+        container["env"] = [{"name": key, "value": value} for key, value in env.items()]
+    return container
 
 
 def _resources(pods: Pods) -> dict[str, str]:

@@ -38,19 +38,19 @@ class Ended:
     killed: bool = False  # whether it died of a signal
 
 
-def restore(ended: Ended, said: int | None) -> int:
+def restore(ended: Ended, left_code: int | None) -> int:
     """Return the job's own exit code: launchers return one of their own.
 
-    >>> restore(Ended(code=1), said=2)
+    >>> restore(Ended(code=1), left_code=2)
     2
 
     Args:
-      said: the exit code that the ranks left, None where none of them could.
+      left_code: the exit code that the ranks left, None where none of them could.
     Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
     """
     # Ranks that are well are ended by SIGTERM when another was killed: they say that they were interrupted, and mean it.
-    if said is not None and not (said == Interrupted.exit_code and ended.killed and not ended.passed):
-        return said
+    if left_code is not None and not (left_code == Interrupted.exit_code and ended.killed and not ended.passed):
+        return left_code
     if ended.passed:
         raise Interrupted(
             f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written; "
@@ -109,17 +109,17 @@ class LauncherOutput:
     def _notice(self, line: bytes) -> None:
         if self.death is not None:
             return
-        if found := MPI_DEATH.search(line):
+        if match := MPI_DEATH.search(line):
             self.killed = True
             self.death = (
-                f"rank {int(found[1])} on {found[2].decode(errors='replace')} was killed by {_signal_name(int(found[3]))}"
+                f"rank {int(match[1])} on {match[2].decode(errors='replace')} was killed by {_signal_name(int(match[3]))}"
             )
-        elif found := GLOO_DEATH.match(line):
-            code = int(found[2])
+        elif match := GLOO_DEATH.match(line):
+            code = int(match[2])
             number = -code if code < 0 else code - 128
             self.killed = number > 0
             how = f"was killed by {_signal_name(number)}" if number > 0 else f"ended with {code}"
-            self.death = f"rank {int(found[1])} {how}"
+            self.death = f"rank {int(match[1])} {how}"
 
     def _end_block(self) -> bytes:
         text, self._block = b"".join(self._block or []), None

@@ -6,11 +6,9 @@ share) is asked of Horovod's own launcher, in a process of its own: it has to be
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
@@ -20,7 +18,6 @@ from harness.errors import HarnessError
 __all__ = ["is_here", "local_addresses", "loopback", "shared_interfaces"]
 
 LOOPBACK = "127.0.0.1"
-SIOCGIFADDR = 0x8915
 # Horovod 0.28.1's own checks before it starts mpirun, with its cache of them in ~/.horovod. Arguments: ranks, hosts.
 CHECKS = """
 import hashlib, json, os, sys
@@ -39,22 +36,21 @@ remote = network.filter_local_addresses(names)
 if remote and not launch._check_all_hosts_ssh_successful(remote, None, None, fn_cache=known):
     sys.stdout.flush()
     os._exit(1)
-found = driver_service.get_common_interfaces(wanted, names, remote, known)
-print(json.dumps(sorted(found)), flush=True)
+shared = driver_service.get_common_interfaces(wanted, names, remote, known)
+print(json.dumps(sorted(shared)), flush=True)
 os._exit(0)
 """
 
 
 def local_addresses() -> dict[str, str]:
-    """Return the IPv4 address of each network interface of this machine that has one, by its name."""
-    addresses = {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode()[:15])
-            try:
-                addresses[name] = socket.inet_ntoa(fcntl.ioctl(probe.fileno(), SIOCGIFADDR, request)[20:24])
-            except OSError:
-                continue  # it has none
+    """Return the first IPv4 address of each network interface of this machine that has one, by its name."""
+    import psutil
+
+    addresses: dict[str, str] = {}
+    for name, entries in psutil.net_if_addrs().items():
+        for entry in entries:
+            if entry.family == socket.AF_INET:
+                addresses.setdefault(name, entry.address)
     return addresses
 
 
@@ -90,13 +86,13 @@ def shared_interfaces(ranks: int, hosts: str) -> Sequence[str]:
     done = subprocess.run([sys.executable, "-c", CHECKS, str(ranks), hosts], stdout=subprocess.PIPE, text=True, check=False)
     *lines, last = done.stdout.strip().splitlines() or [""]
     try:
-        found = json.loads(last)
+        interfaces = json.loads(last)
     except ValueError:
-        lines, found = [*lines, last], None
+        lines, interfaces = [*lines, last], None
     print("\n".join(lines), end="\n" * bool(lines), file=sys.stderr, flush=True)
-    if done.returncode or not isinstance(found, list):
+    if done.returncode or not isinstance(interfaces, list):
         raise HarnessError(
             f"-H {hosts}: not all of these hosts can be used, the lines above say why: each has to let ssh in without a "
             f"password, and to have this environment at {os.path.dirname(sys.executable)}"
         )
-    return [str(name) for name in found]
+    return [str(name) for name in interfaces]

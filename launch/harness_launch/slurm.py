@@ -60,22 +60,28 @@ def parse_states(text: str) -> list[State]:
     >>> parse_states("JobId=7 JobName=a b JobState=FAILED Reason=NonZeroExitCode Restarts=0 ExitCode=1:0 NodeList=n1")
     [State(job='7', state='FAILED', reason='NonZeroExitCode', nodes='n1', exit_code=1, signal=0, restarts=0)]
     """
-    found = []
+    states = []
     for line in text.splitlines():
         # The job's name is the user's, and may look like anything: what follows it is Slurm's.
-        said = dict(re.findall(r"(?:^|\s)(JobId|ArrayJobId|ArrayTaskId)=(\S*)", line.partition(" JobName=")[0]))
-        said |= dict(re.findall(r"\s(JobState|Reason|Restarts|ExitCode|NodeList)=(\S*)", line))
-        if "JobId" not in said or "JobState" not in said:
+        fields = dict(re.findall(r"(?:^|\s)(JobId|ArrayJobId|ArrayTaskId)=(\S*)", line.partition(" JobName=")[0]))
+        fields |= dict(re.findall(r"\s(JobState|Reason|Restarts|ExitCode|NodeList)=(\S*)", line))
+        if "JobId" not in fields or "JobState" not in fields:
             continue
-        name = f"{said['ArrayJobId']}_{said['ArrayTaskId']}" if "ArrayTaskId" in said else said["JobId"]
-        code, _, number = said.get("ExitCode", "0:0").partition(":")
-        nodes = said.get("NodeList", "").replace("(null)", "")
-        found.append(
+        name = f"{fields['ArrayJobId']}_{fields['ArrayTaskId']}" if "ArrayTaskId" in fields else fields["JobId"]
+        code, _, number = fields.get("ExitCode", "0:0").partition(":")
+        nodes = fields.get("NodeList", "").replace("(null)", "")
+        states.append(
             State(
-                name, said["JobState"], said.get("Reason", ""), nodes, int(code), int(number or 0), int(said.get("Restarts", 0))
+                name,
+                fields["JobState"],
+                fields.get("Reason", ""),
+                nodes,
+                int(code),
+                int(number or 0),
+                int(fields.get("Restarts", 0)),
             )
         )
-    return found
+    return states
 
 
 def exit_code(states: Sequence[State]) -> int:
@@ -84,8 +90,8 @@ def exit_code(states: Sequence[State]) -> int:
     >>> exit_code([State("1", "COMPLETED"), State("2", "TIMEOUT")])
     4
     """
-    each = [_code(state) for state in states]
-    return max(each, key=lambda code: (code != 0, code != Interrupted.exit_code, code), default=0)
+    codes = [_code(state) for state in states]
+    return max(codes, key=lambda code: (code != 0, code != Interrupted.exit_code, code), default=0)
 
 
 def _code(state: State) -> int:
@@ -115,8 +121,8 @@ class Slurm:
         ours = {"SBATCH_" + name for name in _directives(path)}
         # Of the job that this process may be in itself, nothing goes along.
         env = {k: v for k, v in self.environ.items() if k not in ours and (not k.startswith("SLURM_") or k in KEPT)}
-        said = self._run(["sbatch", "--parsable", *options, str(path)], env)
-        return said.strip().splitlines()[-1].partition(";")[0]
+        output = self._run(["sbatch", "--parsable", *options, str(path)], env)
+        return output.strip().splitlines()[-1].partition(";")[0]
 
     def states(self, job: str) -> list[State]:
         """Say what has become of a job, or of all tasks of an array; nothing where Slurm knows it no more."""
@@ -151,12 +157,12 @@ def _directives(path: Path) -> set[str]:
 
 
 def _accounted(text: str) -> list[State]:
-    found = []
+    states = []
     for line in text.splitlines():
         job, state, codes = line.split("|")
         code, _, number = codes.partition(":")
-        found.append(State(job, state.split()[0], exit_code=int(code), signal=int(number)))
-    return found
+        states.append(State(job, state.split()[0], exit_code=int(code), signal=int(number)))
+    return states
 
 
 def submit(text: str, folder: Path, slurm: Slurm, *options: str, name: str = SCRIPT) -> str:
@@ -204,7 +210,7 @@ def follow(job: str, how: Follow) -> list[State]:
     Returns: how all of it ended: of an array a state for each task.
     Raises: HarnessError: Slurm does not answer, or does not know the job.
     """
-    said = ""
+    shown_states = ""
     shown = 0
     lost_s = 0.0
     while True:
@@ -219,9 +225,9 @@ def follow(job: str, how: Follow) -> list[State]:
         if not states:
             raise HarnessError(f"Slurm knows no job {job} any more, and keeps no accounts; its run folder says how it ended")
         shown = _relay(how, job, shown)
-        if (now := _describe(states)) != said:
-            print(f"harness: {now}", file=how.err, flush=True)
-            said = now
+        if (description := _describe(states)) != shown_states:
+            print(f"harness: {description}", file=how.err, flush=True)
+            shown_states = description
         if all(state.ended for state in states):
             _relay(how, job, shown)
             after = how.following.read_text().strip() if how.following and how.following.exists() else ""

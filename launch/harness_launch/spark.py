@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.job.job import Job
+from harness.names.variables import THREADS
 
 __all__ = ["absolute", "environment", "main", "run"]
 
@@ -75,10 +76,10 @@ def absolute(command: Sequence[str], here: Path) -> tuple[list[str], Path]:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("-o", "--output")
     parser.add_argument("--set", action="append", default=[])
-    given, _ = parser.parse_known_args(words[2:])
-    if given.output is None:
-        return words, Job.load(words[1], given.set, predicts=words[0] == "predict").output_folder.absolute()
-    return [*words, "-o", str(here / given.output)], here / given.output  # the last one counts
+    options, _ = parser.parse_known_args(words[2:])
+    if options.output is None:
+        return words, Job.load(words[1], options.set, predicts=words[0] == "predict").output_folder.absolute()
+    return [*words, "-o", str(here / options.output)], here / options.output  # the last one counts
 
 
 def environment(base: Mapping[str, str], cores: str) -> dict[str, str]:
@@ -90,7 +91,7 @@ def environment(base: Mapping[str, str], cores: str) -> dict[str, str]:
     # A rank that is done waits for the others: that is no stall.
     return {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "HARNESS_THREADS": cores,
+        THREADS.name: cores,
         "OMP_NUM_THREADS": cores,
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         **base,
@@ -119,11 +120,11 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("-np", type=int, metavar="N", help="ranks; default: Spark's default parallelism")
     parser.add_argument("--start-timeout", type=int, default=600, metavar="SECONDS", help="for all tasks to be there")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- evaluate JOB.yaml ...")
-    given = parser.parse_args(args)
-    command = given.command[1:] if given.command[:1] == ["--"] else given.command
+    options = parser.parse_args(args)
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
     session = SparkSession.builder.appName("harness").getOrCreate()
     try:
-        return run(command, ranks=given.np, context=session.sparkContext, start_timeout_s=given.start_timeout)
+        return run(command, ranks=options.np, context=session.sparkContext, start_timeout_s=options.start_timeout)
     except HarnessError as exc:
         print(f"harness: error: {exc}", file=sys.stderr)
         return exc.exit_code

@@ -99,9 +99,9 @@ class Submission:
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise UsageError(f"several jobs are named {', '.join(twice)}: their runs would share a folder; rename one")
             return [self._task(path, self.folder / path.stem) for path in self.jobs]
-        return [task for each in self.found().values() for task in each]
+        return [task for tasks in self.checkpoint_tasks().values() for task in tasks]
 
-    def found(self) -> dict[Path, list[Task]]:
+    def checkpoint_tasks(self) -> dict[Path, list[Task]]:
         """Return the tasks of every checkpoint that there is now: one for each job."""
         assert self.checkpoints
         several = len(self.jobs) > 1
@@ -164,7 +164,7 @@ def _run_array(wanted: Submission, slurm: Slurm) -> int:
         latest: dict[Path, list[Task]] = {}
 
         def look() -> list[Path]:
-            latest.update(wanted.found())
+            latest.update(wanted.checkpoint_tasks())
             # Of what is done already there is nothing to do.
             return [path for path, tasks in latest.items() if not all((Path(t.run) / "metrics.json").exists() for t in tasks)]
 
@@ -195,15 +195,15 @@ def _modules(environment: Path) -> tuple[str, ...]:
 
 def _followed(jobs: Sequence[str], how: Sequence[Follow]) -> list[State]:
     try:
-        return [state for job, each in zip(jobs, how, strict=True) for state in follow(job, each)]
+        return [state for job, options in zip(jobs, how, strict=True) for state in follow(job, options)]
     except KeyboardInterrupt:
         _say(f"not followed any longer; the jobs go on: 'scancel {' '.join(jobs)}' ends them")
         raise
 
 
 def _collect(wanted: Submission, tasks: Sequence[Task]) -> str:
-    said = replace(wanted.script(tasks), log=_pattern(wanted.folder, "slurm-collect-%j.log"))
-    return collect_script([task.run for task in tasks], [str(wanted.folder / name) for name in SUMMARY], said)
+    content = replace(wanted.script(tasks), log=_pattern(wanted.folder, "slurm-collect-%j.log"))
+    return collect_script([task.run for task in tasks], [str(wanted.folder / name) for name in SUMMARY], content)
 
 
 def _pattern(folder: Path, name: str) -> str:

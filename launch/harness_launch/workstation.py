@@ -5,7 +5,6 @@ What is run is pure text, and run in one place. Knows the errors of the harness;
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shlex
@@ -17,40 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, Interrupted, UsageError
-from harness_launch import mpirun, network
+from harness.names.variables import STATUS, THREADS
+from harness_launch import horovodrun, mpirun, network
 from harness_launch.horovod_build import this_build
+from harness_launch.horovodrun import Elastic, Places
 from harness_launch.hosts import Hosts
-from harness_launch.launcher_output import Ended, LauncherOutput, restore
+from harness_launch.launcher_output import restore
 from harness_launch.launcher_process import Signalled, run_launcher
+from harness_launch.machine import allowed_cores, auto_ranks, count_gpus, physical_cores
 
-__all__ = [
-    "ELASTIC_TIMEOUT_S",
-    "Elastic",
-    "Ended",
-    "LauncherOutput",
-    "Start",
-    "auto_ranks",
-    "built_with",
-    "command_line",
-    "environment",
-    "launch",
-    "restore",
-]
+__all__ = ["Start", "built_with", "environment", "launch"]
 
-MOST_AUTO_RANKS = 8  # a CPU evaluation gains little past that, and every rank holds the model
 RESTARTED = (1, 3)
-ELASTIC_TIMEOUT_S = 120  # Horovod's own is ten minutes
 LSF = "LSB_JOBID"  # there horovodrun takes the hosts of the job by itself
 UNKNOWN = "INTERFACES"  # stands for the networks that several hosts share, where those are not asked
-
-
-def auto_ranks(gpus: int, cores: int) -> int:
-    """Choose how many ranks: one per GPU, else one per physical core up to a sensible number.
-
-    >>> auto_ranks(4, 64), auto_ranks(0, 2), auto_ranks(0, 64)
-    (4, 2, 8)
-    """
-    return gpus or max(1, min(cores, MOST_AUTO_RANKS))
 
 
 def environment(base: Mapping[str, str], ranks: int | None, cores: int, status: str | None) -> dict[str, str]:
@@ -67,67 +46,16 @@ def environment(base: Mapping[str, str], ranks: int | None, cores: int, status: 
     ('3', '4', '1')
     """
     threads = str(max(1, cores // ranks)) if ranks else None
-    wanted = {
+    ours = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        **({"HARNESS_THREADS": threads, "OMP_NUM_THREADS": threads} if threads else {}),
+        **({THREADS.name: threads, "OMP_NUM_THREADS": threads} if threads else {}),
         # A rank that is done waits for the others; that is no stall.
         "HOROVOD_STALL_CHECK_DISABLE": "1",
         "PYTHONUNBUFFERED": "1",
     }
     if ranks and ranks > cores:
-        wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
-    if status:
-        wanted["HARNESS_STATUS"] = status
-    return {**wanted, **base} if not status else {**wanted, **base, "HARNESS_STATUS": status}
-
-
-@dataclass(frozen=True)
-class Elastic:
-    """Between how many ranks a run may shrink and grow, and what finds the hosts.
-
-    Attributes:
-      script: prints the hosts there are, HOST:N a line; called every second.
-      least, most: ranks; `most` None is as many as there are places.
-      timeout_s: how long to wait for the least number of places, when ranks have gone.
-      interface: of the network, where hosts cannot find one that they share by themselves: with a single host.
-    """
-
-    script: Path
-    least: int = 1
-    most: int | None = None
-    timeout_s: int = ELASTIC_TIMEOUT_S
-    interface: str | None = None
-
-    @property
-    def words(self) -> list[str]:
-        """What horovodrun is told.
-
-        >>> Elastic(Path("hosts.sh"), 1, 4).words[:4]
-        ['--min-np', '1', '--max-np', '4']
-        """
-        most = ["--max-np", str(self.most)] if self.most else []
-        interface = ["--network-interface", self.interface] if self.interface else []
-        script = ["--host-discovery-script", str(self.script)]
-        return ["--min-np", str(self.least), *most, *script, "--elastic-timeout", str(self.timeout_s), *interface]
-
-
-def command_line(
-    command: Sequence[str],
-    *,
-    ranks: int,
-    comm: str,
-    horovodrun: str,
-    harness: Sequence[str],
-    hosts: Hosts | None = None,
-    elastic: Elastic | None = None,
-) -> list[str]:
-    """Return the argv that starts a harness command on several ranks.
-
-    >>> command_line(["evaluate", "job.yaml"], ranks=2, comm="mpi", horovodrun="horovodrun", harness=["harness"])
-    ['horovodrun', '-np', '2', '--mpi', 'harness', 'evaluate', 'job.yaml']
-    """
-    where = ["-H", str(hosts)] if hosts else elastic.words if elastic else []
-    return [horovodrun, "-np", str(ranks), *where, f"--{comm}", *harness, *command]
+        ours["OMPI_MCA_mpi_yield_when_idle"] = "1"
+    return {**ours, **base, **({STATUS.name: status} if status else {})}
 
 
 @dataclass(frozen=True)
@@ -140,8 +68,7 @@ class Start:
       through: "mpirun" or "horovodrun".
       program: the harness that ranks run.
       horovodrun: its path.
-      hosts: where; None is this machine.
-      elastic: whether ranks may come and go; None is a fixed number.
+      places: where.
     """
 
     ranks: int
@@ -149,8 +76,7 @@ class Start:
     through: str
     program: str
     horovodrun: str = "horovodrun"
-    hosts: Hosts | None = None
-    elastic: Elastic | None = None
+    places: Places = None
 
     def argv(self, command: Sequence[str], environ: Mapping[str, str], interfaces: Sequence[str]) -> list[str]:
         """Return the command line that starts a command of the harness.
@@ -160,11 +86,15 @@ class Start:
         """
         if self.through == "mpirun":
             inside = [self.program, *command]
-            return mpirun.command_line(inside, ranks=self.ranks, hosts=self.hosts, interfaces=interfaces, environ=environ)
-        return command_line(
-            command, ranks=self.ranks, comm=self.comm, horovodrun=self.horovodrun, harness=[self.program],
-            hosts=self.hosts, elastic=self.elastic,
-        )  # fmt: skip
+            return mpirun.command_line(inside, ranks=self.ranks, hosts=self._hosts, interfaces=interfaces, environ=environ)
+        return horovodrun.command_line(
+            command,
+            ranks=self.ranks,
+            comm=self.comm,
+            horovodrun=self.horovodrun,
+            harness=[self.program],
+            places=self.places,
+        )
 
     def interfaces(self, *, ask: bool) -> Sequence[str]:
         """Return the networks over which ranks talk through mpirun; horovodrun finds them by itself.
@@ -176,15 +106,19 @@ class Start:
         if self.through != "mpirun":
             return ()
         addresses = network.local_addresses()
-        names = [name for name, _ in self.hosts.slots] if self.hosts else []
+        names = [name for name, _ in self._hosts.slots] if self._hosts else []
         if all(network.is_here(name, addresses.values()) for name in names):
             return network.loopback(addresses)
-        return network.shared_interfaces(self.ranks, str(self.hosts)) if ask else (UNKNOWN,)
+        return network.shared_interfaces(self.ranks, str(self._hosts)) if ask else (UNKNOWN,)
 
     @property
     def signalled(self) -> Signalled:
         """How its ranks are asked to leave."""
         return Signalled.FORWARDED if self.through == "mpirun" else Signalled.GROUP
+
+    @property
+    def _hosts(self) -> Hosts | None:
+        return self.places if isinstance(self.places, Hosts) else None
 
 
 def launch(
@@ -194,9 +128,8 @@ def launch(
     comm: str | None,
     dry_run: bool,
     restarts: int = 0,
-    hosts: Hosts | None = None,
+    places: Places = None,
     folder: Path | None = None,
-    elastic: Elastic | None = None,
 ) -> int:
     """Run a harness command on several ranks; return the exit code of the job itself.
 
@@ -206,28 +139,26 @@ def launch(
       comm: "mpi" or "gloo"; None is MPI where Horovod was built with it.
       dry_run: print the command, run nothing.
       restarts: how often to go on, with --resume, after a failure that is not the command's own.
-      hosts: where; None is this machine.
+      places: where ranks run, and whether they may come and go.
       folder: of the run; several hosts share it, and leave the exit code there.
-      elastic: whether ranks may come and go, on which hosts; None is a fixed number.
     Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
       HarnessError: it ended and no rank could say why.
     """
-    cores = len(os.sched_getaffinity(0))
-    count = _count(ranks, cores, hosts, elastic)
-    # ranks that share a machine's cores
-    near = min(count, hosts.most) if hosts else None if elastic else count
+    cores = allowed_cores()
+    count = _count(ranks, cores, places)
+    share = _ranks_a_machine(count, places), cores
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    start = _start(count, comm, hosts, elastic, path)
+    start = _start(count, comm, places, path)
     if dry_run:
-        added = environment({}, near, cores, None)
-        argv = start.argv(command, {**os.environ, **added}, start.interfaces(ask=False))
-        print(" ".join([*(f"{name}={value}" for name, value in sorted(added.items())), shlex.join(argv)]))
+        variables = environment({}, *share, None)
+        argv = start.argv(command, {**os.environ, **variables}, start.interfaces(ask=False))
+        print(" ".join([*(f"{name}={value}" for name, value in sorted(variables.items())), shlex.join(argv)]))
         return 0
-    shared = folder if hosts or elastic else None
+    shared = folder if places else None
     for attempt in range(restarts + 1):
         resumes = attempt and "--resume" not in command
         try:
-            code = _attempt(start, [*command, "--resume"] if resumes else command, path, (near, cores), shared)
+            code = _attempt(start, [*command, "--resume"] if resumes else command, path, share, shared)
             if code not in RESTARTED or attempt == restarts:
                 return code
             why = f"exit code {code}"
@@ -241,23 +172,35 @@ def launch(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _count(ranks: str, cores: int, hosts: Hosts | None, elastic: Elastic | None) -> int:
+def _count(ranks: str, cores: int, places: Places) -> int:
     """Return how many ranks to start."""
-    every = hosts.ranks if hosts else elastic.least if elastic else auto_ranks(count_gpus(), physical_cores(cores))
-    count = every if ranks == "auto" else _number(ranks)
-    if hosts and count > hosts.ranks:
-        raise UsageError(f"-np {count}: {hosts} take {hosts.ranks} ranks; give them more, or start fewer")
+    if ranks != "auto":
+        count = _number(ranks)
+    elif isinstance(places, Hosts):
+        count = places.ranks
+    else:
+        count = places.least if places else auto_ranks(count_gpus(), physical_cores(cores))
+    if isinstance(places, Hosts) and count > places.ranks:
+        raise UsageError(f"-np {count}: {places} take {places.ranks} ranks; give them more, or start fewer")
     return count
 
 
-def _start(count: int, comm: str | None, hosts: Hosts | None, elastic: Elastic | None, path: str) -> Start:
+def _ranks_a_machine(count: int, places: Places) -> int | None:
+    """Return how many ranks share a machine's cores; None where a script finds the hosts, and nobody knows."""
+    if isinstance(places, Hosts):
+        return min(count, places.most)
+    return None if places else count
+
+
+def _start(count: int, comm: str | None, places: Places, path: str) -> Start:
     """Choose what starts the ranks.
 
     Raises: UsageError: it is not there.
     """
-    horovodrun = shutil.which("horovodrun", path=path)
-    if horovodrun is None:
+    launcher = shutil.which("horovodrun", path=path)
+    if launcher is None:
         raise UsageError("horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing")
+    elastic = isinstance(places, Elastic)
     if elastic and comm == "mpi":
         raise UsageError("--mpi: ranks come and go over Gloo alone; leave it away")
     chosen = comm or ("mpi" if built_with("mpi") and not elastic else "gloo")
@@ -273,7 +216,7 @@ def _start(count: int, comm: str | None, hosts: Hosts | None, elastic: Elastic |
             )
         # horovodrun knows the flags of other MPIs.
         through = "mpirun" if mpirun.is_open_mpi(program, {**os.environ, "PATH": path}) else "horovodrun"
-    return Start(count, chosen, through, _harness(), horovodrun, hosts, elastic)
+    return Start(count, chosen, through, _harness(), launcher, places)
 
 
 def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], shared: Path | None) -> int:
@@ -295,10 +238,10 @@ def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int |
         env = {**environment(os.environ, *share, str(status)), "PATH": path}
         argv = start.argv(command, env, start.interfaces(ask=True))
         print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
-        return restore(run_launcher(argv, env, start.signalled), _said(status))
+        return restore(run_launcher(argv, env, start.signalled), _left_code(status))
 
 
-def _said(status: Path) -> int | None:
+def _left_code(status: Path) -> int | None:
     """Read the exit code that the ranks left."""
     try:
         return int(json.loads(status.read_text())["exit_code"])
@@ -310,23 +253,6 @@ def built_with(comm: str) -> bool:
     """Tell whether Horovod was built with "mpi" or "gloo"."""
     built = this_build()
     return {"mpi": built.mpi, "gloo": built.gloo}[comm]
-
-
-def count_gpus() -> int:
-    """Count the GPUs this process may use, without loading TensorFlow."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() and part.strip() != "-1"])
-    return len(glob.glob("/dev/nvidia[0-9]*"))
-
-
-def physical_cores(allowed: int) -> int:
-    """Count physical cores, at most as many as this process may use."""
-    try:
-        siblings = {Path(p).read_text() for p in glob.glob("/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")}
-    except OSError:
-        siblings = set()
-    return min(len(siblings) or allowed, allowed)
 
 
 def _harness() -> str:

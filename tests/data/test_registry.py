@@ -8,7 +8,7 @@ import pytest
 
 from harness.data import FORMATS, open_source
 from harness.errors import JobError
-from harness.job.job import DataSpec
+from harness.job.specs import DataSpec
 
 
 def test_the_table_has_the_formats_that_a_job_may_name():

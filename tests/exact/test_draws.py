@@ -44,7 +44,7 @@ def test_multiplicities_are_those_of_a_second_writing(seed):
 def test_the_graph_draws_the_same_bits(count):
     import tensorflow as tf
 
-    from harness.job.job import BootstrapSpec
+    from harness.job.specs import BootstrapSpec
     from harness.metrics.question import Question
     from harness.step.grid import TFGrid
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from harness_launch.horovodrun import command_line
 from harness_launch.hosts import Hosts, allocated, from_file, parse, tasks_by_node
-from harness_launch.workstation import command_line, launch
+from harness_launch.workstation import launch
 
 from harness.errors import UsageError
 
@@ -15,7 +16,9 @@ def test_hosts_of_the_command_line():
     hosts = parse("n1:4,gpu-2.site.org:2,10.0.0.7")
     assert hosts == Hosts((("n1", 4), ("gpu-2.site.org", 2), ("10.0.0.7", 1)))
     assert (hosts.ranks, hosts.most, str(hosts)) == (7, 4, "n1:4,gpu-2.site.org:2,10.0.0.7:1")
-    argv = command_line(["evaluate", "a b.yaml"], ranks=7, comm="gloo", horovodrun="horovodrun", harness=["harness"], hosts=hosts)
+    argv = command_line(
+        ["evaluate", "a b.yaml"], ranks=7, comm="gloo", horovodrun="horovodrun", harness=["harness"], places=hosts
+    )
     assert argv == [
         "horovodrun",
         "-np",
@@ -76,7 +79,7 @@ def test_outside_of_slurm():
 
 
 def test_auto_is_all_that_the_hosts_take(capsys):
-    asked = {"comm": None, "dry_run": True, "hosts": parse("n1:3,n2:2"), "folder": Path("/nowhere")}
+    asked = {"comm": None, "dry_run": True, "places": parse("n1:3,n2:2"), "folder": Path("/nowhere")}
     assert launch(["evaluate", "job.yaml"], ranks="auto", **asked) == 0
     assert " -np 5 -H n1:3,n2:2 -bind-to none " in capsys.readouterr().out
     with pytest.raises(UsageError, match="-np 6: n1:3,n2:2 take 5 ranks"):

@@ -114,8 +114,8 @@ def test_dry_run_shows_the_line_and_asks_no_other_host(built, folder, monkeypatc
     line = " mpirun --allow-run-as-root --tag-output -np 2 -H {} -bind-to none -map-by slot -mca pml ob1 -mca btl '^openib' "
     line += "-mca btl_tcp_if_include {} -x NCCL_SOCKET_IFNAME={} -x "
     assert line.format("localhost:2", "lo", "lo") in dry_run(capsys)
-    assert line.format("127.0.0.1:2", "lo", "lo") in dry_run(capsys, hosts=parse("127.0.0.1:2"))
-    away = dry_run(capsys, hosts=parse("localhost:1,192.0.2.77:1"))
+    assert line.format("127.0.0.1:2", "lo", "lo") in dry_run(capsys, places=parse("127.0.0.1:2"))
+    away = dry_run(capsys, places=parse("localhost:1,192.0.2.77:1"))
     assert line.format("localhost:1,192.0.2.77:1", "INTERFACES", "INTERFACES") in away
     assert away.endswith("/harness evaluate job.yaml\n")
     assert " -x HARNESS_THREADS " in away and " -x PATH " in away

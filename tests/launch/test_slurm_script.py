@@ -32,7 +32,7 @@ FULL = Script(
     (Task("/runs/a", ("predict", "/jobs/a.yaml", "-o", "/runs/a", "--set", "batch_size=8")),),
     Resources(
         job_name="digits", nodes="2", ntasks=8, ntasks_per_node=4, cpus_per_task=6, gpus_per_task="a100:1", mem="64G", time="2:00:00",
-        partition="gpu", account="x", qos="high", more=("--exclusive", "-C", "nvme&ib"),
+        partition="gpu", account="x", qos="high", sbatch_words=("--exclusive", "-C", "nvme&ib"),
     ),
     "/runs/a/slurm-%j.log",
     harness=("apptainer", "exec", "--nv", "/images/harness.sif", "harness"),
@@ -42,7 +42,7 @@ FULL = Script(
 )  # fmt: skip
 STRANGE = Script(
     (Task(f"/runs/{HOSTILE}", ("evaluate", f"/jobs/{HOSTILE}", "-o", f"/runs/{HOSTILE}", "--set", f"model.path={HOSTILE}")),),
-    Resources(job_name=HOSTILE, partition=HOSTILE, more=("--comment", HOSTILE)),
+    Resources(job_name=HOSTILE, partition=HOSTILE, sbatch_words=("--comment", HOSTILE)),
     f"/runs/{HOSTILE}/slurm-%j.log",
     harness=(f"/env {HOSTILE}/bin/harness",),
     path=(f"/env {HOSTILE}/bin",),
@@ -130,7 +130,7 @@ def test_a_line_break_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="a line break cannot be told to sbatch"):
         directive("--job-name", value)
     with pytest.raises(UsageError, match="a line break cannot be told to sbatch"):
-        Resources(more=("--comment", value)).directives()
+        Resources(sbatch_words=("--comment", value)).directives()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
-from harness_launch.workstation import Elastic, Ended, LauncherOutput, auto_ranks, command_line, environment, restore
+from harness_launch.horovodrun import Elastic, command_line
+from harness_launch.launcher_output import Ended, LauncherOutput, restore
+from harness_launch.machine import auto_ranks
+from harness_launch.workstation import environment
 
 from harness.cli import cli
 from harness.errors import HarnessError, Interrupted, UsageError
@@ -135,7 +138,7 @@ def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():
 
 def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
     elastic = Elastic(Path("/x/hosts.sh"), 2, timeout_s=30, interface="eth0")
-    argv = command_line(["evaluate", "a.yaml"], ranks=3, comm="gloo", horovodrun="h", harness=["harness"], elastic=elastic)
+    argv = command_line(["evaluate", "a.yaml"], ranks=3, comm="gloo", horovodrun="h", harness=["harness"], places=elastic)
     words = "h -np 3 --min-np 2 --host-discovery-script /x/hosts.sh --elastic-timeout 30 --network-interface eth0 --gloo harness"
     assert argv == [*words.split(), "evaluate", "a.yaml"]
     assert "--elastic-timeout" in Elastic(Path("hosts.sh")).words

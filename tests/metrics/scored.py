@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.results import values
 from harness.results.values import Result

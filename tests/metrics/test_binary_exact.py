@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from harness.errors import JobError
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.metrics.binary_exact import (
     AveragePrecision,

@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from harness.errors import JobError, ShapeError
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Undefined
 from harness.metrics.detection import PRECISIONS, RECALLED, Coco

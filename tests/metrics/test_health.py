@@ -179,7 +179,7 @@ def test_the_products_of_inceptions_features_are_exact():
     """2,048 features through the real terms and sums; the state has one matrix, not ten int64 a product."""
     import tensorflow as tf
 
-    from harness.job.job import MetricSpec
+    from harness.job.specs import MetricSpec
     from harness.metrics import make
     from harness.metrics.contract import GramSums
     from harness.step.terms import Terms

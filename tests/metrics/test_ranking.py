@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
 from harness.errors import JobError, ShapeError
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Undefined
 from harness.metrics.groups import group_key

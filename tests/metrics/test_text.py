@@ -9,7 +9,7 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from harness.errors import JobError, ShapeError
-from harness.job.job import MetricSpec
+from harness.job.specs import MetricSpec
 from harness.metrics import make
 from harness.metrics.contract import Undefined
 from harness.metrics.overlap import Bleu, Chrf, Rouge

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from tests import keras_files
 
 FORMS = [(3, ".keras"), (3, ".h5"), (2, ".keras"), (2, ".h5")]

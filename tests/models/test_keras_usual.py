@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models import keras_names
 from harness.models.keras_config import CODE, check
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.files import digest
 from harness.models.node_copy import copy_to_node, is_remote, node_path, wants_copy
 

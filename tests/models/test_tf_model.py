@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import JobError, ModelError
-from harness.job.job import ModelSpec
+from harness.job.specs import ModelSpec
 from harness.models.files import digest, digest_of, locate, resolve
 from tests import kinds, made
 from tests.conftest import ROOT
@@ -183,8 +183,13 @@ def test_a_file_that_was_cut_off(folder, tmp_path, broken):
 WITHOUT = """
 import sys
 sys.modules["tf_keras"] = None
-from harness.job.job import ModelSpec
+<<<<<<< HEAD:tests/models/test_tf_model.py
+from harness.job.specs import ModelSpec
 from harness.models.loading import load
+=======
+from harness.job.specs import ModelSpec
+from harness.models.model import load
+>>>>>>> cli:tests/test_tf_model.py
 try:
     load(sys.argv[1], ModelSpec(path=sys.argv[1]))
 except Exception as exc:

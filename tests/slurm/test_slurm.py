@@ -257,7 +257,9 @@ def test_sbatch_understands_every_name(site: Site) -> None:
     found = []
     for name in names:
         task = Task(str(site.folder / "x"), ("evaluate", "x"))
-        said = Script((task,), Resources(job_name=name, more=("--hold", "--comment", f"{name}.")), str(site.folder / "x.log"))
+        said = Script(
+            (task,), Resources(job_name=name, sbatch_words=("--hold", "--comment", f"{name}.")), str(site.folder / "x.log")
+        )
         number = submit(script(said), site.folder / "held", Slurm())
         shown = site.cluster.run("scontrol", "-o", "show", "job", number)
         found.append((re.findall(r"JobName=(.*?) UserId=", shown)[0], re.findall(r" Comment=(.*?)\.(?: |$)", shown)[0]))

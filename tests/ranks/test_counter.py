@@ -235,7 +235,7 @@ def test_an_interface_that_is_not_known_is_said(monkeypatch):
 def test_nothing_that_comes_from_a_socket_of_ours_is_unpickled():
     """Pickles are read in the modules that have them from the message layer, of ranks of the same job, and nowhere else."""
     readers = set()
-    for path in (Path(__file__).parent.parent / "harness").rglob("*.py"):
+    for path in (Path(__file__).parent.parent.parent / "harness").rglob("*.py"):
         text = path.read_text()
         names = {name for name in ("pickle", "cloudpickle", "marshal", "dill", "joblib", "shelve") if f"import {name}" in text}
         if names:

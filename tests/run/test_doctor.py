@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.run.doctor import GIB, Facts, Level, Probe, judge
+from harness.run.doctor import GIB, Level, judge
+from harness.run.machine_facts import Facts, Probe
 
 GOOD = Facts(
     python=(3, 12, 1),
     versions={
-        "harness": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6",
+        "exact-harness": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6",
         "horovod": "0.28.1", "mpi4py": "4.1.2", "setuptools": "80.9.0",
     },
     pins={"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"},
@@ -93,7 +94,7 @@ def test_without_horovod_it_says_how_to_get_it(tmp_path: Path) -> None:
         "m.version = version\n"
         "sys.modules['horovod'] = None\n"
     )
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}", "HOME": str(tmp_path)}
     code = "from harness.run.doctor import doctor; raise SystemExit(doctor(0))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import cli
+from harness.cli import console
 from harness.errors import DataError, HarnessError, OtherRankFailed
 from harness.folder.run_folder import read_json
 from harness.job.job import Job
@@ -57,10 +57,10 @@ def test_a_rank_that_ends_because_another_failed_does_not_hide_why(tmp_path, mon
     monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
     monkeypatch.delenv("HOROVOD_RANK", raising=False)
     tell_launcher(2)
-    monkeypatch.setattr(cli, "cli", SimpleNamespace(main=raising(OtherRankFailed("another rank failed, and has said why"))))
+    monkeypatch.setattr(console, "cli", SimpleNamespace(main=raising(OtherRankFailed("another rank failed, and has said why"))))
     ended = []
-    monkeypatch.setattr(cli.os, "_exit", ended.append)
-    cli.main(["evaluate", "job.yaml"])
+    monkeypatch.setattr(console.os, "_exit", ended.append)
+    console.main(["evaluate", "job.yaml"])
     assert ended == [3] and read_json(tmp_path / "status.json")["exit_code"] == 2
 
 

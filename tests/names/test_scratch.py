@@ -92,5 +92,5 @@ def test_a_script_to_submit(tmp_path):
 
 @pytest.mark.parametrize("name", ["launch/install"])
 def test_shell_scripts_name_the_host_too(name):
-    text = (Path(__file__).parent.parent / name).read_text()
+    text = (Path(__file__).parent.parent.parent / name).read_text()
     assert ".$$" not in text.replace("$(uname -n).$$", "")

@@ -1,0 +1,87 @@
+"""The console script: the group of all commands, and how a process ends. Loads what a command needs when it is called."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from harness.cli.evaluation import check, evaluate, predict
+from harness.cli.inventory import doctor, index, metrics
+from harness.cli.launch import launch
+from harness.cli.results import collect, show, verify
+from harness.cli.submit import submit
+from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
+from harness.names.variables import STATUS
+from harness.version import __version__
+
+__all__ = ["cli", "main"]
+
+LAST_WORDS_S = 2.0
+
+
+class _Commands(click.Group):
+    """Names the nearest command when one is unknown."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}': {nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """Exact distributed evaluation of TensorFlow models.
+
+    Every rank runs the same command; alone it is one rank. Start several with horovodrun, mpirun or srun, or let
+    `harness launch` do it.
+    """
+
+
+for _command in (check, collect, doctor, evaluate, index, launch, metrics, predict, show, submit, verify):
+    cli.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; end the process with the exit code of the contract."""
+    code = 1
+    try:
+        code = cli.main(args=args, standalone_mode=False) or 0
+    except click.exceptions.Exit as exc:
+        code = exc.exit_code
+    except click.ClickException as exc:
+        if _speaks():
+            exc.show()
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        code = Interrupted.exit_code
+        print("harness: interrupted", file=sys.stderr)
+    except HarnessError as exc:
+        code = exc.exit_code
+        if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
+            print(f"harness: error: {exc}", file=sys.stderr)
+    _tell_launcher(code)
+    if code and not _speaks():
+        # Launchers end all ranks when the first one leaves: what all find alike is said by rank 0 before that.
+        time.sleep(LAST_WORDS_S)
+    from harness.ranks.process_exit import exit_process
+
+    exit_process(code)
+
+
+def _speaks() -> bool:
+    """Whether this rank prints what all ranks find alike: the first one, and a process that is alone."""
+    from harness.ranks.comm import World
+
+    return World.from_environment().rank == 0
+
+
+def _tell_launcher(code: int) -> None:
+    if STATUS.get() and _speaks():
+        from harness.watch.failure import tell_launcher
+
+        tell_launcher(code)

@@ -1,0 +1,62 @@
+"""The commands that read finished runs: show, verify, collect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness.cli.options import RUN
+
+__all__ = ["collect", "show", "verify"]
+
+
+@click.command()
+@RUN
+def show(run: Path) -> int:
+    """Show the result of a run as a table."""
+    from harness.folder.run_folder import RunFolder
+    from harness.results.terminal import show as show_run
+
+    show_run(RunFolder(run))
+    return 0
+
+
+@click.command()
+@RUN
+def verify(run: Path) -> int:
+    """Check the certificate of a run again, from its files alone."""
+    from harness.folder.run_folder import RunFolder
+    from harness.run.verify import verify as run_verify
+
+    lines, good = run_verify(RunFolder(run))
+    click.echo("\n".join(lines))
+    return 0 if good else 1
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the table too: .csv or .parquet; may be repeated.",
+)
+def collect(runs: Sequence[Path], outputs: Sequence[Path]) -> int:
+    """Make one table of many runs, one row a run."""
+    from harness.results.collect import check_ending, print_summary, write_summary
+    from harness.results.collect import collect as collect_runs
+    from harness.results.terminal import console_for
+
+    for path in outputs:
+        check_ending(path)
+    frame = collect_runs(runs)
+    print_summary(frame, console_for(1))
+    for path in outputs:
+        write_summary(frame, path)
+        click.echo(f"table: {path}", err=True)
+    return 0

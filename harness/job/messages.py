@@ -1,0 +1,66 @@
+"""What is wrong with a job, in the words of the job: pydantic's errors as one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import nearest
+from harness.job.specs import (
+    BootstrapSpec,
+    DataSpec,
+    FeatureSpec,
+    MetricSpec,
+    ModelSpec,
+    PredictionsSpec,
+    RaggedSpec,
+    SliceFeature,
+    SlicesSpec,
+    SparseSpec,
+)
+
+__all__ = ["VALUE_CHARACTERS", "explain"]
+
+VALUE_CHARACTERS = 300  # of a value that a message repeats
+SPECS: dict[str, type[BaseModel]] = {
+    "model": ModelSpec,
+    "models": ModelSpec,
+    "predictions": PredictionsSpec,
+    "data": DataSpec,
+    "metrics": MetricSpec,
+    "features": FeatureSpec,
+    "sparse": SparseSpec,
+    "ragged": RaggedSpec,
+    "slices": SlicesSpec,
+    "by": SliceFeature,
+    "bootstrap": BootstrapSpec,
+}  # by the key that they stand under
+
+
+def explain(exc: ValidationError, job: type[BaseModel]) -> Iterable[str]:
+    """Turn pydantic's errors into one line each.
+
+    Args:
+      exc: the errors.
+      job: the class of the whole job.
+    """
+    for error in exc.errors():
+        where = ".".join(str(part) for part in error["loc"])
+        if error["type"] == "extra_forbidden":
+            spec = _spec_at(error["loc"][:-1], job)
+            yield f"unknown key '{where}': {nearest(str(error['loc'][-1]), spec.model_fields)}"
+        elif error["type"] == "missing":
+            yield f"'{where}' is missing"
+        else:
+            message = error["msg"].removeprefix("Value error, ")
+            value = "" if error["type"] == "value_error" else f", found {repr(error['input'])[:VALUE_CHARACTERS]}"
+            yield f"{where}: {message}{value}" if where else f"{message}{value}"
+
+
+def _spec_at(location: tuple[int | str, ...], job: type[BaseModel]) -> type[BaseModel]:
+    """Return the part of the job that a key belongs to."""
+    spec = job
+    for part in location:
+        spec = SPECS.get(str(part), spec)
+    return spec

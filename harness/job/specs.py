@@ -1,0 +1,233 @@
+"""The parts of a job: their keys, defaults and short forms, and what of them goes together. Opens no data and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+__all__ = [
+    "BootstrapSpec",
+    "DataSpec",
+    "FeatureSpec",
+    "MetricSpec",
+    "ModelSpec",
+    "PredictionsSpec",
+    "RaggedSpec",
+    "SliceFeature",
+    "SlicesSpec",
+    "SparseSpec",
+    "Spec",
+]
+
+EXTENSIONS = {
+    ".npz": "npz", ".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".parquet": "parquet", ".csv": "csv",
+    ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
+
+
+class Spec(BaseModel):
+    """A part of the job: fixed once it is validated; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelSpec(Spec):
+    """Which model, and how to run it."""
+
+    path: str | None = None  # with `python`: weights for the model that the factory makes
+    python: str | None = None  # package.module:factory
+    args: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the factory
+    signature: str = "serving_default"
+    version: int | None = Field(None, ge=0)
+    precision: Literal["mixed_float16", "mixed_bfloat16"] | None = None
+    jit_compile: bool = False
+    node_copy: Literal["auto", "always", "never"] = "auto"
+    node_copy_bytes: int = Field(64 << 20, ge=0)  # below this size "auto" does not copy
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> ModelSpec:
+        if self.path is None and self.python is None:
+            raise ValueError("expected a path, or python: package.module:factory")
+        if self.args and self.python is None:
+            raise ValueError("args are those of a factory: python: package.module:factory is missing")
+        return self
+
+
+class SparseSpec(Spec):
+    """Where a sparse feature's positions and values lie; one list of positions for each dimension."""
+
+    indices: tuple[str, ...]
+    values: str
+
+    @field_validator("indices", mode="before")
+    @classmethod
+    def _one_or_more(cls, raw: Any) -> Any:
+        return [raw] if isinstance(raw, str) else raw
+
+
+class RaggedSpec(Spec):
+    """Where a ragged feature's values lie, and how many of them each row has."""
+
+    values: str
+    row_lengths: str
+
+
+class FeatureSpec(Spec):
+    """Dtype and shape of one feature, where they cannot be told from the first record and the model."""
+
+    dtype: Literal["float32", "int64", "string", "uint8"]
+    shape: tuple[int, ...] = ()
+    pad: int | float | str | None = None  # of variable length, up to `shape`
+    sequence: bool = False  # in the feature lists of a SequenceExample
+    image: bool = False  # an encoded image
+    sparse: SparseSpec | None = None
+    ragged: RaggedSpec | None = None
+    columns: tuple[str, ...] | None = None  # features of one number each, side by side
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> FeatureSpec:
+        kinds = ("sequence", "image", "sparse", "ragged", "columns")
+        named = [name for name in kinds if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(f"a feature is one of {', '.join(named)}, not several")
+        if self.dtype == "uint8" and not self.image:
+            raise ValueError("dtype uint8 is for images; records hold float32, int64 and string")
+        if (self.sequence or self.ragged) and self.pad is None:
+            raise ValueError("a feature whose length varies needs pad: the value that fills it up to shape")
+        return self
+
+
+class DataSpec(Spec):
+    """Which examples, and what of them is input, label and weight."""
+
+    files: tuple[str, ...] = ()
+    format: Literal["tfrecord", "parquet", "csv", "tsv", "jsonl", "npz", "npy", "images", "tfds", "python", "memory"]
+    python: str | None = None  # package.module:function
+    inputs: dict[str, str] | None = None
+    label: str | None = None
+    weight: str | None = None
+    classes: tuple[str, ...] | str | None = None
+    features: dict[str, FeatureSpec] = Field(default_factory=dict)
+    transform: str | None = None  # package.module:function, features -> features
+    filter: str | None = None  # package.module:function, features -> bool
+    limit: int | None = Field(None, ge=1)  # examples
+    sample: float | None = Field(None, gt=0, le=1)  # share of the examples
+    on_bad_record: Literal["fail", "skip"] = "fail"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_format(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            return raw
+        raw = dict(raw)
+        if isinstance(raw.get("files"), str):
+            raw["files"] = [raw["files"]]
+        if raw.get("python") is not None and raw.get("format") is None:
+            raw["format"] = "python"
+        if raw.get("python") is None and not raw.get("files") and raw.get("format") != "memory":
+            raise ValueError("files: expected at least one file or glob, found an empty list")
+        if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
+            suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
+            if suffix not in EXTENSIONS:
+                raise ValueError(f"data.format is missing and cannot be told from {raw['files'][0]!r}")
+            raw["format"] = EXTENSIONS[suffix]
+        return raw
+
+    @model_validator(mode="after")
+    def _some_files(self) -> DataSpec:
+        if (self.format == "python") != (self.python is not None):
+            raise ValueError("python: package.module:function goes with format: python, and with no other")
+        if self.python is not None and self.files:
+            raise ValueError("expected files or python, found both")
+        if self.python is None and not self.files and self.format != "memory":
+            raise ValueError("files: expected at least one file or glob, found an empty list")
+        return self
+
+
+class MetricSpec(Spec):
+    """One metric of the job: its name in the registry, and its options."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            return {"name": raw}
+        if isinstance(raw, Mapping) and len(raw) == 1 and "name" not in raw:
+            ((name, options),) = raw.items()
+            if name == "python":
+                return cls._own(options)
+            if not isinstance(options, Mapping | None):
+                raise ValueError(f"the options of {name} must be keys and values, found {options!r}")
+            return {"name": name, "options": dict(options or {})}
+        if isinstance(raw, Mapping) and set(raw) <= {"name", "options"}:
+            return raw
+        raise ValueError(f"a metric is a name, or one name with its options, found {raw!r}")
+
+    @staticmethod
+    def _own(raw: Any) -> dict[str, Any]:
+        """Read `python: module:Class`, or `python: {metric: module:Class, option: value}`."""
+        options = {"metric": raw} if isinstance(raw, str) else dict(raw) if isinstance(raw, Mapping) else {}
+        name = options.pop("metric", None)
+        if not isinstance(name, str) or ":" not in name:
+            raise ValueError(f"python: expected package.module:Class, or metric: package.module:Class and options, found {raw!r}")
+        return {"name": name, "options": options}
+
+
+class SliceFeature(Spec):
+    """One feature to cut by: its values, or numeric buckets [-inf, b0), [b0, b1), ... of it."""
+
+    feature: str
+    buckets: tuple[float, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_yaml(cls, raw: Any) -> Any:
+        return {"feature": raw} if isinstance(raw, str) else raw
+
+    @field_validator("buckets")
+    @classmethod
+    def _ascending(cls, buckets: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if buckets is not None and (not buckets or list(buckets) != sorted(set(buckets))):
+            raise ValueError(f"expected ascending bounds, found {list(buckets)}")
+        return buckets
+
+
+class SlicesSpec(Spec):
+    """What to slice by: lists of features, each a cross of them."""
+
+    by: tuple[tuple[SliceFeature, ...], ...]
+    minimum: int = Field(1, ge=1)  # examples below which a slice is not reported
+    maximum: int = Field(1000, ge=1)  # slices in all
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, raw: Any) -> Any:
+        if isinstance(raw, list):
+            raw = {"by": raw}
+        if isinstance(raw, Mapping) and isinstance(raw.get("by"), list):
+            raw = {**raw, "by": [entry if isinstance(entry, list) else [entry] for entry in raw["by"]]}
+        return raw
+
+
+class BootstrapSpec(Spec):
+    """Confidence intervals from a Poisson bootstrap."""
+
+    replicates: int = Field(200, ge=2, le=10_000)
+    seed: int = 0
+    cluster: str | None = None  # feature whose equal values are drawn together
+    level: float = Field(0.95, gt=0, lt=1)
+
+
+class PredictionsSpec(Spec):
+    """What `harness predict` writes of each example, beside its id."""
+
+    outputs: tuple[str, ...] | None = None  # all of them
+    features: tuple[str, ...] = ()  # passed through, beside those that the metrics read
+    format: Literal["parquet", "tfrecord", "jsonl"] = "parquet"
+    bytes: tuple[str, ...] = ()  # string outputs and features that are no UTF-8 text

@@ -1,0 +1,68 @@
+"""The environment variables of the harness, each once: what it does, and what holds where it is not set.
+
+`docs/install.md` shows this table. Variables of others (Horovod's, Slurm's, TensorFlow's) are named where they are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["CACHE", "NO_SKIP", "REQUEUES", "STATE_BYTES", "STATUS", "THREADS", "VARIABLES", "Variable", "table"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable: its name, what it does, and what holds where it is not set or empty; the latter two for the docs."""
+
+    name: str
+    purpose: str
+    default: str
+
+    def get(self, environ: Mapping[str, str] | None = None) -> str:
+        """Return its value; empty where it is not set.
+
+        >>> CACHE.get({"HARNESS_CACHE": "/fast"}), CACHE.get({})
+        ('/fast', '')
+        """
+        return (os.environ if environ is None else environ).get(self.name, "")
+
+
+CACHE = Variable(
+    "HARNESS_CACHE",
+    "folder for indexes of data files, and for copies of models on a node",
+    "indexes: `$XDG_CACHE_HOME/harness`, else `~/.cache/harness`; copies: `harness-UID` in the temporary folder",
+)
+THREADS = Variable(
+    "HARNESS_THREADS",
+    "threads of each rank; `harness launch` and the batch scripts set it",
+    "`SLURM_CPUS_PER_TASK`, else the cores that the process may use, shared by the ranks of the machine",
+)
+STATE_BYTES = Variable(
+    "HARNESS_STATE_BYTES",
+    "how large the state of one rank may be; a job that needs more is refused",
+    "a quarter of the available memory, shared by the ranks of the machine",
+)
+STATUS = Variable(
+    "HARNESS_STATUS",
+    "file where ranks leave the exit code of the job, which launchers lose; `harness launch` and the batch scripts set it",
+    "none is left",
+)
+REQUEUES = Variable(
+    "HARNESS_REQUEUES",
+    "how often a batch script has gone on in a job of its own, where a site lets no job be requeued; the script sets it",
+    "0",
+)
+NO_SKIP = Variable(
+    "HARNESS_NO_SKIP",
+    "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
+    "they are skipped",
+)
+VARIABLES = (CACHE, THREADS, STATE_BYTES, STATUS, REQUEUES, NO_SKIP)
+
+
+def table() -> str:
+    """Return the variables as a table in Markdown."""
+    rows = [f"| `{variable.name}` | {variable.purpose} | {variable.default} |" for variable in VARIABLES]
+    return "\n".join(["| variable | what it does | where it is not set |", "|---|---|---|", *rows]) + "\n"
