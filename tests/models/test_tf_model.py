@@ -188,7 +188,7 @@ from harness.job.specs import ModelSpec
 from harness.models.loading import load
 =======
 from harness.job.specs import ModelSpec
-from harness.models.model import load
+from harness.models.loading import load
 >>>>>>> cli:tests/test_tf_model.py
 try:
     load(sys.argv[1], ModelSpec(path=sys.argv[1]))
