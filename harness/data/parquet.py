@@ -131,7 +131,7 @@ def _open(path: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stored = open_range(path)  # says what is wrong with it in the words of the house
+    stored = open_range(path)  # raises a DataError that names what is wrong with it
     try:
         if storage.is_url(path):
             return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)
