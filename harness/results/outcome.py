@@ -10,8 +10,9 @@ import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
 from harness.job.job import BootstrapSpec
-from harness.metrics.contract import RESOLVED_MEAN, RowMetric, Table
+from harness.metrics.contract import RowMetric, Table
 from harness.metrics.question import Question
+from harness.metrics.totals import RESOLVED_MEAN
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval

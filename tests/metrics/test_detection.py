@@ -12,10 +12,10 @@ from pycocotools.cocoeval import COCOeval
 from harness.errors import JobError, ShapeError
 from harness.job.job import MetricSpec
 from harness.metrics import make
-from harness.metrics.contract import Undefined
+from harness.metrics.contract import Totals, Undefined, row_sums
 from harness.metrics.detection import PRECISIONS, RECALLED, Coco
 from harness.ranks.comm import SingleComm
-from harness.sums.row_reduction import reduce_rows, row_totals
+from harness.sums.row_reduction import reduce_rows
 from harness.sums.rows import RowTable
 from tests.thread_comm import on_ranks
 
@@ -103,7 +103,7 @@ def rows_of(metric, images, batch=7, **given):
 
 def value(metric, table, images=1, times=None):
     folded = reduce_rows(metric, table, SingleComm(), multiplicities=times)
-    return metric.value(row_totals(folded[0, 1 if times else 0], positions=images, weight=images))
+    return metric.value(Totals(row_sums(folded[0, 1 if times else 0]), positions=images, weight=images))
 
 
 def metric_for(crowd=True, area=True, box_format="xywh", **options):
