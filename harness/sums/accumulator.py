@@ -46,7 +46,8 @@ class Accumulator:
     @property
     def settled(self) -> bool:
         """Whether all that was added is pending or kept."""
-        return not len(self._fresh.lines)
+        with self.lock:  # reading the lines joins them: what is added meanwhile would be lost
+            return not len(self._fresh.lines)
 
     def add(self, sums: Sums, batches: int) -> None:
         """Add what a call of the step gives; it is given up.

@@ -98,7 +98,8 @@ def rows_of(metric, images, batch=7, **given):
         ids = rows["per_row"].numpy() + start
         table = RowTable(rows["key"].numpy(), values, ids, np.zeros((len(ids), 0), np.int64), rows["group"].numpy())
         tables.append(table)
-    return RowTable.concat(tables)
+    columns = [table.to_arrays() for table in tables]
+    return RowTable.from_arrays({name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]})
 
 
 def value(metric, table, images=1, times=None):
