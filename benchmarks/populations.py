@@ -16,11 +16,11 @@ import numpy as np
 from harness.exact.draws import multiplicities
 from harness.job.specs import MetricSpec
 from harness.metrics import make
-from harness.metrics.contract import Metric, RowMetric, Totals, Undefined
+from harness.metrics.contract import Metric, RowMetric, Totals, Undefined, row_sums
 from harness.ranks.comm import SingleComm
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence
-from harness.sums.row_reduction import reduce_rows, row_totals
+from harness.sums.row_reduction import reduce_rows
 from harness.sums.rows import RowTable
 
 __all__ = [
@@ -189,7 +189,7 @@ def _ranking(count: int, name: str, **options: object) -> Callable[..., Sample]:
         for replicate in range(1 + REPLICATES):
             sums = folded[0, replicate]
             assert not isinstance(sums, str)
-            totals.append(row_totals(sums, positions=len(ids), weight=Fraction(len(ids))))
+            totals.append(Totals(row_sums(sums), positions=len(ids), weight=Fraction(len(ids))))
         share = metric.proportion(totals[0])
         assert not isinstance(share, Mapping)
         whole, *replicates = (metric.value(each) for each in totals)

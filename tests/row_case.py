@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.metrics.contract import RowMetric
+from harness.metrics.contract import RowMetric, Totals, row_sums
 from harness.ranks.comm import Comm
-from harness.sums.row_reduction import Folded, Multiplicities, reduce_rows, row_totals
+from harness.sums.row_reduction import Folded, Multiplicities, reduce_rows
 from harness.sums.rows import RowTable
 from tests.thread_comm import on_ranks
 
@@ -75,7 +75,7 @@ def value_of(metric: RowMetric, table: RowTable) -> Any:
 
 def value_from(metric: RowMetric, folded: Folded, positions: int = 1) -> Any:
     """Return the value of one fold."""
-    return metric.value(row_totals(folded, positions=positions, weight=Fraction(positions)))
+    return metric.value(Totals(row_sums(folded), positions=positions, weight=Fraction(positions)))
 
 
 def _plain(folded: Folded | str) -> dict[str, str]:

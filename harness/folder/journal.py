@@ -18,9 +18,9 @@ from harness.errors import HarnessError, RunFolderError
 from harness.folder.run_folder import write_atomically
 from harness.folder.segment import Name, Origin, Torn, pack, read_lines, read_segment
 from harness.plan.plan import Plan
-from harness.sums.sums import Sums
+from harness.sums.sums import Layouts, Sums
 
-__all__ = ["Found", "Journal", "United", "find", "load", "plan_digest", "unite"]
+__all__ = ["Found", "Journal", "United", "add_up", "find", "load", "plan_digest", "unite"]
 
 FAN_IN = 16  # so many segments of a rank become one: files and bytes stay few however long a run is
 
@@ -118,6 +118,34 @@ def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Sums]:
             )
         loaded.append(sums)
     return loaded
+
+
+def add_up(folder: Path, names: Sequence[str], layouts: Layouts) -> Sums:
+    """Add up the segments of a finished run, at least one, whatever the software that reads them.
+
+    Raises: RunFolderError: one is not whole, is of something else than the others, or does not have these layouts.
+    """
+    total: Sums | None = None
+    first: Origin | None = None
+    for name in names:
+        try:
+            origin, sums = read_segment(folder / name)
+            if origin.layout != layouts.digest:
+                raise ValueError("its sums have another layout than the question of this run")
+            if others := origin.differences(first or origin):
+                raise ValueError(f"it is of another {' and another '.join(others)} than the others")
+            sums.check(layouts)
+        except (Torn, ValueError) as exc:
+            raise RunFolderError(f"{folder / name}: {exc}") from exc
+        first = first or origin
+        if total is None:
+            total = sums
+        else:
+            total.add(sums)
+        total.carry(layouts)
+    if total is None:
+        raise RunFolderError(f"{folder}: expected at least one segment to add up")
+    return total
 
 
 class Journal:

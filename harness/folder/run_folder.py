@@ -125,6 +125,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def question_json(self) -> Path:
+        """What is asked of the examples, and where it lies in the sums of the journal."""
+        return self.path / "question.json"
+
+    @property
     def lock(self) -> Path:
         """There while an attempt is at work."""
         return self.path / "lock"

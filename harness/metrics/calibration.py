@@ -7,31 +7,31 @@ depend on the order of all confidences: they are made of sorted rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from harness.errors import ShapeError
 from harness.exact import limbs as exact
 from harness.exact import wide_integers as wide
+from harness.metrics.calibration_bins import (
+    Bin,
+    CalibrationMetric,
+    curve_line,
+    expected_gap,
+    filled_bins,
+    gaps_of,
+    largest_gap,
+)
 from harness.metrics.contract import (
-    Binding,
     Count,
     Gaps,
-    Inputs,
-    Metric,
     Number,
     RowMetric,
     Rows,
-    ScoreScale,
     Table,
     Term,
     Totals,
-    Undefined,
 )
 
 if TYPE_CHECKING:
@@ -43,77 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Bin:
-    """Sums over one bin that is not empty."""
-
-    number: int
-    weight: Fraction
-    hits: Fraction
-    confidence: Fraction
-
-    @property
-    def gap(self) -> Fraction:
-        return abs(self.hits - self.confidence)
-
-
-def _expected(bins: list[_Bin]) -> float:
-    return float(sum((b.gap for b in bins), Fraction(0)) / sum((b.weight for b in bins), Fraction(0)))
-
-
-def _maximum(bins: list[_Bin]) -> float:
-    return float(max(b.gap / b.weight for b in bins))
-
-
-def _gaps(bins: list[_Bin], size: int, *, largest: bool) -> Gaps:
-    """Return the gap of each of so many bins: as a share of all, or of the bin's own weight; NaN where a bin is empty."""
-    total = sum((b.weight for b in bins), Fraction(0))
-    values = np.full(size, np.nan)
-    for b in bins:
-        values[b.number] = float((b.hits - b.confidence) / (b.weight if largest else total))
-    return Gaps(values, "largest" if largest else "sum")
-
-
-class _Calibration(Metric):
-    """Base of metrics of confidence against hits per bin.
-
-    Without `positive` the confidence is the highest probability, and a hit is that its class is the label (the lowest
-    class among equals); with `positive` it is the probability of that class, and a hit is that it is the label.
-    """
-
-    inputs: ClassVar[Inputs] = Inputs.CLASSES
-    score_scale: ClassVar[ScoreScale] = ScoreScale.PROBABILITY
-
-    bins: int = Field(15, ge=1, le=1024, description="bins of equal width from 0 to 1")
-    positive: int | None = Field(None, ge=0, description="calibration of this class's score; null: of the highest score")
-    from_logits: bool = Field(False, description="the output holds logits, not probabilities")
-    ignore_label: int | None = Field(None, description="positions with this label are left out")
-    one_hot: bool = Field(False, description="the label is one-hot, a row [..., C] with a 1 for its class; all zeros: class -1")
-
-    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
-        """Return what the metric reads; `positive` changes what is made of it, not how it is read."""
-        return replace(super().binding(output, label, weight), positive=1)
-
-    def confidence(self, labels: Any, predictions: Any) -> tuple[Any, Any]:
-        """Return the confidence, float64 [N], and which are hits, bool [N]."""
-        import tensorflow as tf
-
-        from harness.exact.tf_subnormals import highest, widened
-
-        if self.positive is not None and self.positive >= predictions.shape[-1]:
-            raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
-        scores = predictions
-        if self.from_logits:
-            scores = tf.cast(predictions, tf.float64)
-            powers = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
-            scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
-        if self.positive is None:
-            found = highest(predictions)
-            return widened(tf.gather(scores, found, axis=-1, batch_dims=1)), found == labels
-        return widened(scores[:, self.positive]), labels == self.positive
-
-
-class _EqualWidth(_Calibration):
+class _EqualWidth(CalibrationMetric):
     """Base of those with bins of equal width: (low, high], and the first takes 0 too, as scikit-learn's calibration_curve."""
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
@@ -129,21 +59,13 @@ class _EqualWidth(_Calibration):
             "confidence": Number(tf.where(own, confidence[:, None], tf.zeros([1, self.bins], tf.float64))),
         }
 
-    def summed(self, totals: Totals) -> list[_Bin]:
+    def summed(self, totals: Totals) -> list[Bin]:
         """Return the bins that are not empty.
 
         Raises: Undefined: all are.
         """
         sums = totals.exact("bins").reshape(-1, 2)
-        return _filled(sums.sum(axis=1), sums[:, 1], totals.exact("confidence"))
-
-
-def _filled(weights: Any, hits: Any, confidences: Any) -> list[_Bin]:
-    columns = zip(weights, hits, confidences, strict=True)
-    found = [_Bin(i, Fraction(w), Fraction(h), Fraction(c)) for i, (w, h, c) in enumerate(columns) if w]
-    if not found:
-        raise Undefined("the total weight is zero")
-    return found
+        return filled_bins(sums.sum(axis=1), sums[:, 1], totals.exact("confidence"))
 
 
 class ExpectedCalibrationError(_EqualWidth):
@@ -154,11 +76,11 @@ class ExpectedCalibrationError(_EqualWidth):
 
     def value(self, totals: Totals) -> float:
         """Return the mean distance."""
-        return _expected(self.summed(totals))
+        return expected_gap(self.summed(totals))
 
     def gaps(self, totals: Totals) -> Gaps:
         """Return the gaps of the bins."""
-        return _gaps(self.summed(totals), self.bins, largest=False)
+        return gaps_of(self.summed(totals), self.bins, largest=False)
 
 
 class MaximumCalibrationError(_EqualWidth):
@@ -173,7 +95,7 @@ class MaximumCalibrationError(_EqualWidth):
 
     def value(self, totals: Totals) -> float:
         """Return the largest distance."""
-        return _maximum(self.summed(totals))
+        return largest_gap(self.summed(totals))
 
 
 class ReliabilityCurve(_EqualWidth):
@@ -186,15 +108,11 @@ class ReliabilityCurve(_EqualWidth):
         """Return one line per bin: its edges, weight, confidence and share of hits."""
         edges = np.linspace(0, 1, self.bins + 1).tolist()
         number = int if totals["bins"].dtype.kind == "i" else float
-        lines = [(edges[b.number], edges[b.number + 1], *_line(b, number)) for b in self.summed(totals)]
+        lines = [(edges[b.number], edges[b.number + 1], *curve_line(b, number)) for b in self.summed(totals)]
         return Table(("low", "high", "weight", "confidence", "accuracy"), tuple(lines))
 
 
-def _line(b: _Bin, number: Callable[[Fraction], float]) -> tuple[float, ...]:
-    return number(b.weight), float(b.confidence / b.weight), float(b.hits / b.weight)
-
-
-class _EqualMass(_Calibration, RowMetric):
+class _EqualMass(CalibrationMetric, RowMetric):
     """Base of those with bins of equally many positions; equal confidences are never torn apart.
 
     The edges are quantiles of the confidence, with linear interpolation, as in scikit-learn: edge j of B lies at the
@@ -233,12 +151,12 @@ class _EqualMass(_Calibration, RowMetric):
             found["confidence"][b] = _sum(part.key[at], part.counts[at])
         return found
 
-    def summed(self, totals: Totals) -> list[_Bin]:
+    def summed(self, totals: Totals) -> list[Bin]:
         """Return the bins that are not empty.
 
         Raises: Undefined: all are.
         """
-        return _filled(totals.exact("weight"), totals.exact("hits"), totals.exact("confidence"))
+        return filled_bins(totals.exact("weight"), totals.exact("hits"), totals.exact("confidence"))
 
 
 def _first(b: int, bins: int, last: int) -> int:
@@ -273,11 +191,11 @@ class EqualMassExpectedCalibrationError(_EqualMass):
 
     def value(self, totals: Totals) -> float:
         """Return the mean distance."""
-        return _expected(self.summed(totals))
+        return expected_gap(self.summed(totals))
 
     def gaps(self, totals: Totals) -> Gaps:
         """Return the gaps of the bins."""
-        return _gaps(self.summed(totals), self.bins, largest=False)
+        return gaps_of(self.summed(totals), self.bins, largest=False)
 
 
 class EqualMassMaximumCalibrationError(_EqualMass):
@@ -288,11 +206,11 @@ class EqualMassMaximumCalibrationError(_EqualMass):
 
     def value(self, totals: Totals) -> float:
         """Return the largest distance."""
-        return _maximum(self.summed(totals))
+        return largest_gap(self.summed(totals))
 
     def gaps(self, totals: Totals) -> Gaps:
         """Return the gaps of the bins."""
-        return _gaps(self.summed(totals), self.bins, largest=True)
+        return gaps_of(self.summed(totals), self.bins, largest=True)
 
 
 class EqualMassReliabilityCurve(_EqualMass):
@@ -303,5 +221,5 @@ class EqualMassReliabilityCurve(_EqualMass):
 
     def value(self, totals: Totals) -> Table:
         """Return one line per bin: how many positions, their confidence and share of hits."""
-        lines = [(b.number, *_line(b, int)) for b in self.summed(totals)]
+        lines = [(b.number, *curve_line(b, int)) for b in self.summed(totals)]
         return Table(("bin", "weight", "confidence", "accuracy"), tuple(lines))

@@ -7,6 +7,7 @@ were to find. The curves are made of them at the end, as COCOeval.accumulate doe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -31,6 +32,28 @@ RECALLED = {
     "AR1": ("all", 1), "AR10": ("all", 10), "AR100": ("all", MOST),
     "AR_small": ("small", MOST), "AR_medium": ("medium", MOST), "AR_large": ("large", MOST),
 }  # fmt: skip
+
+
+# What goes with the boxes, by its option: those to find, those found, or the image.
+COLUMNS = {
+    "label_classes": "boxes", "label_count": "image", "crowd": "boxes", "area": "boxes",
+    "scores": "found", "classes": "found", "count": "image",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image: its boxes, and what goes with them, in the order of COLUMNS."""
+
+    label: np.ndarray
+    output: np.ndarray
+    label_classes: np.ndarray
+    label_count: np.ndarray
+    crowd: np.ndarray
+    area: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    count: np.ndarray
 
 
 class Coco(RowMetric):
@@ -62,21 +85,11 @@ class Coco(RowMetric):
     area: str | None = Field(None, description="feature: areas of the objects to find, [B, G]; null: those of their boxes")
     per_class: bool = Field(False, description="whether AP by class is reported in place of the twelve numbers")
 
-    def terms(
-        self,
-        labels: Any,
-        predictions: Any,
-        *,
-        scores: Any = None,
-        classes: Any = None,
-        count: Any = None,
-        label_classes: Any = None,
-        label_count: Any = None,
-        crowd: Any = None,
-        area: Any = None,
-    ) -> dict[str, Term]:
+    def terms(self, labels: Any, predictions: Any, **columns: Any) -> dict[str, Term]:
         """Match the boxes of each image on the host; keep what the curves are made of.
 
+        Args:
+          columns: the features and outputs that go with the boxes, by the option that names them.
         Raises: ShapeError: boxes, classes and scores do not go together. UsageError: pycocotools is missing.
         """
         import tensorflow as tf
@@ -90,16 +103,10 @@ class Coco(RowMetric):
         boxes, found = _boxes("label", labels), _boxes("output", predictions)
         if boxes >= 1 << COUNT_BITS:
             raise ShapeError(f"expected fewer than {1 << COUNT_BITS} boxes an image, found label {labels.shape}")
-        columns = [
-            _column(tf, "label_classes", label_classes, [batch, boxes], -1),
-            _column(tf, "label_count", label_count, [batch], boxes),
-            _column(tf, "crowd", crowd, [batch, boxes], 0),
-            _column(tf, "area", area, [batch, boxes], -1),
-            _column(tf, "scores", scores, [batch, found], 0),
-            _column(tf, "classes", classes, [batch, found], -1),
-            _column(tf, "count", count, [batch], found),
-        ]
-        tensors = [widened(labels), widened(predictions), *columns]
+        shapes = {"boxes": [batch, boxes], "found": [batch, found], "image": [batch]}
+        missing = {"label_count": boxes, "count": found, "crowd": 0, "scores": 0}  # what is no size and no class is -1
+        read = [_column(tf, name, columns.get(name), shapes[of], missing.get(name, -1)) for name, of in COLUMNS.items()]
+        tensors = [widened(labels), widened(predictions), *read]
         kinds = [tf.float64] + [tf.int64] * 6
         key, group, place, matched, ignored, counted, image = (
             tf.ensure_shape(column, [None]) for column in tf.numpy_function(self._rows, tensors, kinds, stateful=False)
@@ -120,20 +127,22 @@ class Coco(RowMetric):
             # A short batch is filled up with copies of its first image: matching is what takes the time.
             content = b"".join(part.tobytes() for part in image)
             if content not in known:
-                known[content] = self._match(*image)
+                known[content] = self._match(_Image(*image))
             block = known[content].copy()
             block["image"] = number
             blocks.append(block)
         rows = np.concatenate(blocks) if blocks else np.zeros(0, ROW)
         return tuple(np.ascontiguousarray(rows[name]) for name in ROW.names or ())
 
-    def _match(self, label: Any, output: Any, label_classes: Any, label_count: Any, crowd: Any, area: Any,
-               scores: Any, classes: Any, count: Any) -> np.ndarray:  # fmt: skip
+    def _match(self, image: _Image) -> np.ndarray:
         """Match one image without its padding."""
-        true, seen = _real(label_classes, label_count), _real(classes, count)
-        boxes, found = self._xywh(label[true]), self._xywh(output[seen])
-        areas = area[true] if self.area else boxes[:, 2] * boxes[:, 3]
-        return match(Truths(boxes, label_classes[true], areas, crowd[true] != 0), Guesses(found, classes[seen], scores[seen]))
+        true, seen = _real(image.label_classes, image.label_count), _real(image.classes, image.count)
+        boxes, found = self._xywh(image.label[true]), self._xywh(image.output[seen])
+        areas = image.area[true] if self.area else boxes[:, 2] * boxes[:, 3]
+        return match(
+            Truths(boxes, image.label_classes[true], areas, image.crowd[true] != 0),
+            Guesses(found, image.classes[seen], image.scores[seen]),
+        )
 
     def _xywh(self, boxes: np.ndarray) -> np.ndarray:
         """Bring boxes [M, 4] to left, top, width, height."""

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.metrics.contract import RESOLVED_MEAN, Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
 from harness.metrics.means import MeanMetric
 from harness.metrics.outputs import OF_SEVERAL, MeanByOutput
+from harness.metrics.totals import RESOLVED_MEAN
 
 __all__ = [
     "Huber", "LogCosh", "MeanAbsolutePercentageError", "MeanSquaredLogError", "Pinball", "RootMeanSquaredLogError",

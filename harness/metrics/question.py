@@ -1,12 +1,12 @@
 """What is asked of the examples: metrics with what they read, slices, bootstrap, classes. Made once, and handed on whole.
 
-Knows neither graph nor sums; what it says of itself as JSON holds no code.
+Knows neither graph nor sums; `question_json` writes it down, without code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -53,6 +53,10 @@ class Question:
     def has_grid(self) -> bool:
         """Whether anything is summed by slice or replicate."""
         return self.slices is not None or self.bootstrap is not None
+
+    def only(self, keys: Collection[str]) -> Question:
+        """Return the question with some of its metrics; what all of them read stays, for examples are counted by it."""
+        return replace(self, metrics={key: metric for key, metric in self.metrics.items() if key in keys})
 
     def rows_kept(self, key: str) -> Literal["all", "largest", "smallest"]:
         """Say which rows a metric needs of those that a call of the step gives; see `rows.thin`."""

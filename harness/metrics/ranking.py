@@ -19,78 +19,18 @@ import numpy as np
 from pydantic import Field
 
 from harness.exact import wide_integers as wide
-from harness.metrics.contract import Inputs, Proportion, RowMetric, Rows, Term, Totals, Undefined, ratio
-from harness.metrics.groups import Ranked, exact_sum, group_key, ratios, segment_sum
+from harness.metrics.contract import Proportion, Totals
+from harness.metrics.group_mean import EMPTY, Graded, Grouped, WithoutRelevant, group_sums
+from harness.metrics.groups import Ranked, exact_sum, ratios, segment_sum
 
 __all__ = [
     "GroupedAuc", "HitRate", "MeanAveragePrecision", "MeanReciprocalRank", "Ndcg", "PrecisionAtK", "RecallAtK",
 ]  # fmt: skip
 
-WithoutRelevant = Literal["skip", 0, 1]
 Weighting = Literal["groups", "examples", "positives", "pairs"]
-EMPTY = "what a group without anything relevant counts as; skip: it is left out"
 
 
-class Grouped(RowMetric):
-    """Base of metrics that are a mean over groups.
-
-    The feature `query` says which group an example belongs to. With `counts` the value is a mapping: the mean, how many
-    groups went into it, and how many were left out. A bootstrap draws whole groups.
-    """
-
-    inputs: ClassVar[Inputs] = Inputs.NUMBERS
-    features: ClassVar[tuple[str, ...]] = ("query",)
-    nothing: ClassVar[str] = "no group has a relevant example"  # why there may be no group to average
-
-    query: str = Field(description="feature that says which group an example belongs to: integer or string")
-    counts: bool = Field(False, description="whether the number of groups, and of those left out, is reported too")
-
-    @property
-    def drawn_by(self) -> str:
-        """Name the feature whose values a bootstrap draws."""
-        return self.query
-
-    def terms(self, labels: Any, predictions: Any, query: Any = None) -> dict[str, Term]:
-        """Keep score and label of every example, by group."""
-        group = group_key(f"query '{self.query}'", query, predictions.shape.num_elements())
-        return {"rows": Rows(-predictions, {"label": labels}, group)}
-
-    def value(self, totals: Totals) -> Any:
-        """Return the mean over the groups that count.
-
-        Raises: Undefined: there is none, or a group has no weight of its own.
-        """
-        if uneven := totals.exact("uneven"):
-            raise Undefined(f"{uneven} groups have examples of different weights: expected one weight a group")
-        if bad := totals.exact("bad"):
-            raise Undefined(f"{bad} labels are negative or too large to be a gain")
-        mean = ratio(totals.exact("score"), totals.exact("weight"), self.nothing)
-        if not self.counts:
-            return mean
-        return {"mean": mean, "groups": int(totals.exact("groups")), "left_out": int(totals.exact("left_out"))}
-
-
-def _folded(ranked: Ranked, score: Any, weight: int, groups: int, left_out: int, bad: int = 0) -> dict[str, Any]:
-    return {
-        "score": score, "weight": weight, "groups": groups, "left_out": left_out, "bad": bad, "uneven": ranked.uneven,
-    }  # fmt: skip
-
-
-class _Graded(Grouped):
-    """Base of metrics that need something relevant in each group; groups without are left out, or count as 0 or 1."""
-
-    without_relevant: WithoutRelevant = Field(0, description=EMPTY)
-
-    def average(self, ranked: Ranked, some: np.ndarray, score: Fraction, bad: int = 0) -> dict[str, Any]:
-        """Return what a part adds: `score` summed over the groups where `some` is true, bool [groups], and the others."""
-        full, empty = ranked.count(some), ranked.count(~some)
-        weight, other = ranked.weight(some), ranked.weight(~some)
-        if self.without_relevant == "skip":
-            return _folded(ranked, score, weight, full, empty, bad)
-        return _folded(ranked, score + other * self.without_relevant, weight + other, full + empty, 0, bad)
-
-
-class _Relevance(_Graded):
+class _Relevance(Graded):
     """Base of metrics of relevant examples: those with a label above `relevant_above`."""
 
     relevant_above: float = Field(0.0, allow_inf_nan=False, description="labels above this are relevant")
@@ -214,7 +154,7 @@ class HitRate(_AtK):
         return {"mean": share} if self.counts else share
 
 
-class Ndcg(_Graded):
+class Ndcg(Graded):
     """Mean over groups of the discounted cumulative gain, relative to the best possible order.
 
     The gain of a label y is 2^y - 1 (`exponential`) or y (`linear`); the discount at rank r is 1 / log2(1 + r).
@@ -301,4 +241,4 @@ class GroupedAuc(Grouped):
         # By pairs the number of pairs cancels: what is left is an integer.
         exact = self.weighting == "pairs"
         score = Fraction(wide.total(doubled_pairs), 2) if exact else ratios(doubled, 2 * pairs, weights)
-        return _folded(ranked, score, sum(weights.tolist()), ranked.count(both), ranked.count(~both))
+        return group_sums(ranked, score, sum(weights.tolist()), ranked.count(both), ranked.count(~both))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harness.metrics.contract import RESOLVED_MEAN, Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
 from harness.metrics.outputs import OF_SEVERAL, ByOutput
+from harness.metrics.totals import RESOLVED_MEAN
 
 __all__ = ["R2", "Mean", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"]
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.folder.run_folder import RunFolder, write_atomically
+from harness.job.specs import BootstrapSpec
 from harness.metrics.contract import Table
+from harness.results.differences import differences
 from harness.results.intervals import Interval
 from harness.results.outcome import Intervals, Outcome
 from harness.results.values import Result
 
-__all__ = ["interval_json", "long_form", "to_json", "write"]
+__all__ = ["derived", "differences_json", "interval_json", "long_form", "to_json", "write"]
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -77,6 +80,18 @@ def interval_json(found: Interval) -> dict[str, Any]:
     return entry
 
 
+def differences_json(outcome: Outcome, models: Sequence[str], bootstrap: BootstrapSpec | None) -> dict[str, Any]:
+    """Return what metrics.json holds of several models: the differences from the first; nothing of one model."""
+    if len(models) < 2:
+        return {}
+    document: dict[str, Any] = {}
+    for difference in differences(outcome, models, bootstrap.level if bootstrap else None):
+        interval = {"interval": interval_json(difference.interval)} if difference.interval else {}
+        entries = document.setdefault(f"{difference.model} - {models[0]}", {})
+        entries[difference.metric] = {"value": difference.value, **interval}
+    return {"differences": document}
+
+
 def long_form(outcome: Outcome) -> pd.DataFrame:
     """Return one line per number: metric, slice features, class, value, low, high, standard error, examples, reason.
 
@@ -123,6 +138,21 @@ def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[s
             }
 
 
+def derived(folder: RunFolder, outcome: Outcome) -> dict[Path, bytes]:
+    """Return what stands beside metrics.json: a file for each table, the replicates, metrics.csv."""
+    contents: dict[Path, bytes] = {}
+    for key, result in outcome.results.items():
+        if isinstance(result.value, Table):
+            table = pd.DataFrame(list(result.value.rows), columns=list(result.value.columns))
+            contents[folder.table_csv(key)] = table.to_csv(index=False).encode()
+    if outcome.replicates:
+        buffer = io.BytesIO()
+        np.savez(buffer, **outcome.replicates)  # type: ignore[arg-type]
+        contents[folder.replicates_npz] = buffer.getvalue()
+    contents[folder.metrics_csv] = long_form(outcome).to_csv(index=False).encode()
+    return contents
+
+
 def write(folder: RunFolder, outcome: Outcome, more: Mapping[str, Any]) -> None:
     """Write tables, replicates and metrics.csv, and metrics.json last: it is what says that the run is done.
 
@@ -131,15 +161,8 @@ def write(folder: RunFolder, outcome: Outcome, more: Mapping[str, Any]) -> None:
       outcome: what is reported.
       more: what else metrics.json holds.
     """
-    for key, result in outcome.results.items():
-        if isinstance(result.value, Table):
-            table = pd.DataFrame(list(result.value.rows), columns=list(result.value.columns))
-            write_atomically(folder.table_csv(key), table.to_csv(index=False))
-    if outcome.replicates:
-        buffer = io.BytesIO()
-        np.savez(buffer, **outcome.replicates)  # type: ignore[arg-type]
-        write_atomically(folder.replicates_npz, buffer.getvalue())
-    write_atomically(folder.metrics_csv, long_form(outcome).to_csv(index=False))
+    for path, content in derived(folder, outcome).items():
+        write_atomically(path, content)
     # allow_nan: a NaN or an infinity in a result would be a bug; better no file than such a file
     text = json.dumps({**more, **to_json(outcome)}, sort_keys=True, indent=1, allow_nan=False)
     write_atomically(folder.metrics_json, text + "\n")

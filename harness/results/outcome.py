@@ -10,15 +10,16 @@ import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused
 from harness.job.specs import BootstrapSpec
-from harness.metrics.contract import RESOLVED_MEAN, RowMetric, Table
+from harness.metrics.contract import RowMetric, Table
 from harness.metrics.question import Question
+from harness.metrics.totals import RESOLVED_MEAN
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
 from harness.results.values import Result, result
 from harness.sums.grid import SliceKey, decode
 from harness.sums.layout import Counted, Status, Summed
-from harness.sums.reduction import Reduced
+from harness.sums.reduction import GrandTotal
 from harness.sums.sums import Layouts
 
 __all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
@@ -56,22 +57,22 @@ class Outcome:
     no_difference: Mapping[str, str] = field(default_factory=dict)
 
 
-def outcome(reduced: Reduced, layouts: Layouts, question: Question, progress: Callable[[], None] = lambda: None) -> Outcome:
+def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: Callable[[], None] = lambda: None) -> Outcome:
     """Compute every value.
 
     Args:
-      reduced: the sums of all ranks.
+      total: of all ranks.
       layouts: of the sums.
       question: what was asked.
       progress: called now and then: a thousand slices and replicates take their time.
     """
-    cells = _Cells(reduced, layouts, question, progress)
+    cells = _Cells(total, layouts, question, progress)
     metrics, slices, bootstrap = question.metrics, question.slices, question.bootstrap
     whole = {key: cells.result(key, 0, 0) for key in metrics}
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
     found: list[SliceOutcome] = []
     left_out = 0
-    for slot, text in enumerate(reduced.grid.keys, start=1):
+    for slot, text in enumerate(total.grid.keys, start=1):
         assert slices is not None  # only slices have keys
         progress()
         examples = cells.examples(slot)
@@ -88,9 +89,9 @@ def outcome(reduced: Reduced, layouts: Layouts, question: Question, progress: Ca
 class _Cells:
     """Looks up the result of a metric at a slot and draw."""
 
-    def __init__(self, reduced: Reduced, layouts: Layouts, question: Question, progress: Callable[[], None]) -> None:
+    def __init__(self, total: GrandTotal, layouts: Layouts, question: Question, progress: Callable[[], None]) -> None:
         self._progress = progress
-        self._reduced = reduced
+        self._total = total
         self._layout = layouts.state
         self._grid_layout = layouts.grid
         self._metrics = question.metrics
@@ -103,7 +104,7 @@ class _Cells:
         metric = self._metrics[key]
         rows: Mapping[str, Any] | str | None = None
         if isinstance(metric, RowMetric):
-            folded = self._reduced.rows[key]
+            folded = self._total.rows[key]
             rows = folded if isinstance(folded, str) else folded.get((slot, draw), {})  # a text says why there is none
         return result(self._layout, self._state(slot, draw), key, metric, self._bindings[key], self._classes, rows)
 
@@ -149,7 +150,7 @@ class _Cells:
 
     def _no_interval(self, key: str, slot: int) -> str | None:
         """Return why a metric has no interval: by its definition, or since its replicates could not be drawn."""
-        folded = self._reduced.rows.get(key, {})
+        folded = self._total.rows.get(key, {})
         drawn = None if isinstance(folded, str) else folded.get((slot, 1))
         return drawn if isinstance(drawn, str) else self._metrics[key].no_interval
 
@@ -190,7 +191,7 @@ class _Cells:
 
     def _means(self, key: str, slot: int) -> np.ndarray | None:
         """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
-        plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._reduced.grid
+        plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._total.grid
         if plain is None or binding.weight is not None:
             return None
         if layout.terms(key) != [plain.total]:
@@ -212,11 +213,11 @@ class _Cells:
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:
-            return self._reduced.state
+            return self._total.state
         if (slot, draw) not in self._states:
             if len(self._states) > 512:
                 self._states.clear()
-            self._states[slot, draw] = self._reduced.grid.state(slot, draw, self._grid_layout)
+            self._states[slot, draw] = self._total.grid.state(slot, draw, self._grid_layout)
         return self._states[slot, draw]
 
 

@@ -74,6 +74,18 @@ class RowLayout:
         """Return no rows, of a job with so many slice specs."""
         return self.unpack(np.zeros([0, self._fixed + specs], np.int64))
 
+    def check(self, table: RowTable, specs: int) -> None:
+        """Compare rows with this layout; ids and clusters may be left out, see `RowStore`.
+
+        Raises: ValueError: they have other columns.
+        """
+        wanted, columns = self.empty(specs).to_arrays(), table.to_arrays()
+        if set(wanted) - {"ids", "clusters"} != set(columns) - {"ids", "clusters"} or not set(columns) <= set(wanted):
+            raise ValueError(f"rows: expected {sorted(wanted)}, found {sorted(columns)}")
+        for name, column in columns.items():
+            if column.dtype.kind != wanted[name].dtype.kind or column.shape[1:] != wanted[name].shape[1:]:
+                raise ValueError(f"rows: {name}: expected {wanted[name].dtype}, found {column.dtype} {list(column.shape)}")
+
     def unpack(self, packed: np.ndarray) -> RowTable:
         """Turn packed rows into a table, its slices still numbered as this rank found them."""
         head = 1 + self.clustered

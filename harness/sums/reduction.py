@@ -6,7 +6,7 @@ keys of slices -> one sum of certificate, state, grid and canaries -> rows, metr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,28 +19,39 @@ from harness.plan.certificate import Certificate
 from harness.ranks.comm import Comm
 from harness.sums.grid import GridState, union
 from harness.sums.row_reduction import reduce_rows
-from harness.sums.rows import RowTable
 from harness.sums.sums import Layouts, Sums, renumbering
 
-__all__ = ["Reduced", "reduce"]
+__all__ = ["GrandTotal", "Reduced", "fold_rows", "reduce", "slice_keys"]
+
+FoldedRows = Mapping[tuple[int, int], Mapping[str, Any] | str] | str
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """What all ranks found together.
+class GrandTotal:
+    """What all examples add up to.
 
     Attributes:
-      certificate, state: summed.
-      canaries: each rank's hash of the canary batch.
+      state: summed.
       grid: summed, with the slices of all ranks in the order of the report.
       rows: of each row metric by (slot, draw) what `fold` made of its rows, on rank 0; or why there is none (or none of a draw).
     """
 
-    certificate: Certificate
     state: np.ndarray
-    canaries: list[int]
     grid: GridState
-    rows: Mapping[str, Mapping[tuple[int, int], Mapping[str, Any] | str] | str]
+    rows: Mapping[str, FoldedRows]
+
+
+@dataclass(frozen=True)
+class Reduced(GrandTotal):
+    """The grand total of all ranks, and what shows that it is right.
+
+    Attributes:
+      certificate: summed.
+      canaries: each rank's hash of the canary batch.
+    """
+
+    certificate: Certificate
+    canaries: list[int]
 
 
 def reduce(comm: Comm, total: Sums, layouts: Layouts, question: Question, certificate: Certificate, canary: int) -> Reduced:
@@ -55,32 +66,39 @@ def reduce(comm: Comm, total: Sums, layouts: Layouts, question: Question, certif
       canary: its hash of the canary batch.
     Raises: JobError: the ranks together found more slices than the job allows.
     """
-    keys: list[str] = []
-    if question.slices is not None:
-        by_rank: list[list[str]] = [json.loads(part) for part in comm.gather(json.dumps(total.grid.keys).encode())]
-        keys = union(by_rank, question.slices)
-    numbers = renumbering(total.grid.keys, keys)
+    keys = slice_keys(comm, total, question)
     grid = total.grid.placed(keys)
     canaries = np.zeros(comm.size, np.int64)
     canaries[comm.rank] = canary
     parts = [certificate.table.ravel(), total.state, canaries, grid.flat()]
     summed = comm.sum(np.concatenate(parts))
-    table, state, marks, flat = np.split(summed, np.cumsum([part.size for part in parts[:-1]]))
-    rows = {key: _fold_rows(comm, _take_rows(total, key, layouts, numbers), question, key, 1 + len(keys)) for key in layouts.rows}
-    return Reduced(certificate.of(table), state, marks.tolist(), grid.unflat(flat), rows)
+    table, state, hashes, flat = np.split(summed, np.cumsum([part.size for part in parts[:-1]]))
+    rows = {key: fold_rows(comm, total, layouts, question, key, keys) for key in layouts.rows}
+    return Reduced(state, grid.unflat(flat), rows, certificate.of(table), hashes.tolist())
 
 
-def _take_rows(total: Sums, key: str, layouts: Layouts, numbers: np.ndarray) -> RowTable:
-    """Take this rank's rows of a metric, their slices numbered as everywhere."""
+def slice_keys(comm: Comm, total: Sums, question: Question) -> list[str]:
+    """Return the keys of the slices that all ranks found, in the order of the report. A collective where there are slices.
+
+    Raises: JobError: they are more than the job allows.
+    """
+    if question.slices is None:
+        return []
+    by_rank: list[list[str]] = [json.loads(part) for part in comm.gather(json.dumps(total.grid.keys).encode())]
+    return union(by_rank, question.slices)
+
+
+def fold_rows(comm: Comm, total: Sums, layouts: Layouts, question: Question, key: str, keys: Sequence[str]) -> FoldedRows:
+    """Sort, exchange and fold the rows of one metric over all ranks. A collective.
+
+    Args:
+      total: of this rank; the rows of the metric are taken out of it.
+      key: of the metric.
+      keys: of the slices, as `slice_keys` returns them.
+    """
     store = total.rows.pop(key, None)
     table = store.take() if store is not None and len(store) else layouts.rows[key].empty(layouts.specs)
-    return replace(table, slices=numbers[table.slices])
-
-
-def _fold_rows(
-    comm: Comm, table: RowTable, question: Question, key: str, slots: int
-) -> Mapping[tuple[int, int], Mapping[str, Any] | str] | str:
-    """Sort, exchange and fold the rows of one metric over all ranks."""
+    table = replace(table, slices=renumbering(total.grid.keys, keys)[table.slices])
     bootstrap, metric = question.bootstrap, question.row_metrics[key]
     drawn = None
     if bootstrap is not None and metric.in_replicates:
@@ -89,6 +107,6 @@ def _fold_rows(
             return multiplicities(ids, bootstrap.seed, bootstrap.replicates)
 
     try:
-        return reduce_rows(metric, table, comm, slices=slots, multiplicities=drawn)
+        return reduce_rows(metric, table, comm, slices=1 + len(keys), multiplicities=drawn)
     except Undefined as exc:
         return str(exc)

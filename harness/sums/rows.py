@@ -1,7 +1,7 @@
 """Rows: what a rank keeps of its examples for a RowMetric, and what a metric is shown of them when they are sorted.
 
 `RowTable` is what the loop collects and a journal stores; `Part` is what `RowMetric.fold` reduces. Pure NumPy; the way
-from one to the other is in `row_reduce.py`.
+from one to the other is in `row_reduction.py`.
 """
 
 from __future__ import annotations

@@ -119,6 +119,24 @@ class Sums:
         self.state = layouts.state.carry(self.state)
         self.grid = self.grid.carry(layouts.grid)
 
+    def check(self, layouts: Layouts) -> None:
+        """Compare with layouts that may be of something else.
+
+        Raises: ValueError: an array has not the shape or the columns that the layouts say.
+        """
+        zero = GridState.zero(layouts.grid, layouts.draws)
+        slots = len(self.grid.keys) + 1 if self.grid.slots else 0
+        shapes = {"state": (self.state, (layouts.state.size,))} | {
+            f"grid.{name}": (getattr(self.grid, name), (slots, *getattr(zero, name).shape[1:])) for name in GRID_ARRAYS
+        }
+        for name, (array, shape) in shapes.items():
+            if array.dtype != np.int64 or array.shape != shape:
+                raise ValueError(f"{name}: expected int64 {list(shape)}, found {array.dtype} {list(array.shape)}")
+        for key, store in self.rows.items():
+            if key not in layouts.rows:
+                raise ValueError(f"there are rows of '{key}', which keeps none")
+            layouts.rows[key].check(store.table(), layouts.specs)
+
     def copy(self) -> Sums:
         """Return the same sums, to be changed on their own."""
         return Sums(self.lines, self.state, self.grid, {key: store.copy() for key, store in self.rows.items()})

@@ -24,14 +24,16 @@ from harness.metrics.binary_exact import (
     EqualErrorRate,
     Gini,
     KolmogorovSmirnov,
-    PrecisionAtRecall,
-    RecallAtPrecision,
     RocAuc,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
 )
 from harness.metrics.contract import Undefined
 from harness.metrics.curves import PrecisionRecallCurve, RocCurve
+from harness.metrics.operating_points import (
+    PrecisionAtRecall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+)
 from tests.row_case import binary, value_of
 
 BOUNDS = (0.25, 0.5, 0.9, 0.95, 1.0)

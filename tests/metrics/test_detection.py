@@ -12,10 +12,10 @@ from pycocotools.cocoeval import COCOeval
 from harness.errors import JobError, ShapeError
 from harness.job.specs import MetricSpec
 from harness.metrics import make
-from harness.metrics.contract import Undefined
+from harness.metrics.contract import Totals, Undefined, row_sums
 from harness.metrics.detection import PRECISIONS, RECALLED, Coco
 from harness.ranks.comm import SingleComm
-from harness.sums.row_reduction import reduce_rows, row_totals
+from harness.sums.row_reduction import reduce_rows
 from harness.sums.rows import RowTable
 from tests.thread_comm import on_ranks
 
@@ -98,12 +98,13 @@ def rows_of(metric, images, batch=7, **given):
         ids = rows["per_row"].numpy() + start
         table = RowTable(rows["key"].numpy(), values, ids, np.zeros((len(ids), 0), np.int64), rows["group"].numpy())
         tables.append(table)
-    return RowTable.concat(tables)
+    columns = [table.to_arrays() for table in tables]
+    return RowTable.from_arrays({name: np.concatenate([batch[name] for batch in columns]) for name in columns[0]})
 
 
 def value(metric, table, images=1, times=None):
     folded = reduce_rows(metric, table, SingleComm(), multiplicities=times)
-    return metric.value(row_totals(folded[0, 1 if times else 0], positions=images, weight=images))
+    return metric.value(Totals(row_sums(folded[0, 1 if times else 0]), positions=images, weight=images))
 
 
 def metric_for(crowd=True, area=True, box_format="xywh", **options):

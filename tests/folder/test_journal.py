@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError, RunFolderError
 from harness.folder import journal as journal_
 from harness.folder import run_folder as runfolder
-from harness.folder.journal import Found, Journal, chunks_by_attempt, find, load, unite
+from harness.folder.journal import Found, Journal, add_up, find, load, unite
 from harness.folder.segment import Name, Origin, Torn, pack, read_lines, read_segment
 from harness.plan.certificate import Certificate
 from harness.plan.plan import File, Plan
 from harness.ranks.schedule import static_share
 from harness.sums.grid import GridLayout, GridState
-from harness.sums.layout import Layout
+from harness.sums.layout import Counted, Layout
 from harness.sums.row_store import RowStore
 from harness.sums.rows import RowTable
-from harness.sums.sums import Sums
+from harness.sums.sums import Layouts, Sums
 
 ORIGIN = Origin("j", "d", "m", "p", "l", "tf 1")
 NO_GRID = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)
@@ -132,7 +132,6 @@ def test_of_two_segments_that_share_a_chunk_the_larger_stays_whole():
     united = unite([found(PLAN, Name(2, 0, 1), 1, 2), found(PLAN, Name(1, 0, 1), 0, 1)], PLAN)
     assert united.kept == ("0001-00000-000001.segment",) and united.done.tolist() == [0, 1]  # of equals the first
     assert united.warnings == ("0002-00000-000001.segment overlaps with another segment: 1 of its chunks are evaluated again",)
-    assert chunks_by_attempt(all_found, unite(all_found, PLAN).kept) == {1: 2, 2: 1}
 
 
 @pytest.mark.parametrize(
@@ -356,3 +355,24 @@ def test_a_read_only_disk_is_an_error(small_disk):
     with pytest.raises(RunFolderError, match="Read-only file system"):
         runfolder.write_atomically(small_disk / "metrics.json", "{}")
     assert unite(find(small_disk)[0], PLAN).done.tolist() == [0]
+
+
+# A finished run ------------------------------------------------------------------------------------------------------
+
+
+def test_the_segments_of_a_run_are_added_up_and_have_to_be_of_one_kind(tmp_path):
+    state = Layout((), (Counted(("seen", "chunks"), len(PLAN)),))
+    layouts = Layouts(state, GridLayout((), (), (), (), state))
+    origin = dataclasses.replace(ORIGIN, layout=layouts.digest)
+    for number, (chunks, whose) in enumerate(
+        [((0, 2), origin), ((1,), origin), ((1,), ORIGIN), ((1,), dataclasses.replace(origin, data="e"))], start=1
+    ):
+        Journal(tmp_path, whose, number, 0).write(segment(PLAN, *chunks))
+    first, second, other, foreign = (str(Name(number, 0, 1)) for number in (1, 2, 3, 4))
+    total = add_up(tmp_path, [first, second], layouts)
+    assert total.state.tolist() == [1, 1, 1] and total.chunks.tolist() == [0, 1, 2]
+    for names, message in (
+        ([first, other], "another layout"), ([first, foreign], "of another data"), ([first, "missing"], "cannot be read"), ([], "at least one"),
+    ):  # fmt: skip
+        with pytest.raises(RunFolderError, match=message):
+            add_up(tmp_path, names, layouts)

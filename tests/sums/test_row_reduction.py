@@ -176,13 +176,8 @@ def test_a_table_survives_storage() -> None:
     file.seek(0)
     with np.load(file) as arrays:
         back = RowTable.from_arrays(arrays)
-    both = RowTable.concat([table, back])
-    assert both.to_arrays().keys() == table.to_arrays().keys()
-    assert both.key.tolist() == [1.0, 2.0, 1.0, 2.0]
-    assert both.values["label"].tolist() == [0.5, 1.5, 0.5, 1.5]
-    assert both.slices.tolist() == [[1, -1], [2, 3], [1, -1], [2, 3]]
-    assert both.group is not None and both.group.tolist() == [3, 4, 3, 4]
-    assert both.weights is not None and both.weights.tolist() == [1.0, 2.0, 1.0, 2.0]
+    assert back.to_arrays().keys() == table.to_arrays().keys()
+    assert all((column == table.to_arrays()[name]).all() for name, column in back.to_arrays().items())
 
 
 def test_columns_of_unlike_length_are_refused() -> None:

@@ -13,13 +13,11 @@ from harness.metrics.classification import Accuracy, CrossEntropy
 from harness.metrics.contract import Binding, Inputs, Metric, PlainMean, Totals
 from harness.metrics.question import Question
 from harness.metrics.regression import MeanSquaredError, RootMeanSquaredError
-from harness.plan.certificate import Certificate
-from harness.plan.plan import File, Plan
 from harness.results.outcome import outcome
 from harness.results.values import result
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Counted, Layout, Status, Summed
-from harness.sums.reduction import Reduced
+from harness.sums.reduction import GrandTotal
 from harness.sums.sums import Layouts
 
 DRAWS, SLOTS = 60, 3
@@ -72,9 +70,9 @@ def test_replicates_together_are_those_one_by_one() -> None:
         }
     )  # fmt: skip
     bindings = dict.fromkeys(METRICS, BINDING)
-    reduced = Reduced(Certificate(Plan((File("f", 1, 1),), 1, 1)), sums.state(0, 0, GRID), [0], sums, {})
+    total = GrandTotal(sums.state(0, 0, GRID), sums, {})
     question = Question(METRICS, bindings, job.slices, job.bootstrap)
-    found = outcome(reduced, Layouts(LAYOUT, GRID, draws=DRAWS + 1), question)
+    found = outcome(total, Layouts(LAYOUT, GRID, draws=DRAWS + 1), question)
     for key, metric in METRICS.items():
         one_by_one = [result(LAYOUT, sums.state(0, draw, GRID), key, metric, BINDING, None).value for draw in range(1, DRAWS + 1)]
         assert [None if np.isnan(x) else x for x in found.replicates[key]] == one_by_one

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from harness.exact.draws import multiplicities
-from harness.metrics.contract import RowMetric
+from harness.metrics.contract import RowMetric, Totals, row_sums
 from harness.metrics.ranking import GroupedAuc, HitRate, MeanAveragePrecision, MeanReciprocalRank, Ndcg, PrecisionAtK, RecallAtK
 from harness.metrics.retrieval import RetrievalRecall
 from harness.sums.row_draws import torn_groups
-from harness.sums.row_reduction import row_totals
 from tests.row_case import fold_on_ranks, rows
 
 REPLICATES, SEED = 30, 17
@@ -99,7 +98,7 @@ def mean_over_groups(one: Any, data: dict[str, np.ndarray], some: np.ndarray, by
 
 
 def values_of(metric: RowMetric, folded: dict[tuple[int, int], Any], number: int = 0) -> list[float]:
-    found = [row_totals(folded[number, 1 + r], positions=1, weight=Fraction(1)) for r in range(REPLICATES)]
+    found = [Totals(row_sums(folded[number, 1 + r]), positions=1, weight=Fraction(1)) for r in range(REPLICATES)]
     return [metric.value(totals) for totals in found]
 
 
@@ -182,7 +181,7 @@ def test_ties_go_by_example_id_with_clusters_too():
     metric = MeanReciprocalRank(query="q")
     table = rows([-1.0, -1.0], {"label": [1.0, 0.0]}, group=[3, 3], clusters=[8, 8])
     folded = fold_on_ranks(metric, table, multiplicities=draw)
-    assert metric.value(row_totals(folded[0, 0], positions=2, weight=Fraction(2))) == 1.0
+    assert metric.value(Totals(row_sums(folded[0, 0]), positions=2, weight=Fraction(2))) == 1.0
 
 
 def test_different_multiplicities_within_a_group_are_no_ranking():

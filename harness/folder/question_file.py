@@ -1,0 +1,44 @@
+"""`question.json`: what a run asks of its examples, and where it lies in the sums of the journal. Without code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from harness.errors import RunFolderError
+from harness.folder.run_folder import RunFolder, read_json, write_atomically
+from harness.metrics import question_json
+from harness.metrics.contract import Metric
+from harness.metrics.question import Question
+from harness.sums import layout_json
+from harness.sums.sums import Layouts
+
+__all__ = ["read_question", "write_question"]
+
+VERSION = 1
+
+
+def write_question(folder: RunFolder, question: Question, layouts: Layouts) -> None:
+    """Write the question of a run; the same for each of its attempts."""
+    document = {"version": VERSION, "question": question_json.to_json(question), "layouts": layout_json.to_json(layouts)}
+    # default: a binding of the user's own may hold anything; the digest of the layouts then tells that it did not come back
+    text = json.dumps(document, indent=1, allow_nan=False, default=str)
+    write_atomically(folder.question_json, text + "\n")
+
+
+def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) -> tuple[Question, Layouts]:
+    """Read the question of a run.
+
+    Args:
+      own: see `question_json.from_json`.
+    Raises: RunFolderError: there is none, or it is not what a run writes.
+    """
+    document = read_json(folder.question_json)
+    if not isinstance(document, dict):
+        raise RunFolderError(f"{folder.question_json} is missing or torn: it says what the run asked")
+    if document.get("version") != VERSION:
+        raise RunFolderError(f"{folder.question_json}: expected version {VERSION}, found {document.get('version')!r}")
+    try:
+        return question_json.from_json(document.get("question"), own), layout_json.from_json(document.get("layouts"))
+    except ValueError as exc:
+        raise RunFolderError(f"{folder.question_json}: {exc}") from exc
