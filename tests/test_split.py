@@ -97,7 +97,9 @@ def test_the_step_says_where_its_time_goes(world, slow, format_, monkeypatch):
     from harness.job.job import Job
     from harness.metrics import make
     from harness.prepare.prepare import open_data, predictor, prepare_model
-    from harness.step.feed import ArrayFeed, PipelineFeed
+    from harness.ranks.share import FixedShare
+    from harness.step.array_feed import ArrayFeed
+    from harness.step.pipeline_feed import PipelineFeed
     from harness.step.step import Step
     from harness.step.terms import Terms
     from harness.step.trace import trace
@@ -143,7 +145,7 @@ def test_the_step_says_where_its_time_goes(world, slow, format_, monkeypatch):
             return read(*given)
 
         object.__setattr__(feed.source, "read", slowly)
-    feed.start(chunks)
+    feed.open(FixedShare(chunks))
     monkeypatch.setattr("harness.step.step.Terms", LateTerms if slow == "metrics" else Terms)
     step = Step(
         (lambda features: predict({name: late(tensor) for name, tensor in features.items()}))

@@ -26,6 +26,7 @@ from harness.job.job import DataSpec, Job
 from harness.plan.certificate import Certificate
 from harness.prepare.prepare import Given, Opened, Prepared, ask, copy_models, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
+from harness.ranks.share import FixedShare
 from harness.results import files as results
 from harness.results.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join, together
@@ -123,7 +124,7 @@ class Evaluator:
             described = None if self._object is None else _described(model)
             self._opened = self._open(Given(described, self._source, digest))
             self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
-            self._chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
+            self._share = FixedShare(static_share(self._opened.plan, self._comm.rank, self._comm.size))
             if self._opened.copies:
                 self._together(lambda: copy_models(self._opened) if self._comm.local_rank == 0 else None)
             self._built = self._together(self._build)
@@ -205,7 +206,7 @@ class Evaluator:
         share = opened.plan.examples // self._comm.size
         resources = Resources(self._threads, allowed_bytes(self._comm.local_size), share)
         self._reading = Reading.of(opened.source, matched, skip=job.data.on_bad_record == "skip")
-        return compile_step(job, opened, prepared, self._chunks, resources)
+        return compile_step(job, opened, prepared, self._share, resources)
 
     def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
         comm, job, built, timer = self._comm, self._job, self._built, Timer()
@@ -220,21 +221,20 @@ class Evaluator:
             check_shared(folder, comm)
             if comm.rank == 0:
                 self._provenance.record(folder, self._reading)
-        built.feed.start(self._chunks)
-        built.feed.records_read, built.feed.error = 0, None
+        built.feed.open(self._share)
         grid = built.step.grid
         grid.clear()
         accumulator = Accumulator(built.step.layouts, grid.take if grid.active else None)
         certificate = Certificate(opened.plan)
         with timer.phase("evaluate"):
             self._together(lambda: self._loop(opened, accumulator))
-        certificate.expect(self._chunks)
+        certificate.expect(self._share.chunks)
         record = ranks = None
         if folder is not None and attempt is not None:
             journal = Journal(folder.journal, origin(opened, built.step), attempt.number, comm.rank)
             committer = Committer(accumulator, certificate.matches, journal.write)
             self._together(committer.finish)
-            assigned = Assigned(Schedule.STATIC, self._chunks)
+            assigned = Assigned(Schedule.STATIC, self._share)
             record = Record(job, opened, attempt, comm, timer, self._threads, tf_setup.devices(), assigned)
             account = record.account(built, accumulator, committer, journal)
             ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
@@ -246,8 +246,8 @@ class Evaluator:
     def _loop(self, opened: Opened, accumulator: Accumulator) -> None:
         """Evaluate this rank's share; say at once what fails, the other ranks hear of it when they have done theirs."""
         try:
-            loop(self._built, opened.plan, self._job, self._chunks, accumulator)
-            self._provenance.check(chunk.index for chunk in self._chunks)
+            loop(self._built, opened.plan, self._job, self._share, accumulator)
+            self._provenance.check(chunk.index for chunk in self._share.chunks)
         except HarnessError as exc:
             if self._comm.size > 1:
                 say(self._comm, str(exc))

@@ -14,10 +14,11 @@ from harness.job.job import Job
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk, Plan
 from harness.prepare.prepare import Opened
+from harness.ranks.share import Share
 from harness.results import files as results
 from harness.results.differences import differences
 from harness.results.outcome import Outcome, outcome
-from harness.run.loop import Supply, evaluate
+from harness.run.loop import evaluate
 from harness.step.failure import translate
 from harness.sums.accumulator import Accumulator
 from harness.sums.reduction import Reduced
@@ -32,32 +33,23 @@ def loop(
     built: Built,
     plan: Plan,
     job: Job,
-    chunks: Sequence[Chunk],
+    share: Share,
     accumulator: Accumulator,
     *,
     step: Any = None,
     progress: Callable[[Chunk], None] = lambda chunk: None,
     border: Callable[[], None] = lambda: None,
-    supply: Supply | None = None,
 ) -> None:
-    """Evaluate a rank's chunks; see `loop.evaluate`.
+    """Evaluate a rank's share; see `loop.evaluate`.
 
     Args:
       step: runs instead of the built one, and calls it.
     Raises: HarnessError: what went wrong, with its place.
     """
-    at: Chunk | None = None
-
-    def moved(chunk: Chunk) -> None:
-        nonlocal at
-        at = chunk
-        progress(chunk)
-
     try:
-        evaluate(chunks, step or built.step, accumulator, moved, border, supply)
+        evaluate(share, step or built.step, accumulator, progress, border)
     except Exception as exc:
-        ahead = chunks[chunks.index(at) :] if at else chunks
-        raise translate(exc, built.feed, plan, ahead, job) from exc
+        raise translate(exc, built.feed, plan, share.unfinished, job) from exc
 
 
 def certify(problems: Sequence[str]) -> None:

@@ -67,15 +67,14 @@ class Record:
 
     def account(self, built: Built, accumulator: Accumulator, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
-        phases, tickets = self.timer.phases, self.assigned.tickets
-        waited_s = tickets.waited_s if tickets else 0.0
+        phases, waited_s = self.timer.phases, self.assigned.share.waited_s
         return {
             "rank": self.comm.rank, "host": self.comm.host, "pid": os.getpid(), "devices": list(self.devices),
             "threads": self.threads, "examples": accumulator.examples, "records_read": built.feed.records_read,
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
-            "draws": tickets.draws if tickets else 0,
+            "draws": self.assigned.share.draws,
         }  # fmt: skip
 
     def split(self, watched: Watched) -> dict[str, float]:

@@ -288,10 +288,9 @@ def _work(context: Context) -> None:
         try:
             _evaluate(context, built, watched, assigned, accumulator, committer)
         finally:
-            if assigned.tickets is not None:
-                assigned.tickets.close()
+            assigned.share.close()
     with timer.phase("certify"):
-        certificate.expect(assigned.chunks)
+        certificate.expect(assigned.share.chunks)
     context.heartbeat.move("waiting", "")
     with timer.phase("wait"):
         comm.wake()
@@ -344,9 +343,7 @@ def _build(context: Context, assigned: Assigned) -> Built:
     heartbeat.move()
     share = opened.plan.examples // context.comm.size
     resources = Resources(context.threads, allowed_bytes(context.comm.local_size), share)
-    built = compile_step(job, opened, prepared, assigned.tickets or assigned.chunks, resources, heartbeat.move)
-    if assigned.tickets is not None:
-        assigned.tickets.ahead = built.feed.ahead
+    built = compile_step(job, opened, prepared, assigned.share, resources, heartbeat.move)
     if prepared.columns:
         context.writer = PartWriter(context.folder.predictions, wanted_predictions(job).format, prepared.columns)
     context.reading = Reading.of(opened.source, prepared.matched, skip=job.data.on_bad_record == "skip")
@@ -372,8 +369,7 @@ def _evaluate(
     try:
         step = predictions.Writing(watched, context.writer) if context.writer else watched
         loop(
-            built, plan, context.job, assigned.chunks, accumulator,
-            step=step, progress=progress, border=border, supply=assigned.tickets,
+            built, plan, context.job, assigned.share, accumulator, step=step, progress=progress, border=border,
         )  # fmt: skip
         committer.finish()
     except HarnessError as exc:
