@@ -78,7 +78,7 @@ class Record:
         }  # fmt: skip
 
     def split(self, watched: Watched) -> dict[str, float]:
-        """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
+        """Say what this rank's time went into, up to the sum; see `time_split.py` for the parts of the loop."""
         phases = self.timer.phases
         return {
             "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **watched.parts(phases.get("evaluate", 0.0)),

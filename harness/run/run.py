@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 import traceback
 from collections.abc import Mapping
@@ -59,7 +58,7 @@ from harness.watch.failure import end_all, report_failure
 from harness.watch.heartbeat import Beat, Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
-from harness.watch.time_split import AFTER_S, Watched
+from harness.watch.time_split import Watched
 
 if TYPE_CHECKING:
     from harness.step.build import Built
@@ -244,8 +243,6 @@ def _open(job: Job, options: Options, folder: RunFolder, comm: Comm, lock: Lock)
 
 def _work(context: Context) -> None:
     """Build, evaluate, sum, and on rank 0 write."""
-    from harness.step.trace import trace
-
     comm, timer, plan = context.comm, context.timer, context.opened.plan
     left = np.setdiff1d(np.arange(len(plan)), np.array(context.opened.done, np.int64))
     with timer.phase("connect"):
@@ -281,7 +278,7 @@ def _work(context: Context) -> None:
 
     committer = Committer(accumulator, certificate.matches, commit)
     context.interrupt.guard(committer)
-    watched = Watched(step, trace, math.inf if context.job.eager else AFTER_S)
+    watched = Watched(step)
     if assigned.counter is None or not assigned.counter.needs_progress:
         comm.rest()
     with timer.phase("evaluate"):
@@ -311,7 +308,7 @@ def _work(context: Context) -> None:
             kind = wanted_predictions(context.job).format
             columns = built.prepared.columns
             written = predictions.collect(comm, context.writer, context.folder.predictions, plan, kind, columns)
-    account |= {"peak_bytes": peak_bytes(), "split_s": record.split(watched), "split_traces": watched.traces}
+    account |= {"peak_bytes": peak_bytes(), "split_s": record.split(watched)}
     ranks = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
     if comm.rank == 0:
         context.heartbeat.move("writing")

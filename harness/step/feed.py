@@ -101,6 +101,11 @@ class Feed(ABC):
         """Find the first of examples [start, stop) that does not parse; see `Source.explain`."""
         return self.source.explain(start, stop, self.wanted)
 
+    @property
+    def waited_s(self) -> float:
+        """How long calls of the step have waited for batches inside the graph, since the feed was made."""
+        return 0.0
+
     def seal(self, lines: np.ndarray) -> np.ndarray:
         """Add the content hashes of the chunks that a call of the step has evaluated.
 

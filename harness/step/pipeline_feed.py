@@ -16,6 +16,7 @@ from harness.ranks.share import Share
 from harness.step.batch import Batch, Group
 from harness.step.blocks import block_of, read_runs
 from harness.step.feed import Feed, Handle, Stream
+from harness.step.wait_clock import WaitClock
 
 __all__ = ["PipelineFeed", "PipelineStream"]
 
@@ -103,6 +104,7 @@ class PipelineFeed(Feed):
         super().__init__(source, wanted, batch_size, content)
         self._threads = threads
         self._chunks: Iterator[Chunk] = iter(())
+        self._clock = WaitClock()
         self._dataset: Any = None
         self._iterator: Any = None
 
@@ -111,7 +113,7 @@ class PipelineFeed(Feed):
         self._begin()
         self._chunks = share.draw(ahead=True)
         if self._dataset is None:
-            self._dataset = self._bounded(self._batches())
+            self._dataset = self._clock.over(self._bounded(self._batches()))
         self._iterator = iter(self._dataset)
 
     @property
@@ -122,6 +124,11 @@ class PipelineFeed(Feed):
     def draw(self, chunks: int) -> tuple[Any, Any]:
         """Return the iterator and the number."""
         return self._iterator, tf.constant(chunks)
+
+    @property
+    def waited_s(self) -> float:
+        """That the iterator had no batch ready."""
+        return self._clock.seconds
 
     @property
     def dataset(self) -> Any:

@@ -6,6 +6,7 @@ where they end, and what is added up, written or certified does not depend on wh
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
@@ -70,13 +71,24 @@ class PredictedFeed(PipelineFeed):
         super().__init__(source, wanted, settings.batch_size, settings.threads, content)
         self._predictor = predictor
         self._most = settings.most_under_way
+        self._awaited_s = 0.0  # answers
+        self._reading_s = 0.0
+        self._before_s = 0.0, 0.0
+
+    @property
+    def waited_s(self) -> float:
+        """That the iterator had no batch ready, and it was not an answer that was awaited."""
+        waited_s, awaited_s = super().waited_s, self._awaited_s
+        # From one call to the next: what was awaited ahead of need is none of the later calls' affair.
+        self._reading_s += max(0.0, (waited_s - self._before_s[0]) - (awaited_s - self._before_s[1]))
+        self._before_s = waited_s, awaited_s
+        return self._reading_s
 
     def _batches(self) -> Any:
         """Send the batches of the pipeline to the predictor, a few ahead of the one that is awaited."""
         batches = self._bounded(super()._batches())
-        outputs = {
-            name: tf.TensorSpec([self.batch_size, *output.shape], output.dtype) for name, output in self._predictor.outputs.items()
-        }
+        size = self.batch_size
+        outputs = {name: tf.TensorSpec([size, *spec.shape], spec.dtype) for name, spec in self._predictor.outputs.items()}
 
         def predicted() -> Generator[dict[str, Any], None, None]:
             under_way: deque[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]]] = deque()
@@ -85,9 +97,9 @@ class PredictedFeed(PipelineFeed):
                     features = {name: tensor.numpy() for name, tensor in element["features"].items()}
                     under_way.append((element, self._predictor.submit(features)))
                     if len(under_way) == self._most:
-                        yield _joined(*under_way.popleft())
+                        yield self._joined(*under_way.popleft())
                 while under_way:
-                    yield _joined(*under_way.popleft())
+                    yield self._joined(*under_way.popleft())
             finally:
                 for _, answer in under_way:  # nobody awaits these any longer
                     answer.cancel()
@@ -95,6 +107,9 @@ class PredictedFeed(PipelineFeed):
         signature = {**batches.element_spec, "outputs": outputs}
         return tf.data.Dataset.from_generator(self._guarded(predicted), output_signature=signature)
 
-
-def _joined(element: dict[str, Any], answer: Future[Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    return {**element, "outputs": dict(answer.result())}
+    def _joined(self, element: dict[str, Any], answer: Future[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """Wait for the outputs of a batch."""
+        begun = time.monotonic()
+        outputs = dict(answer.result())
+        self._awaited_s += time.monotonic() - begun
+        return {**element, "outputs": outputs}

@@ -19,13 +19,11 @@ from harness.step.forward import Forward, Take
 from harness.step.grid import TFGrid
 from harness.step.shapes import learn
 from harness.step.terms import Terms
-from harness.step.trace import SCOPES
 from harness.sums.capacity import check_fits, fitting
 from harness.sums.grid import GridState
 from harness.sums.row_store import RowStore
 from harness.sums.rows import thin
 from harness.sums.sums import LINE, Sums, add_lines
-from harness.watch.time_split import Part
 
 __all__ = ["Call", "Step"]
 
@@ -44,11 +42,13 @@ class Call:
       sums: of its chunks; their grid stays in the graph.
       batches: one line per batch, int64 [batches, 7]: chunk, count, id hash, of the count kept, filtered, skipped, and
         the content hash of the chunk in its first line.
+      reading_s: of the call, in which the feed was waited for.
       columns: by name, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
 
     sums: Sums
     batches: np.ndarray
+    reading_s: float = 0.0
     columns: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
@@ -91,6 +91,7 @@ class Step:
         if not eager:
             self._call = tf.function(self._loop, autograph=False).get_concrete_function(*self._stream.spec)
         self._chunks = 1  # to evaluate in one call
+        self._waited_s = feed.waited_s
 
     def run(self, most: int | None = None) -> Call:
         """Evaluate the chunk that comes next, or a few; returns no batches where there is no more.
@@ -101,8 +102,14 @@ class Step:
         """
         start = time.monotonic()
         chunks = self._chunks if most is None else min(self._chunks, most)
-        state, lines, rows, values, sizes = self._call(*self._feed.draw(chunks))
-        batches = self._feed.seal(lines.numpy())
+        drawn = self._feed.draw(chunks)
+        called = time.monotonic()
+        state, lines, rows, values, sizes = self._call(*drawn)
+        lines, returned = lines.numpy(), time.monotonic()
+        batches = self._feed.seal(lines)
+        # Drawing and sealing wait outside the graph, where the feed does not read ahead.
+        before_s, self._waited_s = self._waited_s, self._feed.waited_s
+        reading_s = called - start + min(max(self._waited_s - before_s, 0.0), returned - called) + time.monotonic() - returned
         sums = Sums(add_lines([batches]), state.numpy(), GridState.zero(self.layouts.grid, self.layouts.draws))
         for (key, layout), packed in zip(self.layouts.rows.items(), rows, strict=True):
             if len(packed):
@@ -116,7 +123,7 @@ class Step:
             self._chunks = min(2 * self._chunks, CALL_CHUNKS)
         elif elapsed_s > CALL_S:
             self._chunks = max(self._chunks // 2, 1)
-        return Call(sums, batches, columns)
+        return Call(sums, batches, reading_s, columns)
 
     def _loop(self, origin: Any, left: Any) -> tuple[Any, ...]:
         """Add up what is left there, see `Stream`.
@@ -129,8 +136,7 @@ class Step:
 
         def body(left: Any, state: Any, number: Any, first: Any, lines: Any, *arrays: Any) -> tuple[Any, ...]:
             left, group, columns = self._gather(origin, left, first, arrays[len(widths) :])
-            with tf.name_scope(SCOPES[Part.METRICS]):
-                sums, marks, packed = self._sum(group)
+            sums, marks, packed = self._sum(group)
             rows = [array.write(number, part) for array, part in zip(arrays[: len(widths)], packed, strict=True)]
             state = add_in_time(self.layouts.state, state, sums, number - 1, shapes.carry_every)
             return left, state, number + 1, first + group.batches, lines.write(number, marks), *rows, *columns

@@ -63,12 +63,13 @@ def predict(features):
 class Shuffled:
     """Predicts in threads, each answer after a while of its own: they come back in another order than they were asked for."""
 
-    def __init__(self, fails_at: int | None = None):
+    def __init__(self, fails_at: int | None = None, slow_s: float = 0.02):
         self.outputs = {"scores": Feature("float32", (made.CLASSES,))}
         self.asked = 0
         self.answered: list[int] = []
         self.most_under_way = 0
         self._fails_at = fails_at
+        self._slow_s = slow_s
         self._random = random.Random(3)
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(5)
@@ -78,7 +79,7 @@ class Shuffled:
         with self._lock:
             number, self.asked = self.asked, self.asked + 1
             self.most_under_way = max(self.most_under_way, self.asked - len(self.answered))
-        return self._pool.submit(self._answer, number, features, self._random.choice([0.0, 0.02]))
+        return self._pool.submit(self._answer, number, features, self._random.choice([0.0, self._slow_s]))
 
     def _answer(self, number, features, after_s):
         time.sleep(after_s)
