@@ -44,22 +44,23 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     )
     tf_setup.import_tensorflow()
     tf_setup.set_up(0, threads, job.seed)
-    from harness.step.feed import make_feed
+    from harness.ranks.share import FixedShare
+    from harness.step.build import make_feed
     from harness.step.step import Step
 
     metrics = make(job.metrics)
     opened = open_data(job)
     prepared = prepare_model(job, metrics, opened)
     feed = make_feed(opened.source, prepared.matched.wanted, job.batch_size, threads)
-    chunks = list(opened.plan[index] for index in range(len(opened.plan)))
-    feed.start(chunks)
+    share = FixedShare([opened.plan[index] for index in range(len(opened.plan))])
+    feed.open(share)
     step = Step(predictor(prepared.model, prepared.matched), prepared.question, feed)
 
     def run() -> dict[str, float]:
-        feed.start(chunks)
+        feed.open(share)
         accumulator, certificate = Accumulator(step.layouts), Certificate(opened.plan)
-        evaluate(chunks, step, accumulator, lambda chunk: None)
-        certificate.expect(chunks)
+        evaluate(share, step, accumulator, lambda chunk: None)
+        certificate.expect(share.chunks)
         total = accumulator.total()
         certificate.add(total.lines)
         reduced = reduce(SingleComm(), total, step.layouts, prepared.question, certificate, 0)

@@ -172,7 +172,8 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     from harness.data.columns import limit_threads
     from harness.data.derive import DerivedSource
     from harness.plan.plan import Plan
-    from harness.step.feed import PipelineFeed
+    from harness.ranks.share import FixedShare
+    from harness.step.pipeline_feed import PipelineFeed
 
     paths = sorted(str(p) for p in path.iterdir()) if path.is_dir() else [str(path)]
     source: Any = open_source(name, paths)
@@ -192,7 +193,15 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     def count(batch: Any) -> Any:
         return batch["count"]
 
-    return _compiled(feed.dataset([plan[i] for i in range(len(plan))]), labels, count)
+    share = FixedShare([plan[i] for i in range(len(plan))])
+    feed.open(share)
+    loop = _compiled(feed.dataset, labels, count)
+
+    def run() -> int:
+        feed.open(share)
+        return loop()
+
+    return run
 
 
 def _compiled(dataset: Any, label: Callable[[Any], Any], count: Callable[[Any], Any] | None = None) -> Callable[[], int]:

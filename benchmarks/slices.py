@@ -109,8 +109,9 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     from harness.metrics import make
     from harness.plan.certificate import Certificate
     from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.ranks.share import FixedShare
     from harness.run.loop import evaluate
-    from harness.step.feed import make_feed
+    from harness.step.build import make_feed
     from harness.step.step import Step
     from harness.sums.accumulator import Accumulator
 
@@ -126,15 +127,15 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     opened = open_data(job)
     prepared = prepare_model(job, metrics, opened)
     feed = make_feed(opened.source, prepared.matched.wanted, job.batch_size, 1)
-    chunks = [opened.plan[index] for index in range(len(opened.plan))]
-    feed.start(chunks)
+    share = FixedShare([opened.plan[index] for index in range(len(opened.plan))])
+    feed.open(share)
     step = Step(predictor(prepared.model, prepared.matched), prepared.question, feed)
 
     def run() -> None:
-        feed.start(chunks)
+        feed.open(share)
         accumulator, certificate = Accumulator(step.layouts), Certificate(opened.plan)
-        evaluate(chunks, step, accumulator, lambda chunk: None)
-        certificate.expect(chunks)
+        evaluate(share, step, accumulator, lambda chunk: None)
+        certificate.expect(share.chunks)
         certificate.add(accumulator.pending.lines)
         if certificate.problems():
             raise RuntimeError("\n".join(certificate.problems()))

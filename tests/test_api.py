@@ -13,7 +13,7 @@ import tensorflow as tf
 import harness
 from harness.data.memory import DatasetSource
 from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
-from harness.step.feed import ArrayFeed
+from harness.step.array_feed import ArrayStream
 from tests import made
 
 pytestmark = pytest.mark.slow
@@ -217,9 +217,7 @@ def test_names_of_the_door():
 
 def test_inputs_that_are_cut_one_example_too_far_are_no_result(model, monkeypatch):
     """Of arrays the model's inputs are cut a batch at a time, and labels of several batches together: neither may slip."""
-    batch = ArrayFeed.batch
-    monkeypatch.setattr(
-        ArrayFeed, "batch", lambda self, line: batch(self, line + tf.cast(line[:1] == 16, tf.int64) * [1, 0, 0, 0])
-    )
+    cut = ArrayStream.cut
+    monkeypatch.setattr(ArrayStream, "cut", lambda self, line: cut(self, line + tf.cast(line[:1] == 16, tf.int64) * [1, 0, 0, 0]))
     with pytest.raises(InvalidRun, match="their id hash differs"):
         harness.evaluate(model, ARRAYS, ["accuracy"], batch_size=16, chunk_size=48)

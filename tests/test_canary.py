@@ -11,7 +11,7 @@ import tensorflow as tf
 from harness.data import Feature
 from harness.data.memory import from_arrays
 from harness.models.python_objects import digest
-from harness.step.step import Canary
+from harness.step.canary import Canary
 
 pytestmark = pytest.mark.slow
 

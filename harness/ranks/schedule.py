@@ -6,7 +6,6 @@ while they evaluate. Which rank evaluates a chunk has no influence on the result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +14,7 @@ import numpy as np
 from harness.plan.plan import Chunk, Plan
 from harness.ranks.comm import Comm, Counter
 from harness.ranks.counter import shared_counter
+from harness.ranks.share import FixedShare, Share
 from harness.ranks.tickets import Tickets
 
 __all__ = ["Assigned", "Schedule", "assign", "static_share"]
@@ -59,15 +59,13 @@ class Assigned:
 
     Attributes:
       schedule: of all ranks.
-      chunks: its own; with tickets those that it has drawn so far.
-      tickets: None where the schedule is static.
-      counter: that hands them out.
+      share: its chunks; with tickets those that it has drawn so far.
+      counter: that hands out tickets; None where the schedule is static.
       problem: why there are no tickets though the job wants them.
     """
 
     schedule: Schedule
-    chunks: Sequence[Chunk]
-    tickets: Tickets | None = None
+    share: Share
     counter: Counter | None = None
     problem: str = ""
 
@@ -85,6 +83,5 @@ def assign(comm: Comm, plan: Plan, left: np.ndarray, wanted: Schedule | None) ->
     if comm.size > 1 and (wanted or DEFAULT) is Schedule.DYNAMIC:
         counter, problem = shared_counter(comm)
         if counter is not None:
-            tickets = Tickets(plan, left, comm.size, counter)
-            return Assigned(Schedule.DYNAMIC, tickets.chunks, tickets, counter)
-    return Assigned(Schedule.STATIC, static_share(plan, comm.rank, comm.size, left), problem=problem)
+            return Assigned(Schedule.DYNAMIC, Tickets(plan, left, comm.size, counter), counter)
+    return Assigned(Schedule.STATIC, FixedShare(static_share(plan, comm.rank, comm.size, left)), problem=problem)

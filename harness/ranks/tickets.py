@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.plan.plan import Chunk, Plan
 from harness.ranks.comm import Counter
+from harness.ranks.share import Share
 
 __all__ = ["Draws", "Tickets"]
 
@@ -99,28 +100,21 @@ class Draws:
         return max(min(share, MOST_S * speed), least, LEAST_S * speed)
 
 
-class Tickets:
-    """The chunks of one rank. Whoever reads iterates over them, and draws; the loop says what is done.
+class Tickets(Share):
+    """A share that grows while the rank evaluates: whoever reads draws from the counter.
 
     Args:
       plan: all chunks.
       left: numbers of the chunks that are to be shared out, ascending.
       size: ranks.
       counter: that they share.
-      ahead: whether another thread than the loop's iterates, ahead of the loop.
       clock: seconds.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        left: np.ndarray,
-        size: int,
-        counter: Counter,
-        *,
-        ahead: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        self, plan: Plan, left: np.ndarray, size: int, counter: Counter, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        super().__init__()
         costs = plan.costs[left]
         order = np.argsort(-costs, kind="stable")
         self._plan = plan
@@ -128,27 +122,26 @@ class Tickets:
         self._rule = Draws(np.concatenate([[0.0], np.cumsum(costs[order])]), size)
         self._counter = counter
         self._clock = clock
-        self._changed = threading.Condition()
         self._drawing = threading.Lock()  # held while the counter is asked; the loop goes on meanwhile
-        self._handed = 0  # so many of `chunks` to the reader
+        self._handed = 0  # so many chunks to the reader
+        self._ahead = True
         self._over = False
-        self._places: dict[int, int] = {}  # of chunks among those drawn
         self._since: float | None = None  # when the last call ended
         self._longest_s = 0.0
-        self.ahead = ahead
-        self.chunks: list[Chunk] = []  # drawn so far
-        self.draws = 0
-        self.waited_s = 0.0  # for tickets, with nothing to do
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def draw(self, *, ahead: bool) -> Iterator[Chunk]:
         """Hand out chunks, drawing as long as there is something."""
+        self._ahead = ahead
+        return self._hand_out()
+
+    def _hand_out(self) -> Iterator[Chunk]:
         while True:
-            while self._handed < len(self.chunks):
+            while self._handed < len(self._chunks):
                 self._handed += 1
-                yield self.chunks[self._handed - 1]
-            lost = self.ahead and not self._wait()  # no longer than until `close`
-            self._draw(lost=lost)
-            if self._over and self._handed == len(self.chunks):
+                yield self._chunks[self._handed - 1]
+            lost = self._ahead and not self._wait()  # no longer than until `close`
+            self._ask(lost=lost)
+            if self._over and self._handed == len(self._chunks):
                 return
 
     def close(self) -> None:
@@ -159,18 +152,19 @@ class Tickets:
 
     def most(self) -> int:
         """Return how many chunks one call may be asked for: where they are read ahead, so few that the reader never runs dry."""
-        if not self.ahead and not self._rule.held:
-            self._draw()
+        if not self._ahead and not self._rule.held:
+            self._ask()
         with self._changed:
-            return max(1, (self._rule.held + 1) // 2 if self.ahead else self._rule.held)
+            return max(1, (self._rule.held + 1) // 2 if self._ahead else self._rule.held)
 
     def finish(self, chunk: int) -> None:
-        """Take note that a chunk is done, and those before it: the reader keeps their order."""
+        """Take note that a chunk is done, and those before it, and of the time that took."""
         with self._changed:
+            super().finish(chunk)
             now = self._clock()
             if self._since is not None and chunk in self._places:
                 elapsed_s = now - self._since
-                self._rule.did(self._places[chunk] + 1, elapsed_s)
+                self._rule.did(self._done, elapsed_s)
                 self._longest_s = max(self._longest_s, elapsed_s)
             self._since = now
             self._changed.notify_all()
@@ -184,7 +178,7 @@ class Tickets:
                     return False
             return True
 
-    def _draw(self, *, lost: bool = False) -> None:
+    def _ask(self, *, lost: bool = False) -> None:
         with self._drawing:
             with self._changed:
                 if self._since is None:
@@ -204,7 +198,4 @@ class Tickets:
                 self.waited_s += self._clock() - begun if idle else 0.0
                 places = self._rule.drew(start, number)
                 self._over = not places
-                for place in places:
-                    chunk = self._plan[int(self._order[place])]
-                    self._places[chunk.index] = len(self.chunks)
-                    self.chunks.append(chunk)
+                self._add([self._plan[int(self._order[place])] for place in places])

@@ -22,6 +22,7 @@ from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.prepare.prepare import Given, Opened, Prepared, ask, load_model, make_metrics, match_model, open_data
 from harness.ranks.schedule import Assigned, Schedule, static_share
+from harness.ranks.share import FixedShare
 from harness.results.results import Results
 from harness.run.conclusion import Conclusion
 from harness.run.consensus import check_shared, from_rank_0, join
@@ -152,7 +153,7 @@ class Evaluator:
             self._opened = self._open(Given(described, self._source, digest))
             self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
             chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
-            self._assigned = Assigned(Schedule.STATIC, chunks)
+            self._assigned = Assigned(Schedule.STATIC, FixedShare(chunks))
             process = Process(self._comm, Timer(), tf_setup.threads_per_rank(self._comm), tf_setup.devices())
             self._passage = Passage(process, self._job, self._opened, self._provenance, self._door)
             self._built = self._passage.build(self._assigned, self._prepare)
@@ -239,8 +240,7 @@ class Evaluator:
                 return self._from_rank_0(lambda: Results.load(folder.path))
             check_shared(folder, comm)
             home = Home(folder, attempt)
-        built.feed.start(self._assigned.chunks)
-        built.feed.records_read, built.feed.error = 0, None
+        built.feed.open(self._assigned.share)
         built.step.grid.clear()
         process = replace(self._passage.process, timer=Timer())
         passage = replace(self._passage, process=process, opened=opened, home=home)

@@ -35,7 +35,6 @@ class Attended(Door):
     """
 
     rests = True
-    traces = True
 
     def __init__(self, comm: Comm, folder: RunFolder, attempt: int, examples: int, stall_timeout_s: float) -> None:
         super().__init__(comm)

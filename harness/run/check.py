@@ -149,6 +149,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     tf_setup.import_tensorflow()  # quietly, and so before anything that imports it
     from harness.models.randomness import effects
     from harness.ranks.comm import World
+    from harness.ranks.share import FixedShare
     from harness.step.build import Resources, compile_step
 
     threads = tf_setup.threads_per_rank(World(0, 1, 0, 1))
@@ -166,7 +167,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     allowed = allowed_bytes(1)
     first = Chunk(0, 0, min(job.batch_size, opened.plan.examples))
     prepared = Prepared(model, ask(job, metrics, bindings), matched)
-    compiled = compile_step(job, opened, prepared, [first], Resources(threads, allowed))
+    compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
     _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:

@@ -13,7 +13,6 @@ from harness.job.job import Job
 from harness.plan.certificate import Certificate
 from harness.prepare.prepare import Opened
 from harness.results import files as results
-from harness.results.differences import differences
 from harness.results.outcome import Outcome, outcome
 from harness.results.results import Results
 from harness.sums.reduction import Reduced
@@ -62,7 +61,7 @@ def compute(built: Built, reduced: Reduced, progress: Callable[[], None] = lambd
     return outcome(reduced, built.step.layouts, built.question, progress)
 
 
-def summary(job: Job, opened: Opened, certificate: Certificate, found: Outcome) -> dict[str, Any]:
+def summary(job: Job, opened: Opened, certificate: Certificate, values: Outcome) -> dict[str, Any]:
     """Return what metrics.json holds beside the values."""
     return {
         "certificate": {
@@ -74,7 +73,7 @@ def summary(job: Job, opened: Opened, certificate: Certificate, found: Outcome) 
         },
         **({"predictions": opened.left_out} if opened.left_out else {}),
         "digests": opened.digests,
-        **_compared(job, found),
+        **results.differences_json(values, list(job.models), job.bootstrap),
     }
 
 
@@ -83,15 +82,3 @@ def _content(opened: Opened, certificate: Certificate) -> dict[str, Any]:
     if reason := opened.source.without_content:
         return {"content_hash": None, "content_reason": reason}
     return {"content_hash": certificate.content_hash}
-
-
-def _compared(job: Job, found: Outcome) -> dict[str, Any]:
-    """Return what metrics.json says of several models: the differences from the first."""
-    if len(job.models) < 2:
-        return {}
-    each = differences(found, list(job.models), job.bootstrap.level if job.bootstrap else None)
-    document: dict[str, Any] = {}
-    for one in each:
-        entry = {"value": one.value, **({"interval": results.interval_json(one.interval)} if one.interval else {})}
-        document.setdefault(f"{one.model} - {next(iter(job.models))}", {})[one.metric] = entry
-    return {"differences": document}

@@ -40,11 +40,9 @@ class Door:
       comm: of the ranks.
     Attributes:
       rests: whether Horovod may be shut down while ranks evaluate: nobody else uses it.
-      traces: whether calls of the step may be traced.
     """
 
     rests = False
-    traces = False
 
     def __init__(self, comm: Comm) -> None:
         self.comm = comm

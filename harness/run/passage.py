@@ -9,7 +9,6 @@ a `Door`, which says what a failure does and who looks on. Loads TensorFlow late
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from harness.errors import DataError, HarnessError, RunFolderError
 from harness.folder.attempts import Attempt
 from harness.folder.commit import Committer
 from harness.folder.journal import Journal, load
+from harness.folder.question_file import write_question
 from harness.folder.run_folder import RunFolder
 from harness.folder.segment import Origin
 from harness.job.job import Job
@@ -40,7 +40,7 @@ from harness.sums.accumulator import Accumulator
 from harness.sums.capacity import allowed_bytes, peak_bytes
 from harness.sums.reduction import Reduced, reduce
 from harness.sums.sums import Sums
-from harness.watch.time_split import AFTER_S, Watched
+from harness.watch.time_split import Watched
 
 if TYPE_CHECKING:
     from harness.step.build import Built
@@ -49,7 +49,7 @@ __all__ = ["Passage"]
 
 
 @dataclass
-class Share:
+class Evaluation:
     """What one rank adds up, and where it stands."""
 
     accumulator: Accumulator
@@ -59,7 +59,6 @@ class Share:
     journal: Journal | None = None
     committer: Committer | None = None
     writer: PartWriter | None = None
-    chunk: Chunk | None = None  # that comes next
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,7 @@ class Passage:
         self.door.move()
         comm = self.process.comm
         resources = Resources(self.process.threads, allowed_bytes(comm.local_size), share=self.opened.plan.examples // comm.size)
-        built = compile_step(self.job, self.opened, prepared, assigned.tickets or assigned.chunks, resources, self.door.move)
-        if assigned.tickets is not None:
-            assigned.tickets.ahead = built.feed.ahead
+        built = compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
         return built
 
     def evaluate(self, built: Built, assigned: Assigned) -> Conclusion | None:
@@ -116,17 +113,16 @@ class Passage:
         """
         comm, timer = self.process.comm, self.process.timer
         with timer.phase("resume"):
-            share = self._begin(built)
+            evaluation = self._begin(built)
         if self.door.rests and (assigned.counter is None or not assigned.counter.needs_progress):
             comm.rest()
         with timer.phase("evaluate"):
             try:
-                self.door.alone(lambda: self._loop(built, assigned, share))
+                self.door.alone(lambda: self._loop(built, assigned, evaluation))
             finally:
-                if assigned.tickets is not None:
-                    assigned.tickets.close()
+                assigned.share.close()
         with timer.phase("certify"):
-            share.certificate.expect(assigned.chunks)
+            evaluation.certificate.expect(assigned.share.chunks)
         self.door.move("waiting", "")
         with timer.phase("wait"):
             if self.door.rests:
@@ -134,41 +130,39 @@ class Passage:
             comm.barrier()  # apart from the sum, so that run.json tells waiting from reducing
             if assigned.counter is not None:
                 assigned.counter.close()
-        return self._sum(built, assigned, share)
+        return self._sum(built, assigned, evaluation)
 
-    def _begin(self, built: Built) -> Share:
+    def _begin(self, built: Built) -> Evaluation:
         """Start from nothing, or from this rank's share of what earlier attempts have finished."""
-        from harness.step.trace import trace
-
         grid = built.step.grid
-        traced = self.door.traces and not self.job.eager
-        share = Share(
+        evaluation = Evaluation(
             Accumulator(built.step.layouts, grid.take if grid.active else None),
             Certificate(self.opened.plan),
-            Watched(built.step, trace, AFTER_S if traced else math.inf),
+            Watched(built.step),
         )
         if self.home is None:
-            return share
+            return evaluation
         folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
         whose = origin(self.opened, built.step)
         earlier = self.door.together(lambda: self._earlier(folder, attempt, whose, built))
-        share.earlier = earlier.examples
-        share.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
-        share.accumulator.resume(earlier)
-        share.journal = journal = Journal(folder.journal, whose, attempt.number, rank, lambda: attempt.check(folder))
+        evaluation.earlier = earlier.examples
+        evaluation.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
+        evaluation.accumulator.resume(earlier)
+        evaluation.journal = journal = Journal(folder.journal, whose, attempt.number, rank, lambda: attempt.check(folder))
         if rank == 0:
             reading = Reading.of(self.opened.source, built.prepared.matched, skip=self.job.data.on_bad_record == "skip")
             self.provenance.record(folder, reading)
+            write_question(folder, built.question, built.step.layouts)
 
         def commit(sums: Sums) -> None:
             self.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
             journal.write(sums)
 
-        share.committer = Committer(share.accumulator, share.certificate.matches, commit)
+        evaluation.committer = Committer(evaluation.accumulator, evaluation.certificate.matches, commit)
         if built.prepared.columns:
-            share.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
-        self.door.guard(share.committer)
-        return share
+            evaluation.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
+        self.door.guard(evaluation.committer)
+        return evaluation
 
     def _earlier(self, folder: RunFolder, attempt: Attempt, whose: Origin, built: Built) -> Sums:
         """Read this rank's share of what earlier attempts have finished, added up."""
@@ -181,65 +175,65 @@ class Passage:
             self.door.move()
         return total
 
-    def _loop(self, built: Built, assigned: Assigned, share: Share) -> None:
+    def _loop(self, built: Built, assigned: Assigned, evaluation: Evaluation) -> None:
         """Run the loop, showing progress and committing what is finished.
 
         Raises: HarnessError: what went wrong, with its place.
         """
-        plan, accumulator, chunks = self.opened.plan, share.accumulator, assigned.chunks
+        plan, accumulator, share = self.opened.plan, evaluation.accumulator, assigned.share
 
         def progress(chunk: Chunk) -> None:
-            share.chunk = chunk
-            self.door.progress(share.earlier + accumulator.examples, accumulator.chunks)
+            self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks)
             self.door.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
         def border() -> None:
-            if share.committer is not None:
-                self.door.border(share.committer)
+            if evaluation.committer is not None:
+                self.door.border(evaluation.committer)
 
-        step = predictions.Writing(share.step, share.writer) if share.writer else share.step
+        step = predictions.Writing(evaluation.step, evaluation.writer) if evaluation.writer else evaluation.step
         try:
             try:
-                evaluate(chunks, step, accumulator, progress, border, assigned.tickets)
+                evaluate(share, step, accumulator, progress, border)
             except Exception as exc:
-                ahead = chunks[chunks.index(share.chunk) :] if share.chunk else chunks
-                raise translate(exc, built.feed, plan, ahead, self.job) from exc
-            if share.committer is not None:
-                share.committer.finish()
+                raise translate(exc, built.feed, plan, share.unfinished, self.job) from exc
+            if evaluation.committer is not None:
+                evaluation.committer.finish()
             else:
-                self.provenance.check(chunk.index for chunk in chunks)
+                self.provenance.check(chunk.index for chunk in share.chunks)
         except HarnessError as exc:
-            self._keep(built, share, exc)
+            self._keep(built, evaluation, exc)
             raise
-        self.door.progress(share.earlier + accumulator.examples, accumulator.chunks)
+        self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks)
 
-    def _keep(self, built: Built, share: Share, exc: HarnessError) -> None:
+    def _keep(self, built: Built, evaluation: Evaluation, exc: HarnessError) -> None:
         """Keep what was finished before a failure; where a file has changed, that says better why it cannot be read."""
-        if share.committer is not None:
-            self.door.failing(share.committer)
+        if evaluation.committer is not None:
+            self.door.failing(evaluation.committer)
         if isinstance(exc, DataError) and built.feed.reading is not None:
             self.provenance.check([built.feed.reading.index])
 
-    def _sum(self, built: Built, assigned: Assigned, share: Share) -> Conclusion | None:
+    def _sum(self, built: Built, assigned: Assigned, evaluation: Evaluation) -> Conclusion | None:
         """Add up what the ranks have; on rank 0 conclude."""
         comm, timer = self.process.comm, self.process.timer
         record = None
         account: dict[str, Any] = {}
-        if self.home is not None and share.journal is not None and share.committer is not None:
+        if self.home is not None and evaluation.journal is not None and evaluation.committer is not None:
             record = Record(self.process, self.home.attempt, self.job, self.opened, assigned, same_data=self.home.same_data)
-            account = record.account(built, share.accumulator, share.committer, share.journal)
+            account = record.account(built, evaluation.accumulator, evaluation.committer, evaluation.journal)
         with timer.phase("reduce"):
-            total = share.accumulator.total()
-            share.certificate.add(total.lines)
-            reduced = reduce(comm, total, built.step.layouts, built.question, share.certificate, built.canary)
+            total = evaluation.accumulator.total()
+            evaluation.certificate.add(total.lines)
+            reduced = reduce(comm, total, built.step.layouts, built.question, evaluation.certificate, built.canary)
         manifest = None
-        if self.home is not None and share.writer is not None:
+        if self.home is not None and evaluation.writer is not None:
             with timer.phase("collect"):
                 kind, columns = wanted_predictions(self.job).format, built.prepared.columns
-                manifest = predictions.collect(comm, share.writer, self.home.folder.predictions, self.opened.plan, kind, columns)
+                manifest = predictions.collect(
+                    comm, evaluation.writer, self.home.folder.predictions, self.opened.plan, kind, columns
+                )
         accounts = []
         if record is not None:
-            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(share.step), "split_traces": share.step.traces}
+            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step)}
             accounts = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
         if comm.rank:
             return None

@@ -89,20 +89,18 @@ class Record:
 
     def account(self, built: Built, accumulator: Accumulator, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
-        phases, tickets = self.process.timer.phases, self.assigned.tickets
-        comm = self.process.comm
-        waited_s = tickets.waited_s if tickets else 0.0
+        phases, waited_s, comm = self.process.timer.phases, self.assigned.share.waited_s, self.process.comm
         return {
             "rank": comm.rank, "host": comm.host, "pid": os.getpid(), "devices": list(self.process.devices),
             "threads": self.process.threads, "examples": accumulator.examples, "records_read": built.feed.records_read,
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
-            "draws": tickets.draws if tickets else 0,
+            "draws": self.assigned.share.draws,
         }  # fmt: skip
 
     def split(self, watched: Watched) -> dict[str, float]:
-        """Say what this rank's time went into, up to the sum; the parts of the loop are estimated, see `split.py`."""
+        """Say what this rank's time went into, up to the sum; see `time_split.py` for the parts of the loop."""
         phases = self.process.timer.phases
         return {
             "start": round(sum(phases.get(name, 0.0) for name in STARTING), 6), **watched.parts(phases.get("evaluate", 0.0)),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.data import Feature, Source
+from harness.data.columns import limit_threads
+from harness.data.content import ContentHash
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
 from harness.metrics.question import Question
-from harness.plan.plan import Chunk
 from harness.prepare.prepare import Opened, Prepared, predictor, taker
+from harness.ranks.share import Share
+from harness.step.array_feed import ArrayFeed
+from harness.step.canary import Canary
 from harness.step.failure import translate
-from harness.step.feed import Feed, make_feed
-from harness.step.step import Canary, Step
+from harness.step.feed import Feed
+from harness.step.pipeline_feed import PipelineFeed
+from harness.step.step import Step
 from harness.sums.grid import most_slices
 
-__all__ = ["Built", "Resources", "compile_step"]
+__all__ = ["Built", "Resources", "compile_step", "make_feed"]
 
 # XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example. The bits are the same.
 XLA_EXAMPLES = 4_000_000
@@ -60,7 +66,7 @@ def compile_step(
     job: Job,
     opened: Opened,
     prepared: Prepared,
-    chunks: Iterable[Chunk],
+    share: Share,
     resources: Resources,
     moved: Callable[[], None] = lambda: None,
 ) -> Built:
@@ -68,7 +74,7 @@ def compile_step(
 
     Args:
       job, opened, prepared: as `open_data` and `prepare_model` return them.
-      chunks: what the pipeline will read.
+      share: what the feed will read.
       resources: of this process.
       moved: called at each sign of progress.
     Raises: HarnessError: model, data and metrics do not go together, or the first batch cannot be read or predicted.
@@ -78,7 +84,7 @@ def compile_step(
     skip = job.data.on_bad_record == "skip"
     feed = make_feed(opened.source, wanted, job.batch_size, resources.threads, skip=skip, hashed=prepared.matched.hashed)
     try:
-        feed.start(chunks)
+        feed.open(share)
         with with_xla(resources.share >= XLA_EXAMPLES):
             step = Step(
                 predict,
@@ -95,6 +101,33 @@ def compile_step(
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     return Built(step, feed, prepared, predict_canary, canary)
+
+
+def make_feed(
+    source: Source,
+    wanted: Mapping[str, Feature],
+    batch_size: int,
+    threads: int,
+    *,
+    skip: bool = False,
+    hashed: Mapping[str, Feature] | None = None,
+) -> Feed:
+    """Return the feed that suits a source.
+
+    Args:
+      source: where the examples come from.
+      wanted: features to parse.
+      batch_size: examples a batch.
+      threads: of the pipeline.
+      skip: whether bad records are skipped; a batch says which under `bad`.
+      hashed: features whose contents are certified; None is all that are wanted.
+    """
+    content = ContentHash(source.reads(wanted if hashed is None else hashed))
+    selected = source.select(wanted, skip=skip)
+    if selected.arrays is not None:
+        return ArrayFeed(selected, wanted, batch_size, content)
+    limit_threads(threads)
+    return PipelineFeed(selected, wanted, batch_size, threads, content)
 
 
 def _expected_slices(job: Job, opened: Opened, question: Question) -> int | None:

@@ -10,7 +10,9 @@ import pytest
 from harness.data import Feature, open_source
 from harness.data.block_size import BLOCK_BYTES, BlockSize
 from harness.plan.plan import Chunk
-from harness.step.feed import PipelineFeed, make_feed
+from harness.ranks.share import FixedShare
+from harness.step.build import make_feed
+from harness.step.pipeline_feed import PipelineFeed
 
 MIB = 1 << 20
 BATCH = 4
@@ -32,7 +34,8 @@ def blocks(source, wanted, chunks, batch=BATCH):
         return cut(records, chunk, final=final)
 
     feed._block = spied
-    for batch_ in feed.dataset(chunks):
+    feed.open(FixedShare(chunks))
+    for batch_ in feed.dataset:
         ids += batch_["ids"].numpy()[: int(batch_["count"])].tolist()
     return ids, read
 

@@ -13,7 +13,8 @@ from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
 from harness.exact.splitmix import hash_ids
 from harness.plan.plan import Chunk
-from harness.step.feed import PipelineFeed
+from harness.ranks.share import FixedShare
+from harness.step.pipeline_feed import PipelineFeed
 from tests import made
 
 
@@ -188,7 +189,8 @@ def test_a_transform_makes_features(derived):
 
 def test_a_transform_may_branch_and_loop_over_tensors(derived):
     feed = PipelineFeed(derived("odd").select({"twice": Feature("int64", ())}), {"twice": Feature("int64", ())}, 6, 1)
-    (batch,) = feed.dataset([Chunk(0, 0, 6)])
+    feed.open(FixedShare([Chunk(0, 0, 6)]))
+    (batch,) = feed.dataset
     assert batch["features"]["twice"].numpy().tolist() == [0, 4, 8, 12, 16, 20]
 
 

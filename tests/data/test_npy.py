@@ -74,7 +74,8 @@ import numpy as np
 import tensorflow as tf
 from harness.data import Feature, open_source
 from harness.plan.plan import Chunk
-from harness.step.feed import make_feed
+from harness.ranks.share import FixedShare
+from harness.step.build import make_feed
 
 def resident():
     with open("/proc/self/status") as status:
@@ -82,16 +83,16 @@ def resident():
 
 wanted = {"x": Feature("float32", (1024,))}
 feed = make_feed(open_source("npy", [sys.argv[1]]), wanted, 256, 1)
-chunks = [Chunk(number, at, at + 1024) for number, at in enumerate(range(0, 65536, 1024))]
+share = FixedShare([Chunk(number, at, at + 1024) for number, at in enumerate(range(0, 65536, 1024))])
 
 @tf.function
 def total(lines):
-    cut = tf.map_fn(lambda line: tf.reduce_sum(tf.cast(feed.batch(line)["features"]["x"], tf.float64)), lines, fn_output_signature=tf.float64)
+    cut = tf.map_fn(lambda line: tf.reduce_sum(tf.cast(feed.stream.cut(line).features["x"], tf.float64)), lines, fn_output_signature=tf.float64)
     return tf.reduce_sum(cut)
 
 before, most, sums = None, 0, 0.0
 for _ in range(2):
-    feed.start(chunks)
+    feed.open(share)
     while len(lines := feed.draw(4)[0]):
         sums += float(total(lines))
         before = before or resident()

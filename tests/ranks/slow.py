@@ -23,7 +23,7 @@ def plant(seconds: float) -> None:
 
     tf_setup.import_tensorflow()
     from harness.data.tfrecord import TFRecordSource
-    from harness.step import feed as tf_feed
+    from harness.step import array_feed
     from harness.step import step as tf_step
 
     read = TFRecordSource.read
@@ -34,13 +34,13 @@ def plant(seconds: float) -> None:
         yield from read(self, start, stop, size)
 
     TFRecordSource.read = slowly  # type: ignore[method-assign]
-    draw = tf_feed.ArrayFeed.draw
+    draw = array_feed.ArrayFeed.draw
 
     def drawn_slowly(self: Any, chunks: int) -> Any:
         time.sleep(seconds)
         return draw(self, chunks)
 
-    tf_feed.ArrayFeed.draw = drawn_slowly  # type: ignore[method-assign]
+    array_feed.ArrayFeed.draw = drawn_slowly  # type: ignore[method-assign]
     tf_step.CALL_CHUNKS = 1
     commit.FIRST_S = commit.MOST_S = 0.0
     commit.COST_SHARE = 1.0

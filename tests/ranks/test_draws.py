@@ -42,7 +42,7 @@ def test_costly_chunks_come_first_then_those_in_the_order_of_the_plan():
     plan = plan_of(20, 35, 20, 15)
     tickets = Tickets(plan, np.arange(len(plan)), 1, Here())
     drawn = []
-    for chunk in tickets:
+    for chunk in tickets.draw(ahead=True):
         drawn.append((chunk.index, chunk.stop - chunk.start))
         tickets.finish(chunk.index)
     assert drawn == [(2, 35), (5, 15), (0, 10), (1, 10), (3, 10), (4, 10)]
@@ -59,7 +59,7 @@ def test_every_chunk_that_is_left_is_drawn_once(sizes, chunk_size, paces, random
     counter = Here()
     clocks = [[0.0] for _ in paces]
     ranks = [Tickets(plan, left, len(paces), counter, clock=lambda clock=clock: clock[0]) for clock in clocks]
-    loops = [(iter(rank), rank, clock, pace) for rank, clock, pace in zip(ranks, clocks, paces, strict=True)]
+    loops = [(rank.draw(ahead=True), rank, clock, pace) for rank, clock, pace in zip(ranks, clocks, paces, strict=True)]
     while loops:
         entry = random.choice(loops)
         chunks, rank, clock, pace = entry
@@ -117,9 +117,9 @@ def test_a_fast_rank_holds_a_tenth_of_a_second_of_work_until_the_end():
     assert rule.drew(1000, 1) == range(1000, 1000)
 
 
-def tenths(tickets: Tickets, clock: list[float], chunks: int) -> None:
+def tenths(tickets: Tickets, clock: list[float], chunks: int, *, ahead: bool = False) -> None:
     """Do the first chunks one by one, in a tenth of a second each."""
-    drawn = iter(tickets)
+    drawn = tickets.draw(ahead=ahead)
     for _ in range(chunks):
         tickets.most()
         clock[0] += 0.1
@@ -129,7 +129,7 @@ def tenths(tickets: Tickets, clock: list[float], chunks: int) -> None:
 @pytest.mark.parametrize("taken, wanted", [(0, 15), (200, 3)])
 def test_how_much_is_drawn_depends_on_what_others_have_drawn_meanwhile(taken, wanted):
     clock, counter = [0.0], Here()
-    tickets = Tickets(plan_of(2560), np.arange(256), 2, counter, ahead=False, clock=lambda: clock[0])
+    tickets = Tickets(plan_of(2560), np.arange(256), 2, counter, clock=lambda: clock[0])
     tenths(tickets, clock, 2)
     counter.take(taken)
     tenths(tickets, clock, 0)
@@ -140,9 +140,9 @@ def test_how_much_is_drawn_depends_on_what_others_have_drawn_meanwhile(taken, wa
 def test_one_call_is_asked_for_half_of_what_is_held_where_it_is_read_ahead():
     for ahead, wanted, then in ((True, 8, 4), (False, 15, 7)):
         clock = [0.0]
-        tickets = Tickets(plan_of(2560), np.arange(256), 2, Here(), ahead=ahead, clock=lambda clock=clock: clock[0])
-        tenths(tickets, clock, 2)
-        next(iter(tickets))
+        tickets = Tickets(plan_of(2560), np.arange(256), 2, Here(), clock=lambda clock=clock: clock[0])
+        tenths(tickets, clock, 2, ahead=ahead)
+        next(tickets.draw(ahead=ahead))
         assert (len(tickets.chunks), tickets.most()) == (17, wanted)
         tickets.finish(tickets.chunks[9].index)
         assert tickets.most() == then
@@ -150,7 +150,7 @@ def test_one_call_is_asked_for_half_of_what_is_held_where_it_is_read_ahead():
 
 def test_drawing_ahead_waits_until_the_loop_has_done_enough():
     tickets = Tickets(plan_of(2560), np.arange(256), 2, Here())
-    chunks = iter(tickets)
+    chunks = tickets.draw(ahead=True)
     first = [next(chunks), next(chunks)]
     drawn = threading.Event()
 
@@ -172,7 +172,7 @@ def test_chunks_that_never_come_do_not_hold_up_the_rest(monkeypatch):
     plan = plan_of(400)
     tickets = Tickets(plan, np.arange(40), 1, Here())
     drawn = 0
-    for chunk in tickets:
+    for chunk in tickets.draw(ahead=True):
         drawn += 1
         if drawn < 20:
             tickets.finish(chunk.index)  # and nothing after that
@@ -203,7 +203,7 @@ def test_any_speeds_up_to_four_times_apart_end_within_a_tenth_of_the_ideal(speed
 def test_a_world_of_one_has_no_tickets():
     plan = plan_of(100)
     found = assign(SingleComm(), plan, np.arange(10), Schedule.DYNAMIC)
-    assert (found.schedule, found.counter, len(found.chunks)) == (Schedule.STATIC, None, 10)
+    assert (found.schedule, found.counter, len(found.share.chunks)) == (Schedule.STATIC, None, 10)
 
 
 def test_ranks_draw_over_tcp_and_share_all_chunks():
@@ -212,12 +212,12 @@ def test_ranks_draw_over_tcp_and_share_all_chunks():
     def work(comm):
         found = assign(comm, plan, np.arange(len(plan)), Schedule.DYNAMIC)
         assert found.schedule is Schedule.DYNAMIC and found.counter.name == "tcp"
-        for chunk in found.tickets:
+        for chunk in found.share.draw(ahead=True):
             time.sleep(0.002)
-            found.tickets.finish(chunk.index)
+            found.share.finish(chunk.index)
         comm.barrier()
         found.counter.close()
-        return [chunk.index for chunk in found.chunks]
+        return [chunk.index for chunk in found.share.chunks]
 
     shares = on_ranks(4, work)
     assert sorted(index for share in shares for index in share) == list(range(400))
@@ -239,4 +239,4 @@ def test_where_a_rank_cannot_connect_all_take_fixed_shares(monkeypatch):
     found = on_ranks(3, lambda comm: assign(comm, plan, np.arange(10), None))
     assert [each.schedule for each in found] == [Schedule.STATIC] * 3
     assert {each.problem for each in found} == {f"rank 2 on {SingleComm().host}: no connection"}
-    assert sorted(chunk.index for each in found for chunk in each.chunks) == list(range(10))
+    assert sorted(chunk.index for each in found for chunk in each.share.chunks) == list(range(10))

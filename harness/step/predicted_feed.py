@@ -1,0 +1,115 @@
+"""Batches that are predicted outside the graph, several at a time: read and parsed like any, they come with their outputs.
+
+Results may come back in any order. They are handed on in the order in which their batches were read, so that chunks end
+where they end, and what is added up, written or certified does not depend on which answer came first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from harness.data import Feature, Source
+from harness.data.content import ContentHash
+from harness.step.pipeline_feed import PipelineFeed
+
+__all__ = ["OutsidePredictor", "PredictedFeed", "Settings"]
+
+
+class OutsidePredictor(Protocol):
+    """Predicts elsewhere: in other threads, in another process, on another machine."""
+
+    @property
+    def outputs(self) -> Mapping[str, Feature]:
+        """What it returns of each example, by name; every size is known."""
+
+    def submit(self, features: Mapping[str, np.ndarray]) -> Future[Mapping[str, np.ndarray]]:
+        """Begin to predict a batch, [B, ...] by name, and return at once; the outputs are [B, ...] by name."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a feed works.
+
+    Attributes:
+      batch_size: examples a batch.
+      threads: of the pipeline.
+      most_under_way: batches that are predicted at the same time.
+    """
+
+    batch_size: int
+    threads: int
+    most_under_way: int
+
+
+class PredictedFeed(PipelineFeed):
+    """A pipeline whose batches pass through a predictor outside the graph.
+
+    Args:
+      source: where the examples come from.
+      wanted: features to parse.
+      predictor: gets all of them.
+      settings: how many at a time.
+      content: hashes what is read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        wanted: Mapping[str, Feature],
+        predictor: OutsidePredictor,
+        settings: Settings,
+        content: ContentHash | None = None,
+    ) -> None:
+        super().__init__(source, wanted, settings.batch_size, settings.threads, content)
+        self._predictor = predictor
+        self._most = settings.most_under_way
+        self._awaited_s = 0.0  # answers
+        self._reading_s = 0.0
+        self._before_s = 0.0, 0.0
+
+    @property
+    def waited_s(self) -> float:
+        """That the iterator had no batch ready, and it was not an answer that was awaited."""
+        waited_s, awaited_s = super().waited_s, self._awaited_s
+        # From one call to the next: what was awaited ahead of need is none of the later calls' affair.
+        self._reading_s += max(0.0, (waited_s - self._before_s[0]) - (awaited_s - self._before_s[1]))
+        self._before_s = waited_s, awaited_s
+        return self._reading_s
+
+    def _batches(self) -> Any:
+        """Send the batches of the pipeline to the predictor, a few ahead of the one that is awaited."""
+        batches = self._bounded(super()._batches())
+        size = self.batch_size
+        outputs = {name: tf.TensorSpec([size, *spec.shape], spec.dtype) for name, spec in self._predictor.outputs.items()}
+
+        def predicted() -> Generator[dict[str, Any], None, None]:
+            under_way: deque[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]]] = deque()
+            try:
+                for element in batches:
+                    features = {name: tensor.numpy() for name, tensor in element["features"].items()}
+                    under_way.append((element, self._predictor.submit(features)))
+                    if len(under_way) == self._most:
+                        yield self._joined(*under_way.popleft())
+                while under_way:
+                    yield self._joined(*under_way.popleft())
+            finally:
+                for _, answer in under_way:  # nobody awaits these any longer
+                    answer.cancel()
+
+        signature = {**batches.element_spec, "outputs": outputs}
+        return tf.data.Dataset.from_generator(self._guarded(predicted), output_signature=signature)
+
+    def _joined(self, element: dict[str, Any], answer: Future[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """Wait for the outputs of a batch."""
+        begun = time.monotonic()
+        outputs = dict(answer.result())
+        self._awaited_s += time.monotonic() - begun
+        return {**element, "outputs": outputs}

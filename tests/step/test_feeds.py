@@ -1,0 +1,193 @@
+"""One step, whatever feeds it: arrays, a pipeline, a predictor outside the graph; compiled or operation by operation."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness.run.engine import loop
+
+from harness.data import ID, Feature
+from harness.data.memory import from_arrays
+from harness.errors import DataError, HarnessError
+from harness.job.job import Job
+from harness.metrics import make
+from harness.metrics.question import Question
+from harness.plan.certificate import Certificate
+from harness.plan.plan import Plan
+from harness.ranks.comm import SingleComm
+from harness.ranks.share import FixedShare
+from harness.results.outcome import outcome
+from harness.step.array_feed import ArrayFeed
+from harness.step.build import Built
+from harness.step.pipeline_feed import PipelineFeed
+from harness.step.predicted_feed import PredictedFeed, Settings
+from harness.step.step import Step
+from harness.sums.accumulator import Accumulator
+from harness.sums.reduction import reduce
+from tests import made
+
+pytestmark = pytest.mark.slow
+
+BATCH = 8
+EXAMPLES = made.examples()
+WANTED = {"x": Feature("float32", (made.WIDTH,)), "label": Feature("int64", ()), "weight": Feature("float32", ())}
+SOURCE = from_arrays({"x": EXAMPLES.x, "label": EXAMPLES.label, "weight": EXAMPLES.weight})[0]
+PLAN = Plan(SOURCE.files, BATCH, 20)  # chunks of two batches and a half
+KERNEL = tf.constant(made.kernel())
+JOB = Job.from_dict(
+    {
+        "model": "none",
+        "data": {"files": "none.npz", "label": "label", "weight": "weight"},
+        "metrics": ["accuracy", "cross_entropy", "one_vs_rest_roc_auc"],
+        "slices": {"by": ["label"]},
+        "bootstrap": {"replicates": 7},
+        "batch_size": BATCH,
+    }
+)
+METRICS = make(JOB.metrics)
+QUESTION = Question(
+    METRICS, {key: metric.binding("scores", "label", "weight") for key, metric in METRICS.items()}, JOB.slices, JOB.bootstrap
+)
+
+
+def predict(features):
+    return {"scores": tf.nn.softmax(features["x"] @ KERNEL)}
+
+
+class Shuffled:
+    """Predicts in threads, each answer after a while of its own: they come back in another order than they were asked for."""
+
+    def __init__(self, fails_at: int | None = None, slow_s: float = 0.02):
+        self.outputs = {"scores": Feature("float32", (made.CLASSES,))}
+        self.asked = 0
+        self.answered: list[int] = []
+        self.most_under_way = 0
+        self._fails_at = fails_at
+        self._slow_s = slow_s
+        self._random = random.Random(3)
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(5)
+        self._graph = tf.function(predict, autograph=False)
+
+    def submit(self, features):
+        with self._lock:
+            number, self.asked = self.asked, self.asked + 1
+            self.most_under_way = max(self.most_under_way, self.asked - len(self.answered))
+        return self._pool.submit(self._answer, number, features, self._random.choice([0.0, self._slow_s]))
+
+    def _answer(self, number, features, after_s):
+        time.sleep(after_s)
+        if number == self._fails_at:
+            raise DataError("the endpoint refused a batch")
+        outputs = self._graph({"x": features["x"]})["scores"].numpy()
+        with self._lock:
+            self.answered.append(number)
+        return {"scores": outputs}
+
+
+def unused(features):
+    raise AssertionError("the graph predicts, though the outputs come with the batch")
+
+
+def share_of(chunks):
+    return FixedShare([PLAN[index] for index in range(len(PLAN))][:chunks])
+
+
+class Noted:
+    """A step whose columns are kept."""
+
+    def __init__(self, step, columns):
+        self._step = step
+        self._columns = columns
+
+    def run(self, most=None):
+        call = self._step.run(most)
+        self._columns.append({name: [part.tolist() for part in parts] for name, parts in call.columns.items()})
+        return call
+
+
+def evaluated(feed, predictor=predict, *, eager=False, chunks=None):
+    """Evaluate chunks twice with one step; return what they add up to, their values, and what the host got."""
+    share = share_of(chunks)
+    feed.open(share)
+    take = lambda features, outputs: {"scores": outputs["scores"], "label": features["label"]}  # noqa: E731
+    step = Step(predictor, QUESTION, feed, take=take, eager=eager)
+    totals = []
+    for _ in range(2):
+        feed.open(share)
+        accumulator = Accumulator(step.layouts, step.grid.take)
+        columns = []
+        loop(Built(step, feed, None, None, 0), PLAN, JOB, share, accumulator, step=Noted(step, columns))
+        certificate = Certificate(PLAN)
+        certificate.expect(share.chunks)
+        total = accumulator.total()
+        certificate.add(total.lines)
+        assert share.unfinished == () and feed.records_read == sum(chunk.stop - chunk.start for chunk in share.chunks)
+        assert not chunks or certificate.problems() == []
+        sums = total.canonical()
+        batches = {name: [part for call in columns for part in call.get(name, [])] for name in (ID, "scores", "label")}
+        totals.append((sums, batches))
+        if chunks is None:
+            reduced = reduce(SingleComm(), total, step.layouts, QUESTION, certificate, 0)
+            assert reduced.certificate.problems() == []
+            totals[-1] += (repr(outcome(reduced, step.layouts, QUESTION).results),)
+    assert totals[0] == totals[1]
+    return totals[0]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return evaluated(PipelineFeed(SOURCE, WANTED, BATCH, 1))
+
+
+def test_arrays_and_a_pipeline_give_the_same(expected):
+    assert evaluated(ArrayFeed(SOURCE, WANTED, BATCH)) == expected
+
+
+def test_a_predictor_outside_the_graph_gives_the_same_whatever_order_its_answers_have(expected):
+    predictor = Shuffled()
+    feed = PredictedFeed(SOURCE, WANTED, predictor, Settings(BATCH, 1, 6))
+    assert evaluated(feed, unused) == expected
+    assert predictor.most_under_way >= 4
+    assert sorted(predictor.answered) == list(range(predictor.asked)) != predictor.answered
+
+
+def test_a_predictor_outside_the_graph_that_fails_is_reported_as_it_is():
+    feed = PredictedFeed(SOURCE, WANTED, Shuffled(fails_at=9), Settings(BATCH, 1, 6))
+    with pytest.raises(HarnessError, match="^the endpoint refused a batch$"):
+        evaluated(feed, unused)
+
+
+@pytest.mark.parametrize("kind", [ArrayFeed, lambda *args: PipelineFeed(*args, 1)])
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("chunks", [None, 0])
+def test_operation_by_operation_and_with_nothing_to_do(expected, kind, eager, chunks):
+    tf.config.run_functions_eagerly(eager)
+    try:
+        sums, batches, *values = evaluated(kind(SOURCE, WANTED, BATCH), eager=eager, chunks=chunks)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    if chunks is None:
+        assert (sums, batches, *values) == expected
+    else:
+        assert sums["lines"] == [] and not any(sums["state"]) and batches == {ID: [], "scores": [], "label": []}
+
+
+def test_a_share_says_what_is_not_done():
+    share = share_of(3)
+    drawn = list(share.draw(ahead=True))
+    assert share.under_way == drawn[0] and share.unfinished == tuple(drawn)
+    share.finish(drawn[1].index)
+    assert share.under_way == drawn[2] and share.unfinished == tuple(drawn[2:])
+    share.finish(drawn[2].index)
+    assert share.under_way == drawn[2] and share.unfinished == ()
+    list(share.draw(ahead=False))
+    assert share.unfinished == tuple(drawn)
+    assert FixedShare([]).under_way is None
+    np.testing.assert_array_equal([chunk.index for chunk in share.chunks], [0, 1, 2])
