@@ -25,12 +25,17 @@ def show(run: Path) -> int:
 
 @click.command()
 @RUN
-def verify(run: Path) -> int:
-    """Check the certificate of a run again, from its files alone."""
+@click.option(
+    "--python", "own", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where metrics of your own are looked for: their code is run, to compute their values again.",
+)  # fmt: skip
+def verify(run: Path, own: Path | None) -> int:
+    """Check the certificate and the values of a run again, from its files alone."""
     from harness.folder.run_folder import RunFolder
+    from harness.metrics import load
     from harness.run.verify import verify as run_verify
 
-    lines, good = run_verify(RunFolder(run))
+    lines, good = run_verify(RunFolder(run), None if own is None else lambda target: load(target, own))
     click.echo("\n".join(lines))
     return 0 if good else 1
 

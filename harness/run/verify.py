@@ -1,4 +1,4 @@
-"""The certificate once more, from the files of a run alone: plan, journal, results. Loads no TensorFlow.
+"""Certificate and values once more, from the files of a run alone: plan, question, journal, results. Loads no TensorFlow.
 
 Whatever the files hold, the answer is a verdict. They are read as what they claim to be, checked, and nothing in them is
 trusted to have the right form.
@@ -6,16 +6,19 @@ trusted to have the right form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.errors import RunFolderError
 from harness.folder.journal import Found, find, plan_digest, unite
+from harness.folder.question_file import read_question
 from harness.folder.run_folder import RunFolder, read_json
+from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Plan
+from harness.results.recompute import recompute_run
 
 __all__ = ["verify"]
 
@@ -23,15 +26,16 @@ DIGESTS = ("job", "data", "model")
 MOST_CHUNKS = 10**8  # of a plan that is taken for one
 LEFT_OUT = ("read", "kept", "filtered", "skipped")
 NOT_PROVED = (
-    "not verified: the values in metrics.json and the tables; they are not computed again from the sums of the journal",
     "not verified: the sums in the segments; a checksum tells damage, not what somebody wrote on purpose",
     "not verified: that the data and the model still are what they were; their files were not looked at",
 )
 
 
-def verify(folder: RunFolder) -> tuple[list[str], bool]:
-    """Say whether the journal covers every example of the plan once, and the results certify just that.
+def verify(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) -> tuple[list[str], bool]:
+    """Say whether the journal covers every example of the plan once, and the results certify just that and report its values.
 
+    Args:
+      own: finds metrics of the user's own, see `question_json.from_json`; None leaves their values out.
     Returns: what is proved, what is not, and what is wrong; and whether nothing is.
     Raises: RunFolderError: this is no run folder.
     """
@@ -53,10 +57,13 @@ def verify(folder: RunFolder) -> tuple[list[str], bool]:
     problems += [f"{folder.journal / name} was summed, and is missing or not whole" for name in named if name not in whole]
     chosen = [whole[name] for name in named if name in whole]
     problems += _strangers(chosen, digests, plan)
-    own = [segment for segment in chosen if segment.origin.plan == plan_digest(plan) and _within(segment, plan)]
-    certificate, wrong = _counts(plan, own)
+    within = [segment for segment in chosen if segment.origin.plan == plan_digest(plan) and _within(segment, plan)]
+    certificate, wrong = _counts(plan, within)
     problems += wrong
     problems += _results(folder, metrics, digests, plan, certificate)
+    values: list[str] = []
+    if not problems:
+        problems, values = _values(folder, named, chosen, own)
     if problems:
         return [*problems, "the files of this run do not prove its result"], False
     content = metrics["certificate"].get("content_hash")
@@ -64,8 +71,30 @@ def verify(folder: RunFolder) -> tuple[list[str], bool]:
         f"verified: every one of {plan.examples:,} examples counted once, in {len(plan):,} chunks and {len(named):,} segments",
         f"verified: metrics.json certifies these examples{' and the contents read of them' if content else ''}, and is of the "
         "same job, data and model as the journal",
+        *values,
         *NOT_PROVED,
     ], True
+
+
+def _values(
+    folder: RunFolder, names: Sequence[str], segments: Sequence[Found], own: Callable[[str], type[Metric]] | None
+) -> tuple[list[str], list[str]]:
+    """Compute the values from the journal again; return what is wrong, and what is proved and what is not."""
+    if not folder.question_json.exists():
+        return [], [f"not verified: the values in metrics.json and the tables; there is no {folder.question_json.name}"]
+    try:
+        _, layouts = read_question(folder, own)
+        if others := [segment.name for segment in segments if segment.origin.layout != layouts.digest]:
+            return [f"{folder.question_json} does not say what lies where in {others[0]}: it is of another question"], []
+        recomputed = recompute_run(folder, names, own)
+    except RunFolderError as exc:
+        return [str(exc)], []
+    missing = [
+        f"not verified: the values of {key}: {reason}; --python FOLDER looks for metrics of your own there, and runs their code"
+        for key, reason in recomputed.missing.items()
+    ]
+    same = "verified: the values in metrics.json and the tables are those that the sums of the journal give"
+    return recomputed.problems(folder), [same + (", but for those named below" if missing else ""), *missing]
 
 
 def _plan(folder: RunFolder) -> Plan | str:

@@ -18,9 +18,10 @@ from harness.folder.run_folder import RunFolder, read_json
 from harness.folder.segment import read_segment
 from harness.metrics import load
 from harness.results.recompute import Recomputed, recompute_run
+from harness.run.verify import verify
 from harness.sums import layout_json
 from tests import made
-from tests.conftest import ROOT, start
+from tests.conftest import BIN, ROOT, start
 
 COSTS = """
 import numpy as np
@@ -38,21 +39,6 @@ class Cost(HostMetric):
 
     def value(self, totals):
         return totals.mean("cost")
-"""
-# A run as the command line makes it, that leaves its question.
-RUN = """
-import sys
-from pathlib import Path
-import harness.run.run as passage
-from harness.cli import main
-from harness.folder.question_file import write_question
-
-def loop(built, *args, **kwargs):
-    write_question(passage.RunFolder(Path(sys.argv[-1])), built.question, built.step.layouts)
-    return evaluate(built, *args, **kwargs)
-
-evaluate, passage.loop = passage.loop, loop
-main()
 """
 AGAIN = """
 import json, sys
@@ -89,7 +75,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "bootstrap": {"replicates": 40, "seed": 5}, "batch_size": 16, "chunk_size": 32,
     }  # fmt: skip
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
-    done = start([sys.executable, "-c", RUN, "evaluate", "job.yaml", "-o", folder / "run"], folder)
+    done = start([BIN / "harness", "evaluate", "job.yaml", "-o", folder / "run"], folder)
     assert done.code == 0, done.text
     return folder
 
@@ -197,3 +183,18 @@ def test_a_question_that_is_not_there(run: RunFolder) -> None:
     run.question_json.unlink()
     with pytest.raises(RunFolderError, match=r"question\.json is missing or torn"):
         again(run)
+
+
+def test_verify_computes_the_values_again(run: RunFolder, ran: Path) -> None:
+    done = start([BIN / "harness", "verify", run.path, "--python", ran], ROOT)
+    assert done.code == 0 and "verified: the values in metrics.json and the tables are those" in done.out, done.text
+    assert "not verified: the values" not in done.out
+    lines, good = verify(run)
+    assert good and [line for line in lines if line.startswith("not verified: the values of left/Cost: costs:Cost: ")]
+    document = read_json(run.metrics_json)
+    document["metrics"]["left/accuracy"]["value"] += 1e-12
+    run.metrics_json.write_text(json.dumps(document))
+    lines, good = verify(run)
+    assert not good and any("metrics.json says metrics / left/accuracy / value is " in line for line in lines)
+    run.question_json.unlink()
+    assert any("there is no question.json" in line for line in verify(run)[0])

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness.run.engine import loop
 
 from harness.data import ID, Feature
 from harness.data.memory import from_arrays
@@ -23,8 +22,9 @@ from harness.plan.plan import Plan
 from harness.ranks.comm import SingleComm
 from harness.ranks.share import FixedShare
 from harness.results.outcome import outcome
+from harness.run.loop import evaluate
 from harness.step.array_feed import ArrayFeed
-from harness.step.build import Built
+from harness.step.failure import translate
 from harness.step.pipeline_feed import PipelineFeed
 from harness.step.predicted_feed import PredictedFeed, Settings
 from harness.step.step import Step
@@ -123,7 +123,10 @@ def evaluated(feed, predictor=predict, *, eager=False, chunks=None):
         feed.open(share)
         accumulator = Accumulator(step.layouts, step.grid.take)
         columns = []
-        loop(Built(step, feed, None, None, 0), PLAN, JOB, share, accumulator, step=Noted(step, columns))
+        try:
+            evaluate(share, Noted(step, columns), accumulator, lambda chunk: None)
+        except Exception as exc:
+            raise translate(exc, feed, PLAN, share.unfinished, JOB) from exc
         certificate = Certificate(PLAN)
         certificate.expect(share.chunks)
         total = accumulator.total()
