@@ -58,9 +58,9 @@ def divide(spans: Sequence[Span]) -> dict[Part, float]:
         np.add.at(change, np.searchsorted(times, [span.end for span in own]), -1)
         active[part] = np.cumsum(change)[:-1] > 0
     beside = np.maximum(sum(flags.astype(np.int64) for flags in active.values()), 1)
-    found = {part: float((lengths * flags / beside).sum()) for part, flags in active.items()}
+    busy = {part: float((lengths * flags / beside).sum()) for part, flags in active.items()}
     total = float(lengths.sum())
-    shares = {Part.READING: total - sum(found.values()), **found}
+    shares = {Part.READING: total - sum(busy.values()), **busy}
     return {part: round(share / total, 9) for part, share in shares.items()} if total else {}
 
 
@@ -93,38 +93,38 @@ class Watched:
         """Run the step; trace it where that is due."""
         start = time.monotonic()
         if self.first_s is not None and self.inside_s >= self._due_s:
-            few = TRACED_CHUNKS if most is None else min(most, TRACED_CHUNKS)
+            chunks = TRACED_CHUNKS if most is None else min(most, TRACED_CHUNKS)
             inside: list[float] = []
 
-            def call() -> Any:
+            def timed() -> Any:
                 begun = time.monotonic()
-                found = self._step.run(few)
+                call = self._step.run(chunks)
                 inside.append(time.monotonic() - begun)
-                return found
+                return call
 
-            found, spans = self._trace(call)
+            call, spans = self._trace(timed)
             shares = divide(spans)
-            if shares and len(found.batches):  # at the end there may be nothing left to evaluate
+            if shares and len(call.batches):  # at the end there may be nothing left to evaluate
                 self.traces += 1
                 for part, share in shares.items():
                     self._shares[part] = self._shares.get(part, 0.0) + share
             cost_s = time.monotonic() - start - sum(inside)
             self._due_s = self.inside_s + cost_s / COST_SHARE
         else:
-            found = self._step.run(most)
+            call = self._step.run(most)
         spent_s = time.monotonic() - start
         if self.first_s is None:
             self.first_s = spent_s
         else:
             self.inside_s += spent_s
-        return found
+        return call
 
     def parts(self, loop_s: float) -> Mapping[str, float]:
         """Divide the seconds of the loop; without shares, `inside`, where no call was traced."""
         first_s = self.first_s or 0.0
-        found = {
+        shares = {
             str(Part.OTHER): round(max(0.0, loop_s - first_s - self.inside_s), 6), str(Part.COMPILING): round(first_s, 6),
         }  # fmt: skip
         if not self.traces:
-            return {**found, "inside": round(self.inside_s, 6)}
-        return found | {str(part): round(self.inside_s * share / self.traces, 6) for part, share in self._shares.items()}
+            return {**shares, "inside": round(self.inside_s, 6)}
+        return shares | {str(part): round(self.inside_s * share / self.traces, 6) for part, share in self._shares.items()}
