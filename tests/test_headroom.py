@@ -101,14 +101,14 @@ def test_a_grid_is_carried_before_it_overflows(weighted):
         return grid.add(terms_of(batch, 0.75 if weighted else None), {}, ids, tf.ones([batch], tf.bool))
 
     add()
-    before, group = grid.fetch(), grid._dense.numpy()
-    assert int(grid._additions.numpy()) == 1
+    before, group = grid.fetch(), grid.variables.dense.numpy()
+    assert int(grid.variables.additions.numpy()) == 1
     many = grid._carry_every - 1
     rounds = 64
     for _ in range(rounds):  # as if so many groups had come: at the limit each time
-        grid._dense.assign_add(many * group)
-        grid._additions.assign_add(many)
-        assert int(grid._additions.numpy()) <= grid._carry_every
+        grid.variables.dense.assign_add(many * group)
+        grid.variables.additions.assign_add(many)
+        assert int(grid.variables.additions.numpy()) <= grid._carry_every
         add()
     after = grid.fetch()
     numbers = sum(column.size for column in grid.layout.numbers)

@@ -40,7 +40,7 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
     if feed.error is not None:
         return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
     if isinstance(exc, tf.errors.OpError):
-        from harness.step.terms import host_failures
+        from harness.step.host_terms import host_failures
 
         # What an earlier evaluation of this process left there is not this one's.
         for failure in reversed(host_failures):
@@ -49,12 +49,12 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
         # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
         from harness.step.step import CALL_CHUNKS
 
-        found, left = None, READ_AHEAD
+        reason, left = None, READ_AHEAD
         for number, chunk in enumerate([plan[0]] if ahead is None else ahead):
             left -= chunk.batches(job.batch_size) if number > CALL_CHUNKS else 0
-            if (found := feed.explain(chunk.start, chunk.stop)) or left < 0:
+            if (reason := feed.explain(chunk.start, chunk.stop)) or left < 0:
                 break
-        return DataError(found) if found else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
+        return DataError(reason) if reason else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
     if ahead is None:
         return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")
     return HarnessError(f"{where}: {type(exc).__name__}: {exc}")

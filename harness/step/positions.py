@@ -119,9 +119,9 @@ def _rounded(binding: Binding, labels: Any, predictions: Any) -> list[Any]:
 def _read_classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:
     if binding.classes is not None:
         return _read_predicted(binding, binding.classes, labels, predictions)
-    given = predictions.shape.num_elements()
+    scores = predictions.shape.num_elements()
     labels, predictions = _classes(binding, labels, predictions)
-    single = predictions.shape.num_elements() != given
+    single = predictions.shape.num_elements() != scores
     good_output = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
     predictions = tf.where(good_output[..., None], predictions, tf.zeros_like(predictions))
     whole = tf.cast(labels, tf.int32)
@@ -142,12 +142,12 @@ def _read_predicted(binding: Binding, classes: int, labels: Any, predictions: An
     labels = _same_shape(binding, labels, predictions)
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
-    label, found = tf.cast(labels, tf.int32), tf.cast(predictions, tf.int32)
+    label, predicted = tf.cast(labels, tf.int32), tf.cast(predictions, tf.int32)
     good_label = same(tf.cast(label, labels.dtype), labels) & (label >= 0) & (label < classes)
-    good_output = (tf.cast(found, predictions.dtype) == predictions) & (found >= 0) & (found < classes)
-    label, found = tf.where(good_label, label, 0), tf.where(good_output, found, 0)
+    good_output = (tf.cast(predicted, predictions.dtype) == predictions) & (predicted >= 0) & (predicted < classes)
+    label, predicted = tf.where(good_label, label, 0), tf.where(good_output, predicted, 0)
     output_status = tf.where(good_output, int(Status.VALID), int(Status.OUTPUT))
-    return label, found, good_label, output_status, _ignored(binding, labels)
+    return label, predicted, good_label, output_status, _ignored(binding, labels)
 
 
 def _read_binary(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, ...]:

@@ -94,8 +94,8 @@ def environment() -> dict[str, Any]:
 
 def software() -> str:
     """Return what the bits of a result may depend on: sums of different software are not added up."""
-    found = environment()
-    return ", ".join(f"{name} {found[name]}" for name in ("harness", "tensorflow", "keras", "numpy", "onednn"))
+    versions = environment()
+    return ", ".join(f"{name} {versions[name]}" for name in ("harness", "tensorflow", "keras", "numpy", "onednn"))
 
 
 def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> list[str]:

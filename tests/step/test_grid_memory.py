@@ -66,9 +66,9 @@ def test_a_grid_that_grows_while_it_is_added_to_is_the_same(monkeypatch):
     given = columns(COUNT, 300)
     keys = {"bootstrap": {"replicates": 5}, "batch_size": 16, "chunk_size": 512}
     document = run(given, **keys)
-    monkeypatch.setattr("harness.step.grid.FIRST_SLOTS", 1000)
+    monkeypatch.setattr("harness.step.grid_variables.FIRST_SLOTS", 1000)
     assert run(given, **keys) == document
-    monkeypatch.setattr("harness.step.grid.FIRST_SLOTS", 1)
+    monkeypatch.setattr("harness.step.grid_variables.FIRST_SLOTS", 1)
     assert run(given, **{**keys, "chunk_size": 64})["slices"] == document["slices"]
     table = pd.DataFrame(
         {"user": given["user"], "right": given["x"].argmax(axis=1) == given["label"], "weight": given["weight"].astype(float)}
