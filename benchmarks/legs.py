@@ -25,7 +25,8 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     from harness.job.job import Job
     from harness.metrics import make
     from harness.plan.certificate import Certificate
-    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.prepare.opened import open_data
+    from harness.prepare.prepare import predictor, prepare_model
     from harness.ranks.comm import SingleComm
     from harness.results.outcome import outcome
     from harness.run.loop import evaluate

@@ -51,7 +51,8 @@ def measure(case: str, folder: Path, *, seconds: float) -> list[Scenario]:
 
     from harness.job.job import Job
     from harness.metrics import make
-    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.prepare.opened import open_data
+    from harness.prepare.prepare import predictor, prepare_model
 
     write(CASES[case], folder)
     saved, _, data = CASES[case].files(folder)

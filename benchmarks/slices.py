@@ -108,7 +108,8 @@ def _loop(case: Case, folder: Path, added: Mapping[str, Any]) -> tuple[Callable[
     from harness.job.job import Job
     from harness.metrics import make
     from harness.plan.certificate import Certificate
-    from harness.prepare.prepare import open_data, predictor, prepare_model
+    from harness.prepare.opened import open_data
+    from harness.prepare.prepare import predictor, prepare_model
     from harness.ranks.share import FixedShare
     from harness.run.loop import evaluate
     from harness.step.build import make_feed

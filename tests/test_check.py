@@ -183,7 +183,7 @@ def test_what_the_first_batch_makes_null_is_said(said: dict[str, tuple[int, str,
 
 def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
     code = (
-        "import sys; from harness.job.job import Job; import harness.run.check as c, harness.prepare.prepare as p;"
+        "import sys; from harness.job.job import Job; import harness.run.check as c, harness.prepare.opened as p;"
         "print(p.open_data(Job.load('job.yaml')).plan.examples, 'tensorflow' in sys.modules)"
     )
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}

@@ -12,7 +12,7 @@ import pytest
 from harness.data import Feature
 from harness.errors import DataError, OtherRankFailed
 from harness.job.job import Job
-from harness.prepare.prepare import open_data
+from harness.prepare.opened import open_data
 from harness.run.consensus import from_rank_0
 from harness.watch.failure import Ended, Told
 from tests import made

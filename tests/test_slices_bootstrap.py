@@ -358,7 +358,7 @@ def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
     from harness.job.job import Job
     from harness.metrics import make
     from harness.metrics.question import Question
-    from harness.prepare.prepare import bind
+    from harness.prepare.binding import bind
 
     job = Job.from_dict({
         "model": "m", "metrics": [metric], "slices": [["writer"]], "bootstrap": {},

@@ -82,7 +82,7 @@ def launch(
     from harness_launch.workstation import launch as run_launch
 
     from harness.job.job import Job
-    from harness.prepare.prepare import make_metrics
+    from harness.prepare.binding import make_metrics
 
     words = list(command[1:] if command[0] == "--" else command)
     if words[0] not in STARTED:

@@ -98,7 +98,7 @@ def submit(
 
     from harness.folder.run_folder import RunFolder
     from harness.job.job import Job
-    from harness.prepare.prepare import make_metrics
+    from harness.prepare.binding import make_metrics
 
     specs = tuple(Job.load(job, overrides, predicts=predict) for job in jobs)
     for spec in specs:

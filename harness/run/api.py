@@ -20,7 +20,9 @@ from harness.errors import DataError, HarnessError, RunFolderError
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
-from harness.prepare.prepare import Given, Opened, Prepared, ask, load_model, make_metrics, match_model, open_data
+from harness.prepare.binding import ask, make_metrics
+from harness.prepare.opened import Given, Opened, open_data
+from harness.prepare.prepare import Prepared, load_model, match_model
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.results.results import Results

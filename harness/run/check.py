@@ -18,21 +18,10 @@ from harness.errors import HarnessError, ModelError, UsageError
 from harness.job.job import Job
 from harness.metrics.contract import Binding, Metric
 from harness.plan.plan import Chunk, Plan
+from harness.prepare.binding import ask, class_list, make_metrics
 from harness.prepare.input_binding import Matched
-from harness.prepare.prepare import (
-    Opened,
-    Prepared,
-    ask,
-    class_list,
-    columns_of,
-    copy_models,
-    load_model,
-    make_metrics,
-    match_model,
-    open_data,
-    predictor,
-    wanted_predictions,
-)
+from harness.prepare.opened import Opened, copy_models, open_data
+from harness.prepare.prepare import Prepared, columns_of, load_model, match_model, predictor, wanted_predictions
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections

@@ -11,7 +11,7 @@ from harness.errors import InvalidRun
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.plan.certificate import Certificate
-from harness.prepare.prepare import Opened
+from harness.prepare.opened import Opened
 from harness.results import files as results
 from harness.results.outcome import Outcome, outcome
 from harness.results.results import Results

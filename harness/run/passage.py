@@ -27,7 +27,8 @@ from harness.plan.plan import Chunk
 from harness.predictions import dataset as predictions
 from harness.predictions.dataset import PartWriter
 from harness.predictions.manifest import Manifest
-from harness.prepare.prepare import Opened, Prepared, copy_models, wanted_predictions
+from harness.prepare.opened import Opened, copy_models
+from harness.prepare.prepare import Prepared, wanted_predictions
 from harness.ranks.schedule import Assigned
 from harness.run.conclusion import Conclusion, certify, compute, summary
 from harness.run.door import Door, Home

@@ -18,7 +18,7 @@ from harness.folder.journal import Journal
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
 from harness.names.urls import shown
-from harness.prepare.prepare import Opened
+from harness.prepare.opened import Opened
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.step import tensorflow as tf_setup

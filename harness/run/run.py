@@ -20,15 +20,9 @@ from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.metrics.contract import Metric
 from harness.predictions import dataset as predictions
-from harness.prepare.prepare import (
-    Opened,
-    make_metrics,
-    open_data,
-    open_predictions,
-    prepare_model,
-    wanted_predictions,
-    without_labels,
-)
+from harness.prepare.binding import make_metrics, without_labels
+from harness.prepare.opened import Opened, open_data, open_predictions
+from harness.prepare.prepare import prepare_model, wanted_predictions
 from harness.ranks import open_files
 from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign

@@ -14,7 +14,7 @@ from harness.folder.attempts import Attempt, Lock, begin
 from harness.folder.journal import United, find, plan_digest, unite
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.folder.segment import Origin
-from harness.prepare.prepare import Began, Opened
+from harness.prepare.opened import Began, Opened
 from harness.step import tensorflow as tf_setup
 
 __all__ = ["began", "claim", "origin"]

@@ -11,7 +11,8 @@ from harness.data.content import ContentHash
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
 from harness.metrics.question import Question
-from harness.prepare.prepare import Opened, Prepared, predictor, taker
+from harness.prepare.opened import Opened
+from harness.prepare.prepare import Prepared, predictor, taker
 from harness.ranks.share import Share
 from harness.step.array_feed import ArrayFeed
 from harness.step.canary import Canary

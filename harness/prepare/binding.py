@@ -1,0 +1,115 @@
+"""What is asked of the examples: the metrics of a job, and the output, label and weight that each reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import JobError
+from harness.job.job import Job
+from harness.metrics import make
+from harness.metrics.contract import Binding, Inputs, Metric
+from harness.metrics.question import Question
+
+__all__ = ["ask", "bind", "class_list", "features_read", "make_metrics", "without_labels"]
+
+
+def make_metrics(job: Job) -> dict[str, Metric]:
+    """Build the metrics of a job by key; of several models each gets its own, as MODEL/KEY.
+
+    A metric whose `output` names its model, as in `output: a/probabilities`, is of that one alone.
+
+    Raises: JobError: see `metrics.make`.
+    """
+    made = make(job.metrics, job.folder)
+    if not job.models:
+        return made
+    every: dict[str, Metric] = {}
+    for model in job.models:
+        for key, metric in made.items():
+            own = (metric.output or "").partition("/")[0]
+            if own in job.models and "/" in (metric.output or ""):
+                if own == model:
+                    every[f"{model}/{key}"] = metric
+                continue
+            named = {o: f"{model}/{name}" for o in ("output", *metric.extra_outputs) if (name := getattr(metric, o)) is not None}
+            every[f"{model}/{key}"] = metric.model_copy(update=named)
+    return every
+
+
+def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Leave out the metrics that need a label where the job names none: predictions are wanted all the same."""
+    return {
+        key: metric for key, metric in metrics.items()
+        if metric.inputs in (Inputs.OUTPUT, Inputs.RAW) or (metric.label or job.data.label) is not None
+    }  # fmt: skip
+
+
+def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[str, Binding]:
+    """Say which output, label and weight each metric reads.
+
+    Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
+    """
+    bindings = {}
+    every = outputs
+    for key, metric in metrics.items():
+        _refuse(job, key, metric)
+        own = key.partition("/")[0] + "/" if job.models else ""
+        outputs = [name for name in every if name.startswith(own)]
+        if metric.output is None and len(outputs) > 1:
+            raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
+        found = metric.binding(outputs[0], job.data.label, job.data.weight)
+        if found.output not in outputs:
+            raise JobError(f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}")
+        for option, output in found.outputs:
+            if output not in outputs:
+                raise JobError(f"metric {key}: {option}: the model has no output '{output}': it has {', '.join(sorted(outputs))}")
+        if found.label is None and found.inputs not in (Inputs.OUTPUT, Inputs.RAW):
+            raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
+        bindings[key] = found
+    return bindings
+
+
+def _refuse(job: Job, key: str, metric: Metric) -> None:
+    """Refuse weights, slices and replicates by name where a metric is not defined for them.
+
+    Raises: JobError: see above.
+    """
+    weight = metric.weighing(job.data.weight)
+    asked = (
+        (not metric.takes_weights and weight is not None, "weights", f"weight '{weight}'", "weight"),
+        (not metric.takes_slices and metric.slices and job.slices is not None, "slices", "slices", "slices"),
+        (not metric.takes_replicates and metric.bootstrap and job.bootstrap is not None, "replicates", "bootstrap", "bootstrap"),
+    )
+    for wrong, what, found, option in asked:
+        if wrong:
+            raise JobError(
+                f"metric {key}: takes no {what}, and the job has {found}; set {option}: false on this metric to report it "
+                f"without, or take it out of the job"
+            )
+
+
+def class_list(job: Job) -> tuple[str, ...] | None:
+    """Return the names of the classes: a list in the job, or the lines of a file."""
+    classes = job.data.classes
+    if not isinstance(classes, str):
+        return classes
+    try:
+        return tuple(Path(job.resolve(classes)).read_text().splitlines())
+    except OSError as exc:
+        raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc
+
+
+def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> Question:
+    """Return what a job asks of the examples."""
+    return Question(metrics, bindings, job.slices, job.bootstrap, class_list(job), tuple(job.models))
+
+
+def features_read(job: Job, bindings: Mapping[str, Binding]) -> list[str]:
+    """Name the features that metrics, slices and bootstrap read."""
+    extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
+    if job.slices:
+        extra += [feature.feature for cross in job.slices.by for feature in cross]
+    if job.bootstrap and job.bootstrap.cluster:
+        extra.append(job.bootstrap.cluster)
+    return list(dict.fromkeys(extra))

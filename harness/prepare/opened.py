@@ -1,0 +1,182 @@
+"""Open what a job names without loading the model: data, where the models lie, the plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import data as data_
+from harness.data.derive import DerivedSource
+from harness.data.identity import Inventory, identify, take
+from harness.data.partial import PartialSource
+from harness.errors import DataError, JobError
+from harness.job.job import Job
+from harness.models import files as model_files
+from harness.models.node_copy import copy_to_node, wants_copy
+from harness.plan.plan import Plan, default_chunk_size
+from harness.prepare.binding import class_list
+from harness.prepare.input_binding import declared
+
+__all__ = ["Began", "Given", "Opened", "copy_models", "open_data", "open_predictions"]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What can be said of a job without loading the model: rank 0 finds out and tells the others."""
+
+    source: data_.Source
+    plan: Plan
+    model_path: str  # of several models all paths; of predictions written earlier nothing
+    digests: dict[str, str]
+    done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
+    model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
+    copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
+    left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
+    inventory: Inventory = field(default_factory=Inventory)  # what the data lie in, as it was before they were opened
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out which examples were drawn: the source draws them again where it arrives."""
+        return {**self.__dict__, "plan": replace(self.plan, chosen=None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, plan=replace(state["plan"], chosen=state["source"].drawn))
+
+
+@dataclass(frozen=True)
+class Began:
+    """The model versions and the files that a run began with: what a resumed one goes on with."""
+
+    models: Mapping[str, str | None]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What Python hands over, in place of what a job names.
+
+    Attributes:
+      model: what to call it in messages; None where the job names one.
+      source, digest: the examples and the digest of their contents; None where the job names files.
+    """
+
+    model: str | None = None
+    source: data_.Source | None = None
+    digest: str = ""
+
+
+def open_data(job: Job, began: Began | None = None, ranks: int = 1, given: Given | None = None) -> Opened:
+    """Find model and data, and cut the plan.
+
+    Args:
+      job: names both.
+      began: take these, whatever else there is by now.
+      ranks: how many will read the model.
+      given: take these instead; the digest of a model is left to the caller, who has it.
+    Raises: JobError, DataError, ModelError: see there.
+    """
+    class_list(job)
+    given = given or Given()
+    if given.model is not None:
+        resolved: dict[str, str | None] = {}
+    elif began:
+        resolved = dict(began.models)
+    else:
+        resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+    source, inventory = (given.source, Inventory()) if given.source else _open_source(job, began)
+    files = source.files
+    examples = sum(file.examples for file in source.files)
+    if not examples:
+        where = f"{len(files)} file{'s' * (len(files) > 1)}" if given.source is None else files[0].path
+        raise JobError(f"data.files: expected at least one example, found none in {where}")
+    source, ids = _narrowed(job, source)
+    examples = sum(file.examples for file in source.files)
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
+    marks = {name: model_files.digest_of(job.named_models[name], path, job.folder) for name, path in resolved.items()}
+    digests = {
+        "job": job.digest, "data": given.digest or data_.digest(files), "model": model_files.joined(marks) if marks else "",
+    }  # fmt: skip
+    shown = given.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
+    copied = {
+        name: model_files.digest(path)
+        for name, path in resolved.items()
+        if path is not None and wants_copy(job.named_models[name], path, ranks)
+    }
+    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied, inventory=inventory)
+
+
+def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory]:
+    """Open what the job names, and see that it did not change meanwhile.
+
+    Raises: DataError: it did.
+    """
+    named = [job.resolve(path) for path in job.data.files]
+    kind = data_.FORMATS[job.data.format]
+    if not kind.globs:
+        paths = named  # a prepared folder is named with its split: nothing that lies on disk under that name
+    elif began and not kind.groups:  # whose files stand for several
+        paths = list(began.files)
+    else:
+        paths = data_.expand(job.data.files, named, folders=kind.folders)
+    before = {path: identify(path) for path in paths if os.path.isfile(path)}
+    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    inventory = take(source)
+    for now in inventory.identities:
+        if now.path in before and (changes := before[now.path].changes(now)):
+            raise DataError(f"{now.path} changed while it was opened: {changes}; start again when nobody writes to it")
+    return source, inventory
+
+
+def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
+    """Add what the job makes of the source: a part of its examples, further features; also return the ids of the part."""
+    data, ids = job.data, None
+    if data.sample is not None or data.limit is not None:
+        source = PartialSource(source, data.sample, data.limit)
+        ids = source.drawn
+        if not len(ids):
+            raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
+    columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
+    asked = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
+    names = [name for name in asked if isinstance(name, str)]
+    if data.transform or data.filter or columns or any(not _is_name(name) for name in names):
+        made = {**declared(data), **{n: data_.Feature(data.features[n].dtype, (len(c),)) for n, c in columns.items()}}
+        source = DerivedSource(
+            source, declared={n: f for n, f in made.items() if n not in columns}, columns=columns,
+            transform=data.transform, filter=data.filter, asked=names, folder=job.folder,
+        )  # fmt: skip
+    return source, ids
+
+
+def _is_name(text: str) -> bool:
+    """Say whether a label is surely a feature: one word, or words joined by slashes and dots, as TensorFlow names them."""
+    return all(part.isidentifier() for part in text.replace("/", ".").split("."))
+
+
+def open_predictions(job: Job, folder: Path) -> Opened:
+    """Take predictions that were written earlier for data and model; the plan is theirs.
+
+    Raises: JobError, DataError: there are none, or they are broken.
+    """
+    from harness.predictions.source import PredictionSource
+
+    class_list(job)
+    source = PredictionSource.open(folder)
+    held = source.manifest
+    plan = replace(source.plan, batch_size=job.batch_size)
+    digests = {**held.digests, "job": job.digest}
+    return Opened(source, plan, "", digests, left_out=dict(held.left_out), inventory=take(source))
+
+
+def copy_models(opened: Opened) -> None:
+    """Copy models to this node; the first rank of each node calls this, and the others load afterwards.
+
+    Raises: ModelError: see `copy_to_node`.
+    """
+    for name, mark in opened.copies.items():
+        path = opened.model_paths[name]
+        assert path is not None
+        copy_to_node(path, mark)
