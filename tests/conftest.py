@@ -143,7 +143,7 @@ def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., 
 SLOW = (
     "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_metric_laws", "test_bad_input", "test_slices_bootstrap",
     "test_hard_sums", "test_formats", "test_data_keys", "test_coverage", "test_check", "test_models", "test_predict", "test_docs",
-    "results/test_recompute", "test_row_reduce", "test_journal", "test_commit", "test_lazy",
+    "results/test_recompute", "sums/test_row_reduction", "folder/test_journal", "folder/test_commit", "test_lazy",
 )  # fmt: skip
 
 

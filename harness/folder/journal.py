@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,18 +208,3 @@ class Journal:
         for path in [self._folder / name for name in old]:
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-def chunks_by_attempt(found: Sequence[Found], kept: Iterable[str]) -> Mapping[int, int]:
-    """Return how many chunks of each attempt are kept.
-
-    >>> chunks_by_attempt([], [])
-    {}
-    """
-    wanted = set(kept)
-    counts: dict[int, int] = {}
-    for each in found:
-        name = Name.parse(each.name)
-        if each.name in wanted and name is not None:
-            counts[name.attempt] = counts.get(name.attempt, 0) + len(each.lines)
-    return counts

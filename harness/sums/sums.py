@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -163,26 +162,6 @@ class Sums:
                 tables.setdefault(key, {})[column] = array
         rows = {key: RowStore.of(RowTable.from_arrays(columns)) for key, columns in tables.items()}
         return cls(arrays["lines"], arrays["state"], grid, rows)
-
-    def canonical(self) -> dict[str, Any]:
-        """Return what does not depend on the order of adding: slots by key, chunks ascending, rows sorted."""
-        keys = sorted(self.grid.keys)
-        numbers = renumbering(self.grid.keys, keys)
-        rows = {}
-        for key, store in self.rows.items():
-            if len(store):
-                arrays = store.table().to_arrays()
-                arrays["slices"] = numbers[arrays["slices"]]
-                columns = [arrays[name].reshape(len(arrays[name]), -1).tolist() for name in sorted(arrays)]
-                rows[key] = sorted(zip(*columns, strict=True))
-        grid = self.grid.placed(keys) if self.grid.slots else self.grid
-        return {
-            "lines": self.lines.tolist(),
-            "state": self.state.tolist(),
-            "keys": keys,
-            "grid": grid.flat().tolist(),
-            "rows": rows,
-        }
 
     def _renumber(self, keys: Sequence[str]) -> None:
         """Number slots as `keys` are, in the grid and in rows."""

@@ -16,7 +16,7 @@ from harness.step import tensorflow as tf_setup
 from harness.sums.row_reduction import reduce_rows
 from harness.sums.rows import RowTable
 from tests.row_case import binary, rows
-from tests.test_row_reduce import Places
+from tests.sums.test_row_reduction import Places
 
 DTYPES = ("uint8", "int8", "uint16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 

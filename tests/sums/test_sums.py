@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.exact.limbs import CELL, to_cells
-from harness.sums.grid import GridLayout, GridState
 from harness.metrics.contract import Binding, Inputs
+from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Counted, Crossed, Layout, RowLayout, Summed
 from harness.sums.layout_json import from_json, to_json
 from harness.sums.row_store import RowStore
@@ -118,7 +118,9 @@ def test_sums_have_the_layouts_that_they_were_made_for_and_no_others(a):
     other = [Layouts(wide, GRID, LAYOUTS.rows, 1, DRAWS), Layouts(STATE, plain, LAYOUTS.rows, 1, DRAWS)]
     other.append(Layouts(STATE, GRID, LAYOUTS.rows, 1, DRAWS + 1))
     if a.rows:
-        other += [Layouts(STATE, GRID, rows, 1, DRAWS) for rows in ({}, {"auc": RowLayout(True, False, (("positive", "int64"),))})]
+        other += [
+            Layouts(STATE, GRID, rows, 1, DRAWS) for rows in ({}, {"auc": RowLayout(True, False, (("positive", "int64"),))})
+        ]
         other.append(Layouts(STATE, GRID, LAYOUTS.rows, 2, DRAWS))
     for layouts in other:
         with pytest.raises(ValueError, match="expected|keeps none"):
@@ -131,9 +133,17 @@ def test_layouts_come_back_from_json():
         (Summed((binding, "weight"), ()), Summed(("r2", "yy"), (2, 3))), (Counted((binding, "status"), 5),), (("mse", "r2"),),
         (Crossed(("fid", "found"), 4),),
     )  # fmt: skip
-    layouts = Layouts(state, GridLayout((), state.counted, (), (), state), {"auc": RowLayout(True, True, (("a", "int64"),), True)}, 2, 9)
+    layouts = Layouts(
+        state, GridLayout((), state.counted, (), (), state), {"auc": RowLayout(True, True, (("a", "int64"),), True)}, 2, 9
+    )
     again = from_json(json.loads(json.dumps(to_json(layouts), allow_nan=False)))
     assert again == layouts and again.digest == layouts.digest
-    for wrong in (None, {}, {**to_json(layouts), "draws": -1}, {**to_json(layouts), "shared": [["a"]]}, {**to_json(layouts), "bindings": []}):
+    for wrong in (
+        None,
+        {},
+        {**to_json(layouts), "draws": -1},
+        {**to_json(layouts), "shared": [["a"]]},
+        {**to_json(layouts), "bindings": []},
+    ):
         with pytest.raises(ValueError, match="not layouts as a run writes them"):
             from_json(wrong)
