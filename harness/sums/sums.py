@@ -187,13 +187,13 @@ def add_lines(lines: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def union_of(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+def union_of(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys of both, those of the first in their places.
 
     >>> union_of(("a", "b"), ("b", "c"))
     ('a', 'b', 'c')
     """
-    return one if one == other else tuple(dict.fromkeys([*one, *other]))
+    return first if first == second else tuple(dict.fromkeys([*first, *second]))
 
 
 def renumbering(here: Sequence[str], everywhere: Sequence[str]) -> np.ndarray:
