@@ -16,7 +16,7 @@ __all__ = ["LONG", "SLOW", "in_part", "mark", "shuffled"]
 SLOW = (
     "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_metric_laws", "test_bad_input", "test_slices_bootstrap",
     "test_hard_sums", "data/test_formats_run", "data/test_data_keys", "test_coverage", "test_check", "test_models", "predictions/", "test_docs",
-    "results/test_recompute", "sums/test_row_reduction", "test_journal", "test_commit", "cli/test_console", "test_packaging", "ranks/test_process_exit",
+    "results/test_recompute", "sums/test_row_reduction", "folder/test_journal", "folder/test_commit", "cli/test_console", "test_packaging", "ranks/test_process_exit",
 )  # fmt: skip
 
 # Left out of `make test` as well: each with what proves the same there.

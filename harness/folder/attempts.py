@@ -52,8 +52,8 @@ class Owner:
     @property
     def runs(self) -> bool:
         """Whether it is still there. Only for one that is near."""
-        found = _started(self.pid)
-        return bool(found) and found == self.started
+        started = _started(self.pid)
+        return bool(started) and started == self.started
 
 
 def _text(path: str) -> str:
@@ -205,10 +205,10 @@ def begin(folder: RunFolder, kept: Sequence[str], done: int, ranks: int) -> Atte
 
 def earlier(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
     """Return number and record of all attempts so far."""
-    found = [
+    records = [
         (int(path.stem), read_json(path) or {}) for path in folder.attempts.glob("*.json") if re.fullmatch(r"\d+", path.stem)
     ]
-    return sorted(found, key=lambda pair: pair[0])
+    return sorted(records, key=lambda pair: pair[0])
 
 
 def _path(folder: RunFolder, number: int) -> Path:

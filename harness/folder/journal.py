@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,19 +59,19 @@ def find(folder: Path) -> tuple[list[Found], list[str]]:
 
     Files under way, which begin with a dot, are none of them.
     """
-    found: list[Found] = []
+    whole: list[Found] = []
     torn: list[str] = []
     for path in sorted(folder.glob("*.segment")):
         if Name.parse(path.name) is None:
             continue
         try:
-            found.append(Found(path.name, *read_lines(path)))
+            whole.append(Found(path.name, *read_lines(path)))
         except Torn as exc:
             torn.append(f"{path} {exc}: its chunks are evaluated again")
-    return found, torn
+    return whole, torn
 
 
-def unite(found: Sequence[Found], plan: Plan) -> United:
+def unite(segments: Sequence[Found], plan: Plan) -> United:
     """Choose segments that can be added up: no chunk twice, as many chunks as can easily be had.
 
     A sum cannot be taken apart: of two segments that share a chunk one goes whole, and its other chunks are evaluated
@@ -82,7 +82,7 @@ def unite(found: Sequence[Found], plan: Plan) -> United:
     done = np.zeros(len(plan), bool)
     kept: list[str] = []
     warnings: list[str] = []
-    for segment in sorted(found, key=lambda each: (-len(each.lines), each.name)):
+    for segment in sorted(segments, key=lambda candidate: (-len(candidate.lines), candidate.name)):
         chunks, counts = segment.lines[:, 0], segment.lines[:, 1]
         outside = bool(len(chunks)) and bool(chunks.min() < 0 or chunks.max() >= len(plan))
         if outside or len(np.unique(chunks)) != len(chunks) or (counts != sizes[chunks]).any():
@@ -105,12 +105,12 @@ def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Sums]:
     loaded = []
     for name in names:
         try:
-            whose, sums = read_segment(folder / name)
+            owner, sums = read_segment(folder / name)
         except Torn as exc:
             raise HarnessError(
                 f"{folder / name} {exc}, and was whole when this attempt began; start again with --resume"
             ) from exc
-        other = whose.differences(origin)
+        other = owner.differences(origin)
         if other:
             raise RunFolderError(
                 f"{folder / name} cannot be resumed: what it holds was computed with another {' and another '.join(other)}; "
@@ -208,18 +208,3 @@ class Journal:
         for path in [self._folder / name for name in old]:
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-def chunks_by_attempt(found: Sequence[Found], kept: Iterable[str]) -> Mapping[int, int]:
-    """Return how many chunks of each attempt are kept.
-
-    >>> chunks_by_attempt([], [])
-    {}
-    """
-    wanted = set(kept)
-    counts: dict[int, int] = {}
-    for each in found:
-        name = Name.parse(each.name)
-        if each.name in wanted and name is not None:
-            counts[name.attempt] = counts.get(name.attempt, 0) + len(each.lines)
-    return counts

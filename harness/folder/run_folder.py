@@ -167,8 +167,8 @@ class RunFolder:
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be used as run folder: {exc.strerror}; choose another with -o") from exc
         if known:
-            held = read_json(self.job_json) or {}
-            other = [name for name in sorted({*digests, *held}) if held.get(name) != digests.get(name)]
+            recorded = read_json(self.job_json) or {}
+            other = [name for name in sorted({*digests, *recorded}) if recorded.get(name) != digests.get(name)]
             # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
             failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
             if other and (not failed or self.has_segments):
@@ -225,15 +225,15 @@ class RunFolder:
         asked = read_json(self.meet) if self.meet.exists() else None
         return isinstance(asked, dict) and asked.get("attempt") == attempt
 
-    def set_status(self, state: str, exit_code: int | None, **more: Any) -> None:
+    def set_status(self, state: str, exit_code: int | None, **details: Any) -> None:
         """Record the state of this attempt, for launchers that lose exit codes."""
-        write_status(self.status_json, state, exit_code, **more)
+        write_status(self.status_json, state, exit_code, **details)
 
-    def record_failure(self, text: str, **more: Any) -> bool:
+    def record_failure(self, text: str, **details: Any) -> bool:
         """Write what failed, unless another rank was first; return whether this rank was."""
         temporary = scratch_name(self.failure_json)
         try:
-            temporary.write_text(json.dumps({"message": text, "time": time.time(), **more}, indent=1, sort_keys=True) + "\n")
+            temporary.write_text(json.dumps({"message": text, "time": time.time(), **details}, indent=1, sort_keys=True) + "\n")
             os.link(temporary, self.failure_json)
         except FileExistsError:
             return False
@@ -258,10 +258,10 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def write_first_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:
+def write_first_status(path: Path, state: str, exit_code: int | None, **details: Any) -> None:
     """Write a status file, unless there is one: of several processes that do so at once one is the first."""
     temporary = scratch_name(path)
-    write_status(temporary, state, exit_code, **more)
+    write_status(temporary, state, exit_code, **details)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -272,9 +272,9 @@ def write_first_status(path: Path, state: str, exit_code: int | None, **more: An
         temporary.unlink(missing_ok=True)
 
 
-def write_status(path: Path, state: str, exit_code: int | None, **more: Any) -> None:
+def write_status(path: Path, state: str, exit_code: int | None, **details: Any) -> None:
     """Write a status file: on a full disk over the one that is there, so that it does not say that the run goes on."""
-    text = json.dumps({"state": state, "exit_code": exit_code, **more}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({"state": state, "exit_code": exit_code, **details}, indent=1, sort_keys=True) + "\n"
     try:
         write_atomically(path, text)
     except RunFolderError as exc:

@@ -54,8 +54,8 @@ class Name:
         >>> Name.parse("0002-00001-000007.segment")
         Name(attempt=2, rank=1, number=7)
         """
-        found = NAME.fullmatch(text)
-        return cls(*(int(part) for part in found.groups())) if found else None
+        fields = NAME.fullmatch(text)
+        return cls(*(int(part) for part in fields.groups())) if fields else None
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,8 @@ def load(name: str, folder: Path = Path(".")) -> type[Metric]:
     if name not in METRICS:
         raise JobError(f"unknown metric '{name}': {nearest(name, METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
-    found: type[Metric] = getattr(importlib.import_module(f"harness.metrics.{module}"), attribute)
-    return found
+    kind: type[Metric] = getattr(importlib.import_module(f"harness.metrics.{module}"), attribute)
+    return kind
 
 
 def make(specs: Sequence[MetricSpec], folder: Path = Path(".")) -> dict[str, Metric]:
@@ -189,7 +189,7 @@ def _build(spec: MetricSpec, folder: Path) -> Metric:
             if error["type"] == "extra_forbidden":
                 lines.append(f"metric {spec.name}: unknown option '{option}': {nearest(option, kind.model_fields)}")
             else:
-                found = "" if error["type"] == "value_error" else f", found {error['input']!r}"
+                shown = "" if error["type"] == "value_error" else f", found {error['input']!r}"
                 message = error["msg"].removeprefix("Value error, ")
-                lines.append(f"metric {spec.name}: {option or 'options'}: {message}{found}")
+                lines.append(f"metric {spec.name}: {option or 'options'}: {message}{shown}")
         raise JobError("\n".join(lines)) from None

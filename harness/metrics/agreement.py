@@ -26,11 +26,11 @@ class _Agreement(PredictedClassMetric):
         import tensorflow as tf
 
         size = self.size(predictions)
-        found = self.predicted(predictions)
+        predicted = self.predicted(predictions)
         return {
             "labelled": Count(labels, size),
-            "predicted": Count(found, size),
-            "distance": Count(tf.abs(labels - found), size),
+            "predicted": Count(predicted, size),
+            "distance": Count(tf.abs(labels - predicted), size),
         }
 
 

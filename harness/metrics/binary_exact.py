@@ -109,12 +109,12 @@ class AveragePrecision(ScoreMetric):
         """Return the sum of positives times precision, over the thresholds of this part."""
         stairs = Staircase.of(part)
         rows = np.flatnonzero(stairs.p)
-        found = 0
+        precision = 0
         for at in range(0, len(rows), BLOCK):
             index = rows[at : at + BLOCK]
             p, tp = stairs.p[index], stairs.tp[index]
-            found += _quotients(wide.multiply(p, tp), tp + stairs.fp[index])
-        return {"precision": Fraction(found, 1 << DIGITS * DIGIT_BITS), **stairs.totals()}
+            precision += _quotients(wide.multiply(p, tp), tp + stairs.fp[index])
+        return {"precision": Fraction(precision, 1 << DIGITS * DIGIT_BITS), **stairs.totals()}
 
     def value(self, totals: Totals) -> float:
         """Return the mean precision."""

@@ -137,7 +137,7 @@ class _EqualMass(CalibrationMetric, RowMetric):
 
     def fold(self, part: Part) -> dict[str, Any]:
         """Return the sums of each bin, as far as this part holds it."""
-        found = {name: np.full(self.bins, Fraction(0), dtype=object) for name in ("weight", "hits", "confidence")}
+        sums = {name: np.full(self.bins, Fraction(0), dtype=object) for name in ("weight", "hits", "confidence")}
         begins = wide.cumulative(part.counts, part.before["all"]) - part.counts
         last = part.total["all"] - 1
         rows = [*part.ties.tolist(), len(part)]
@@ -147,9 +147,9 @@ class _EqualMass(CalibrationMetric, RowMetric):
         mass = part.mass("hit")
         for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
             at = slice(rows[start], rows[end])
-            found["weight"][b], found["hits"][b] = wide.total(part.counts[at]), wide.total(mass[at])
-            found["confidence"][b] = _sum(part.key[at], part.counts[at])
-        return found
+            sums["weight"][b], sums["hits"][b] = wide.total(part.counts[at]), wide.total(mass[at])
+            sums["confidence"][b] = _sum(part.key[at], part.counts[at])
+        return sums
 
     def summed(self, totals: Totals) -> list[Bin]:
         """Return the bins that are not empty.

@@ -84,8 +84,8 @@ class CalibrationMetric(Metric):
             powers = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
             scores = powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
         if self.positive is None:
-            found = highest(predictions)
-            return widened(tf.gather(scores, found, axis=-1, batch_dims=1)), found == labels
+            predicted = highest(predictions)
+            return widened(tf.gather(scores, predicted, axis=-1, batch_dims=1)), predicted == labels
         return widened(scores[:, self.positive]), labels == self.positive
 
 
@@ -95,10 +95,10 @@ def filled_bins(weights: Any, hits: Any, confidences: Any) -> list[Bin]:
     Raises: Undefined: all are.
     """
     columns = zip(weights, hits, confidences, strict=True)
-    found = [Bin(i, Fraction(w), Fraction(h), Fraction(c)) for i, (w, h, c) in enumerate(columns) if w]
-    if not found:
+    filled = [Bin(i, Fraction(w), Fraction(h), Fraction(c)) for i, (w, h, c) in enumerate(columns) if w]
+    if not filled:
         raise Undefined("the total weight is zero")
-    return found
+    return filled
 
 
 def curve_line(b: Bin, number: Callable[[Fraction], float]) -> tuple[float, ...]:

@@ -64,18 +64,20 @@ def match(truths: Truths, guesses: Guesses) -> np.ndarray:
     wrong = _wrong(truths.boxes, truths.classes, truths.areas) + _wrong(guesses.boxes, guesses.classes, guesses.scores)
     if wrong:
         return np.array([(0.0, 0, BAD, 0, 0, wrong, 0)], ROW)
-    one = evaluator()
+    evaluation = evaluator()
     # What COCOeval._prepare fills from its data base. Ids begin at 1: COCOeval takes a match with id 0 for none.
     for j, category in enumerate(truths.classes.astype(np.int64).tolist()):
         crowd = int(truths.crowd[j])
-        one._gts[0, category].append(
+        evaluation._gts[0, category].append(
             {"id": j + 1, "bbox": truths.boxes[j].tolist(), "area": float(truths.areas[j]), "iscrowd": crowd, "ignore": crowd}
         )
     for j, category in enumerate(guesses.classes.astype(np.int64).tolist()):
         box = guesses.boxes[j].tolist()
-        one._dts[0, category].append({"id": j + 1, "bbox": box, "area": box[2] * box[3], "score": float(guesses.scores[j])})
-    categories = sorted({category for _, category in (*one._gts, *one._dts)})
-    return np.array([row for category in categories for row in _category(one, category)], ROW)
+        evaluation._dts[0, category].append(
+            {"id": j + 1, "bbox": box, "area": box[2] * box[3], "score": float(guesses.scores[j])}
+        )
+    categories = sorted({category for _, category in (*evaluation._gts, *evaluation._dts)})
+    return np.array([row for category in categories for row in _category(evaluation, category)], ROW)
 
 
 def _wrong(boxes: np.ndarray, classes: np.ndarray, numbers: np.ndarray) -> int:
@@ -83,16 +85,16 @@ def _wrong(boxes: np.ndarray, classes: np.ndarray, numbers: np.ndarray) -> int:
     return int((~good).sum())
 
 
-def _category(one: Any, category: int) -> Iterator[tuple[Any, ...]]:
+def _category(evaluation: Any, category: int) -> Iterator[tuple[Any, ...]]:
     """Let COCOeval match one category of one image, in every area range; yield its rows."""
-    one.ious[0, category] = one.computeIoU(0, category)
-    found = [one.evaluateImg(0, category, list(limits), MOST) for limits in AREAS.values()]
+    evaluation.ious[0, category] = evaluation.computeIoU(0, category)
+    images = [evaluation.evaluateImg(0, category, list(limits), MOST) for limits in AREAS.values()]
     weights = 1 << np.arange(len(AREAS) * len(IOUS), dtype=np.int64)
-    matched = weights @ np.concatenate([each["dtMatches"] != 0 for each in found]).astype(np.int64)
-    ignored = weights @ np.concatenate([each["dtIgnore"] != 0 for each in found]).astype(np.int64)
-    for place, score in enumerate(found[0]["dtScores"]):
+    matched = weights @ np.concatenate([image["dtMatches"] != 0 for image in images]).astype(np.int64)
+    ignored = weights @ np.concatenate([image["dtIgnore"] != 0 for image in images]).astype(np.int64)
+    for place, score in enumerate(images[0]["dtScores"]):
         yield -score, category, place, matched[place], ignored[place], 0, 0
-    truths = [int(np.count_nonzero(np.asarray(each["gtIgnore"]) == 0)) for each in found]
+    truths = [int(np.count_nonzero(np.asarray(image["gtIgnore"]) == 0)) for image in images]
     if any(truths):
         yield 0.0, category, TRUTH, 0, 0, sum(n << COUNT_BITS * a for a, n in enumerate(truths)), 0
 
@@ -155,6 +157,6 @@ def evaluator() -> Any:
         from pycocotools.cocoeval import COCOeval
     except ImportError as exc:
         raise UsageError("coco needs pycocotools: pip install 'exact-harness[detection]'") from exc
-    found = COCOeval(iouType="bbox")
-    found._gts, found._dts = defaultdict(list), defaultdict(list)
-    return found
+    evaluation = COCOeval(iouType="bbox")
+    evaluation._gts, evaluation._dts = defaultdict(list), defaultdict(list)
+    return evaluation

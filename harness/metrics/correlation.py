@@ -26,9 +26,9 @@ class ExplainedVariance(ByOutput, PairMetric):
 
 
 def _explained(totals: Totals) -> float:
-    found = Scatter.of(totals)
+    residuals = Scatter.of(totals)
     yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
-    return ratio(2 * found.yp - found.pp, yy, "all labels are equal")
+    return ratio(2 * residuals.yp - residuals.pp, yy, "all labels are equal")
 
 
 class Pearson(PairMetric):
@@ -56,11 +56,11 @@ class Concordance(PairMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the coefficient, in fractions."""
-        found = Scatter.of(totals)
-        spread = found.yy + found.pp
+        scatter = Scatter.of(totals)
+        spread = scatter.yy + scatter.pp
         if not spread:
             raise Undefined("all labels are equal, and so are all predictions")
-        return ratio(2 * found.yp, spread + totals.exact_weight * found.bias**2, "all labels and predictions are equal")
+        return ratio(2 * scatter.yp, spread + totals.exact_weight * scatter.bias**2, "all labels and predictions are equal")
 
 
 class MeanBias(Metric):

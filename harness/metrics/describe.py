@@ -59,9 +59,9 @@ def describe(name: str) -> str:
     lacks = [what for flag, what in LACKS.items() if not getattr(metric, flag)]
     if lacks:
         parts.append(f"  without     {', '.join(lacks)}")
-    more = _further(metric)
-    if more:
-        parts += ["", textwrap.fill(more, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    further = _further(metric)
+    if further:
+        parts += ["", textwrap.fill(further, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     own = _own(metric)
     if own:
         parts += ["", "options", *_options(metric, own)]
@@ -106,8 +106,8 @@ def _section(name: str) -> str:
     if metric.no_interval:
         facts.append(f"- has no interval: {metric.no_interval}")
     own = _own(metric)
-    more = [_further(metric), _table(metric, own) if own else ""]
-    return "\n\n".join([f"### {name}", _first_line(metric), "\n".join(facts), *filter(None, more)])
+    further = [_further(metric), _table(metric, own) if own else ""]
+    return "\n\n".join([f"### {name}", _first_line(metric), "\n".join(facts), *filter(None, further)])
 
 
 def _adds(metric: type[Metric]) -> str:

@@ -100,11 +100,11 @@ class Coco(RowMetric):
         if labels is None:
             raise ShapeError("coco: needs the boxes to find; set data.label, or label: of the metric")
         batch = labels.shape[0]
-        boxes, found = _boxes("label", labels), _boxes("output", predictions)
+        boxes, detections = _boxes("label", labels), _boxes("output", predictions)
         if boxes >= 1 << COUNT_BITS:
             raise ShapeError(f"expected fewer than {1 << COUNT_BITS} boxes an image, found label {labels.shape}")
-        shapes = {"boxes": [batch, boxes], "found": [batch, found], "image": [batch]}
-        missing = {"label_count": boxes, "count": found, "crowd": 0, "scores": 0}  # what is no size and no class is -1
+        shapes = {"boxes": [batch, boxes], "found": [batch, detections], "image": [batch]}
+        missing = {"label_count": boxes, "count": detections, "crowd": 0, "scores": 0}  # what is no size and no class is -1
         read = [_column(tf, name, columns.get(name), shapes[of], missing.get(name, -1)) for name, of in COLUMNS.items()]
         tensors = [widened(labels), widened(predictions), *read]
         kinds = [tf.float64] + [tf.int64] * 6
@@ -137,11 +137,11 @@ class Coco(RowMetric):
     def _match(self, image: _Image) -> np.ndarray:
         """Match one image without its padding."""
         true, seen = _real(image.label_classes, image.label_count), _real(image.classes, image.count)
-        boxes, found = self._xywh(image.label[true]), self._xywh(image.output[seen])
+        boxes, detections = self._xywh(image.label[true]), self._xywh(image.output[seen])
         areas = image.area[true] if self.area else boxes[:, 2] * boxes[:, 3]
         return match(
             Truths(boxes, image.label_classes[true], areas, image.crowd[true] != 0),
-            Guesses(found, image.classes[seen], image.scores[seen]),
+            Guesses(detections, image.classes[seen], image.scores[seen]),
         )
 
     def _xywh(self, boxes: np.ndarray) -> np.ndarray:
@@ -215,18 +215,18 @@ def _boxes(what: str, boxes: Any) -> int:
     return int(boxes.shape[1])
 
 
-def _column(tf: Any, what: str, given: Any, shape: list[int], default: int) -> Any:
+def _column(tf: Any, what: str, column: Any, shape: list[int], default: int) -> Any:
     """Return what goes with the boxes as float64, or its default."""
     from harness.exact.tf_subnormals import widened
 
-    if given is None:
+    if column is None:
         return tf.fill(shape, tf.constant(default, tf.float64))
-    if given.dtype == tf.string or given.shape.num_elements() != int(np.prod(shape)):
+    if column.dtype == tf.string or column.shape.num_elements() != int(np.prod(shape)):
         inner = ", ".join(map(str, ["B", *shape[1:]]))
         raise ShapeError(
-            f"coco: expected {what} [{inner}], numbers that go with the boxes, found {given.dtype.name} {given.shape}"
+            f"coco: expected {what} [{inner}], numbers that go with the boxes, found {column.dtype.name} {column.shape}"
         )
-    return tf.reshape(widened(given), shape)
+    return tf.reshape(widened(column), shape)
 
 
 def _class_name(totals: Totals, number: int) -> str:

@@ -63,8 +63,8 @@ class _Deviance(MeanMetric):
         near = tf.abs(r) * max(1.0, abs(q)) < NEAR
         small = tf.where(near, r, tf.zeros_like(r))
         series = 2 * tf.pow(p, tf.constant(q, tf.float64)) * small * small * _series(small, q)
-        found = tf.where(near, series, _closed(y, p, q))
-        return tf.where(valid, found, tf.constant(math.nan, tf.float64))
+        difference = tf.where(near, series, _closed(y, p, q))
+        return tf.where(valid, difference, tf.constant(math.nan, tf.float64))
 
 
 def _closed(y: Any, p: Any, q: float) -> Any:
@@ -92,8 +92,8 @@ def _power_difference(y: Any, p: Any, a: float) -> Any:
     import tensorflow as tf
 
     ratio = y / p
-    held = (ratio > 1e-300) & (ratio < 1e300)
-    t = tf.where(held, tf.math.log(tf.where(held, ratio, tf.ones_like(ratio))), tf.math.log(y) - tf.math.log(p))
+    in_range = (ratio > 1e-300) & (ratio < 1e300)
+    t = tf.where(in_range, tf.math.log(tf.where(in_range, ratio, tf.ones_like(ratio))), tf.math.log(y) - tf.math.log(p))
     power = tf.constant(a, tf.float64)
     near = tf.abs(a * t) < 1
     x = tf.where(near, a * t, tf.ones_like(t))

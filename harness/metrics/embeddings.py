@@ -33,8 +33,8 @@ class CosineSimilarity(MeanMetric):
         import tensorflow as tf
 
         if labels is None or labels.shape != predictions.shape or len(labels.shape) < 2:
-            found = None if labels is None else labels.shape
-            raise ShapeError(f"expected labels and output of one shape [B, ..., D], found {found} and {predictions.shape}")
+            shape = None if labels is None else labels.shape
+            raise ShapeError(f"expected labels and output of one shape [B, ..., D], found {shape} and {predictions.shape}")
         y, p = _unit(labels), _unit(predictions)
         cosine = tf.clip_by_value(tf.reduce_sum(y * p, axis=-1), tf.constant(-1.0, tf.float64), tf.constant(1.0, tf.float64))
         bad = tf.math.is_nan(tf.reduce_sum(y + p, axis=-1))  # clipping may turn NaN into a number
@@ -99,17 +99,17 @@ class FrechetDistance(Metric):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return features and their products, the upper triangle."""
-        found = self._moments("found", predictions)
+        moments = self._moments("found", predictions)
         if self.reference is not None:
             _read(Path(self.reference), predictions.shape[1])  # a wrong file is found now, not after the last example
-            return found
+            return moments
         if labels is None or labels.shape != predictions.shape:
             shape = None if labels is None else labels.shape
             raise ShapeError(
                 f"expected reference features as the label, in the shape of the output {predictions.shape}, found {shape}; "
                 "or set reference: to a file of statistics"
             )
-        return {**found, **self._moments("reference", labels)}
+        return {**moments, **self._moments("reference", labels)}
 
     def _moments(self, name: str, vectors: Any) -> dict[str, Term]:
         if len(vectors.shape) != 2 or not vectors.dtype.is_floating:
@@ -201,8 +201,8 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     Raises: JobError: the file is not there, or holds something else.
     """
     try:
-        with np.load(path) as found:
-            mean, covariance = np.asarray(found["mu"], np.float64), np.asarray(found["sigma"], np.float64)
+        with np.load(path) as statistics:
+            mean, covariance = np.asarray(statistics["mu"], np.float64), np.asarray(statistics["sigma"], np.float64)
     except (OSError, KeyError, ValueError) as exc:
         raise JobError(f"reference {path}: expected an .npz file with mu and sigma: {exc}") from exc
     if mean.shape != (size,) or covariance.shape != (size, size):

@@ -34,8 +34,8 @@ class _CountOf(Metric):
 
         if not (predictions.dtype.is_floating or predictions.dtype.is_integer or predictions.dtype.is_bool):
             raise ShapeError(f"expected an output of numbers, found {predictions.dtype.name}")
-        marks = tf.cast(self.marks(predictions), tf.float64)
-        return {"count": Number(tf.reduce_sum(tf.reshape(marks, [marks.shape[0], -1]), axis=1))}
+        counted = tf.cast(self.marks(predictions), tf.float64)
+        return {"count": Number(tf.reduce_sum(tf.reshape(counted, [counted.shape[0], -1]), axis=1))}
 
     def value(self, totals: Totals) -> int:
         """Return the count."""

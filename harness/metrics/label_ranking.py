@@ -37,8 +37,8 @@ class _Ranking(Metric):
         place = tf.searchsorted(tf.gather(falling, order, axis=1, batch_dims=1), falling, side="right")
         counted = tf.cumsum(tf.gather(labels, order, axis=1, batch_dims=1), axis=1)
         true_place = tf.gather(counted, place - 1, axis=1, batch_dims=1)
-        each = self.each(*(tf.cast(part, tf.float64) for part in (labels, place, true_place)))
-        return {"example": Number(each, spread=True)}
+        values = self.each(*(tf.cast(part, tf.float64) for part in (labels, place, true_place)))
+        return {"example": Number(values, spread=True)}
 
     def value(self, totals: Totals) -> float:
         """Return the mean over the examples."""

@@ -68,8 +68,8 @@ class BitsPerByte(Metric):
         from harness.exact.tf_subnormals import log, widened
 
         if labels is None or labels.shape != predictions.shape[:-1] or not labels.dtype.is_integer:
-            found = "none" if labels is None else f"{labels.dtype.name} {labels.shape}"
-            raise ShapeError(f"expected integer labels [B, ...] and scores [B, ..., C], found {found} and {predictions.shape}")
+            shown = "none" if labels is None else f"{labels.dtype.name} {labels.shape}"
+            raise ShapeError(f"expected integer labels [B, ...] and scores [B, ..., C], found {shown} and {predictions.shape}")
         if bytes.shape not in (labels.shape, labels.shape[:1], [*labels.shape[:1], 1]):
             raise ShapeError(f"bytes: expected one number per example or per label {labels.shape}, found {bytes.shape}")
         rows = labels.shape[0]

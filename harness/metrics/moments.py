@@ -42,10 +42,10 @@ def scatter(square: Fraction, total: Fraction, totals: Totals, what: str) -> Fra
     if not totals.exact_weight:
         raise Undefined("the total weight is zero")
     mean = total / totals.exact_weight
-    found = square - total * mean
-    if found <= totals.positions * (1 + abs(mean)) * GRID * RESOLVED:
+    squares = square - total * mean
+    if squares <= totals.positions * (1 + abs(mean)) * GRID * RESOLVED:
         raise Undefined(f"all {what} are equal, or differ by less than sums on a grid of 2^-128 resolve")
-    return found
+    return squares
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,11 @@ class _Areas(RowMetric):
 
         from harness.exact.tf_subnormals import widened
 
-        found = widened(predictions)
+        scores = widened(predictions)
         if not self.from_logits:
-            return found
-        columns = [tf.concat([found[:, :c], found[:, c + 1 :]], axis=1) for c in range(found.shape[-1])]
-        return found - tf.stack([tf.reduce_logsumexp(others, axis=1) for others in columns], axis=1)
+            return scores
+        columns = [tf.concat([scores[:, :c], scores[:, c + 1 :]], axis=1) for c in range(scores.shape[-1])]
+        return scores - tf.stack([tf.reduce_logsumexp(others, axis=1) for others in columns], axis=1)
 
     def fold(self, part: Part) -> dict[str, Any]:
         """Return of each group twice the pairs won (ties once), and how many are positive and negative."""
@@ -52,14 +52,14 @@ class _Areas(RowMetric):
         n = part.per_tie(part.counts) - p
         group = part.group if part.untied else part.group[part.ties]
         starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
-        found: dict[str, Any] = {}
+        areas: dict[str, Any] = {}
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(group)], strict=True):
             positive, negative = p[start:stop], n[start:stop]
             below = wide.cumulative(negative) - negative
             key = int(group[start])
-            found[f"{key} wins"] = 2 * wide.dot(positive, below) + wide.dot(positive, negative)
-            found[f"{key} positive"], found[f"{key} negative"] = wide.total(positive), wide.total(negative)
-        return found
+            areas[f"{key} wins"] = 2 * wide.dot(positive, below) + wide.dot(positive, negative)
+            areas[f"{key} positive"], areas[f"{key} negative"] = wide.total(positive), wide.total(negative)
+        return areas
 
     def curves(self, totals: Totals) -> dict[int, tuple[Fraction, Fraction, Fraction]]:
         """Return doubled wins, positives and negatives by group, ascending.

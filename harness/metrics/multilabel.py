@@ -91,12 +91,12 @@ class PerLabelMetric(_Decided):
         """Mark what is found, labelled and both, for each label; for `samples`, return the share of each example."""
         import tensorflow as tf
 
-        found = self.found(predictions)
-        sums = [tf.cast(marks, tf.float64) for marks in (labels * found, found, labels)]
+        called = self.found(predictions)
+        sums = [tf.cast(flags, tf.float64) for flags in (labels * called, called, labels)]
         if self.average != "samples":
-            return {name: Number(marks) for name, marks in zip(("hits", "predicted", "labelled"), sums, strict=True)}
+            return {name: Number(flags) for name, flags in zip(("hits", "predicted", "labelled"), sums, strict=True)}
         width = tf.fill(tf.shape(labels)[:1], tf.cast(labels.shape[-1], tf.float64))
-        hits, predicted, labelled = (tf.reduce_sum(marks, axis=1) for marks in sums)
+        hits, predicted, labelled = (tf.reduce_sum(flags, axis=1) for flags in sums)
         share = self.share(OneVsRest(hits, predicted, labelled, width))
         undefined = share.below == 0
         empty = tf.fill(tf.shape(width), tf.cast(self.zero_division or 0, tf.float64))

@@ -39,8 +39,8 @@ class _AtBest(ScoreMetric):
         stairs = Staircase.of(part)
         totals = stairs.totals()
         both = stairs.positive and stairs.negative
-        found = self.best(stairs) if len(stairs) and both else None
-        return totals if found is None else {"best": (found[0], stairs.threshold(found[1])), **totals}
+        best = self.best(stairs) if len(stairs) and both else None
+        return totals if best is None else {"best": (best[0], stairs.threshold(best[1])), **totals}
 
     def value(self, totals: Totals) -> float:
         """Return the best value, or the threshold that has it."""

@@ -85,8 +85,8 @@ def _apart(outputs: list[Totals], value: Callable[[Totals], float], multioutput:
     if reasons and (multioutput == "uniform" or len(reasons) == len(values)):
         raise Undefined("; ".join(reasons))
     if multioutput == "raw":
-        return {str(number): found for number, found in enumerate(values)}
-    return float(sum((Fraction(found) for found in values if found is not None), Fraction(0)) / len(values))
+        return {str(number): column for number, column in enumerate(values)}
+    return float(sum((Fraction(column) for column in values if column is not None), Fraction(0)) / len(values))
 
 
 class MeanByOutput(ByOutput, MeanMetric):

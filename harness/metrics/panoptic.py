@@ -69,18 +69,20 @@ class PanopticQuality(HostMetric):
             if array.dtype.kind not in "iu":
                 raise ShapeError(f"expected integer categories and instances, found {what} of {array.dtype}")
         rows = [
-            match_segments(label.reshape(-1, 2), found.reshape(-1, 2), self.things, self.stuffs).ravel()
-            for label, found in zip(labels, predictions, strict=True)
+            match_segments(label.reshape(-1, 2), predicted.reshape(-1, 2), self.things, self.stuffs).ravel()
+            for label, predicted in zip(labels, predictions, strict=True)
         ]
         return np.array(rows, np.float64).reshape(len(labels), len(self.columns()))
 
     def value(self, totals: Totals) -> dict[str, float | None] | Table:
         """Return the means over all categories, over things, and over stuffs; or a table of the categories."""
-        each = {category: _quality(*(totals[f"{name} {category}"] for name in SUMS)) for category in self.things + self.stuffs}
+        qualities = {
+            category: _quality(*(totals[f"{name} {category}"] for name in SUMS)) for category in self.things + self.stuffs
+        }
         if self.average == "per_class":
             lines = (
-                (*self._name(category, totals), *each[category], *(int(totals[f"{name} {category}"]) for name in SUMS[1:]))
-                for category in each
+                (*self._name(category, totals), *qualities[category], *(int(totals[f"{name} {category}"]) for name in SUMS[1:]))
+                for category in qualities
             )
             return Table(("class", "pq", "sq", "rq", "tp", "fp", "fn"), tuple(lines))
         groups = {"": self.things + self.stuffs}
@@ -88,7 +90,7 @@ class PanopticQuality(HostMetric):
             groups |= {"_things": self.things, "_stuffs": self.stuffs}
         values: dict[str, float | None] = {}
         for suffix, categories in groups.items():
-            present = [each[category] for category in categories if each[category][0] is not None]
+            present = [qualities[category] for category in categories if qualities[category][0] is not None]
             if not suffix and not present:
                 raise Undefined("no category of things or stuffs occurs in labels or predictions")
             for number, name in enumerate(("pq", "sq", "rq")):
@@ -109,7 +111,7 @@ def _quality(iou: float, tp: float, fp: float, fn: float) -> tuple[float | None,
     return iou / segments, iou / tp if tp else None, tp / segments
 
 
-def match_segments(label: np.ndarray, found: np.ndarray, things: tuple[int, ...], stuffs: tuple[int, ...]) -> np.ndarray:
+def match_segments(label: np.ndarray, predicted: np.ndarray, things: tuple[int, ...], stuffs: tuple[int, ...]) -> np.ndarray:
     """Match the segments of one image.
 
     Args:
@@ -122,7 +124,7 @@ def match_segments(label: np.ndarray, found: np.ndarray, things: tuple[int, ...]
     """
     categories = things + stuffs
     of_label, label_category, label_area = _segments(label, categories, len(things))
-    of_found, found_category, found_area = _segments(found, categories, len(things))
+    of_found, found_category, found_area = _segments(predicted, categories, len(things))
     pairs, overlap = np.unique(of_label * len(found_area) + of_found, return_counts=True)
     first, second = pairs // len(found_area), pairs % len(found_area)
     on_void = np.zeros(len(found_area), np.int64)

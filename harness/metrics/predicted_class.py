@@ -122,9 +122,9 @@ class PerClassMetric(PredictedClassMetric):
         size = self.size(predictions)
         if self.average == "binary" and self.positive >= size:
             raise ShapeError(f"positive={self.positive}, but the output has {size} classes")
-        found = self.predicted(predictions)
-        hit = tf.where(found == labels, labels, -1)
-        return {"hits": Count(hit, size), "predicted": Count(found, size), "labelled": Count(labels, size)}
+        predicted = self.predicted(predictions)
+        hit = tf.where(predicted == labels, labels, -1)
+        return {"hits": Count(hit, size), "predicted": Count(predicted, size), "labelled": Count(labels, size)}
 
     def share(self, sums: OneVsRest) -> Share:
         """Return the share of one class, or of all together."""

@@ -54,12 +54,12 @@ class _Ordered(RowMetric):
         if not all_of_it:
             return {"quantile": Fraction(0), "all": 0}
         sums = wide.cumulative(part.counts, part.before["all"])
-        found = Fraction(0)
+        total = Fraction(0)
         for place, share in _neighbours(*self.at(), all_of_it):
             if part.before["all"] <= place < part.before["all"] + mine:
                 index = first(len(part), lambda i, place=place: int(sums[i]) > place)  # type: ignore[misc]
-                found += share * Fraction(float(part.key[index]))
-        return {"quantile": found, "all": mine}
+                total += share * Fraction(float(part.key[index]))
+        return {"quantile": total, "all": mine}
 
     def value(self, totals: Totals) -> float:
         """Return the quantile."""
@@ -79,22 +79,22 @@ def _neighbours(q: Fraction, method: str, n: int) -> list[tuple[int, Fraction]]:
     >>> _neighbours(Fraction(1, 2), "inverted_cdf", 4)
     [(1, Fraction(1, 1))]
     """
-    one, half = Fraction(1), Fraction(1, 2)
+    whole, half = Fraction(1), Fraction(1, 2)
     if method.endswith("inverted_cdf"):
         reach = q * n
         low = max(0, math.ceil(reach) - 1)
         if method == "averaged_inverted_cdf" and reach.denominator == 1 and 0 < reach < n:
             return [(low, half), (low + 1, half)]
-        return [(low, one)]
+        return [(low, whole)]
     alpha = PLACES[method]
     place = min(max(q * n + alpha + q * (1 - 2 * alpha) - 1, Fraction(0)), Fraction(n - 1))
     low, high = math.floor(place), math.ceil(place)
     if method == "lower" or low == high:
-        return [(low, one)]
+        return [(low, whole)]
     if method == "higher":
-        return [(high, one)]
+        return [(high, whole)]
     if method == "nearest":
-        return [(round(place), one)]  # halves to even, as NumPy does
+        return [(round(place), whole)]  # halves to even, as NumPy does
     share = half if method == "midpoint" else place - low
     return [(low, 1 - share), (high, share)]
 

@@ -102,10 +102,10 @@ class _AtK(_Relevance):
 
     def score(self, ranked: Ranked, hits: np.ndarray, relevant: np.ndarray, some: np.ndarray) -> Fraction:
         """Sum what the hits of each group make."""
-        found = ranked.sum(hits * (ranked.place < self.k))
-        return self.score_hits(found[some], relevant[some], ranked.weights(some))
+        reached = ranked.sum(hits * (ranked.place < self.k))
+        return self.score_hits(reached[some], relevant[some], ranked.weights(some))
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
+    def score_hits(self, reached: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Sum over groups: of hits within k and of relevant examples, int64 [groups], times weights, object [groups]."""
         raise NotImplementedError
 
@@ -116,9 +116,9 @@ class PrecisionAtK(_AtK):
     summary: ClassVar[str] = "mean over groups of relevant examples within rank k / k"
     source: ClassVar[str] = "trec_eval P_k; torchmetrics.retrieval.RetrievalPrecision"
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
+    def score_hits(self, reached: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Sum hits over k."""
-        return Fraction(sum((found if weights is None else found * weights).tolist()), self.k)
+        return Fraction(sum((reached if weights is None else reached * weights).tolist()), self.k)
 
 
 class RecallAtK(_AtK):
@@ -132,9 +132,9 @@ class RecallAtK(_AtK):
 
     without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
+    def score_hits(self, reached: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Sum hits over relevant."""
-        return ratios(found, relevant, weights)
+        return ratios(reached, relevant, weights)
 
 
 class HitRate(_AtK):
@@ -143,9 +143,9 @@ class HitRate(_AtK):
     summary: ClassVar[str] = "mean over groups of [a relevant example within rank k]"
     source: ClassVar[str] = "torchmetrics.retrieval.RetrievalHitRate"
 
-    def score_hits(self, found: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
+    def score_hits(self, reached: np.ndarray, relevant: np.ndarray, weights: np.ndarray | None) -> Fraction:
         """Count the groups with a hit."""
-        hit = found > 0
+        hit = reached > 0
         return Fraction(int(hit.sum()) if weights is None else sum(weights[hit].tolist()))
 
     def proportion(self, totals: Totals) -> Proportion | dict[str, Proportion]:
@@ -176,17 +176,17 @@ class Ndcg(Graded):
         good = (ranked.label >= 0) & (ranked.label <= (64 if self.gain == "exponential" else np.inf))
         gains = self._gains(np.where(good, ranked.label, 0.0))
         discounts = self._discounts(int(ranked.sizes.max(initial=0)))
-        found = gains * discounts[ranked.place]
+        gained = gains * discounts[ranked.place]
         if self.ties == "average":
             runs = ranked.ties
             sums = segment_sum(gains, runs) * segment_sum(discounts[ranked.place], runs)
             # what a run of ties adds stands at its first row
-            found = np.zeros(len(gains))
-            found[runs] = sums / np.diff(runs, append=len(gains))
+            gained = np.zeros(len(gains))
+            gained[runs] = sums / np.diff(runs, append=len(gains))
         order = np.lexsort((-gains, ranked.spread(np.arange(len(ranked.starts)))))
         best = ranked.sum(gains[order] * discounts[ranked.place])
         some = best > 0
-        score = exact_sum(ranked.sum(found)[some] / best[some], ranked.weights(some))
+        score = exact_sum(ranked.sum(gained)[some] / best[some], ranked.weights(some))
         return self.average(ranked, some, score, int((~good).sum()))
 
     def _gains(self, labels: np.ndarray) -> np.ndarray:

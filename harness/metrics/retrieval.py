@@ -105,7 +105,7 @@ class RetrievalRecall(RowMetric):
         """Return how near each is to each, float64 [m, n]; the higher the nearer."""
         # einsum and not a matrix product, whose bits may depend on the number of threads
         if self.similarity == "euclidean":
-            return -np.stack([np.einsum("nd,nd->n", others - one, others - one) for one in some])
+            return -np.stack([np.einsum("nd,nd->n", others - vector, others - vector) for vector in some])
         return np.asarray(np.einsum("md,nd->mn", some, others))
 
     def value(self, totals: Totals) -> Any:

@@ -47,10 +47,10 @@ class RegionMetric(PerClassMetric):
 
     def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
         """Return what the metric reads; whole images where each has a value of its own."""
-        found = super().binding(output, label, weight)
+        binding = super().binding(output, label, weight)
         if not self.per_image:
-            return found
-        return Binding(Inputs.RAW, found.output, found.label, found.weight, self.ignore_label, scale=found.scale)
+            return binding
+        return Binding(Inputs.RAW, binding.output, binding.label, binding.weight, self.ignore_label, scale=binding.scale)
 
     def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
         """Return name and sums of every class that takes part."""
@@ -79,7 +79,7 @@ class RegionMetric(PerClassMetric):
         """Return the value of each image, and whether it has one."""
         import tensorflow as tf
 
-        label, found, invalid, size = self._pixels(labels, predictions)
+        label, predicted, invalid, size = self._pixels(labels, predictions)
         if self.average == "binary" and self.positive >= size:
             raise ShapeError(f"positive={self.positive}, but the output has {size} classes")
 
@@ -91,7 +91,7 @@ class RegionMetric(PerClassMetric):
             flat = tf.math.unsorted_segment_sum(ones, index, tf.shape(classes)[0] * size)
             return tf.cast(tf.reshape(flat, [-1, size]), tf.float64)
 
-        sums = [count(tf.where(found == label, label, -1)), count(found), count(label)]
+        sums = [count(tf.where(predicted == label, label, -1)), count(predicted), count(label)]
         if self.average == "binary":
             sums = [part[:, self.positive] for part in sums]
         elif not self.include_background:
@@ -137,21 +137,21 @@ class RegionMetric(PerClassMetric):
                 f"found {labels.dtype.name} {labels.shape} and {predictions.dtype.name} {predictions.shape}"
             )
         if self.classes:
-            size, found = self.classes, tf.cast(predictions, tf.int64)
-            good = (found >= 0) & (found < size)
+            size, predicted = self.classes, tf.cast(predictions, tf.int64)
+            good = (predicted >= 0) & (predicted < size)
         else:
             if predictions.shape[-1] == 1:
                 other = tf.zeros_like(predictions) if self.from_logits else 1 - predictions
                 predictions = tf.concat([other, predictions], axis=-1)
             size = int(predictions.shape[-1])
             good = tf.reduce_all(tf.math.is_finite(predictions), axis=-1)
-            found = tf.cast(tf.reshape(self.predicted(tf.reshape(predictions, [-1, size])), tf.shape(labels)), tf.int64)
+            predicted = tf.cast(tf.reshape(self.predicted(tf.reshape(predictions, [-1, size])), tf.shape(labels)), tf.int64)
         label = tf.cast(labels, tf.int64)
         ignored = tf.zeros_like(good) if self.ignore_label is None else label == self.ignore_label
         good &= (label >= 0) & (label < size)
         keep = good & ~ignored
-        label, found = (tf.reshape(tf.cast(tf.where(keep, part, -1), tf.int32), [batch, -1]) for part in (label, found))
-        return label, found, tf.reduce_any(tf.reshape(~good & ~ignored, [batch, -1]), axis=1), size
+        label, predicted = (tf.reshape(tf.cast(tf.where(keep, part, -1), tf.int32), [batch, -1]) for part in (label, predicted))
+        return label, predicted, tf.reduce_any(tf.reshape(~good & ~ignored, [batch, -1]), axis=1), size
 
 
 class IoU(RegionMetric):

@@ -105,14 +105,14 @@ def averaged(
     """
 
     def divide(name: str, sums: OneVsRest) -> float:
-        found = share(sums)
-        if found.below:
-            above, below = found.above, found.below
+        quotient = share(sums)
+        if quotient.below:
+            above, below = quotient.above, quotient.below
             # Python divides integers rounded once; fractions would be brought to their lowest terms before.
             return above.numerator * below.denominator / (above.denominator * below.numerator)
         if zero_division is not None:
             return float(zero_division)
-        raise Undefined(f"{name} is 0/0: {found.undefined} (zero_division: 0 or 1 says what it counts as)")
+        raise Undefined(f"{name} is 0/0: {quotient.undefined} (zero_division: 0 or 1 says what it counts as)")
 
     if average == "per_class":
         return {name: None if zero_division is None and not share(sums).below else divide("", sums) for name, sums in classes}

@@ -69,8 +69,8 @@ class _ErrorRate(HostMetric):
     def host_terms(self, labels: np.ndarray, predictions: np.ndarray, **features: np.ndarray) -> np.ndarray:
         """Return edits and reference length of each example."""
         pairs = zip(self._sequences("label", labels), self._sequences("output", predictions), strict=True)
-        found = [(edit_distance(reference, guess), len(reference)) for reference, guess in pairs]
-        return np.array(found, np.float64).reshape(-1, 2)
+        distances = [(edit_distance(reference, guess), len(reference)) for reference, guess in pairs]
+        return np.array(distances, np.float64).reshape(-1, 2)
 
     def value(self, totals: Totals) -> float:
         """Return edits over length."""

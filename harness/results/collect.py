@@ -99,8 +99,8 @@ def _columns(key: str, value: Any, interval: Any) -> dict[str, float | None]:
     if isinstance(value, dict):
         if "columns" in value:
             return {}
-        parts = [_columns(f"{key}[{name}]", each, (interval or {}).get(name)) for name, each in value.items()]
-        return {name: each for part in parts for name, each in part.items()}
+        parts = [_columns(f"{key}[{name}]", entry, (interval or {}).get(name)) for name, entry in value.items()]
+        return {name: entry for part in parts for name, entry in part.items()}
     if isinstance(value, str):
         return {}
     bounds = {f"{key}.{side}": interval.get(side) for side in ("low", "high")} if interval else {}

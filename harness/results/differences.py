@@ -35,7 +35,7 @@ def differences(outcome: Outcome, models: Sequence[str], level: float | None) ->
       models: in the order of the job.
       level: of the intervals; None without a bootstrap.
     """
-    found = []
+    differing = []
     numbers = {key: number for name, result in outcome.results.items() for key, number in _numbers(name, result.value).items()}
     first = models[0]
     for model in models[1:]:
@@ -52,10 +52,10 @@ def differences(outcome: Outcome, models: Sequence[str], level: float | None) ->
             if level is not None and refusal is not None:
                 drawn = Interval.none(refusal)
             elif level is not None and mine is not None and theirs is not None:
-                each = [None if np.isnan(value) else float(value) for value in mine - theirs]
-                drawn = interval(number - base, each, level)
-            found.append(Difference(model, metric, number - base, drawn))
-    return found
+                drawn_differences = [None if np.isnan(value) else float(value) for value in mine - theirs]
+                drawn = interval(number - base, drawn_differences, level)
+            differing.append(Difference(model, metric, number - base, drawn))
+    return differing
 
 
 def _numbers(name: str, value: object) -> dict[str, float]:

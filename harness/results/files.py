@@ -30,14 +30,14 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         document["intervals"] = _intervals(outcome.intervals)
     if outcome.slices or outcome.left_out:
         document["slices"] = []
-        for found in outcome.slices:
+        for slice_ in outcome.slices:
             entry: dict[str, Any] = {
-                "slice": dict(zip(found.key.features, found.key.values, strict=True)),
-                "examples": found.examples,
-                "metrics": _metrics(found.results),
+                "slice": dict(zip(slice_.key.features, slice_.key.values, strict=True)),
+                "examples": slice_.examples,
+                "metrics": _metrics(slice_.results),
             }
-            if found.intervals:
-                entry["intervals"] = _intervals(found.intervals)
+            if slice_.intervals:
+                entry["intervals"] = _intervals(slice_.intervals)
             document["slices"].append(entry)
         document["slices_left_out"] = outcome.left_out
     return document
@@ -65,18 +65,20 @@ def _entry(result: Result) -> dict[str, Any]:
 
 def _intervals(intervals: Intervals) -> dict[str, Any]:
     return {
-        key: interval_json(found) if isinstance(found, Interval) else {name: interval_json(one) for name, one in found.items()}
-        for key, found in intervals.items()
+        key: interval_json(interval)
+        if isinstance(interval, Interval)
+        else {name: interval_json(class_interval) for name, class_interval in interval.items()}
+        for key, interval in intervals.items()
     }
 
 
-def interval_json(found: Interval) -> dict[str, Any]:
+def interval_json(interval: Interval) -> dict[str, Any]:
     """Return what metrics.json holds of an interval."""
-    entry = {key: value for key, value in asdict(found).items() if key not in ("reason", "undefined")}
-    if found.undefined:
-        entry["undefined"] = found.undefined
-    if found.reason:
-        entry["reason"] = found.reason
+    entry = {key: value for key, value in asdict(interval).items() if key not in ("reason", "undefined")}
+    if interval.undefined:
+        entry["undefined"] = interval.undefined
+    if interval.reason:
+        entry["reason"] = interval.reason
     return entry
 
 
@@ -97,10 +99,10 @@ def long_form(outcome: Outcome) -> pd.DataFrame:
 
     With a bootstrap, the method of the interval comes last.
     """
-    features = list(dict.fromkeys(name for found in outcome.slices for name in found.key.features))
+    features = list(dict.fromkeys(name for slice_ in outcome.slices for name in slice_.key.features))
     lines = list(_lines(outcome.results, outcome.intervals, {}))
-    for found in outcome.slices:
-        lines += _lines(found.results, found.intervals, dict(zip(found.key.features, found.key.values, strict=True)))
+    for slice_ in outcome.slices:
+        lines += _lines(slice_.results, slice_.intervals, dict(zip(slice_.key.features, slice_.key.values, strict=True)))
     columns = [
         "metric",
         *(f"slice:{f}" for f in features),
@@ -122,19 +124,19 @@ def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[s
             continue  # has a file of its own
         values = result.value if isinstance(result.value, Mapping) else {"": result.value}
         for name, value in values.items():
-            found: Any = intervals.get(key)
-            one = found if isinstance(found, Interval) else (found or {}).get(name)
+            entry: Any = intervals.get(key)
+            interval = entry if isinstance(entry, Interval) else (entry or {}).get(name)
             yield {
                 "metric": key,
                 **{f"slice:{feature}": at for feature, at in where.items()},
                 "class": name,
                 "value": value,
-                "low": one.low if one else None,
-                "high": one.high if one else None,
-                "standard_error": one.standard_error if one else result.standard_error,
+                "low": interval.low if interval else None,
+                "high": interval.high if interval else None,
+                "standard_error": interval.standard_error if interval else result.standard_error,
                 "examples": result.examples,
                 "reason": result.reason,
-                "method": one.method if one else None,
+                "method": interval.method if interval else None,
             }
 
 
@@ -153,16 +155,16 @@ def derived(folder: RunFolder, outcome: Outcome) -> dict[Path, bytes]:
     return contents
 
 
-def write(folder: RunFolder, outcome: Outcome, more: Mapping[str, Any]) -> None:
+def write(folder: RunFolder, outcome: Outcome, summary: Mapping[str, Any]) -> None:
     """Write tables, replicates and metrics.csv, and metrics.json last: it is what says that the run is done.
 
     Args:
       folder: run folder.
       outcome: what is reported.
-      more: what else metrics.json holds.
+      summary: what else metrics.json holds.
     """
     for path, content in derived(folder, outcome).items():
         write_atomically(path, content)
     # allow_nan: a NaN or an infinity in a result would be a bug; better no file than such a file
-    text = json.dumps({**more, **to_json(outcome)}, sort_keys=True, indent=1, allow_nan=False)
+    text = json.dumps({**summary, **to_json(outcome)}, sort_keys=True, indent=1, allow_nan=False)
     write_atomically(folder.metrics_json, text + "\n")

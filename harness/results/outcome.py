@@ -70,7 +70,7 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
     metrics, slices, bootstrap = question.metrics, question.slices, question.bootstrap
     whole = {key: cells.result(key, 0, 0) for key in metrics}
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
-    found: list[SliceOutcome] = []
+    reported: list[SliceOutcome] = []
     left_out = 0
     for slot, text in enumerate(total.grid.keys, start=1):
         assert slices is not None  # only slices have keys
@@ -81,9 +81,9 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
             continue
         results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.in_slices}
         within, _ = cells.intervals(results, slot, bootstrap)
-        found.append(SliceOutcome(decode(text, slices), examples, results, within))
+        reported.append(SliceOutcome(decode(text, slices), examples, results, within))
     refused = {key: why for key in intervals if (why := cells.no_difference(key, whole[key]))}
-    return Outcome(whole, intervals, tuple(found), left_out, replicates, refused)
+    return Outcome(whole, intervals, tuple(reported), left_out, replicates, refused)
 
 
 class _Cells:
@@ -110,11 +110,11 @@ class _Cells:
 
     def examples(self, slot: int) -> int:
         """Return how many examples a slice has: every binding counts each of them, valid or not."""
-        found = 0
+        most = 0
         for binding in dict.fromkeys(self._bindings.values()):
             shared = self._layout.totals(self._state(slot, 0), binding)
-            found = max(found, int(shared["examples"][0] if "examples" in shared else shared["status"].sum()))
-        return found
+            most = max(most, int(shared["examples"][0] if "examples" in shared else shared["status"].sum()))
+        return most
 
     def intervals(
         self, results: Mapping[str, Result], slot: int, bootstrap: BootstrapSpec | None
@@ -122,7 +122,7 @@ class _Cells:
         """Return the intervals of some results, and the replicates' values."""
         if bootstrap is None:
             return {}, {}
-        found: dict[str, Any] = {}
+        intervals: dict[str, Any] = {}
         stored: dict[str, np.ndarray] = {}
         for key, whole in results.items():
             if not self._metrics[key].in_replicates or whole.value is None or isinstance(whole.value, Table | str):
@@ -131,16 +131,16 @@ class _Cells:
             drawn = self._drawn(key, slot, whole, bootstrap.replicates)
             evidence = self._evidence(key, slot, whole, drawn, bootstrap)
             if isinstance(whole.value, Mapping):
-                found[key] = {}
+                intervals[key] = {}
                 for name, value in whole.value.items():
-                    each = [None if one is None else one.get(name) for one in drawn.values]
+                    values = [None if replicate is None else replicate.get(name) for replicate in drawn.values]
                     if isinstance(value, int | float):
-                        found[key][name] = interval_of(float(value), each, bootstrap.level, evidence(name))
-                        stored[f"{key}/{name}"] = _array(each)
+                        intervals[key][name] = interval_of(float(value), values, bootstrap.level, evidence(name))
+                        stored[f"{key}/{name}"] = _array(values)
             else:
-                found[key] = interval_of(float(whole.value), drawn.values, bootstrap.level, evidence(""))
+                intervals[key] = interval_of(float(whole.value), drawn.values, bootstrap.level, evidence(""))
                 stored[key] = _array(drawn.values)
-        return found, stored
+        return intervals, stored
 
     def no_difference(self, key: str, whole: Result) -> str | None:
         """Return why replicates say nothing of the difference of two such values either; None where they do."""
@@ -184,8 +184,8 @@ class _Cells:
                 continue
             replicate = self.result(key, slot, draw)
             values.append(replicate.value)
-            if own is not None and replicate.totals is not None and (more := metric.gaps(replicate.totals)) is not None:
-                gaps.append(more.values)
+            if own is not None and replicate.totals is not None and (drawn_gaps := metric.gaps(replicate.totals)) is not None:
+                gaps.append(drawn_gaps.values)
         known = None if own is None or len(gaps) < 2 else GapReplicates(own.values, np.stack(gaps), own.norm == "largest")
         return _Drawn(values, known)
 

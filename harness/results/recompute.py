@@ -54,10 +54,10 @@ class Recomputed:
         reported = read_json(folder.metrics_json)
         wanted = _leaves({name: self.document[name] for name in SECTIONS if name in self.document})
         sections = {name: reported[name] for name in SECTIONS if name in reported} if isinstance(reported, dict) else {}
-        found = {path: text for path, text in _leaves(sections).items() if not self._is_missing(path)}
-        paths = sorted((path for path in wanted | found if wanted.get(path) != found.get(path)), key=str)
+        reported_values = {path: text for path, text in _leaves(sections).items() if not self._is_missing(path)}
+        paths = sorted((path for path in wanted | reported_values if wanted.get(path) != reported_values.get(path)), key=str)
         problems = [
-            f"metrics.json says {' / '.join(map(str, path))} is {found.get(path, 'not there')}, "
+            f"metrics.json says {' / '.join(map(str, path))} is {reported_values.get(path, 'not there')}, "
             f"the sums of the journal give {wanted.get(path, 'no such value')}"
             for path in paths[:MOST_NAMED]
         ]

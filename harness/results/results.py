@@ -68,8 +68,8 @@ class Results:
 
     @property
     def _metrics(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.document["metrics"]
-        return found
+        metrics: Mapping[str, Any] = self.document["metrics"]
+        return metrics
 
     @property
     def values(self) -> dict[str, Any]:
@@ -84,22 +84,22 @@ class Results:
     @property
     def numbers(self) -> dict[str, float]:
         """Every number: by metric, or METRIC/NAME where a metric has several; NaN where it is undefined."""
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         for key, entry in self._metrics.items():
             value = entry["value"]
             if isinstance(value, Mapping):
                 if "columns" not in value:
-                    found |= {f"{key}/{name}": _number(one) for name, one in value.items()}
+                    numbers |= {f"{key}/{name}": _number(number) for name, number in value.items()}
             elif not isinstance(value, str):
-                found[key] = _number(value)
-        return found
+                numbers[key] = _number(value)
+        return numbers
 
     @cached_property
     def certificate(self) -> Certified:
         """The proof that every example was counted once."""
-        held = dict(self.document["certificate"])
-        content_hash, _ = held.pop("content_hash", None), held.pop("content_reason", None)
-        return Certified(held.pop("examples"), held.pop("chunks"), held.pop("id_hash"), held, content_hash)
+        fields = dict(self.document["certificate"])
+        content_hash, _ = fields.pop("content_hash", None), fields.pop("content_reason", None)
+        return Certified(fields.pop("examples"), fields.pop("chunks"), fields.pop("id_hash"), fields, content_hash)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())

@@ -41,9 +41,9 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
     if document is None:
         status = read_json(folder.status_json) or {}
         failure = read_json(folder.failure_json) or {}
-        more = f"; its last attempt: {status['state']}" if status else ""
-        more += f": {failure['message']}" if failure else ""
-        raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){more}")
+        ending = f"; its last attempt: {status['state']}" if status else ""
+        ending += f": {failure['message']}" if failure else ""
+        raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){ending}")
     console = console or console_for(1)
     metrics: dict[str, Any] = document["metrics"]
     _print_metrics(console, metrics, document.get("intervals", {}))
@@ -55,8 +55,8 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
             _print_value(console, key, value, folder)
     for key, intervals in document.get("intervals", {}).items():
         _print_missing(console, key, intervals)
-    for pair, found in document.get("differences", {}).items():
-        _print_differences(console, pair, found)
+    for pair, entries in document.get("differences", {}).items():
+        _print_differences(console, pair, entries)
     if document.get("slices"):
         _print_slices(console, document, folder)
     certificate = document["certificate"]
@@ -128,12 +128,12 @@ def _print_missing(console: Console, key: str, intervals: dict[str, Any]) -> Non
             _say(console, f"{f'{key}  {name}' if name else key} has no interval: {interval['reason']}")
 
 
-def _print_differences(console: Console, pair: str, found: dict[str, Any]) -> None:
+def _print_differences(console: Console, pair: str, entries: dict[str, Any]) -> None:
     """Print how much one model differs from the first."""
     table = Table(escape(pair), "difference", "low", "high", header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    for key, entry in found.items():
+    for key, entry in entries.items():
         interval = entry.get("interval", {})
         ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")]
         table.add_row(Text(key), _number(entry["value"]), *ends)
@@ -148,10 +148,10 @@ def _print_slices(console: Console, document: dict[str, Any], folder: RunFolder)
     table = Table("slice", "examples", *(escape(key) for key in keys[:WIDEST_TABLE]), header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    for found in slices[:MOST_SLICES]:
-        name = ", ".join(f"{feature}={value}" for feature, value in found["slice"].items())
-        cells = [_number(found["metrics"][key]["value"]) for key in keys[:WIDEST_TABLE]]
-        table.add_row(Text(name), f"{found['examples']:,}", *cells)
+    for slice_ in slices[:MOST_SLICES]:
+        name = ", ".join(f"{feature}={value}" for feature, value in slice_["slice"].items())
+        cells = [_number(slice_["metrics"][key]["value"]) for key in keys[:WIDEST_TABLE]]
+        table.add_row(Text(name), f"{slice_['examples']:,}", *cells)
     print_table(console, table)
     if len(slices) > MOST_SLICES or len(keys) > WIDEST_TABLE:
         _say(console, f"all {len(slices):,} slices and {len(keys):,} metrics: {folder.metrics_csv.name}")

@@ -23,9 +23,9 @@ def allowed_bytes(local_size: int) -> int:
 
     The variable HARNESS_STATE_BYTES sets another limit.
     """
-    given = STATE_BYTES.get()
-    if given.isdigit():
-        return int(given)
+    setting = STATE_BYTES.get()
+    if setting.isdigit():
+        return int(setting)
     return _available_bytes() // (SHARE * local_size)
 
 
@@ -86,11 +86,11 @@ def _sizes(parts: Sequence[Summed | Counted | Crossed]) -> list[tuple[str, int]]
 
 def _available_bytes() -> int:
     """Return the memory that could be used now: of the machine, or of what this process was confined to."""
-    found = [int(line.split()[1]) << 10 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    limits = [int(line.split()[1]) << 10 for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
     limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
     if limit and used and limit[0].isdigit():
-        found.append(max(int(limit[0]) - int(used[0]), 0))
-    return min(found, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(max(int(limit[0]) - int(used[0]), 0))
+    return min(limits, default=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _lines(path: str) -> list[str]:

@@ -86,8 +86,8 @@ def _integer_weights(weights: np.ndarray, comm: Comm) -> tuple[np.ndarray, Fract
     """Return weights as int64 multiples of a unit that all ranks share, and the unit."""
     some = weights[weights != 0]
     ends = (float(some.min()), float(some.max())) if len(some) else (math.inf, 0.0)
-    found = gather(comm, ends)
-    least, most = min(low for low, _ in found), max(high for _, high in found)
+    ranges = gather(comm, ends)
+    least, most = min(low for low, _ in ranges), max(high for _, high in ranges)
     if least < 0:
         raise Undefined(f"a weight is {least}: rows are sorted and counted with weights of zero or more")
     if least == math.inf:
@@ -116,8 +116,8 @@ def needed(rows: ExchangedRows, metric: RowMetric, multiplicities: Multiplicitie
 def fits(comm: Comm, metric: RowMetric, rows: ExchangedRows) -> bool:
     """Say whether all that could be combined stays below 2^62."""
     largest = max([wide.largest(rows.values[name]) for name in metric.additive or ()], default=1)
-    found = gather(comm, (wide.total(rows.counts), largest))
-    return sum(count for count, _ in found) * max(1, *(most for _, most in found)) < 1 << 62
+    totals = gather(comm, (wide.total(rows.counts), largest))
+    return sum(count for count, _ in totals) * max(1, *(most for _, most in totals)) < 1 << 62
 
 
 def combine(rows: ExchangedRows, metric: RowMetric) -> ExchangedRows:
@@ -164,10 +164,10 @@ def narrow(comm: Comm, rows: ExchangedRows) -> ExchangedRows:
         return (column.dtype.kind, 0, 0) if column.dtype.kind == "f" else ("i", int(column.min()), int(column.max()))
 
     columns = {**rows.values, "": rows.counts}
-    found = gather(comm, {name: ends(column) for name, column in columns.items()})
+    ranges = gather(comm, {name: ends(column) for name, column in columns.items()})
     dtypes: dict[str, Any] = {}
     for name in columns:
-        kinds, low, high = zip(*(each[name] for each in found), strict=True)
+        kinds, low, high = zip(*(rank_ranges[name] for rank_ranges in ranges), strict=True)
         dtypes[name] = np.float64 if "f" in kinds else _integer(min(low), max(high))
     narrow = {name: column.astype(dtypes[name]) for name, column in columns.items()}
     return replace(rows, counts=narrow.pop(""), values=narrow)

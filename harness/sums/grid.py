@@ -150,7 +150,7 @@ class GridState:
 
     def state(self, slot: int, draw: int, layout: GridLayout) -> np.ndarray:
         """Return the state of one slot and draw, int64; zero for metrics that the grid leaves out, without Gram matrices."""
-        found: dict[Counted | Summed, np.ndarray] = {}
+        columns_of: dict[Counted | Summed, np.ndarray] = {}
         sections: tuple[tuple[Sequence[Counted | Summed], np.ndarray], ...] = (
             ((*layout.numbers, *layout.histograms), self.dense[slot, draw]),
             (layout.buckets, self.buckets[slot, :, draw]),
@@ -159,10 +159,10 @@ class GridState:
         for columns, sums in sections:
             at = 0
             for column in columns:
-                found[column] = sums[at : at + column.size]
+                columns_of[column] = sums[at : at + column.size]
                 at += column.size
         parts: list[Counted | Summed] = [*layout.state.summed, *layout.state.counted]
-        return np.concatenate([found[part] if part in found else np.zeros(part.size, np.int64) for part in parts])
+        return np.concatenate([columns_of[part] if part in columns_of else np.zeros(part.size, np.int64) for part in parts])
 
 
 def decode(key: str, spec: SlicesSpec) -> SliceKey:
@@ -204,10 +204,10 @@ def union(keys: Sequence[Sequence[str]], spec: SlicesSpec) -> list[str]:
 
     Raises: JobError: there are more than the job allows.
     """
-    found = sorted({key for some in keys for key in some}, key=lambda key: sort_key(key, spec))
-    if len(found) > spec.maximum:
-        raise too_many(len(found), spec)
-    return found
+    united = sorted({key for some in keys for key in some}, key=lambda key: sort_key(key, spec))
+    if len(united) > spec.maximum:
+        raise too_many(len(united), spec)
+    return united
 
 
 def sort_key(key: str, spec: SlicesSpec) -> tuple[object, ...]:
@@ -237,13 +237,13 @@ def most_slices(spec: SlicesSpec, examples: int, classes: Mapping[str, int]) -> 
     return min(spec.maximum, total)
 
 
-def too_many(found: int, spec: SlicesSpec, fitting: int | None = None) -> JobError:
+def too_many(count: int, spec: SlicesSpec, fitting: int | None = None) -> JobError:
     """Say that there are more slices than allowed, or than fit into memory, and what to do."""
     by = "; ".join(" x ".join(feature.feature for feature in features) for features in spec.by)
-    wanted, more = f"at most {spec.maximum} slices", "raise slices.maximum"
+    wanted, remedy = f"at most {spec.maximum} slices", "raise slices.maximum"
     if fitting is not None and fitting < spec.maximum:
-        wanted, more = f"at most {fitting} slices, for more do not fit into memory", "start fewer ranks a machine"
+        wanted, remedy = f"at most {fitting} slices, for more do not fit into memory", "start fewer ranks a machine"
     return JobError(
-        f"slices: expected {wanted}, found {found} or more (by {by}); "
-        f"cut numeric features into buckets, leave a feature out, or {more}"
+        f"slices: expected {wanted}, found {count} or more (by {by}); "
+        f"cut numeric features into buckets, leave a feature out, or {remedy}"
     )

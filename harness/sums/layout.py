@@ -172,7 +172,7 @@ class Layout:
 
     def column(self, owner: Any, name: str) -> Summed | Counted | Crossed | None:
         """Return the column of a total, None where there is none."""
-        return next((part for found, _, part in self._slots_of(owner) if found == name), None)
+        return next((part for term, _, part in self._slots_of(owner) if term == name), None)
 
     def refused(self, state: np.ndarray, owner: Any, *, spread: bool = False) -> int:
         """Return how many terms of a metric were NaN, infinite or too large to be summed.

@@ -148,20 +148,20 @@ def _fold_twice(metric: RowMetric, comm: Comm, first: SortedRows) -> dict[Which,
         carried = route.move(carried)
         tallies = _tally(metric, comm, second, [replicate])
         for piece, index, part in second.parts(replicate):
-            taken = carried[slice(None) if index is None else index, piece.column]
-            part = replace(part, values={**part.values, "carried": taken})
+            carried_here = carried[slice(None) if index is None else index, piece.column]
+            part = replace(part, values={**part.values, "carried": carried_here})
             folded[piece.slice, replicate] = metric.fold(tallies.show(part, piece.slice, replicate))
     return _add_up(metric, comm, second, folded)
 
 
 def _add_up(metric: RowMetric, comm: Comm, here: SortedRows, folded: Mapping[Which, Folded]) -> dict[Which, Folded]:
     """On rank 0: numbers of all parts added up, of tuples the largest; a slice without rows is folded from nothing."""
-    found = gather(comm, folded)
+    by_rank = gather(comm, folded)
     if comm.rank:
         return {}
     result: dict[Which, Folded] = {(number, r): {} for number in range(here.slices) for r in here.replicates}
-    for each in found:
-        for which, numbers in each.items():
+    for rank_numbers in by_rank:
+        for which, numbers in rank_numbers.items():
             into = result[which]
             for name, number in numbers.items():
                 if name not in into:

@@ -6,7 +6,7 @@ from one to the other is in `row_reduction.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,17 +48,6 @@ class RowTable:
 
     def __len__(self) -> int:
         return len(self.key)
-
-    @classmethod
-    def concat(cls, tables: Sequence[RowTable]) -> RowTable:
-        """Put tables of the same columns below each other; at least one.
-
-        >>> one = RowTable(np.array([0.5]), {}, np.array([7]), np.zeros((1, 0), np.int64))
-        >>> RowTable.concat([one, one]).ids.tolist()
-        [7, 7]
-        """
-        columns = [table.to_arrays() for table in tables]
-        return cls.from_arrays({name: np.concatenate([each[name] for each in columns]) for name in columns[0]})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the columns by name, as `np.savez` takes them."""

@@ -94,8 +94,8 @@ def _pieces(slices: np.ndarray) -> Iterator[SliceRows]:
     """Find the rows of each slice, in order."""
     for column, numbers in enumerate(slices.T, start=1):
         order = np.argsort(numbers, kind="stable")
-        found, starts = np.unique(numbers[order], return_index=True)
-        for number, index in zip(found.tolist(), np.split(order, starts[1:]), strict=False):
+        distinct, starts = np.unique(numbers[order], return_index=True)
+        for number, index in zip(distinct.tolist(), np.split(order, starts[1:]), strict=False):
             if number >= 0:
                 yield SliceRows(number, column, index)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -164,26 +163,6 @@ class Sums:
         rows = {key: RowStore.of(RowTable.from_arrays(columns)) for key, columns in tables.items()}
         return cls(arrays["lines"], arrays["state"], grid, rows)
 
-    def canonical(self) -> dict[str, Any]:
-        """Return what does not depend on the order of adding: slots by key, chunks ascending, rows sorted."""
-        keys = sorted(self.grid.keys)
-        numbers = renumbering(self.grid.keys, keys)
-        rows = {}
-        for key, store in self.rows.items():
-            if len(store):
-                arrays = store.table().to_arrays()
-                arrays["slices"] = numbers[arrays["slices"]]
-                columns = [arrays[name].reshape(len(arrays[name]), -1).tolist() for name in sorted(arrays)]
-                rows[key] = sorted(zip(*columns, strict=True))
-        grid = self.grid.placed(keys) if self.grid.slots else self.grid
-        return {
-            "lines": self.lines.tolist(),
-            "state": self.state.tolist(),
-            "keys": keys,
-            "grid": grid.flat().tolist(),
-            "rows": rows,
-        }
-
     def _renumber(self, keys: Sequence[str]) -> None:
         """Number slots as `keys` are, in the grid and in rows."""
         numbers = renumbering(self.grid.keys, keys)
@@ -208,13 +187,13 @@ def add_lines(lines: Iterable[np.ndarray]) -> np.ndarray:
     return total
 
 
-def union_of(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+def union_of(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys of both, those of the first in their places.
 
     >>> union_of(("a", "b"), ("b", "c"))
     ('a', 'b', 'c')
     """
-    return one if one == other else tuple(dict.fromkeys([*one, *other]))
+    return first if first == second else tuple(dict.fromkeys([*first, *second]))
 
 
 def renumbering(here: Sequence[str], everywhere: Sequence[str]) -> np.ndarray:
