@@ -14,8 +14,8 @@ __all__ = ["LONG", "SLOW", "in_part", "mark", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_metric_laws", "test_bad_input", "test_slices_bootstrap",
-    "test_hard_sums", "data/test_formats_run", "data/test_data_keys", "test_coverage", "test_check", "test_models", "predictions/", "test_docs",
+    "metrics/", "data/test_bad_files", "data/test_remote", "data/test_features", "test_bad_input", "test_slices_bootstrap",
+    "test_hard_sums", "data/test_formats_run", "data/test_data_keys", "test_coverage", "run/test_check", "predictions/", "test_docs",
     "results/test_recompute", "sums/test_row_reduction", "folder/test_journal", "folder/test_commit", "cli/test_console", "test_packaging", "ranks/test_process_exit",
 )  # fmt: skip
 

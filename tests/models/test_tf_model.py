@@ -183,13 +183,8 @@ def test_a_file_that_was_cut_off(folder, tmp_path, broken):
 WITHOUT = """
 import sys
 sys.modules["tf_keras"] = None
-<<<<<<< HEAD:tests/models/test_tf_model.py
 from harness.job.specs import ModelSpec
 from harness.models.loading import load
-=======
-from harness.job.specs import ModelSpec
-from harness.models.loading import load
->>>>>>> cli:tests/test_tf_model.py
 try:
     load(sys.argv[1], ModelSpec(path=sys.argv[1]))
 except Exception as exc:

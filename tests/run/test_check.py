@@ -16,7 +16,7 @@ from harness.plan.plan import File, Plan
 from harness.run.check import busiest_share
 
 HARNESS = Path(sys.executable).parent / "harness"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Doubtful(tf.Module):
