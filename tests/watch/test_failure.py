@@ -59,7 +59,7 @@ def test_a_rank_that_ends_because_another_failed_does_not_hide_why(tmp_path, mon
     tell_launcher(2)
     monkeypatch.setattr(console, "cli", SimpleNamespace(main=raising(OtherRankFailed("another rank failed, and has said why"))))
     ended = []
-    monkeypatch.setattr(console.os, "_exit", ended.append)
+    monkeypatch.setattr("os._exit", ended.append)
     console.main(["evaluate", "job.yaml"])
     assert ended == [3] and read_json(tmp_path / "status.json")["exit_code"] == 2
 
