@@ -108,7 +108,7 @@ class Evaluator:
     Raises: HarnessError: model, data and metrics do not go together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a public door: each is an option of its own
         self,
         model: Any,
         data: Any,
