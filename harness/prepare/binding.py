@@ -21,12 +21,12 @@ def make_metrics(job: Job) -> dict[str, Metric]:
 
     Raises: JobError: see `metrics.make`.
     """
-    made = make(job.metrics, job.folder)
+    metrics = make(job.metrics, job.folder)
     if not job.models:
-        return made
+        return metrics
     every: dict[str, Metric] = {}
     for model in job.models:
-        for key, metric in made.items():
+        for key, metric in metrics.items():
             own = (metric.output or "").partition("/")[0]
             if own in job.models and "/" in (metric.output or ""):
                 if own == model:
@@ -58,15 +58,15 @@ def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[st
         outputs = [name for name in every if name.startswith(own)]
         if metric.output is None and len(outputs) > 1:
             raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
-        found = metric.binding(outputs[0], job.data.label, job.data.weight)
-        if found.output not in outputs:
-            raise JobError(f"metric {key}: the model has no output '{found.output}': it has {', '.join(sorted(outputs))}")
-        for option, output in found.outputs:
+        binding = metric.binding(outputs[0], job.data.label, job.data.weight)
+        if binding.output not in outputs:
+            raise JobError(f"metric {key}: the model has no output '{binding.output}': it has {', '.join(sorted(outputs))}")
+        for option, output in binding.outputs:
             if output not in outputs:
                 raise JobError(f"metric {key}: {option}: the model has no output '{output}': it has {', '.join(sorted(outputs))}")
-        if found.label is None and found.inputs not in (Inputs.OUTPUT, Inputs.RAW):
+        if binding.label is None and binding.inputs not in (Inputs.OUTPUT, Inputs.RAW):
             raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
-        bindings[key] = found
+        bindings[key] = binding
     return bindings
 
 
@@ -76,15 +76,15 @@ def _refuse(job: Job, key: str, metric: Metric) -> None:
     Raises: JobError: see above.
     """
     weight = metric.weighing(job.data.weight)
-    asked = (
+    refusals = (
         (not metric.takes_weights and weight is not None, "weights", f"weight '{weight}'", "weight"),
         (not metric.takes_slices and metric.slices and job.slices is not None, "slices", "slices", "slices"),
         (not metric.takes_replicates and metric.bootstrap and job.bootstrap is not None, "replicates", "bootstrap", "bootstrap"),
     )
-    for wrong, what, found, option in asked:
+    for wrong, what, wish, option in refusals:
         if wrong:
             raise JobError(
-                f"metric {key}: takes no {what}, and the job has {found}; set {option}: false on this metric to report it "
+                f"metric {key}: takes no {what}, and the job has {wish}; set {option}: false on this metric to report it "
                 f"without, or take it out of the job"
             )
 

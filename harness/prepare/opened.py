@@ -69,38 +69,40 @@ class Given:
     digest: str = ""
 
 
-def open_data(job: Job, began: Began | None = None, ranks: int = 1, given: Given | None = None) -> Opened:
+def open_data(job: Job, began: Began | None = None, ranks: int = 1, handed: Given | None = None) -> Opened:
     """Find model and data, and cut the plan.
 
     Args:
       job: names both.
       began: take these, whatever else there is by now.
       ranks: how many will read the model.
-      given: take these instead; the digest of a model is left to the caller, who has it.
+      handed: take these instead; the digest of a model is left to the caller, who has it.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
-    given = given or Given()
-    if given.model is not None:
+    handed = handed or Given()
+    if handed.model is not None:
         resolved: dict[str, str | None] = {}
     elif began:
         resolved = dict(began.models)
     else:
         resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
-    source, inventory = (given.source, Inventory()) if given.source else _open_source(job, began)
+    source, inventory = (handed.source, Inventory()) if handed.source else _open_source(job, began)
     files = source.files
     examples = sum(file.examples for file in source.files)
     if not examples:
-        where = f"{len(files)} file{'s' * (len(files) > 1)}" if given.source is None else files[0].path
+        where = f"{len(files)} file{'s' * (len(files) > 1)}" if handed.source is None else files[0].path
         raise JobError(f"data.files: expected at least one example, found none in {where}")
     source, ids = _narrowed(job, source)
     examples = sum(file.examples for file in source.files)
     plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
-    marks = {name: model_files.digest_of(job.named_models[name], path, job.folder) for name, path in resolved.items()}
+    model_digests = {name: model_files.digest_of(job.named_models[name], path, job.folder) for name, path in resolved.items()}
     digests = {
-        "job": job.digest, "data": given.digest or data_.digest(files), "model": model_files.joined(marks) if marks else "",
-    }  # fmt: skip
-    shown = given.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
+        "job": job.digest,
+        "data": handed.digest or data_.digest(files),
+        "model": model_files.joined(model_digests) if model_digests else "",
+    }
+    shown = handed.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
     copied = {
         name: model_files.digest(path)
         for name, path in resolved.items()
@@ -140,12 +142,15 @@ def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray 
         if not len(ids):
             raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
     columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
-    asked = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
-    names = [name for name in asked if isinstance(name, str)]
+    selectors = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
+    names = [name for name in selectors if isinstance(name, str)]
     if data.transform or data.filter or columns or any(not _is_name(name) for name in names):
-        made = {**declared(data), **{n: data_.Feature(data.features[n].dtype, (len(c),)) for n, c in columns.items()}}
+        declarations = {
+            **declared(data),
+            **{n: data_.Feature(data.features[n].dtype, (len(c),)) for n, c in columns.items()},
+        }
         source = DerivedSource(
-            source, declared={n: f for n, f in made.items() if n not in columns}, columns=columns,
+            source, declared={n: f for n, f in declarations.items() if n not in columns}, columns=columns,
             transform=data.transform, filter=data.filter, asked=names, folder=job.folder,
         )  # fmt: skip
     return source, ids
@@ -165,10 +170,10 @@ def open_predictions(job: Job, folder: Path) -> Opened:
 
     class_list(job)
     source = PredictionSource.open(folder)
-    held = source.manifest
+    manifest = source.manifest
     plan = replace(source.plan, batch_size=job.batch_size)
-    digests = {**held.digests, "job": job.digest}
-    return Opened(source, plan, "", digests, left_out=dict(held.left_out), inventory=take(source))
+    digests = {**manifest.digests, "job": job.digest}
+    return Opened(source, plan, "", digests, left_out=dict(manifest.left_out), inventory=take(source))
 
 
 def copy_models(opened: Opened) -> None:
@@ -176,7 +181,7 @@ def copy_models(opened: Opened) -> None:
 
     Raises: ModelError: see `copy_to_node`.
     """
-    for name, mark in opened.copies.items():
+    for name, model_digest in opened.copies.items():
         path = opened.model_paths[name]
         assert path is not None
-        copy_to_node(path, mark)
+        copy_to_node(path, model_digest)

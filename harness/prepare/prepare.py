@@ -86,18 +86,18 @@ def match_model(
                 f"{model.path}: input '{name}' is {spec.dtype.name} {spec.shape}: expected examples along the first dimension"
             )
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    found = opened.source.features()
+    features = opened.source.features()
     if isinstance(opened.source, PredictionSource):
         data = job.data.model_copy(update={"inputs": {name: OUTPUT + name for name in needs}, "features": {}})
-        known = [feature for feature in extra if feature not in found]
+        known = [feature for feature in extra if feature not in features]
         if known:
-            names = [name for name in found if not name.startswith(OUTPUT)]
+            names = [name for name in features if not name.startswith(OUTPUT)]
             raise JobError(
                 f"the predictions hold no feature '{known[0]}': {nearest(known[0], names)}; "
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
-        return bindings, match(data, found, needs, list(dict.fromkeys(extra)), parsed=False)
-    matched = match(job.data, found, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
+        return bindings, match(data, features, needs, list(dict.fromkeys(extra)), parsed=False)
+    matched = match(job.data, features, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
     # Predicting certifies what evaluating does, whatever else it passes through.
     read += matched.inputs.values()
     return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in read})
@@ -106,7 +106,7 @@ def match_model(
 def columns_of(job: Job, bindings: Mapping[str, Binding], model: Any, matched: Matched) -> tuple[Column, ...]:
     """Choose what `harness predict` writes: outputs, the features that metrics read, and those that the job passes through."""
     spec = wanted_predictions(job)
-    outputs = {name: (found.dtype.name, tuple(found.shape[1:])) for name, found in model.outputs.items()}
+    outputs = {name: (spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.outputs.items()}
     features = dict.fromkeys([*features_read(job, bindings), *spec.features])
     return choose(spec, outputs, {name: (matched.wanted[name].dtype, matched.wanted[name].shape) for name in features})
 
@@ -136,11 +136,11 @@ def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Map
     from harness.exact.tf_subnormals import converted
 
     def predict(features: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = model.predict(
+        outputs: Mapping[str, Any] = model.predict(
             {name: converted(features[feature], model.inputs[name].dtype)
              if model.inputs[name].dtype != tf.string else features[feature]
              for name, feature in matched.inputs.items()}
         )  # fmt: skip
-        return found
+        return outputs
 
     return predict

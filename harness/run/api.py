@@ -131,7 +131,7 @@ class Evaluator:
         if self._comm.size > 1:
             tf_setup.choose_device(self._comm.local_rank)
         self._object = None if isinstance(model, str | Path | Mapping) else model
-        asked = {"label": label, "weight": weight, "inputs": inputs}
+        options = {"label": label, "weight": weight, "inputs": inputs}
         keys = {
             "metrics": list(metrics), "slices": slices, "bootstrap": bootstrap,
             "batch_size": batch_size, "chunk_size": chunk_size,
@@ -139,7 +139,7 @@ class Evaluator:
         self._door = PythonDoor(self._comm)
         with _own_errors(), tf_setup.deterministic():
             section, self._source, digest, self._named = self._door.together(lambda: section_of(data, batched))
-            for name, value in asked.items():
+            for name, value in options.items():
                 if value is not None:
                     listed = name == "inputs" and not isinstance(value, Mapping)
                     section[name] = {feature: feature for feature in value} if listed else value
@@ -191,24 +191,24 @@ class Evaluator:
         """Do something on rank 0, and have what it gives on all."""
         return work() if self._comm.size == 1 else from_rank_0(self._comm, work)
 
-    def _open(self, given: Given) -> Opened:
+    def _open(self, handed: Given) -> Opened:
         """Find model and data; make sure that all ranks were given the same."""
         comm = self._comm
-        if given.source is None:
-            return self._from_rank_0(lambda: open_data(self._job, ranks=comm.size, given=given))
-        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, given=given))
+        if handed.source is None:
+            return self._from_rank_0(lambda: open_data(self._job, ranks=comm.size, handed=handed))
+        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
-        said: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
-        for rank, each in enumerate(said):
-            if each != said[0]:
-                what = next(name for name, a, b in zip(("how many", "which", "options"), each, said[0], strict=True) if a != b)
-                found = {
-                    "how many": f"rank {rank} was given {each[0]:,} examples, rank 0 {said[0][0]:,}",
+        views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
+        for rank, view in enumerate(views):
+            if view != views[0]:
+                what = next(name for name, a, b in zip(("how many", "which", "options"), view, views[0], strict=True) if a != b)
+                difference = {
+                    "how many": f"rank {rank} was given {view[0]:,} examples, rank 0 {views[0][0]:,}",
                     "which": f"rank {rank} was given other examples than rank 0",
                     "options": f"rank {rank} was given other metrics or options than rank 0",
                 }[what]
                 raise DataError(
-                    f"data: {found}; every rank has to be given the same, all of it and in the same order: "
+                    f"data: {difference}; every rank has to be given the same, all of it and in the same order: "
                     "no shard(), no shuffle() without a seed; the harness shares it out"
                 )
         return opened

@@ -203,26 +203,26 @@ def _show_first_batch(
     return null
 
 
-def _show_effects(console: Console, found: Effects) -> None:
+def _show_effects(console: Console, effects: Effects) -> None:
     """Warn of what makes predictions depend on more than the example.
 
     Raises: ModelError: TensorFlow would refuse to run the model.
     """
-    if found.unseeded:
+    if effects.unseeded:
         raise ModelError(
-            f"the model draws random numbers without a seed ({', '.join(found.unseeded)}): TensorFlow refuses that where "
+            f"the model draws random numbers without a seed ({', '.join(effects.unseeded)}): TensorFlow refuses that where "
             "results have to be repeatable; export the model for inference, without them, or give each a seed"
         )
-    if found.random:
+    if effects.random:
         _warn(
             console,
-            f"the model draws random numbers of its own ({', '.join(found.random)}): its predictions may depend on the order "
+            f"the model draws random numbers of its own ({', '.join(effects.random)}): its predictions may depend on the order "
             "of examples and so on the number of ranks; export it without them",
         )
-    if found.writes:
+    if effects.writes:
         _warn(
             console,
-            f"the model changes its own variables while it predicts ({', '.join(found.writes)}): what an example gives may "
+            f"the model changes its own variables while it predicts ({', '.join(effects.writes)}): what an example gives may "
             "depend on those before it; export it for inference",
         )
 

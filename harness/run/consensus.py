@@ -52,11 +52,11 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
     """
     failure: HarnessError | None = None
     answer: Any = None
-    told = False
+    is_said = False
     try:
         answer = work()
     except Told as exc:
-        failure, told = exc.__cause__, True  # type: ignore[assignment]
+        failure, is_said = exc.__cause__, True  # type: ignore[assignment]
     except HarnessError as exc:
         failure = exc
     except Exception as exc:  # noqa: BLE001 - the other ranks wait for this one's word, whatever it is
@@ -69,7 +69,7 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
         return answer
     here = ended.rank == comm.rank
     if here:
-        if not told:
+        if not is_said:
             say(comm, ended.message)
         tell_launcher(ended.code)
     # Launchers end all ranks when the first one leaves: nobody does before this is said.
@@ -88,8 +88,8 @@ def from_rank_0(comm: Comm, work: Callable[[], T]) -> T:
         return done  # type: ignore[return-value]
     # This is pickled by rank 0 of the same job, and read by nobody else.
     data = comm.broadcast(pickle.dumps(done) if comm.rank == 0 else b"")
-    found: Any = together(comm, lambda: done if comm.rank == 0 else pickle.loads(data))
-    return found
+    opened: Any = together(comm, lambda: done if comm.rank == 0 else pickle.loads(data))
+    return opened
 
 
 def check_shared(folder: RunFolder, comm: Comm) -> None:

@@ -144,12 +144,12 @@ class Passage:
         if self.home is None:
             return evaluation
         folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
-        whose = origin(self.opened, built.step)
-        earlier = self.door.together(lambda: self._earlier(folder, attempt, whose, built))
+        owner = origin(self.opened, built.step)
+        earlier = self.door.together(lambda: self._earlier(folder, attempt, owner, built))
         evaluation.earlier = earlier.examples
         evaluation.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
         evaluation.accumulator.resume(earlier)
-        evaluation.journal = journal = Journal(folder.journal, whose, attempt.number, rank, lambda: attempt.check(folder))
+        evaluation.journal = journal = Journal(folder.journal, owner, attempt.number, rank, lambda: attempt.check(folder))
         if rank == 0:
             reading = Reading.of(self.opened.source, built.prepared.matched, skip=self.job.data.on_bad_record == "skip")
             self.provenance.record(folder, reading)
@@ -165,12 +165,12 @@ class Passage:
         self.door.guard(evaluation.committer)
         return evaluation
 
-    def _earlier(self, folder: RunFolder, attempt: Attempt, whose: Origin, built: Built) -> Sums:
+    def _earlier(self, folder: RunFolder, attempt: Attempt, owner: Origin, built: Built) -> Sums:
         """Read this rank's share of what earlier attempts have finished, added up."""
         comm, layouts = self.process.comm, built.step.layouts
         total = Sums.zero(layouts)
         for name in attempt.kept[comm.rank :: comm.size]:
-            (sums,) = load(folder.journal, [name], whose)
+            (sums,) = load(folder.journal, [name], owner)
             total.add(sums)
             total.carry(layouts)
             self.door.move()

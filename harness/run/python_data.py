@@ -17,15 +17,15 @@ __all__ = ["features_of", "section_of"]
 
 def section_of(data: Any, batched: bool | None) -> tuple[dict[str, Any], data_.Source | None, str, memory.Named | None]:
     """Return the data section of the job, and where examples were handed over their source, digest and names."""
-    if isinstance(data, str | os.PathLike) or (isinstance(data, list) and data and all(isinstance(one, str) for one in data)):
+    if isinstance(data, str | os.PathLike) or (isinstance(data, list) and data and all(isinstance(path, str) for path in data)):
         return {"files": [str(data)] if not isinstance(data, list) else data}, None, "", None
     if isinstance(data, Mapping) and set(data) <= set(DataSpec.model_fields) and ({"files", "python"} & set(data)):
         return dict(data), None, "", None
     source: data_.Source
     if hasattr(data, "element_spec") and hasattr(data, "cardinality"):
         source, parts = memory.DatasetSource.open(data, batched)
-        mark = f"{source.files[0].examples} {source.head()} " + " ".join(f"{n}: {f}" for n, f in source.features().items())
-        digest = hashlib.sha256(mark.encode()).hexdigest()
+        description = f"{source.files[0].examples} {source.head()} " + " ".join(f"{n}: {f}" for n, f in source.features().items())
+        digest = hashlib.sha256(description.encode()).hexdigest()
     else:
         if hasattr(data, "columns") and hasattr(data, "to_numpy"):
             data = {str(name): data[name].to_numpy() for name in data.columns}

@@ -118,11 +118,11 @@ class Record:
         """
         plan = self.opened.plan
         names = [name for rank in ranks for name in rank["journal"]]
-        told = [{key: value for key, value in rank.items() if key != "journal"} for rank in ranks]
+        accounts = [{key: value for key, value in rank.items() if key != "journal"} for rank in ranks]
         document = {
             "attempts": [
                 *(record for number, record in earlier(folder) if number < self.attempt.number),
-                self._attempt(told, alike),
+                self._attempt(accounts, alike),
             ],
             "journal": sorted([*self.attempt.kept, *names]),
             "environment": tf_setup.environment(),
@@ -138,15 +138,15 @@ class Record:
     def _model(self) -> dict[str, Any]:
         """Say which model it was and how it was run."""
         job, opened = self.job, self.opened
-        found: dict[str, Any] = {"path": opened.model_path, "eager": job.eager, "copied_to_nodes": bool(opened.copies)}
+        document: dict[str, Any] = {"path": opened.model_path, "eager": job.eager, "copied_to_nodes": bool(opened.copies)}
         if not opened.model_paths:
-            return found
+            return document
         options = {
             name: {"path": opened.model_paths[name], "precision": spec.precision, "jit_compile": spec.jit_compile,
                    **({"python": spec.python} if spec.python else {"signature": spec.signature})}
             for name, spec in job.named_models.items()
         }  # fmt: skip
-        return {**found, **options[""]} if job.model else {**found, "models": options}
+        return {**document, **options[""]} if job.model else {**document, "models": options}
 
     def _attempt(self, ranks: list[dict[str, Any]], alike: bool) -> dict[str, Any]:
         examples = sum(rank["examples"] for rank in ranks)

@@ -152,7 +152,7 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
             lock,
             comm.size,
             resume=options.resume,
-            marks={"predictions": predictions.digest(spec)},
+            digests={"predictions": predictions.digest(spec)},
             clear=lambda done: predictions.clear(folder.predictions, spec.format, keep=done),
         )
 

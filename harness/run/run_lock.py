@@ -29,7 +29,7 @@ def claim(
     ranks: int,
     *,
     resume: bool = False,
-    marks: Mapping[str, str] | None = None,
+    digests: Mapping[str, str] | None = None,
     clear: Callable[[tuple[int, ...]], None] = lambda done: None,
 ) -> tuple[Opened, Attempt | None]:
     """Make a folder this run's, on rank 0.
@@ -40,7 +40,7 @@ def claim(
       lock: of the folder; taken unless the run is done.
       ranks: how many there are.
       resume: go on from what earlier attempts have finished.
-      marks: further digests that tell this run from others.
+      digests: further ones that tell this run from others.
       clear: takes away what else earlier attempts left, but that of chunks that are done.
     Returns: the same with the chunks that are done, and the attempt; none where the run is done already.
     Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from. DataError: a file that
@@ -51,7 +51,7 @@ def claim(
             f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
             "the data that were evaluated, or evaluate these in another folder with -o"
         )
-    if folder.claim({**opened.digests, **(marks or {})}):
+    if folder.claim({**opened.digests, **(digests or {})}):
         return opened, None
     lock.take()
     united = _unite(opened, folder, resume)
@@ -67,9 +67,9 @@ def claim(
 
 def _other_sizes(folder: RunFolder, opened: Opened) -> list[str]:
     """Name the files that have another size, or number of examples, than when the run in a folder read them."""
-    held, kept = read_json(folder.job_json), read_json(folder.plan_json)
+    job_document, kept = read_json(folder.job_json), read_json(folder.plan_json)
     mine = opened.digests
-    if not isinstance(held, dict) or any((held.get(name) == mine[name]) is (name == "data") for name in mine):
+    if not isinstance(job_document, dict) or any((job_document.get(name) == mine[name]) is (name == "data") for name in mine):
         return []  # the very same data, or not the same job: which the folder itself tells
     if not folder.has_segments and not folder.metrics_json.exists():
         return []  # there is nothing yet that could be wrong
@@ -103,21 +103,21 @@ def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
 
     Raises: RunFolderError: there is something, and nobody asked to go on from it; or it was of another plan.
     """
-    found, torn = find(folder.journal)
-    if found and not resume:
-        chunks = len(unite(found, opened.plan).done)
+    segments, torn = find(folder.journal)
+    if segments and not resume:
+        chunks = len(unite(segments, opened.plan).done)
         raise RunFolderError(
             f"{folder.path}: holds a run that is not finished, {chunks} of {len(opened.plan)} chunks; nothing of it is lost: "
             "--resume goes on from there. To begin anew choose another folder with -o, or remove this one"
         )
-    for each in found:
-        here = replace(each.origin, **opened.digests, plan=plan_digest(opened.plan))
-        if other := each.origin.differences(here):
+    for segment in segments:
+        here = replace(segment.origin, **opened.digests, plan=plan_digest(opened.plan))
+        if other := segment.origin.differences(here):
             raise RunFolderError(
-                f"{folder.journal / each.name} cannot be resumed: it is of another {' and another '.join(other)}; choose "
+                f"{folder.journal / segment.name} cannot be resumed: it is of another {' and another '.join(other)}; choose "
                 "another folder with -o"
             )
-    united = unite(found, opened.plan)
+    united = unite(segments, opened.plan)
     for warning in [*torn, *united.warnings]:
         print(f"harness: warning: {warning}", file=sys.stderr)
     if resume:

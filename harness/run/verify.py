@@ -45,13 +45,13 @@ def verify(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) 
     if isinstance(plan, str) or digests is None:
         text = plan if isinstance(plan, str) else f"{folder.job_json}: torn, or not what a run writes: it holds no digests"
         return [text, "the files of this run do not prove its result"], False
-    found, torn = find(folder.journal)
+    segments, torn = find(folder.journal)
     if not folder.metrics_json.exists():
-        return _unfinished(plan, found, torn), False
+        return _unfinished(plan, segments, torn), False
     metrics, named = read_json(folder.metrics_json), _names(read_json(folder.run_json))
     if named is None:
         return [f"{folder.run_json} is missing or torn: it names the segments that were summed"], False
-    whole = {segment.name: segment for segment in found}
+    whole = {segment.name: segment for segment in segments}
     # What was left out of the sum may be torn.
     problems = [text for text in torn if any(name in text for name in named)]
     problems += [f"{folder.journal / name} was summed, and is missing or not whole" for name in named if name not in whole]
@@ -128,8 +128,8 @@ def _whole(number: Any) -> bool:
 
 def _digests(raw: Any) -> dict[str, str] | None:
     """Return the digests of what was summed; None where they are not there."""
-    held = {name: raw.get(name) for name in DIGESTS} if isinstance(raw, dict) else {}
-    digests = {name: value for name, value in held.items() if isinstance(value, str)}
+    texts = {name: raw.get(name) for name in DIGESTS} if isinstance(raw, dict) else {}
+    digests = {name: value for name, value in texts.items() if isinstance(value, str)}
     return digests if set(digests) == set(DIGESTS) else None
 
 
@@ -139,11 +139,11 @@ def _names(raw: Any) -> list[str] | None:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _unfinished(plan: Plan, found: Sequence[Found], torn: Sequence[str]) -> list[str]:
+def _unfinished(plan: Plan, segments: Sequence[Found], torn: Sequence[str]) -> list[str]:
     """Say what a resumed run would go on from: nothing has been summed yet."""
-    united = unite(found, plan)
+    united = unite(segments, plan)
     left = len(plan) - len(united.done)
-    chosen = [segment for segment in found if segment.name in united.kept]
+    chosen = [segment for segment in segments if segment.name in united.kept]
     return [
         *torn,
         f"this run is not finished: {left} of {len(plan)} chunks are not in the journal, --resume evaluates them",
