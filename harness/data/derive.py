@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,22 @@ __all__ = ["DerivedSource"]
 
 
 @dataclass(frozen=True)
+class _Traced:
+    """The graph of all features: its inputs and outputs by name. `graph` keeps them alive."""
+
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    graph: Any
+
+
+@dataclass(frozen=True)
 class _Known:
-    """What there is: features that can be read (`natural`), expressions by their text, and all features in the end."""
+    """What there is: features that can be read (`natural`), their graph, expressions by their text, all features in the end."""
 
     natural: dict[str, Feature]
-    expressions: dict[str, ast.expr] = field(default_factory=dict)
-    features: dict[str, Feature] = field(default_factory=dict)
+    traced: _Traced
+    expressions: dict[str, ast.expr]
+    features: dict[str, Feature]
 
 
 class DerivedSource(Source):
@@ -90,6 +100,7 @@ class DerivedSource(Source):
         """Read only what the wanted features are made of."""
         chosen = copy.copy(self)
         chosen._source = self._source.select(self._base(wanted), skip=skip)
+        chosen._known = self._learned()  # of all that can be read
         return chosen
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
@@ -112,16 +123,22 @@ class DerivedSource(Source):
         """Parse what is needed, make the rest of it; what the filter says is under `KEEP`."""
         import tensorflow as tf
 
-        natural = self._learned().natural
-        base = self._base(wanted)
-        parsed = self._source.parse(raw, base)
+        known = self._learned()
+        natural = known.natural
+        parsed = self._source.parse(raw, self._base(wanted))
         rows = tf.shape(next(iter(raw.values())))[0]
         static = next(iter(raw.values())).shape[:1]
-        whole = {
-            name: parsed[name] if name in parsed else tf.ensure_shape(_zeros(feature, rows), [*static, *feature.shape])
-            for name, feature in natural.items()
-        }
-        derived = self._make(whole)
+        columns, whole = self._columns, parsed
+        if self._transform or self._filter:
+            # The user's function may look at any feature: what nothing hangs on is zeros.
+            whole = {
+                name: parsed[name] if name in parsed else tf.ensure_shape(_zeros(feature, rows), [*static, *feature.shape])
+                for name, feature in natural.items()
+            }
+        else:
+            columns = {name: parts for name, parts in columns.items() if all(part in parsed for part in parts)}
+        expressions = {text: tree for text, tree in known.expressions.items() if text in wanted or self._filter}
+        derived = self._make(dict(whole), columns, expressions)
         features = {}
         for name, feature in wanted.items():
             tensor = derived[name] if name in derived else parsed[name]
@@ -135,7 +152,8 @@ class DerivedSource(Source):
     def _base(self, wanted: Mapping[str, Feature]) -> dict[str, Feature]:
         """Say what is read of the source for some features."""
         natural = self._learned().natural
-        base = {name: natural[name] for name in natural if name in self._used(wanted)}
+        used = self._used(wanted)
+        base = {name: natural[name] for name in natural if name in used}
         if self._transform is None:
             base |= {
                 name: feature for name, feature in wanted.items() if name not in natural and name not in self._derived_names()
@@ -149,8 +167,8 @@ class DerivedSource(Source):
 
     def _used(self, wanted: Mapping[str, Feature]) -> set[str]:
         """Return the features that the graph of the wanted ones hangs on."""
-        inputs, outputs, _graph = self._trace(self._learned().natural)
-        pending = [outputs[name] for name in (*wanted, KEEP) if name in outputs]
+        traced = self._learned().traced
+        pending = [traced.outputs[name] for name in (*wanted, KEEP) if name in traced.outputs]
         seen: set[int] = set()
         while pending:
             tensor = pending.pop()
@@ -158,10 +176,10 @@ class DerivedSource(Source):
                 continue
             seen.add(id(tensor))
             pending += [*tensor.op.inputs, *(output for op in tensor.op.control_inputs for output in op.outputs)]
-        return {name for name, tensor in inputs.items() if id(tensor) in seen}
+        return {name for name, tensor in traced.inputs.items() if id(tensor) in seen}
 
-    def _trace(self, natural: Mapping[str, Feature]) -> tuple[dict[str, Any], dict[str, Any], Any]:
-        """Return the inputs and outputs of the graph of all features, and the graph, which keeps them alive."""
+    def _trace(self, natural: Mapping[str, Feature], expressions: Mapping[str, ast.expr]) -> _Traced:
+        """Build the graph of all features once, to see what each hangs on."""
         import tensorflow as tf
 
         inputs: dict[str, Any] = {}
@@ -169,13 +187,13 @@ class DerivedSource(Source):
 
         def traced(features: dict[str, Any]) -> list[Any]:
             inputs.update(features)
-            outputs.update(self._make(dict(features)))
+            outputs.update(self._make(dict(features), self._columns, expressions))
             return list(outputs.values())
 
         # As the pipeline traces it: in a bare graph `==` would compare tensors by identity, and `if` not work at all.
         specs = {name: tf.TensorSpec([None, *feature.shape], _dtype(feature)) for name, feature in natural.items()}
         graph = tf.function(traced).get_concrete_function(specs)
-        return inputs, outputs, graph
+        return _Traced(inputs, outputs, graph)
 
     def _learned(self) -> _Known:
         """Find out once: what can be read, the expressions, and what there is in the end."""
@@ -184,18 +202,17 @@ class DerivedSource(Source):
             natural = {name: feature for name, feature in declared.items() if None not in feature.shape}
             natural |= self._numbers(natural)
             self._check_columns(natural)
-            self._known = _Known(natural)
-            derived = self._trace(natural)[1]
-            names = derived if self._transform else {**declared, **derived}
+            traced = self._trace(natural, {}) if self._transform else None
+            names = traced.outputs if traced else {**declared, **natural, **self._columns}
             expressions = {text: _expression(text, names) for text in self._asked if text not in names}
-            self._known = _Known(natural, expressions)
-            derived = self._trace(natural)[1]
-            derived.pop(KEEP, None)
+            if traced is None or expressions:
+                traced = self._trace(natural, expressions)
+            derived = {name: tensor for name, tensor in traced.outputs.items() if name != KEEP}
             features = {name: Feature(tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in derived.items()}
             if self._transform is None:
                 # what the source says goes first: it knows kinds, and lengths that differ
                 features |= {**self._source.features(), **self._declared, **self._numbers(natural)}
-            self._known = _Known(natural, expressions, features)
+            self._known = _Known(natural, traced, expressions, features)
         return self._known
 
     def _declared_features(self) -> dict[str, Feature]:
@@ -230,25 +247,32 @@ class DerivedSource(Source):
         if not self._source.text:
             return {}
         parts = dict.fromkeys(part for parts in self._columns.values() for part in parts if part not in self._declared)
-        asked = {part: natural[part] for part in parts if part in natural}
         return {
-            part: Feature("float64", feature.shape) if feature.dtype == "string" else feature for part, feature in asked.items()
+            part: Feature("float64", natural[part].shape) if natural[part].dtype == "string" else natural[part]
+            for part in parts
+            if part in natural
         }
 
-    def _make(self, features: dict[str, Any]) -> dict[str, Any]:
-        """Build the further features of a batch into the graph."""
+    def _make(
+        self, features: dict[str, Any], columns: Mapping[str, Sequence[str]], expressions: Mapping[str, ast.expr]
+    ) -> dict[str, Any]:
+        """Build the further features of a batch into the graph.
+
+        Args:
+          features: of the source, [B, ...] by name.
+          columns, expressions: those that are made.
+        """
         import tensorflow as tf
 
         from harness.exact.tf_subnormals import narrowed
 
-        for name, parts in self._columns.items():
-            columns = [features[part] for part in parts]
-            if any(column.dtype != tf.float64 for column in columns):
-                columns = [narrowed(column) for column in columns]
-            features[name] = narrowed(tf.stack(columns, axis=1))  # of many columns once
+        for name, parts in columns.items():
+            tensors = [features[part] for part in parts]
+            if len({tensor.dtype for tensor in tensors}) > 1:
+                tensors = [narrowed(tensor) for tensor in tensors]
+            features[name] = narrowed(tf.stack(tensors, axis=1))  # of many columns once
         if self._transform:
             features = user_functions.transform(self._transform, self._folder, features)
-        expressions = self._known.expressions if self._known else {}
         features |= {
             text: expressions_.evaluate(tree, features, f"label or weight '{text}'") for text, tree in expressions.items()
         }

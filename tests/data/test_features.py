@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from harness.data import BAD, ID, KEEP, Feature, Kind
 from harness.data.derive import DerivedSource
+from harness.data.memory import from_arrays
 from harness.data.partial import PartialSource, draw
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
@@ -185,6 +188,27 @@ def derived(tmp_path):
 def test_a_transform_makes_features(derived):
     source = derived("double")
     assert source.features()["wide"] == Feature("float32", (2,))
+
+
+def test_a_wide_table_is_traced_once_and_only_what_is_wanted_is_made(monkeypatch):
+    """What a step costs to build is linear in the number of columns."""
+    names = [f"c{number}" for number in range(60)]
+    source = from_arrays({name: np.arange(4, dtype=np.int64) for name in names})[0]
+    wide = {"x": names, **{f"pair {name}": [name, "c0"] for name in names}}
+    derived = DerivedSource(source, declared={}, columns=wide, transform=None, filter=None, asked=["c1 + c2"], folder=Path())
+    traces = []
+    trace = DerivedSource._trace
+    monkeypatch.setattr(DerivedSource, "_trace", lambda *args: traces.append(args) or trace(*args))
+    wanted = {"pair c7": Feature("float32", (2,)), "c1 + c2": Feature("int64", ())}
+    selected = derived.select(wanted)
+    assert derived.reads(wanted) == {"c0", "c7", "c1", "c2"} and len(derived.features()) == 1 + 2 * 60 + 1
+
+    def parsed(raw):
+        return selected.parse(raw, wanted)
+
+    graph = tf.function(parsed).get_concrete_function({name: tf.TensorSpec([4], tf.int64) for name in ("c0", "c7", "c1", "c2")})
+    assert len(traces) == 1
+    assert not [op for op in graph.graph.get_operations() if op.type == "Fill"] and len(graph.graph.get_operations()) < 40
 
 
 def test_a_transform_may_branch_and_loop_over_tensors(derived):
