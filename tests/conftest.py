@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -144,6 +145,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", metavar="KEY", help="of the long tests the tenth that a key chooses, and nothing else")
     parser.addoption("--shuffle", action="store_true", help="files, and the tests of each, in a random order")
     parser.addoption("--seed", type=int, help="of the order and of the property tests; it is printed")
+
+
+# How long an example takes says nothing on a machine that does other things too.
+hypothesis.settings.register_profile("harness", deadline=None)
+hypothesis.settings.load_profile("harness")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,7 +22,29 @@ SLOW = (
 )  # fmt: skip
 
 # Left out of `make test` as well: each with what proves the same there.
-LONG: dict[str, str] = {}
+LONG = {
+    "data/test_bad_numbers.py::test_what_is_no_number_is_named_or_skipped[NUL within": "the other texts",
+    "data/test_bad_numbers.py::test_what_is_no_number_is_named_or_skipped[of integers": "the other texts",
+    "data/test_formats_run.py::test_a_format_gives_the_same_numbers[csv.gz]": "jsonl.gz unpacks, csv parses",
+    "data/test_formats_run.py::test_a_format_gives_the_same_numbers[jsonl]": "jsonl.gz",
+    "data/test_formats_run.py::test_a_format_gives_the_same_numbers[tsv]": "csv",
+    "data/test_formats_run.py::test_a_format_gives_the_same_numbers[zlib]": "tfrecord here, ZLIB in data/test_tfrecord",
+    "data/test_npy.py::test_a_file_that_is_cut_off_while_it_is_evaluated_is_named[before": "within the last page",
+    "data/test_npy.py::test_a_file_that_is_cut_off_while_it_is_evaluated_is_named[never": "within the last page",
+    "metrics/test_laws.py::test_chunks_and_batches_do_not_matter": "order, padding, and ranks/test_same_bytes",
+    "metrics/test_laws.py::test_sums_compiled_with_xla_are_the_same": "the limbs that XLA compiles: exact/test_tf_limbs",
+    "metrics/test_multiclass_auc.py::test_areas_are_sklearns[4": "all classes",
+    "predictions/test_predictions.py::test_examples_that_were_drawn_or_filtered": "records that were skipped, and data/test_data_keys",
+    "step/test_grid_memory.py::test_a_grid_that_grows_while_it_is_added_to_is_the_same": "labels that are no class grow it too",
+    "test_coverage.py::test_intervals_cover_the_truth": "results/test_intervals against formulas; make coverage",
+    "test_hard_sums.py": "exact/test_limbs, exact/test_tf_limbs",
+    "test_slices_bootstrap.py::test_sums_compiled_with_xla_are_the_same": "the limbs that XLA compiles: exact/test_tf_limbs",
+    "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[parsing": "reading and predicting in a pipeline",
+    "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-arrays": "in a pipeline",
+    "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-outside": "in a pipeline",
+    "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-arrays": "in a pipeline",
+    "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-outside": "in a pipeline",
+}
 
 
 def mark(items: list[pytest.Item]) -> None:

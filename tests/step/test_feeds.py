@@ -31,6 +31,7 @@ from harness.step.step import Step
 from harness.sums.accumulator import Accumulator
 from harness.sums.reduction import reduce
 from tests import made
+from tests.sums.test_sums import canonical
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +134,7 @@ def evaluated(feed, predictor=predict, *, eager=False, chunks=None):
         certificate.add(total.lines)
         assert share.unfinished == () and feed.records_read == sum(chunk.stop - chunk.start for chunk in share.chunks)
         assert not chunks or certificate.problems() == []
-        sums = total.canonical()
+        sums = canonical(total)
         batches = {name: [part for call in columns for part in call.get(name, [])] for name in (ID, "scores", "label")}
         totals.append((sums, batches))
         if chunks is None:
