@@ -45,7 +45,7 @@ def test_tensorflow_horovod_and_mpi_are_loaded_late(path):
 
 def test_the_rooms_are_all_there_is():
     names = {path.name for path in (ROOT / "harness").iterdir() if path.name != "__pycache__"}
-    assert {name for name in names if name.endswith(".py")} == {"__init__.py", "errors.py", "version.py"}
+    assert {name for name in names if name.endswith(".py")} == {"__init__.py", "__main__.py", "errors.py", "version.py"}
 
 
 @pytest.mark.parametrize("path", [path for path in files() if path.startswith(WITHOUT_RANKS)])
