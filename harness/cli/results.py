@@ -33,10 +33,11 @@ def verify(run: Path, own: Path | None) -> int:
     """Check the certificate and the values of a run again, from its files alone."""
     from harness.folder.run_folder import RunFolder
     from harness.metrics import load
+    from harness.names.texts import printable
     from harness.run.verify import verify as run_verify
 
     lines, good = run_verify(RunFolder(run), None if own is None else lambda target: load(target, own))
-    click.echo("\n".join(lines))
+    click.echo("\n".join(printable(line) for line in lines))
     return 0 if good else 1
 
 

@@ -120,9 +120,12 @@ def load(folder: Path, names: Iterable[str], origin: Origin) -> list[Sums]:
     return loaded
 
 
-def add_up(folder: Path, names: Sequence[str], layouts: Layouts) -> Sums:
+def add_up(folder: Path, names: Sequence[str], layouts: Layouts, digest: str) -> Sums:
     """Add up the segments of a finished run, at least one, whatever the software that reads them.
 
+    Args:
+      layouts: of the sums.
+      digest: of the question they answer, which holds the layouts.
     Raises: RunFolderError: one is not whole, is of something else than the others, or does not have these layouts.
     """
     total: Sums | None = None
@@ -130,8 +133,8 @@ def add_up(folder: Path, names: Sequence[str], layouts: Layouts) -> Sums:
     for name in names:
         try:
             origin, sums = read_segment(folder / name)
-            if origin.layout != layouts.digest:
-                raise ValueError("its sums have another layout than the question of this run")
+            if origin.layout != digest:
+                raise ValueError("its sums are of another question than that of this run")
             if others := origin.differences(first or origin):
                 raise ValueError(f"it is of another {' and another '.join(others)} than the others")
             sums.check(layouts)

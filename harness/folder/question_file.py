@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 
 from harness.errors import RunFolderError
+from harness.folder.regular_files import read_regular
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.metrics import question_json
 from harness.metrics.contract import Metric
@@ -13,17 +15,36 @@ from harness.metrics.question import Question
 from harness.sums import layout_json
 from harness.sums.sums import Layouts
 
-__all__ = ["read_question", "write_question"]
+__all__ = ["file_digest", "question_digest", "read_question", "write_question"]
 
 VERSION = 1
 
 
+def question_digest(question: Question, layouts: Layouts) -> str:
+    """Return a SHA-256 of what is asked and where it lies, in hexadecimal: sums of different ones cannot be added."""
+    return hashlib.sha256(_text(question, layouts).encode()).hexdigest()
+
+
 def write_question(folder: RunFolder, question: Question, layouts: Layouts) -> None:
     """Write the question of a run; the same for each of its attempts."""
+    write_atomically(folder.question_json, _text(question, layouts))
+
+
+def file_digest(folder: RunFolder) -> str:
+    """Return the digest of the question that a folder holds.
+
+    Raises: RunFolderError: the file is none that a run writes.
+    """
+    try:
+        return hashlib.sha256(read_regular(folder.question_json)).hexdigest()
+    except OSError as exc:
+        raise RunFolderError(f"{folder.question_json} cannot be read: {exc}") from exc
+
+
+def _text(question: Question, layouts: Layouts) -> str:
     document = {"version": VERSION, "question": question_json.to_json(question), "layouts": layout_json.to_json(layouts)}
-    # default: a binding of the user's own may hold anything; the digest of the layouts then tells that it did not come back
-    text = json.dumps(document, indent=1, allow_nan=False, default=str)
-    write_atomically(folder.question_json, text + "\n")
+    # A binding of the user's own may hold anything: it is named by its kind, and does not come back.
+    return json.dumps(document, indent=1, allow_nan=False, default=lambda thing: f"<{type(thing).__name__}>") + "\n"
 
 
 def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) -> tuple[Question, Layouts]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunFolderError
+from harness.folder.regular_files import read_regular
 from harness.names.scratch import scratch_name
 
 __all__ = ["RunFolder", "read_json", "write_atomically", "write_first_status", "write_status"]
@@ -253,7 +254,7 @@ class RunFolder:
 def read_json(path: Path) -> Any:
     """Read a JSON file, None where there is none or it is torn."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return None
 

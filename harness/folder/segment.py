@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from harness.folder.regular_files import open_regular
 from harness.sums.sums import LINE, Sums
 
 __all__ = ["Name", "Origin", "Torn", "pack", "read_lines", "read_segment"]
@@ -119,7 +120,7 @@ def read_lines(path: Path) -> tuple[Origin, np.ndarray]:
     Raises: Torn: the file is not whole, not what was written, or not there.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             header = _header(stream)
             _check(stream)
             stream.seek(header.start)
@@ -134,7 +135,7 @@ def read_segment(path: Path) -> tuple[Origin, Sums]:
     Raises: Torn: the file is not whole, not what was written, or not there.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             header = _header(stream)
             _check(stream)
             stream.seek(header.start)

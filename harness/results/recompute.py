@@ -13,7 +13,8 @@ from typing import Any
 
 from harness.errors import RunFolderError
 from harness.folder.journal import add_up
-from harness.folder.question_file import read_question
+from harness.folder.question_file import file_digest, read_question
+from harness.folder.regular_files import read_regular
 from harness.folder.run_folder import RunFolder, read_json
 from harness.metrics.contract import Metric
 from harness.metrics.question import Question
@@ -67,7 +68,7 @@ class Recomputed:
             if self.missing and path in (folder.metrics_csv, folder.replicates_npz):
                 continue
             try:
-                alike = path.read_bytes() == content
+                alike = read_regular(path) == content
             except OSError:
                 alike = False
             if not alike:
@@ -93,7 +94,7 @@ def recompute_run(folder: RunFolder, names: Sequence[str], own: Callable[[str], 
     Raises: RunFolderError: the question or a segment is missing, or not what a run writes.
     """
     question, layouts = read_question(folder, own)
-    sums = add_up(folder.journal, names, layouts)
+    sums = add_up(folder.journal, names, layouts, file_digest(folder))
     try:
         return recompute(question, layouts, sums)
     except MALFORMED as exc:

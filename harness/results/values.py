@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.exact.limbs import EXACT, GRID_BITS
 from harness.metrics.contract import Binding, Metric, RowMetric, Totals, Undefined, row_sums
 from harness.metrics.status import Status, reasons
@@ -98,6 +100,15 @@ def result(
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
+    except HarnessError:
+        raise
+    except Exception as exc:
+        if type(metric).__module__.startswith("harness."):
+            raise
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        raise HarnessError(
+            f"metric {key}: {type(metric).__name__}.value raised {type(exc).__name__}: {exc} ({frame.filename}:{frame.lineno})"
+        ) from exc
 
 
 def _too_small(small: int, weight: Fraction) -> str | None:

@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from harness.data import memory
 from harness.errors import DataError, HarnessError, RunFolderError
@@ -26,23 +28,25 @@ from harness.prepare.prepare import Prepared, load_model, match_model
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.results.results import Results
-from harness.run.conclusion import Conclusion
 from harness.run.consensus import check_shared, from_rank_0, join
-from harness.run.door import Door, Home
+from harness.run.door import Home
 from harness.run.passage import Passage
 from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
+from harness.run.python_door import PythonDoor, own_errors
 from harness.run.record import Process, Timer
 from harness.run.run_lock import claim
 from harness.step import tensorflow as tf_setup
-from harness.watch.failure import Ended, Told, say
+from harness.watch.failure import Ended, Told
 
 __all__ = ["Evaluator", "evaluate"]
 
 T = TypeVar("T")
 
 
-def evaluate(model: Any, data: Any, metrics: Sequence[Any], *, output: str | Path | None = None, **options: Any) -> Results:
+def evaluate(
+    model: Any, data: Any, metrics: Sequence[Any], *, output: str | Path | None = None, resume: bool = False, **options: Any
+) -> Results:
     """Evaluate a model on data, on all ranks or alone. Where there are several ranks, every one of them calls this.
 
     Args:
@@ -51,11 +55,12 @@ def evaluate(model: Any, data: Any, metrics: Sequence[Any], *, output: str | Pat
         the path of files; or the data section of a job. The same on all ranks: it is the harness that shares it out.
       metrics: names, or names with options, as in a job: ["accuracy", {"top_k": {"k": 3}}].
       output: folder for the files of a run.
+      resume: go on from what an earlier attempt in that folder has finished.
       options: see `Evaluator`.
     Returns: the same on all ranks.
     Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
-    return Evaluator(model, data, metrics, **options).evaluate(output)
+    return Evaluator(model, data, metrics, **options).evaluate(output, resume=resume)
 
 
 UNLIKE = (
@@ -64,34 +69,13 @@ UNLIKE = (
 )
 
 
-@contextlib.contextmanager
-def _own_errors() -> Iterator[None]:
-    """Raise the failure itself, where it has been told to all ranks."""
-    try:
-        yield
-    except Told as exc:
-        assert exc.__cause__ is not None
-        raise exc.__cause__ from exc.__cause__.__cause__
+@dataclass(frozen=True)
+class _Output:
+    """Where a run goes: its folder, the lock of that on rank 0, and whether to go on from what lies there."""
 
-
-class PythonDoor(Door):
-    """The door of Python: what fails on one rank is raised on all of them, and nobody's process is ended."""
-
-    def together(self, work: Callable[[], T]) -> T:
-        """Do something on every rank; where it fails on one, all raise."""
-        return work() if self.comm.size == 1 else super().together(work)
-
-    def alone(self, work: Callable[[], None]) -> None:
-        """Do this rank's work; say at once what fails, the other ranks hear of it when they have done theirs."""
-
-        def telling() -> None:
-            try:
-                work()
-            except HarnessError as exc:
-                say(self.comm, str(exc))
-                raise Told(Ended.of(exc, self.comm.rank)) from exc
-
-        self.together(work if self.comm.size == 1 else telling)
+    folder: RunFolder
+    lock: Lock | None
+    resume: bool
 
 
 class Evaluator:
@@ -137,7 +121,7 @@ class Evaluator:
             "batch_size": batch_size, "chunk_size": chunk_size,
         }  # fmt: skip
         self._door = PythonDoor(self._comm)
-        with _own_errors(), tf_setup.deterministic():
+        with own_errors(), tf_setup.deterministic():
             section, self._source, digest, self._named = self._door.together(lambda: section_of(data, batched))
             for name, value in options.items():
                 if value is not None:
@@ -160,11 +144,12 @@ class Evaluator:
             self._passage = Passage(process, self._job, self._opened, self._provenance, self._door)
             self._built = self._passage.build(self._assigned, self._prepare)
 
-    def evaluate(self, output: str | Path | None = None) -> Results:
+    def evaluate(self, output: str | Path | None = None, *, resume: bool = False) -> Results:
         """Evaluate with the weights that the model has now; every rank calls this.
 
         Args:
           output: folder for the files of a run; where it holds this very run, it is read instead.
+          resume: go on from what an earlier attempt in that folder has finished, with the same weights.
         Raises: HarnessError: what went wrong; where a rank fails, on all of them.
         """
         from harness.models.python_objects import of_rank_0, weights
@@ -173,12 +158,8 @@ class Evaluator:
         lock = Lock(folder) if folder and self._comm.rank == 0 else None
         variables = weights(self._object) if self._object is not None else []
         try:
-            with _own_errors(), tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
-                results = self._evaluate(folder, lock, differing)
-        except HarnessError as exc:
-            if lock and folder and folder.job_json.exists() and not isinstance(exc, RunFolderError):
-                folder.set_status("failed", exc.exit_code)
-            raise
+            with own_errors(), tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
+                results = self._evaluate(None if folder is None else _Output(folder, lock, resume), differing)
         finally:
             if lock:
                 lock.give_back()
@@ -230,45 +211,57 @@ class Evaluator:
         bindings, matched = match_model(job, self._metrics, opened, model)
         return Prepared(model, ask(job, self._metrics, bindings), matched)
 
-    def _evaluate(self, folder: RunFolder | None, lock: Lock | None, differing: Sequence[str]) -> Results:
+    def _evaluate(self, output: _Output | None, differing: Sequence[str]) -> Results:
         comm, built = self._comm, self._built
         built.canary = self._door.together(built.predict_canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
-        home = None
-        if folder is not None:
-            opened, attempt = self._claim(folder, lock, opened)
-            if attempt is None:
-                self._provenance.confirm(comm, folder, summed(folder), finished=True)
-                return self._from_rank_0(lambda: Results.load(folder.path))
+        passage = replace(self._passage, process=replace(self._passage.process, timer=Timer()), opened=opened)
+        if output is None:
+            return self._take(passage, self._assigned, differing)
+        folder = output.folder
+        opened, attempt = self._claim(output, opened)
+        if attempt is None:
+            self._provenance.confirm(comm, folder, summed(folder), finished=True)
+            return self._from_rank_0(lambda: Results.load(folder.path))
+        try:
             check_shared(folder, comm)
-            home = Home(folder, attempt)
-        built.feed.open(self._assigned.share)
-        built.step.grid.clear()
-        process = replace(self._passage.process, timer=Timer())
-        passage = replace(self._passage, process=process, opened=opened, home=home)
-        conclusion: Conclusion | None = None
+            self._provenance.confirm(comm, folder, attempt.kept, finished=False)
+            left = np.setdiff1d(np.arange(len(opened.plan)), np.array(opened.done, np.int64))
+            share = FixedShare(static_share(opened.plan, comm.rank, comm.size, left))
+            passage = replace(passage, opened=opened, home=Home(folder, attempt))
+            return self._take(passage, Assigned(Schedule.STATIC, share), differing)
+        except HarnessError as exc:
+            if comm.rank == 0:
+                ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)
+                with contextlib.suppress(HarnessError):
+                    folder.set_status("failed", ended.code)
+            raise
 
-        def conclude() -> Results:
+    def _take(self, passage: Passage, assigned: Assigned, differing: Sequence[str]) -> Results:
+        """Take the passage; all ranks get what rank 0 concludes."""
+        self._built.feed.open(assigned.share)
+        self._built.step.grid.clear()
+        conclusion = passage.evaluate(self._built, assigned)
+
+        def results() -> Results:
             assert conclusion is not None
             return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
 
-        conclusion = passage.evaluate(built, self._assigned)
-        return self._from_rank_0(conclude)
+        return self._from_rank_0(results)
 
-    def _claim(self, folder: RunFolder, lock: Lock | None, opened: Opened) -> tuple[Opened, Attempt | None]:
-        def work() -> tuple[dict[str, str], Attempt | None]:
-            assert lock is not None
-            _, attempt = claim(folder, opened, lock, self._comm.size)
-            passing = isinstance(self._source, memory.DatasetSource)
-            if attempt is None and passing:
+    def _claim(self, output: _Output, opened: Opened) -> tuple[Opened, Attempt | None]:
+        def work() -> tuple[dict[str, str], tuple[int, ...], Attempt | None]:
+            assert output.lock is not None
+            claimed, attempt = claim(output.folder, opened, output.lock, self._comm.size, resume=output.resume)
+            if isinstance(self._source, memory.DatasetSource) and (attempt is None or claimed.done):
                 raise RunFolderError(
-                    f"{folder.path}: holds a finished run, and of a tf.data.Dataset nobody can tell whether it is the same; "
+                    f"{output.folder.path}: holds a run, and of a tf.data.Dataset nobody can tell whether it is the same; "
                     "choose another folder, or remove that one"
                 )
-            return opened.digests, attempt
+            return opened.digests, claimed.done, attempt
 
-        digests, attempt = self._from_rank_0(work)
-        return replace(opened, digests=digests), attempt
+        digests, done, attempt = self._from_rank_0(work)
+        return replace(opened, digests=digests, done=done), attempt
 
     def _model_digest(self) -> str:
         """Return the digest of the model: of its files, of its weights, or of what a function says of the first batch."""

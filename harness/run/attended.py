@@ -39,6 +39,7 @@ class Attended(Door):
     def __init__(self, comm: Comm, folder: RunFolder, attempt: int, examples: int, stall_timeout_s: float) -> None:
         super().__init__(comm)
         self.interrupt: Interrupt | None = None
+        self._committer: Committer | None = None
         self._folder = folder
         self._progress = Progress(examples)
         self._watch = Watch(comm, folder, attempt) if is_elastic() else None
@@ -82,6 +83,7 @@ class Attended(Door):
 
     def guard(self, committer: Committer) -> None:
         """Have what is finished committed before this rank is ended."""
+        self._committer = committer
         if self.interrupt is not None:
             self.interrupt.guard(committer)
 
@@ -110,6 +112,8 @@ class Attended(Door):
         self._progress.finish(examples)
 
     def _end_stalled(self, _beat: Beat, message: str) -> bool:
+        if self._committer is not None:
+            self.failing(self._committer)
         text = f"{message}; the job ends. Look at that machine, or allow more time"
         report_failure(self.comm, self._folder, Ended(HarnessError.exit_code, text, self.comm.rank))
         self.comm.abort(HarnessError.exit_code)

@@ -55,6 +55,10 @@ class Door:
         """Do this rank's work, for which it waits for nobody. What a failure does is the door's policy."""
         work()
 
+    def conclude(self, work: Callable[[], T]) -> T | None:
+        """Do on rank 0 what is done last; the others get nothing, and wait elsewhere."""
+        return work() if self.comm.rank == 0 else None
+
     def move(self, phase: str | None = None, where: str | None = None) -> None:
         """Take note of a sign of progress."""
 

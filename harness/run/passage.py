@@ -144,16 +144,18 @@ class Passage:
         if self.home is None:
             return evaluation
         folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
-        owner = origin(self.opened, built.step)
-        earlier = self.door.together(lambda: self._earlier(folder, attempt, owner, built))
+        owner = origin(self.opened, built.step, built.question)
+
+        def go_on() -> Sums:
+            if rank == 0:
+                self._describe(folder, built)
+            return self._earlier(folder, attempt, owner, built)
+
+        earlier = self.door.together(go_on)
         evaluation.earlier = earlier.examples
         evaluation.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
         evaluation.accumulator.resume(earlier)
         evaluation.journal = journal = Journal(folder.journal, owner, attempt.number, rank, lambda: attempt.check(folder))
-        if rank == 0:
-            reading = Reading.of(self.opened.source, built.prepared.matched, skip=self.job.data.on_bad_record == "skip")
-            self.provenance.record(folder, reading)
-            write_question(folder, built.question, built.step.layouts)
 
         def commit(sums: Sums) -> None:
             self.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
@@ -164,6 +166,19 @@ class Passage:
             evaluation.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
         self.door.guard(evaluation.committer)
         return evaluation
+
+    def _describe(self, folder: RunFolder, built: Built) -> None:
+        """Keep in the run folder how the data are read and what is asked.
+
+        Raises: HarnessError: it cannot be written.
+        """
+        reading = Reading.of(self.opened.source, built.prepared.matched, skip=self.job.data.on_bad_record == "skip")
+        self.provenance.record(folder, reading)
+        try:
+            write_question(folder, built.question, built.step.layouts)
+        except RunFolderError as exc:
+            # Not the command's fault once work has begun.
+            raise HarnessError(f"{exc}; what was finished before is kept, --resume goes on from there") from exc
 
     def _earlier(self, folder: RunFolder, attempt: Attempt, owner: Origin, built: Built) -> Sums:
         """Read this rank's share of what earlier attempts have finished, added up."""
@@ -236,11 +251,10 @@ class Passage:
         if record is not None:
             account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step)}
             accounts = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
-        if comm.rank:
-            return None
-        self.door.move("writing")
-        self.door.finish(reduced.certificate.examples)
-        return self._conclude(built, reduced, record, accounts, manifest)
+        if comm.rank == 0:
+            self.door.move("writing")
+            self.door.finish(reduced.certificate.examples)
+        return self.door.conclude(lambda: self._conclude(built, reduced, record, accounts, manifest))
 
     def _conclude(
         self, built: Built, reduced: Reduced, record: Record | None, accounts: Sequence[dict[str, Any]], manifest: Manifest | None

@@ -12,8 +12,10 @@ from typing import Any
 from harness.errors import DataError, RunFolderError
 from harness.folder.attempts import Attempt, Lock, begin
 from harness.folder.journal import United, find, plan_digest, unite
+from harness.folder.question_file import question_digest
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.folder.segment import Origin
+from harness.metrics.question import Question
 from harness.prepare.opened import Began, Opened
 from harness.step import tensorflow as tf_setup
 
@@ -93,9 +95,10 @@ def began(folder: RunFolder) -> Began | None:
     return Began(raw["models"], tuple(file["path"] for file in raw["files"])) if raw else None
 
 
-def origin(opened: Opened, step: Any) -> Origin:
+def origin(opened: Opened, step: Any, question: Question) -> Origin:
     """Return what the sums of a compiled step belong to."""
-    return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=step.layouts.digest, software=tf_setup.software())
+    layout = question_digest(question, step.layouts)
+    return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=layout, software=tf_setup.software())
 
 
 def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
@@ -108,7 +111,7 @@ def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
         chunks = len(unite(segments, opened.plan).done)
         raise RunFolderError(
             f"{folder.path}: holds a run that is not finished, {chunks} of {len(opened.plan)} chunks; nothing of it is lost: "
-            "--resume goes on from there. To begin anew choose another folder with -o, or remove this one"
+            "--resume goes on from there, in Python resume=True. To begin anew choose another folder with -o, or remove this one"
         )
     for segment in segments:
         here = replace(segment.origin, **opened.digests, plan=plan_digest(opened.plan))

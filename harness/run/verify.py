@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.errors import RunFolderError
 from harness.folder.journal import Found, find, plan_digest, unite
-from harness.folder.question_file import read_question
+from harness.folder.question_file import file_digest
 from harness.folder.run_folder import RunFolder, read_json
 from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
@@ -83,18 +83,21 @@ def _values(
     if not folder.question_json.exists():
         return [], [f"not verified: the values in metrics.json and the tables; there is no {folder.question_json.name}"]
     try:
-        _, layouts = read_question(folder, own)
-        if others := [segment.name for segment in segments if segment.origin.layout != layouts.digest]:
-            return [f"{folder.question_json} does not say what lies where in {others[0]}: it is of another question"], []
+        digest = file_digest(folder)
+        if others := [segment.name for segment in segments if segment.origin.layout != digest]:
+            return [f"{folder.question_json} is not what was asked when {others[0]} was written"], []
         recomputed = recompute_run(folder, names, own)
+        problems = recomputed.problems(folder)
     except RunFolderError as exc:
         return [str(exc)], []
+    except Exception as exc:  # noqa: BLE001 - whatever the files hold, the answer is a verdict
+        return [f"the values cannot be computed again: {type(exc).__name__}: {exc}"], []
     missing = [
         f"not verified: the values of {key}: {reason}; --python FOLDER looks for metrics of your own there, and runs their code"
         for key, reason in recomputed.missing.items()
     ]
     same = "verified: the values in metrics.json and the tables are those that the sums of the journal give"
-    return recomputed.problems(folder), [same + (", but for those named below" if missing else ""), *missing]
+    return problems, [same + (", but for those named below" if missing else ""), *missing]
 
 
 def _plan(folder: RunFolder) -> Plan | str:

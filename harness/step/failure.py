@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from harness.plan.plan import Chunk, Plan
 
 __all__ = ["translate"]
 
+SHOWN = 600  # letters of a message
+PYTHON_ERROR = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
@@ -54,7 +57,18 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
             left -= chunk.batches(job.batch_size) if number > CALL_CHUNKS else 0
             if (reason := feed.explain(chunk.start, chunk.stop)) or left < 0:
                 break
-        return DataError(reason) if reason else HarnessError(f"{where}: {' '.join(exc.message.split())[:600]}")
+        return DataError(reason) if reason else HarnessError(f"{where}: {_cause(exc.message)}")
     if ahead is None:
-        return ModelError(f"{where}: {type(exc).__name__}: {' '.join(str(exc).split())[:600]}")
+        return ModelError(f"{where}: {type(exc).__name__}: {_cause(str(exc))}")
     return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
+
+
+def _cause(text: str) -> str:
+    """Return what TensorFlow says on one line, shortened: an exception that Python raised inside it comes first.
+
+    >>> _cause("Graph execution error:\\n\\nDetected at node PyFunc\\nAttributeError: no 'max'\\nTraceback ...")
+    "AttributeError: no 'max' (Graph execution error: Detected at node PyFunc AttributeError: no 'max' Traceback ...)"
+    """
+    raised = PYTHON_ERROR.findall(text)
+    whole = " ".join(text.split())
+    return f"{raised[0][:SHOWN]} ({whole[: SHOWN // 2]})" if raised else whole[:SHOWN]

@@ -6,9 +6,13 @@ Each rank leaves what it found in rank-N.json; a case that does not hold fails t
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,28 @@ from tests import made
 
 METRICS = ["accuracy", {"top_k": {"k": 2}}, "cross_entropy", "confusion_matrix", {"roc_auc": {"positive": 1}}]
 SIZES: dict[str, Any] = {"batch_size": 16, "chunk_size": 32}
+
+
+def failing(text: str, *args: Any, **options: Any) -> None:
+    """Evaluate what every rank has to see fail."""
+    try:
+        harness.evaluate(*args, **options)
+    except HarnessError as exc:
+        assert text in str(exc), exc
+    else:
+        raise AssertionError(f"expected {text}")
+
+
+@contextlib.contextmanager
+def full_disk(limit: int | None) -> Iterator[None]:
+    """Let this process write no file that is larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft if limit is None else limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def main(folder: Path, out: Path, init: bool) -> None:
@@ -115,6 +141,16 @@ def main(folder: Path, out: Path, init: bool) -> None:
                 assert "a broken record" in str(exc), exc
             else:
                 raise AssertionError("a broken record was not found")
+            own = {"python": {"metric": "tests.ranks.late_own:Late"}}
+            failing("metric Late: Late.value raised KeyError", model, dataset.batch(10), [own], **SIZES)
+            # A disk that is full on rank 0: before the loop, and after it. Then there is room, and the run goes on.
+            for limit, text in ((200, "cannot be written"), (5000, "cannot be written")):
+                with full_disk(limit if rank == 0 else None):
+                    failing(text, model, (examples.x, examples.label), METRICS, output=out / f"full-{limit}", **SIZES)
+                again = harness.evaluate(
+                    model, (examples.x, examples.label), METRICS, output=out / f"full-{limit}", resume=True, **SIZES
+                )
+                assert again.document == found["arrays"]
         assert harness.evaluate(model, dataset, METRICS, **SIZES).document == found["examples"]
         alone = harness.evaluate(model, dataset, METRICS, alone=True, **SIZES)
         assert alone.document == found["examples"]
