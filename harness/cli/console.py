@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Sequence
@@ -64,6 +65,14 @@ def main(args: Sequence[str] | None = None) -> None:
         code = exc.exit_code
         if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
             print(f"harness: error: {exc}", file=sys.stderr)
+    except SystemExit as exc:
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        code = 0  # whoever read has seen enough: click ends with 1
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EIO) or exc.filename is not None:
+            raise
+        print(f"harness: error: the output cannot be written: {exc.strerror}", file=sys.stderr)
     _tell_launcher(code)
     if code and not _speaks():
         # Launchers end all ranks when the first one leaves: what all find alike is said by rank 0 before that.

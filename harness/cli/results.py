@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def verify(run: Path, own: Path | None) -> int:
     from harness.run.verify import verify as run_verify
 
     lines, good = run_verify(RunFolder(run), None if own is None else lambda target: load(target, own))
-    click.echo("\n".join(printable(line) for line in lines))
+    with contextlib.suppress(BrokenPipeError):  # the exit code tells the verdict
+        click.echo("\n".join(printable(line) for line in lines))
     return 0 if good else 1
 
 

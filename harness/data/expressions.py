@@ -128,7 +128,8 @@ def evaluate(tree: ast.expr, features: Mapping[str, Any], what: str) -> Any:
         if features[name].shape.rank != 1:
             raise JobError(f"{what}: feature '{name}' has shape {list(features[name].shape[1:])}, expected one value per example")
     try:
-        value = _Builder(features, what).build(tree)
+        # AutoGraph converts what a pipeline calls, and warns of code that it cannot: there is nothing to convert here.
+        value = tf.autograph.experimental.do_not_convert(_Builder(features, what).build)(tree)
         if value.dtype == tf.bool:
             value = tf.cast(value, tf.int64)
         if not value.shape.rank:  # a constant: a value for each example

@@ -19,8 +19,9 @@ GENERATED = "__autograph_generated_file"  # what the names of AutoGraph's module
 def exit_process(code: int) -> NoReturn:
     """End this process with an exit code, without running what is registered for the interpreter's exit."""
     remove_generated_files()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads any longer
+            stream.flush()
     os._exit(code)
 
 

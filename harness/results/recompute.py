@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import RunFolderError
+from harness.errors import HarnessError, RunFolderError
 from harness.folder.journal import add_up
 from harness.folder.question_file import file_digest, read_question
 from harness.folder.regular_files import read_regular
@@ -147,7 +147,7 @@ def _failures(total: GrandTotal, layouts: Layouts, question: Question) -> dict[s
 
 
 def _why(exc: Exception) -> str:
-    return f"it could not be computed: {type(exc).__name__}: {exc}"
+    return f"it could not be computed: {exc if isinstance(exc, HarnessError) else f'{type(exc).__name__}: {exc}'}"
 
 
 def _leaves(document: Any) -> Leaves:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +23,16 @@ MOST_SLICES = 40  # shown; all are in metrics.csv
 PLAIN_WIDTH = 100
 
 
+class _Console(Console):
+    """Prints as long as somebody reads: `| head` ends no command, and makes none fail."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing from now on."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def console_for(ranks: int) -> Console:
     """Return where to print: in colour on a terminal, plainly elsewhere and where several ranks run.
 
@@ -28,8 +40,8 @@ def console_for(ranks: int) -> Console:
     nor the colours of the user's terminal can be told from there.
     """
     if ranks == 1 and sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
+        return _Console(highlight=False)
+    return _Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
 
 
 def show(folder: RunFolder, console: Console | None = None) -> None:

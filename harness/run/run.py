@@ -204,7 +204,10 @@ def _pass(command: Command, passage: Passage) -> None:
     built = passage.build(assigned, lambda: prepare_model(job, command.metrics, opened, predict=command.options.predict))
     conclusion = passage.evaluate(built, assigned)
     if conclusion is not None:
-        show(command.folder, console_for(comm.size))
+        try:
+            show(command.folder, console_for(comm.size))
+        except OSError as exc:  # the result is written: that it cannot be shown is no failure of the run
+            print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
         if not conclusion.alike:
             print(
                 "warning: the machines gave different bits for one and the same batch; another split of the work over them "

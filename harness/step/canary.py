@@ -37,7 +37,9 @@ class Canary:
         # A batch may be cut short: all have the first one's shape.
         count, rows = len(records.ids), max(size, 2)
         self._features = {name: parsed[name] if count == rows else pad(parsed[name], tf.constant(count), rows) for name in wanted}
-        self._predict = tf.function(predict, autograph=False)
+        specs = {name: tf.TensorSpec.from_tensor(tensor) for name, tensor in self._features.items()}
+        # Concrete: TensorFlow warns of functions that are traced again and again, and this one is new in each evaluation.
+        self._predict = tf.function(predict, autograph=False).get_concrete_function(specs)
 
     def __call__(self) -> int:
         """Predict them and hash what the outputs hold; return a signed 64-bit integer."""

@@ -126,9 +126,18 @@ class _Launcher:
 
 
 def _relay(stream: IO[bytes], out: IO[bytes], output: LauncherOutput) -> None:
-    """Copy what is to be shown of a launcher's output."""
+    """Copy what is to be shown of a launcher's output; where nobody reads any longer, read on: the launcher must not wait."""
+    heard = True
+
+    def show(text: bytes) -> None:
+        nonlocal heard
+        try:
+            if heard:
+                out.write(text)
+                out.flush()
+        except OSError:
+            heard = False
+
     for line in stream:
-        out.write(output.line(line))
-        out.flush()
-    out.write(output.rest())
-    out.flush()
+        show(output.line(line))
+    show(output.rest())

@@ -369,10 +369,10 @@ def test_the_segments_of_a_run_are_added_up_and_have_to_be_of_one_kind(tmp_path)
     ):
         Journal(tmp_path, whose, number, 0).write(segment(PLAN, *chunks))
     first, second, other, foreign = (str(Name(number, 0, 1)) for number in (1, 2, 3, 4))
-    total = add_up(tmp_path, [first, second], layouts)
+    total = add_up(tmp_path, [first, second], layouts, layouts.digest)
     assert total.state.tolist() == [1, 1, 1] and total.chunks.tolist() == [0, 1, 2]
     for names, message in (
-        ([first, other], "another layout"), ([first, foreign], "of another data"), ([first, "missing"], "cannot be read"), ([], "at least one"),
+        ([first, other], "another question"), ([first, foreign], "of another data"), ([first, "missing"], "cannot be read"), ([], "at least one"),
     ):  # fmt: skip
         with pytest.raises(RunFolderError, match=message):
-            add_up(tmp_path, names, layouts)
+            add_up(tmp_path, names, layouts, layouts.digest)

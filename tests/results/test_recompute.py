@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from harness.errors import RunFolderError
-from harness.folder.question_file import read_question
+from harness.folder.question_file import file_digest, read_question
 from harness.folder.run_folder import RunFolder, read_json
 from harness.folder.segment import read_segment
 from harness.metrics import load
@@ -106,7 +107,7 @@ def test_values_slices_intervals_and_files_are_the_same_without_tensorflow(ran: 
 def test_layouts_come_back_with_their_digest(run: RunFolder) -> None:
     _, layouts = read_question(run)
     origin, _ = read_segment(next(run.journal.glob("*.segment")))
-    assert layouts.digest == origin.layout
+    assert file_digest(run) == origin.layout
     assert layout_json.from_json(json.loads(json.dumps(layout_json.to_json(layouts)))) == layouts
 
 
@@ -124,7 +125,8 @@ def test_what_fails_when_it_is_computed_is_named(run: RunFolder, ran: Path) -> N
             return 1 / 0
 
     found = again(run, lambda target: Broken)
-    assert found.missing["right/Cost"] == "it could not be computed: ZeroDivisionError: division by zero"
+    reason = "it could not be computed: metric right/Cost: Broken.value raised ZeroDivisionError: division by zero ("
+    assert found.missing["right/Cost"].startswith(reason)
     assert found.problems(run) == []
 
 
@@ -198,3 +200,28 @@ def test_verify_computes_the_values_again(run: RunFolder, ran: Path) -> None:
     assert not good and any("metrics.json says metrics / left/accuracy / value is " in line for line in lines)
     run.question_json.unlink()
     assert any("there is no question.json" in line for line in verify(run)[0])
+
+
+def test_an_edited_question_is_found(run: RunFolder) -> None:
+    """Precision for recall, say: both lie at the same place of the sums."""
+    document = read_json(run.question_json)
+    (recall,) = [entry for entry in document["question"]["metrics"] if entry["key"] == "left/recall"]
+    recall["metric"] = "precision"
+    run.question_json.write_text(json.dumps(document, indent=1) + "\n")
+    lines, good = verify(run)
+    assert not good and any("question.json is not what was asked when" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["question.json", "metrics.json", "plan.json", "job.json", "run.json"])
+def test_a_pipe_in_place_of_a_file_is_an_answer(run: RunFolder, name: str) -> None:
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    assert not verify(run)[1]
+
+
+def test_what_a_terminal_would_obey_is_written_out(run: RunFolder) -> None:
+    document = read_json(run.question_json)
+    document["question"]["metrics"][0] = {**document["question"]["metrics"][0], "key": "a\r\x1b[2Kverified \ud800"}
+    run.question_json.write_text(json.dumps(document))
+    done = start([BIN / "harness", "verify", run.path], ROOT)
+    assert done.code == 1 and "Traceback" not in done.text and "\x1b" not in done.text and "\r" not in done.text
