@@ -227,7 +227,7 @@ def test_what_was_cancelled_and_what_was_requeued_enough_goes_on(site: Site) -> 
 
 def test_a_job_that_may_not_be_requeued_is_followed_by_another(site: Site) -> None:
     """The signal before the limit, through mpirun."""
-    first, folder = site.submit("chained", slow_s=1, launcher=Launcher.MPIRUN, resources={"more": ("--no-requeue",)})
+    first, folder = site.submit("chained", slow_s=1, launcher=Launcher.MPIRUN, resources={"sbatch_words": ("--no-requeue",)})
     site.committed(first, folder)
     site.cluster.run("scancel", "--batch", "--signal=USR1", first)
     said = site.ended(first)
