@@ -123,8 +123,7 @@ class DerivedSource(Source):
         """Parse what is needed, make the rest of it; what the filter says is under `KEEP`."""
         import tensorflow as tf
 
-        known = self._learned()
-        natural = known.natural
+        known, natural = self._learned(), self._learned().natural
         parsed = self._source.parse(raw, self._base(wanted))
         rows = tf.shape(next(iter(raw.values())))[0]
         static = next(iter(raw.values())).shape[:1]
@@ -191,7 +190,7 @@ class DerivedSource(Source):
             return list(outputs.values())
 
         # As the pipeline traces it: in a bare graph `==` would compare tensors by identity, and `if` not work at all.
-        specs = {name: tf.TensorSpec([None, *feature.shape], _dtype(feature)) for name, feature in natural.items()}
+        specs = {name: tf.TensorSpec([None, *feature.shape], feature.dtype) for name, feature in natural.items()}
         graph = tf.function(traced).get_concrete_function(specs)
         return _Traced(inputs, outputs, graph)
 
@@ -294,14 +293,8 @@ def _expression(text: str, features: Mapping[str, Any]) -> Any:
     return tree
 
 
-def _dtype(feature: Feature) -> Any:
-    import tensorflow as tf
-
-    return tf.as_dtype(feature.dtype)
-
-
 def _zeros(feature: Feature, rows: Any) -> Any:
     import tensorflow as tf
 
     value = "" if feature.dtype == "string" else 0
-    return tf.fill([rows, *feature.shape], tf.constant(value, _dtype(feature)))
+    return tf.fill([rows, *feature.shape], tf.constant(value, feature.dtype))

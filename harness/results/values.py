@@ -95,12 +95,18 @@ def result(
         # The square of a number of 2^64 is too large for a cell; the number is not.
         error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
         if error == 0:  # no spread was seen, which does not mean that there is none
-            return Result(metric.value(totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
-        return Result(metric.value(totals), None, examples, positions, error, None, totals)
+            return Result(_value(key, metric, totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
+        return Result(_value(key, metric, totals), None, examples, positions, error, None, totals)
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
-    except HarnessError:
+
+
+def _value(key: str, metric: Metric, totals: Totals) -> Any:
+    """Compute a value; what code of the user's own raises is named with its place."""
+    try:
+        return metric.value(totals)
+    except (Undefined, HarnessError):
         raise
     except Exception as exc:
         if type(metric).__module__.startswith("harness."):
