@@ -15,7 +15,7 @@ from harness.sums.sums import Layouts
 
 __all__ = ["read_question", "write_question"]
 
-VERSION = 1
+VERSION = 2
 
 
 def write_question(folder: RunFolder, question: Question, layouts: Layouts) -> None:

@@ -138,7 +138,9 @@ class Brier(BinaryMetric, MeanMetric):
         """Return the squared distance."""
         import tensorflow as tf
 
-        return tf.square(predictions - tf.cast(labels, tf.float64))
+        from harness.exact.tf_subnormals import apart, square
+
+        return square(apart(predictions, tf.cast(labels, tf.float64)))
 
 
 class CalibrationRatio(BinaryMetric):
@@ -154,7 +156,7 @@ class CalibrationRatio(BinaryMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums."""
-        return ratio(totals.exact("probability"), totals.exact("labels")[1], "no label is positive")
+        return ratio(totals.exact("probability"), totals.part("labels", 1), "no label is positive")
 
 
 class BinaryAccuracy(BinaryMetric):
@@ -180,7 +182,7 @@ class BinaryAccuracy(BinaryMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the share of correct positions."""
-        return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("correct", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -188,7 +190,7 @@ class BinaryAccuracy(BinaryMetric):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are correct, of how many."""
-        return totals.proportion(totals.exact("correct")[1])
+        return totals.proportion(totals.part("correct", 1))
 
 
 class CountsAtThresholds(BinaryMetric):

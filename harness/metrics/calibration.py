@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.exact import limbs as exact
 from harness.exact import wide_integers as wide
 from harness.metrics.calibration_bins import (
     Bin,
@@ -33,6 +32,7 @@ from harness.metrics.contract import (
     Term,
     Totals,
 )
+from harness.metrics.groups import exact_sum
 
 if TYPE_CHECKING:
     from harness.metrics.row_part import Part
@@ -64,8 +64,9 @@ class _EqualWidth(CalibrationMetric):
 
         Raises: Undefined: all are.
         """
-        sums = totals.exact("bins").reshape(-1, 2)
-        return filled_bins(sums.sum(axis=1), sums[:, 1], totals.exact("confidence"))
+        sums, roundings = (array.reshape(-1, 2) for array in (totals.on_grid("bins"), totals.rounding("bins")))
+        roundings = totals.rounding("confidence") + roundings.sum(axis=1)
+        return filled_bins(sums.sum(axis=1), sums[:, 1], totals.on_grid("confidence"), roundings)
 
 
 class ExpectedCalibrationError(_EqualWidth):
@@ -148,7 +149,7 @@ class _EqualMass(CalibrationMetric, RowMetric):
         for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
             at = slice(rows[start], rows[end])
             sums["weight"][b], sums["hits"][b] = wide.total(part.counts[at]), wide.total(mass[at])
-            sums["confidence"][b] = _sum(part.key[at], part.counts[at])
+            sums["confidence"][b] = exact_sum(part.key[at], part.counts[at])
         return sums
 
     def summed(self, totals: Totals) -> list[Bin]:
@@ -166,19 +167,6 @@ def _first(b: int, bins: int, last: int) -> int:
     [0, 5]
     """
     return 0 if b == 0 else b * last // bins + 1
-
-
-def _sum(values: np.ndarray, counts: np.ndarray) -> Fraction:
-    """Add up float64 values as often as they count, each rounded once to the grid of all sums."""
-    total = 0
-    for start in range(0, len(values), BLOCK):
-        at = slice(start, start + BLOCK)
-        cells = exact.to_cells(values[at])
-        total += sum(wide.dot(cells[:, k], counts[at]) << (exact.LIMB_BITS * k) for k in range(exact.LIMBS))
-    return Fraction(total, 1 << exact.GRID_BITS)
-
-
-BLOCK = 1 << 15  # rows whose limbs are in memory at once
 
 
 class EqualMassExpectedCalibrationError(_EqualMass):

@@ -243,7 +243,7 @@ class ExactMatch(_Decided):
 
     def value(self, totals: Totals) -> float:
         """Return the share of examples."""
-        return ratio(totals.exact("right")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("right", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -251,4 +251,4 @@ class ExactMatch(_Decided):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are all right, of how many."""
-        return totals.proportion(totals.exact("right")[1])
+        return totals.proportion(totals.part("right", 1))

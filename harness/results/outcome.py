@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact.limbs import DIVISOR_BITS, divide, refused
+from harness.exact.limbs import DIVISOR_BITS, divide, refused, rounded
 from harness.job.specs import BootstrapSpec
 from harness.metrics.contract import RowMetric, Table
 from harness.metrics.question import Question
-from harness.metrics.totals import RESOLVED_MEAN
+from harness.metrics.totals import DIGITS, ROUNDING
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
@@ -209,7 +209,9 @@ class _Cells:
             return np.where(good, sums[:, plain.bucket] / below, np.nan)
         good &= refused(sums) == 0
         means = divide(sums, below)
-        return np.where(good & ((means == 0) | (np.abs(means) >= 2 * float(RESOLVED_MEAN))), means, np.nan)
+        # Twice the bound of `Totals.exact`, for these are floats.
+        good &= np.abs(means) * below >= rounded(sums) * (2.0 ** (DIGITS + 1) * float(ROUNDING))
+        return np.where(good, means, np.nan)
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:

@@ -176,7 +176,7 @@ def test_frechet_distance_of_many_features(examples, features):
 
 
 def test_the_products_of_inceptions_features_are_exact():
-    """2,048 features through the real terms and sums; the state has one matrix, not ten int64 a product."""
+    """2,048 features through the real terms and sums; the state has one matrix, not eleven int64 a product."""
     import tensorflow as tf
 
     from harness.job.specs import MetricSpec
