@@ -189,6 +189,13 @@ class Totals(Mapping[str, Any]):
         variance = squares * effective / (effective - 1)
         return math.sqrt(variance) / abs(float(self.exact_weight))
 
+    @property
+    def effective(self) -> Fraction:
+        """How many positions of equal weight say as much as these; all of them where nothing is weighted (L. Kish, see above)."""
+        if not self._weight_squares or not self.examples:
+            return Fraction(self.positions)
+        return self.exact_weight**2 / self._weight_squares * self.positions / self.examples
+
     def share_error(self, share: float) -> float | None:
         """Return the standard error of a share of unweighted examples, sqrt(p (1 - p) / (n - 1)); None below two."""
         # Both sums agree with n only where every weight is 1.

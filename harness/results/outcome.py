@@ -146,13 +146,16 @@ class _Cells:
         """Return why replicates say nothing of the difference of two such values either; None where they do."""
         if self._has_gaps(key, whole):
             return "calibration errors are biased upwards, of two models not alike: their difference has no interval"
-        return self._no_interval(key, 0)
+        return self._no_interval(key, 0, whole)
 
-    def _no_interval(self, key: str, slot: int) -> str | None:
-        """Return why a metric has no interval: by its definition, or since its replicates could not be drawn."""
+    def _no_interval(self, key: str, slot: int, whole: Result) -> str | None:
+        """Return why a metric has no interval: by its definition, for its totals, or since its replicates could not be drawn."""
         folded = self._total.rows.get(key, {})
         drawn = None if isinstance(folded, str) else folded.get((slot, 1))
-        return drawn if isinstance(drawn, str) else self._metrics[key].no_interval
+        if isinstance(drawn, str):
+            return drawn
+        metric = self._metrics[key]
+        return metric.no_interval if whole.totals is None else metric.without_interval(whole.totals)
 
     def _has_gaps(self, key: str, whole: Result) -> bool:
         return whole.totals is not None and self._metrics[key].gaps(whole.totals) is not None
@@ -165,7 +168,7 @@ class _Cells:
         alone = independent(
             metric, self._bindings[key], bootstrap.cluster, examples=whole.examples, positions=whole.positions
         )  # fmt: skip
-        why = self._no_interval(key, slot)
+        why = self._no_interval(key, slot, whole)
 
         def of(name: str) -> Evidence:
             share = shares.get(name) if isinstance(shares, Mapping) else shares

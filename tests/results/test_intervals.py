@@ -15,8 +15,8 @@ from harness.metrics.binary import BinaryAccuracy
 from harness.metrics.calibration import ExpectedCalibrationError, MaximumCalibrationError
 from harness.metrics.classification import Accuracy, FBeta, Precision, Recall
 from harness.metrics.contract import Binding, Inputs, Proportion, Totals
+from harness.metrics.extremes import Maximum
 from harness.metrics.multilabel import ExactMatch, MultilabelFBeta, MultilabelRecall
-from harness.metrics.quantiles import Maximum
 from harness.metrics.ranking import HitRate
 from harness.results.binomial import clopper_pearson
 from harness.results.differences import differences
