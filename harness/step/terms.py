@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, HostMetric, Metric, Number, ScoreScale
+from harness.metrics.contract import Binding, HostMetric, Inputs, Metric, Number, ScoreScale
 from harness.step.batch_terms import BatchTerms
 from harness.step.host_terms import host_terms
 from harness.step.positions import Positions, positions_of
@@ -25,9 +25,13 @@ class Terms:
     Args:
       metrics: by key.
       bindings: what each reads, by key.
+
+    Attributes:
+      class_counts: how many classes, or labels, each output has that metrics read so; known once terms were formed.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> None:
+        self.class_counts: dict[str, int] = {}
         self._metrics = metrics
         self._bindings = bindings
 
@@ -87,6 +91,8 @@ class Terms:
             except ShapeError as exc:
                 raise ShapeError(f"metric {key}: {exc}") from None
             # Where nothing was asked of the scores, the positions are those of who asks nothing.
+            if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL):
+                self.class_counts[binding.output] = binding.classes or int(read.predictions.shape[-1])
             owner = binding if read.scores_checked else replace(binding, scale=ScoreScale.ANY)
             if owner not in positions:
                 add_shared(terms, owner, read)
