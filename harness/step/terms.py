@@ -14,7 +14,7 @@ from harness.step.batch_terms import BatchTerms
 from harness.step.host_terms import host_terms
 from harness.step.positions import Positions, positions_of
 from harness.step.term_columns import add_infinite, add_shared, add_term
-from harness.step.term_shapes import check_term
+from harness.step.term_shapes import check_columns, check_term, square_terms
 
 __all__ = ["Terms"]
 
@@ -90,9 +90,9 @@ class Terms:
                 read = positions_of(binding, features, outputs, mask)
             except ShapeError as exc:
                 raise ShapeError(f"metric {key}: {exc}") from None
-            # Where nothing was asked of the scores, the positions are those of who asks nothing.
             if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL):
                 self.class_counts[binding.output] = binding.classes or int(read.predictions.shape[-1])
+            # Where nothing was asked of the scores, the positions are those of who asks nothing.
             owner = binding if read.scores_checked else replace(binding, scale=ScoreScale.ANY)
             if owner not in positions:
                 add_shared(terms, owner, read)
@@ -114,6 +114,16 @@ def _formed(key: str, metric: Metric, positions: Positions, mask: Any, also: Map
         terms = metric.terms(positions.labels, positions.predictions, **also)
         for name, term in terms.items():
             check_term(metric, name, term, positions.valid.shape[0])
+        if square := square_terms(terms):
+            check_columns(metric, square, _of_half(metric, positions, also))
     except ShapeError as exc:
         raise ShapeError(f"metric {key}: {exc}") from None
     return terms
+
+
+def _of_half(metric: Metric, positions: Positions, also: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the terms of the first half of the examples; of all where there is one."""
+    examples = max(positions.valid.shape[0] // positions.per_example // 2, 1)
+    rows = examples * positions.per_example
+    labels = None if positions.labels is None else positions.labels[:rows]
+    return metric.terms(labels, positions.predictions[:rows], **{name: tensor[:examples] for name, tensor in also.items()})
