@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import (
+    Binding,
     Count,
     Inputs,
     Metric,
@@ -24,7 +26,7 @@ from harness.metrics.contract import (
 )
 from harness.metrics.likelihood import EPSILON, impossible
 from harness.metrics.means import MeanMetric
-from harness.metrics.thresholds import RAW_SCORES, scale_of
+from harness.metrics.thresholds import RAW_SCORES, log_odds, scale_of
 
 __all__ = [
     "BinaryAccuracy", "BinaryMetric", "Brier", "CalibrationRatio", "CountsAtThresholds", "LogLoss", "NormalisedEntropy",
@@ -160,7 +162,11 @@ class CalibrationRatio(BinaryMetric):
 
 
 class BinaryAccuracy(BinaryMetric):
-    """Share of positions where "the probability exceeds `threshold`" is what happened."""
+    """Share of positions where "the probability exceeds `threshold`" is what happened.
+
+    The threshold is compared in float64: 0.1 in float32 exceeds it. With `from_logits`, and a threshold between 0 and 1, the
+    log odds are compared with those of the threshold, as `accuracy` does: a logit of 1e-17 is above 0, its probability is 0.5.
+    """
 
     summary: ClassVar[str] = "sum of w [[p > threshold] = y] / sum of w"
     source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
@@ -176,9 +182,28 @@ class BinaryAccuracy(BinaryMetric):
         """Mark the positions that are right."""
         import tensorflow as tf
 
-        from harness.exact.tf_subnormals import exceeds
+        from harness.exact.tf_subnormals import difference, exceeds, widened
 
-        return {"correct": Count(tf.cast(exceeds(predictions, self.threshold) == (labels == 1), tf.int32), 2)}
+        if not self._by_odds:
+            return {"correct": Count(tf.cast(exceeds(predictions, self.threshold) == (labels == 1), tf.int32), 2)}
+        if self.positive >= predictions.shape[-1]:
+            raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
+        logits = widened(predictions)
+        own = logits[:, self.positive]
+        others = tf.concat([logits[:, : self.positive], logits[:, self.positive + 1 :]], axis=1)
+        odds = difference(own, others[:, 0] if others.shape[1] == 1 else tf.reduce_logsumexp(others, axis=1))
+        right = exceeds(odds, log_odds(self.threshold)) == (labels == self.positive)
+        return {"correct": Count(tf.cast(right, tf.int32), 2)}
+
+    @property
+    def _by_odds(self) -> bool:
+        """Whether log odds are compared, which keep what a probability next to 0.5 or 1 loses."""
+        return self.from_logits and 0 < self.threshold < 1
+
+    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
+        """Return what the metric reads: logits as they are, where those are compared."""
+        binding = super().binding(output, label, weight)
+        return replace(binding, inputs=Inputs.CLASSES, positive=1) if self._by_odds else binding
 
     def value(self, totals: Totals) -> float:
         """Return the share of correct positions."""
@@ -196,6 +221,7 @@ class BinaryAccuracy(BinaryMetric):
 class CountsAtThresholds(BinaryMetric):
     """True and false positives and negatives where a position is positive if its probability exceeds a threshold.
 
+    Thresholds are compared in float64: a score of 0.1 in float32 exceeds 0.1.
     Precision and recall are empty where they are 0/0; Keras makes them 0.
     """
 

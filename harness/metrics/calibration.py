@@ -70,7 +70,10 @@ class _EqualWidth(CalibrationMetric):
 
 
 class ExpectedCalibrationError(_EqualWidth):
-    """Mean distance of confidence and accuracy over bins, each by its weight."""
+    """Mean distance of confidence and accuracy over bins, each by its weight.
+
+    A bin is (a, b], the first takes 0 too; edges are compared in float64.
+    """
 
     summary: ClassVar[str] = "sum over bins of |sum of w hit - sum of w confidence| / sum of w"
     source: ClassVar[str] = "C. Guo et al., On calibration of modern neural networks, 2017; torchmetrics.CalibrationError"
@@ -85,7 +88,10 @@ class ExpectedCalibrationError(_EqualWidth):
 
 
 class MaximumCalibrationError(_EqualWidth):
-    """Largest distance of confidence and accuracy over the bins that are not empty."""
+    """Largest distance of confidence and accuracy over the bins that are not empty.
+
+    A bin is (a, b], the first takes 0 too; edges are compared in float64.
+    """
 
     summary: ClassVar[str] = "maximum over bins of |sum of w hit - sum of w confidence| / sum of w in the bin"
     source: ClassVar[str] = "C. Guo et al., 2017; torchmetrics.CalibrationError(norm='max')"
@@ -100,7 +106,11 @@ class MaximumCalibrationError(_EqualWidth):
 
 
 class ReliabilityCurve(_EqualWidth):
-    """Mean confidence and share of hits in each bin that is not empty."""
+    """Mean confidence and share of hits in each bin that is not empty.
+
+    A bin is (low, high], the first takes 0 too; edges are compared in float64. The confidence is empty where the grid of sums
+    leaves too few digits of it.
+    """
 
     summary: ClassVar[str] = "per bin: sum of w hit / sum of w, sum of w confidence / sum of w"
     source: ClassVar[str] = "sklearn.calibration.calibration_curve"
