@@ -254,7 +254,9 @@ def test_means_that_the_grid_leaves_no_digits_of_are_null():
     tiny = np.array([1e-39, 2e-39, 3e-39], np.float64)
     assert "too small for a grid of 2^-128" in reason_of("mean_absolute_error", np.zeros(3), tiny)
     assert "too small for a grid of 2^-128" in reason_of("mean_squared_error", np.zeros(3), np.sqrt(tiny))
-    assert value_of("mean_absolute_error", np.zeros(3), tiny * 1e9) == pytest.approx(2e-30, rel=1e-8)
+    assert "too small for a grid of 2^-128" in reason_of("mean_absolute_error", np.zeros(3), tiny * 1e9)  # 8 good digits
+    assert value_of("mean_absolute_error", np.zeros(3), tiny * 1e16) == pytest.approx(2e-23, rel=1e-15, abs=0)
+    assert value_of("mean_absolute_error", np.zeros(3), np.ldexp([1.0, 2.0, 6.0], -120)) == 3 * 2.0**-120  # on the grid
     assert value_of("mean_absolute_error", np.zeros(3), np.zeros(3)) == 0.0
     assert "differ by less" in reason_of("r2", tiny * 1e20, tiny * 2e20)
     assert reason_of("r2", np.ones(3), tiny) == "all labels are equal"
@@ -269,3 +271,100 @@ def test_no_standard_error_is_made_of_what_the_grid_took():
     assert whole.standard_error == pytest.approx(float(values.std(ddof=1) / math.sqrt(3)), rel=1e-14)
     weighted = result_of("mean_absolute_error", np.zeros(3), values, np.full(3, 1e-19))
     assert weighted.value == pytest.approx(7 / 3, rel=1e-12) and weighted.standard_error is None
+
+
+VANISHING = [
+    "root_mean_squared_error", "mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
+    "mean_squared_log_error", "mean_bias",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", VANISHING)
+@pytest.mark.parametrize("unit", [1e-39, 1e-160, 1e-310])
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 0.3, 7.0])])
+def test_an_error_that_vanishes_is_no_perfect_prediction(metric, unit, weights):
+    label, predicted = np.array([1.0, 3.0, 2.0]) * unit, np.array([2.0, 1.0, 2.0]) * unit
+    reason = reason_of(metric, label, predicted, weights)
+    assert "grid of 2^-128" in reason, reason
+    if metric != "mean_bias":  # a difference of two sums
+        assert value_of(metric, label, label, weights) == 0.0
+
+
+def test_digits_that_the_grid_takes_are_missed():
+    label, predicted = np.array([1e-24, 3e-24], np.float32), np.array([2e-24, 1e-24], np.float32)
+    assert "grid of 2^-128" in reason_of("root_mean_squared_error", label, predicted)
+    # A float32 has 24 binary digits: these lie on the grid, and every one of them is there.
+    error = np.abs(label.astype(np.float64) - predicted.astype(np.float64))
+    assert value_of("mean_absolute_error", label, predicted) == float(error.mean())
+    assert "grid of 2^-128" in reason_of("brier", np.zeros(3, int), np.array([1e-20, 3e-20, 2e-20]))
+    assert "grid of 2^-128" in reason_of("mean_absolute_error", np.zeros(2), np.array([1e-30 / 3, 1e-30]))
+
+
+@pytest.mark.parametrize("metric", ["r2", "explained_variance", "pearson", "concordance"])
+def test_labels_that_vanish_are_not_called_equal(metric):
+    label, predicted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.1, 2.3, 2.9, 4.2])
+    wanted = value_of(metric, label, predicted)
+    for unit in (1e-17, 1e-22, 1e-160):
+        reason = reason_of(metric, label * unit, predicted * unit)
+        assert "differ by less than sums on a grid of 2^-128 resolve" in reason, reason
+    assert value_of(metric, label * 1e-10, predicted * 1e-10) == pytest.approx(wanted, rel=1e-12)
+    assert "differ by less" not in reason_of(metric, np.ones(4), np.ones(4))
+
+
+@pytest.mark.parametrize("metric", ["variance", "standard_deviation"])
+def test_a_spread_that_vanishes_is_no_zero(metric):
+    import harness
+
+    for values in ([1e-30, 2e-30], [1e-170, 3e-170], [1e-310, 2e-310]):
+        found = harness.evaluate(lambda x: x, {"x": np.array(values)}, [metric], inputs=["x"])
+        assert "differ by less than sums on a grid" in found.reasons[metric]
+    assert harness.evaluate(lambda x: x, {"x": np.array([0.1, 0.1])}, [metric], inputs=["x"]).values[metric] == 0.0
+
+
+def test_a_tiny_error_among_others_is_no_reason():
+    predicted = np.array([1.0, 1e-39, 1e-310, 0.5])
+    assert value_of("mean_absolute_error", np.zeros(4), predicted) == 0.375
+    assert value_of("mean_squared_error", np.zeros(4), predicted) == 0.3125
+    # Confidences next to zero make no gap of a bin that matters.
+    score, label = np.array([1e-39, 1e-30, 0.75, 0.75]), np.array([0, 0, 1, 0])
+    assert value_of("expected_calibration_error", label, score, positive=1) == pytest.approx(0.125, rel=1e-15)
+    curve = value_of("reliability_curve", label, score, positive=1)
+    assert curve.rows[0][2:] == (2, None, 0.0) and curve.rows[1][2:] == (2, 0.75, 0.5)
+    assert "too small" in reason_of("expected_calibration_error", label[:2], score[:2], positive=1)
+
+
+def test_confidences_of_sorted_bins_are_summed_however_small():
+    score, label = np.array([1e-39, 1e-30, 3e-50, 2e-310]), np.array([0, 0, 0, 0])
+    found = rows({"score": score, "label": label}, {"equal_mass_expected_calibration_error": {"positive": 1, "bins": 2}})
+    assert found["equal_mass_expected_calibration_error"] == pytest.approx(math.fsum(score) / 4, rel=1e-15, abs=0)
+
+
+def test_a_weight_of_a_class_that_vanishes_makes_its_share_null():
+    weight = np.array([1.0, 2.0, 3.0, 1e-39])
+    label, found = np.array([0, 1, 0, 2]), np.eye(3)[[0, 1, 1, 1]]
+    assert value_of("accuracy", label, found, weight) == pytest.approx(0.5)
+    assert value_of("cohen_kappa", label, found, weight) == value_of("cohen_kappa", label[:3], found[:3], weight[:3])
+    assert "too small for a grid" in reason_of("recall", label, found, weight)
+
+
+def test_slices_and_replicates_see_what_vanishes():
+    import harness
+
+    rng = np.random.default_rng(3)
+    part = np.arange(40) % 2
+    predicted = rng.random(40) * np.where(part == 0, 1.0, 1e-30)
+    found = harness.evaluate(
+        lambda score: score,
+        {"score": predicted, "label": np.zeros(40), "part": part},
+        ["mean_absolute_error"],
+        label="label",
+        inputs=["score"],
+        slices=["part"],
+        bootstrap={"replicates": 50, "seed": 1},
+    )
+    assert found.values["mean_absolute_error"] == pytest.approx(float(predicted.sum()) / 40)
+    document = found.document
+    assert document["intervals"]["mean_absolute_error"]["low"] is not None
+    large, tiny = (entry["metrics"]["mean_absolute_error"] for entry in document["slices"])
+    assert large["value"] == pytest.approx(float(predicted[::2].mean())) and tiny["value"] is None
+    assert "too small for a grid of 2^-128" in tiny["reason"]

@@ -5,8 +5,9 @@ A number is rounded once to a grid of 2^-128 (ties to even) and written in base 
     x = sum_k limb[k] * 2^(32 k - 128),   k = 0 .. 8
 
 The limbs of many numbers add up in int64 in any order and grouping, so their sum has the same bits however the
-work was shared out. Nine limbs hold a sum of 2^63 numbers below 2^128. A cell is the nine limbs and one count more:
-how many numbers were refused, because they were NaN, infinite, or not below 2^128.
+work was shared out. Nine limbs hold a sum of 2^63 numbers below 2^128. A cell is the nine limbs and two counts: how many
+numbers were refused, because they were NaN, infinite, or not below 2^128; and how many were rounded, because they did not lie
+on the grid. Of each of these the sum may miss 2^-129, of all others nothing.
 
 Headroom: a limb of one number is at most 2^32 in absolute value, so 2^30 numbers can be added before a carry is
 due; `carry` brings every limb but the last back into [0, 2^32). Whoever adds counts additions and carries in time:
@@ -21,13 +22,13 @@ import numpy as np
 
 __all__ = [
     "CELL", "DIVISOR_BITS", "EXACT", "GRID_BITS", "HEADROOM", "LIMBS", "LIMB_BITS", "SCALES", "additions", "carry", "divide",
-    "refused", "to_cells", "to_fraction",
+    "refused", "rounded", "to_cells", "to_fraction",
 ]  # fmt: skip
 
 LIMB_BITS = 32
 LIMBS = 9
 GRID_BITS = 128
-CELL = LIMBS + 1  # the limbs, then the count of refused numbers
+CELL = LIMBS + 2  # the limbs, then the counts of refused and of rounded numbers
 DIVISOR_BITS = 31  # of what `divide` divides by
 HEADROOM = 1 << 30  # numbers that can be added to a cell before it is carried
 EXACT = 2.0 ** (53 - GRID_BITS)  # a float64 number of this size or more lies on the grid
@@ -44,9 +45,9 @@ def to_cells(values: np.ndarray) -> np.ndarray:
     Returns: int64 [..., CELL].
 
     >>> to_cells(np.array([1.0]))[0].tolist()
-    [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
-    >>> to_cells(np.array([np.nan, -2.0]))[:, [4, 9]].tolist()
-    [[0, 1], [-2, 0]]
+    [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    >>> to_cells(np.array([np.nan, -2.0, 1e-50]))[:, [4, 9, 10]].tolist()
+    [[0, 1, 0], [-2, 0, 0], [0, 0, 1]]
     """
     values = np.asarray(values, np.float64)
     good = np.abs(values) < 2.0**GRID_BITS  # False for NaN as well
@@ -55,7 +56,8 @@ def to_cells(values: np.ndarray) -> np.ndarray:
     whole[..., 0] = np.rint(scaled[..., 0])
     # Exact: what is left is the part of a 53-bit mantissa that lies below the next limb.
     limbs = whole[..., :-1] - whole[..., 1:] * 2.0**LIMB_BITS
-    return np.concatenate([limbs.astype(np.int64), ~good[..., None]], axis=-1).astype(np.int64)
+    off = whole[..., 0] != scaled[..., 0]
+    return np.concatenate([limbs.astype(np.int64), ~good[..., None], off[..., None]], axis=-1).astype(np.int64)
 
 
 def additions(numbers: int) -> int:
@@ -77,7 +79,7 @@ def carry(cells: np.ndarray) -> np.ndarray:
     Returns: int64 [..., CELL].
 
     >>> carry(to_cells(np.array([-1.0])))[0].tolist()
-    [0, 0, 0, 0, 4294967295, 4294967295, 4294967295, 4294967295, -1, 0]
+    [0, 0, 0, 0, 4294967295, 4294967295, 4294967295, 4294967295, -1, 0, 0]
     """
     out = np.array(cells, np.int64)
     for k in range(LIMBS - 1):
@@ -139,3 +141,8 @@ def divide(cells: np.ndarray, divisors: np.ndarray) -> np.ndarray:
 def refused(cells: np.ndarray) -> np.ndarray:
     """Return how many numbers each cell refused, int64 [...]."""
     return cells[..., LIMBS]
+
+
+def rounded(cells: np.ndarray) -> np.ndarray:
+    """Return how many numbers of each cell did not lie on the grid, int64 [...]."""
+    return cells[..., LIMBS + 1]

@@ -52,7 +52,14 @@ def to_cells(values: Any) -> Any:
     whole = tf.where(scaled < 0, tf.math.ceil(scaled), tf.math.floor(scaled))
     whole = tf.concat([tf.round(scaled[..., :1]), whole[..., 1:]], axis=-1)
     limbs = whole[..., :-1] - whole[..., 1:] * tf.constant(2.0**LIMB_BITS, tf.float64)
-    return tf.concat([limbs, tf.cast(~good, tf.float64)[..., None]], axis=-1)
+    bits = tf.bitcast(tf.abs(values), tf.int64)
+    off = (whole[..., 0] != scaled[..., 0]) | _subnormal(bits)
+    return tf.concat([limbs, tf.cast(tf.stack([~good, off], axis=-1), tf.float64)], axis=-1)
+
+
+def _subnormal(bits: Any) -> Any:
+    """Return which numbers arithmetic takes for zero and are not, by the bits of their absolute values."""
+    return (bits > 0) & (bits < 1 << 52)
 
 
 def sum_cells(values: Any, column: Any, columns: int) -> Any:
@@ -76,7 +83,9 @@ def sum_cells(values: Any, column: Any, columns: int) -> Any:
     # Below 2^-75 the last bit lies below the grid: there the number is rounded to it, ties to even.
     tiny = size < tf.constant(2.0**-75, tf.float64)
     scaled = tf.where(tiny, size, tf.zeros_like(size)) * tf.constant(2.0**GRID_BITS, tf.float64)
-    mantissa = tf.where(tiny, tf.cast(tf.round(scaled), i64), mantissa)
+    on_grid = tf.round(scaled)
+    mantissa = tf.where(tiny, tf.cast(on_grid, i64), mantissa)
+    off = (on_grid != scaled) | _subnormal(bits)
     # A mantissa of 1.f stands for 2^(exponent - 1075); the grid begins at 2^-128.
     place = tf.where(tiny | ~good, tf.zeros_like(bits), exponent - (1075 - GRID_BITS))
     sign = tf.where(good, tf.where(values < 0, tf.constant(-1, i64), tf.constant(1, i64)), tf.constant(0, i64))
@@ -90,8 +99,10 @@ def sum_cells(values: Any, column: Any, columns: int) -> Any:
     third = tf.bitwise.right_shift(high, half) * sign
     limb = tf.cast(tf.bitwise.right_shift(place, tf.constant(5, i64)), tf.int32)
     start = column * CELL
-    at = tf.concat([start + limb, start + limb + 1, start + limb + 2, start + LIMBS], axis=0)
-    weights = tf.concat([first, second, third, tf.cast(~good, i64)], axis=0)
+    # A number is refused or rounded, never both.
+    count = start + tf.where(good, LIMBS + 1, LIMBS)
+    at = tf.concat([start + limb, start + limb + 1, start + limb + 2, count], axis=0)
+    weights = tf.concat([first, second, third, tf.cast(~good | off, i64)], axis=0)
     return histogram(at, columns * CELL, weights)
 
 

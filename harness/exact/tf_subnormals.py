@@ -16,10 +16,14 @@ import tensorflow as tf
 
 from harness.exact.tf_limbs import exact_graph
 
-__all__ = ["converted", "difference", "exceeds", "highest", "log", "narrowed", "ordered", "same", "searchsorted", "widened"]
+__all__ = [
+    "apart", "converted", "difference", "exceeds", "highest", "log", "narrowed", "ordered", "same", "searchsorted", "square",
+    "traced", "widened",
+]  # fmt: skip
 
 NARROW = 64  # classes up to which `highest` is one loop of integers, where it is compiled
 NEAR = 2.0**-960  # below it a difference of float64 numbers may be subnormal
+TRACE = 2.0**-600  # stands for what is smaller and not zero: sums on a grid of 2^-128 have as little of it, and count it
 LIFT = 200  # as a power of two: brings subnormal numbers, and differences of two numbers below NEAR, among the normal ones
 
 
@@ -181,6 +185,50 @@ def difference(a: Any, b: Any) -> Any:
     subnormal = tf.bitcast(tf.bitwise.bitwise_or(tf.cast(units, tf.int64), sign), tf.float64)
     normal = tf.where(near & ~small, lifted, zero) * tf.constant(2.0**-LIFT, tf.float64)
     return tf.where(near, tf.where(small, subnormal, normal), a - b)
+
+
+def traced(x: Any) -> Any:
+    """Return numbers that are to be multiplied and summed: a subnormal one, whose product would be zero, becomes `TRACE`.
+
+    Args:
+      x: float64 [...].
+    """
+    return exact_graph(_traced)(x)
+
+
+def _traced(x: Any) -> Any:
+    bits = tf.bitcast(tf.abs(x), tf.int64)
+    return tf.where((bits > 0) & (bits < 1 << 52), tf.constant(TRACE, tf.float64), x)
+
+
+def apart(a: Any, b: Any) -> Any:
+    """Subtract numbers that are to be summed: zero for equal numbers alone. A subnormal difference becomes `TRACE`.
+
+    Args:
+      a, b: float64 [...], of one shape.
+    """
+    return exact_graph(_apart)(a, b)
+
+
+def _apart(a: Any, b: Any) -> Any:
+    gap = a - b
+    # NaN is no less than anything.
+    vanished = (tf.abs(gap) < tf.constant(2.0**-1000, tf.float64)) & (ordered(a) != ordered(b))
+    return tf.where(vanished, tf.constant(TRACE, tf.float64), gap)
+
+
+def square(x: Any) -> Any:
+    """Square numbers that are to be summed: zero for zero alone. A square below `TRACE` becomes that.
+
+    Args:
+      x: float64 [...].
+    """
+    return exact_graph(_square)(x)
+
+
+def _square(x: Any) -> Any:
+    small = (tf.abs(x) < tf.constant(TRACE**0.5, tf.float64)) & (ordered(x) != 0)
+    return tf.where(small, tf.constant(TRACE, tf.float64), x * x)
 
 
 def _lifted(x: Any) -> Any:

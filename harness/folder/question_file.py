@@ -17,7 +17,7 @@ from harness.sums.sums import Layouts
 
 __all__ = ["file_digest", "question_digest", "read_question", "write_question"]
 
-VERSION = 1
+VERSION = 2
 
 
 def question_digest(question: Question, layouts: Layouts) -> str:

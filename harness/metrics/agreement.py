@@ -87,8 +87,8 @@ class CohenKappa(_Agreement):
 
     def value(self, totals: Totals) -> float:
         """Return 1 - observed / expected disagreement."""
-        rows, columns = totals.exact("labelled"), totals.exact("predicted")
-        distance = totals.exact("distance")
+        rows, columns = totals.on_grid("labelled"), totals.on_grid("predicted")
+        distance = totals.on_grid("distance")
         total = totals.exact_weight
         numbers = range(len(rows))
         if self.weights is None:
@@ -120,9 +120,9 @@ class MatthewsCorrelation(_Agreement):
 
     def value(self, totals: Totals) -> float:
         """Return covariance over the root of the variances."""
-        rows, columns = totals.exact("labelled"), totals.exact("predicted")
+        rows, columns = totals.on_grid("labelled"), totals.on_grid("predicted")
         square = totals.exact_weight**2
-        covariance = totals.exact("distance")[0] * totals.exact_weight - sum(rows * columns)
+        covariance = totals.on_grid("distance")[0] * totals.exact_weight - sum(rows * columns)
         of_labels, of_predictions = square - sum(rows * rows), square - sum(columns * columns)
         for variance, what in ((of_labels, "labels"), (of_predictions, "predictions")):
             if not variance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import (
+    Binding,
     Count,
     Inputs,
     Metric,
@@ -24,7 +26,7 @@ from harness.metrics.contract import (
 )
 from harness.metrics.likelihood import EPSILON, impossible
 from harness.metrics.means import MeanMetric
-from harness.metrics.thresholds import RAW_SCORES, scale_of
+from harness.metrics.thresholds import RAW_SCORES, log_odds, scale_of
 
 __all__ = [
     "BinaryAccuracy", "BinaryMetric", "Brier", "CalibrationRatio", "CountsAtThresholds", "LogLoss", "NormalisedEntropy",
@@ -138,7 +140,9 @@ class Brier(BinaryMetric, MeanMetric):
         """Return the squared distance."""
         import tensorflow as tf
 
-        return tf.square(predictions - tf.cast(labels, tf.float64))
+        from harness.exact.tf_subnormals import apart, square
+
+        return square(apart(predictions, tf.cast(labels, tf.float64)))
 
 
 class CalibrationRatio(BinaryMetric):
@@ -154,11 +158,15 @@ class CalibrationRatio(BinaryMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums."""
-        return ratio(totals.exact("probability"), totals.exact("labels")[1], "no label is positive")
+        return ratio(totals.exact("probability"), totals.part("labels", 1), "no label is positive")
 
 
 class BinaryAccuracy(BinaryMetric):
-    """Share of positions where "the probability exceeds `threshold`" is what happened."""
+    """Share of positions where "the probability exceeds `threshold`" is what happened.
+
+    The threshold is compared in float64: 0.1 in float32 exceeds it. With `from_logits`, and a threshold between 0 and 1, the
+    log odds are compared with those of the threshold, as `accuracy` does: a logit of 1e-17 is above 0, its probability is 0.5.
+    """
 
     summary: ClassVar[str] = "sum of w [[p > threshold] = y] / sum of w"
     source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
@@ -174,13 +182,32 @@ class BinaryAccuracy(BinaryMetric):
         """Mark the positions that are right."""
         import tensorflow as tf
 
-        from harness.exact.tf_subnormals import exceeds
+        from harness.exact.tf_subnormals import difference, exceeds, widened
 
-        return {"correct": Count(tf.cast(exceeds(predictions, self.threshold) == (labels == 1), tf.int32), 2)}
+        if not self._by_odds:
+            return {"correct": Count(tf.cast(exceeds(predictions, self.threshold) == (labels == 1), tf.int32), 2)}
+        if self.positive >= predictions.shape[-1]:
+            raise ShapeError(f"positive={self.positive}, but the output has {predictions.shape[-1]} classes")
+        logits = widened(predictions)
+        own = logits[:, self.positive]
+        others = tf.concat([logits[:, : self.positive], logits[:, self.positive + 1 :]], axis=1)
+        odds = difference(own, others[:, 0] if others.shape[1] == 1 else tf.reduce_logsumexp(others, axis=1))
+        right = exceeds(odds, log_odds(self.threshold)) == (labels == self.positive)
+        return {"correct": Count(tf.cast(right, tf.int32), 2)}
+
+    @property
+    def _by_odds(self) -> bool:
+        """Whether log odds are compared, which keep what a probability next to 0.5 or 1 loses."""
+        return self.from_logits and 0 < self.threshold < 1
+
+    def binding(self, output: str, label: str | None, weight: str | None) -> Binding:
+        """Return what the metric reads: logits as they are, where those are compared."""
+        binding = super().binding(output, label, weight)
+        return replace(binding, inputs=Inputs.CLASSES, positive=1) if self._by_odds else binding
 
     def value(self, totals: Totals) -> float:
         """Return the share of correct positions."""
-        return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("correct", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -188,12 +215,13 @@ class BinaryAccuracy(BinaryMetric):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are correct, of how many."""
-        return totals.proportion(totals.exact("correct")[1])
+        return totals.proportion(totals.part("correct", 1))
 
 
 class CountsAtThresholds(BinaryMetric):
     """True and false positives and negatives where a position is positive if its probability exceeds a threshold.
 
+    Thresholds are compared in float64: a score of 0.1 in float32 exceeds 0.1.
     Precision and recall are empty where they are 0/0; Keras makes them 0.
     """
 

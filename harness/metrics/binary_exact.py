@@ -140,6 +140,10 @@ class KolmogorovSmirnov(ScoreMetric):
 
     summary: ClassVar[str] = "max over thresholds of |TPR - FPR|"
     source: ClassVar[str] = "scipy.stats.ks_2samp(...).statistic"
+    no_interval: ClassVar[str | None] = (
+        "chance makes the largest of all gaps larger than the true one, and a replicate's larger still: near 0 the bootstrap "
+        "does not hold; roc_auc has an interval"
+    )
 
     def fold(self, part: Part) -> dict[str, Any]:
         """Return the largest distance at the thresholds of this part, times positives times negatives."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness.exact import limbs as exact
 from harness.exact import wide_integers as wide
 from harness.metrics.calibration_bins import (
     Bin,
@@ -33,6 +32,7 @@ from harness.metrics.contract import (
     Term,
     Totals,
 )
+from harness.metrics.groups import exact_sum
 
 if TYPE_CHECKING:
     from harness.metrics.row_part import Part
@@ -64,12 +64,16 @@ class _EqualWidth(CalibrationMetric):
 
         Raises: Undefined: all are.
         """
-        sums = totals.exact("bins").reshape(-1, 2)
-        return filled_bins(sums.sum(axis=1), sums[:, 1], totals.exact("confidence"))
+        sums, roundings = (array.reshape(-1, 2) for array in (totals.on_grid("bins"), totals.rounding("bins")))
+        roundings = totals.rounding("confidence") + roundings.sum(axis=1)
+        return filled_bins(sums.sum(axis=1), sums[:, 1], totals.on_grid("confidence"), roundings)
 
 
 class ExpectedCalibrationError(_EqualWidth):
-    """Mean distance of confidence and accuracy over bins, each by its weight."""
+    """Mean distance of confidence and accuracy over bins, each by its weight.
+
+    A bin is (a, b], the first takes 0 too; edges are compared in float64.
+    """
 
     summary: ClassVar[str] = "sum over bins of |sum of w hit - sum of w confidence| / sum of w"
     source: ClassVar[str] = "C. Guo et al., On calibration of modern neural networks, 2017; torchmetrics.CalibrationError"
@@ -84,7 +88,10 @@ class ExpectedCalibrationError(_EqualWidth):
 
 
 class MaximumCalibrationError(_EqualWidth):
-    """Largest distance of confidence and accuracy over the bins that are not empty."""
+    """Largest distance of confidence and accuracy over the bins that are not empty.
+
+    A bin is (a, b], the first takes 0 too; edges are compared in float64.
+    """
 
     summary: ClassVar[str] = "maximum over bins of |sum of w hit - sum of w confidence| / sum of w in the bin"
     source: ClassVar[str] = "C. Guo et al., 2017; torchmetrics.CalibrationError(norm='max')"
@@ -99,7 +106,11 @@ class MaximumCalibrationError(_EqualWidth):
 
 
 class ReliabilityCurve(_EqualWidth):
-    """Mean confidence and share of hits in each bin that is not empty."""
+    """Mean confidence and share of hits in each bin that is not empty.
+
+    A bin is (low, high], the first takes 0 too; edges are compared in float64. The confidence is empty where the grid of sums
+    leaves too few digits of it.
+    """
 
     summary: ClassVar[str] = "per bin: sum of w hit / sum of w, sum of w confidence / sum of w"
     source: ClassVar[str] = "sklearn.calibration.calibration_curve"
@@ -148,7 +159,7 @@ class _EqualMass(CalibrationMetric, RowMetric):
         for b, (start, end) in enumerate(zip(starts, ends, strict=True)):
             at = slice(rows[start], rows[end])
             sums["weight"][b], sums["hits"][b] = wide.total(part.counts[at]), wide.total(mass[at])
-            sums["confidence"][b] = _sum(part.key[at], part.counts[at])
+            sums["confidence"][b] = exact_sum(part.key[at], part.counts[at])
         return sums
 
     def summed(self, totals: Totals) -> list[Bin]:
@@ -166,19 +177,6 @@ def _first(b: int, bins: int, last: int) -> int:
     [0, 5]
     """
     return 0 if b == 0 else b * last // bins + 1
-
-
-def _sum(values: np.ndarray, counts: np.ndarray) -> Fraction:
-    """Add up float64 values as often as they count, each rounded once to the grid of all sums."""
-    total = 0
-    for start in range(0, len(values), BLOCK):
-        at = slice(start, start + BLOCK)
-        cells = exact.to_cells(values[at])
-        total += sum(wide.dot(cells[:, k], counts[at]) << (exact.LIMB_BITS * k) for k in range(exact.LIMBS))
-    return Fraction(total, 1 << exact.GRID_BITS)
-
-
-BLOCK = 1 << 15  # rows whose limbs are in memory at once
 
 
 class EqualMassExpectedCalibrationError(_EqualMass):

@@ -12,8 +12,12 @@ from pydantic import Field
 
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Gaps, Inputs, Metric, ScoreScale, Undefined
+from harness.metrics.totals import resolved
 
 __all__ = ["Bin", "CalibrationMetric", "curve_line", "expected_gap", "filled_bins", "gaps_of", "largest_gap"]
+
+
+UNRESOLVED = "all gaps are too small for sums on a grid of 2^-128"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Bin:
     weight: Fraction
     hits: Fraction
     confidence: Fraction
+    rounding: Fraction = Fraction(0)  # by how much the three may be wrong, as the grid rounded what was added up
 
     @property
     def gap(self) -> Fraction:
@@ -32,13 +37,25 @@ class Bin:
 
 
 def expected_gap(bins: list[Bin]) -> float:
-    """Return the sum of the gaps over the total weight."""
-    return float(sum((b.gap for b in bins), Fraction(0)) / sum((b.weight for b in bins), Fraction(0)))
+    """Return the sum of the gaps over the total weight.
+
+    Raises: Undefined: the grid leaves too few digits of it.
+    """
+    gaps = sum((b.gap for b in bins), Fraction(0))
+    if not resolved(gaps, sum((b.rounding for b in bins), Fraction(0))):
+        raise Undefined(UNRESOLVED)
+    return float(gaps / sum((b.weight for b in bins), Fraction(0)))
 
 
 def largest_gap(bins: list[Bin]) -> float:
-    """Return the largest gap, each over the weight of its bin."""
-    return float(max(b.gap / b.weight for b in bins))
+    """Return the largest gap, each over the weight of its bin.
+
+    Raises: Undefined: the grid leaves too few digits of it.
+    """
+    largest = max(b.gap / b.weight for b in bins)
+    if not resolved(largest, max(b.rounding / b.weight for b in bins)):
+        raise Undefined(UNRESOLVED)
+    return float(largest)
 
 
 def gaps_of(bins: list[Bin], size: int, *, largest: bool) -> Gaps:
@@ -89,18 +106,24 @@ class CalibrationMetric(Metric):
         return widened(scores[:, self.positive]), labels == self.positive
 
 
-def filled_bins(weights: Any, hits: Any, confidences: Any) -> list[Bin]:
+def filled_bins(weights: Any, hits: Any, confidences: Any, roundings: Any = None) -> list[Bin]:
     """Return the bins that are not empty.
 
+    Args:
+      roundings: by how much the others may be wrong together; None where nothing was rounded.
     Raises: Undefined: all are.
     """
-    columns = zip(weights, hits, confidences, strict=True)
-    filled = [Bin(i, Fraction(w), Fraction(h), Fraction(c)) for i, (w, h, c) in enumerate(columns) if w]
+    columns = zip(weights, hits, confidences, [0] * len(weights) if roundings is None else roundings, strict=True)
+    filled = [Bin(i, *map(Fraction, sums)) for i, sums in enumerate(columns) if sums[0]]
     if not filled:
         raise Undefined("the total weight is zero")
     return filled
 
 
-def curve_line(b: Bin, number: Callable[[Fraction], float]) -> tuple[float, ...]:
-    """Return weight, mean confidence and share of hits of a bin; `number` makes the weight a number."""
-    return number(b.weight), float(b.confidence / b.weight), float(b.hits / b.weight)
+def curve_line(b: Bin, number: Callable[[Fraction], float]) -> tuple[float | None, ...]:
+    """Return weight, mean confidence and share of hits of a bin; `number` makes the weight a number.
+
+    The confidence is None where the grid leaves too few digits of it.
+    """
+    confidence = float(b.confidence / b.weight) if resolved(b.confidence, b.rounding) else None
+    return number(b.weight), confidence, float(b.hits / b.weight)

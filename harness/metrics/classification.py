@@ -47,7 +47,7 @@ class Accuracy(PredictedClassMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the share of correct positions."""
-        return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("correct", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -55,7 +55,7 @@ class Accuracy(PredictedClassMetric):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are correct, of how many."""
-        return totals.proportion(totals.exact("correct")[1])
+        return totals.proportion(totals.part("correct", 1))
 
 
 class TopK(ClassMetric):
@@ -88,7 +88,7 @@ class TopK(ClassMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the share of positions within the first k."""
-        return ratio(totals.exact("correct")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("correct", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -96,7 +96,7 @@ class TopK(ClassMetric):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are correct, of how many."""
-        return totals.proportion(totals.exact("correct")[1])
+        return totals.proportion(totals.part("correct", 1))
 
 
 class CrossEntropy(ClassMetric):

@@ -134,6 +134,14 @@ class _Clustering(Metric):
         return Contingency(cells, tuple(n for n in rows if n), tuple(n for n in columns if n), sum(rows))
 
 
+# By chance alone clusters hold some information on classes: (classes - 1) (clusters - 1) / (2 n) nats of it, and a replicate as
+# much again. No replicate reaches down to the independence that may be the truth.
+BIASED = (
+    "chance makes the information that is seen larger than the true one, and a replicate's larger still: near independence the "
+    "bootstrap does not hold; adjusted_rand has an interval"
+)
+
+
 class AdjustedRand(_Clustering):
     """Share of pairs of examples on which classes and clusters agree, chance taken to 0 (L. Hubert, P. Arabie, 1985).
 
@@ -165,6 +173,7 @@ class NormalizedMutualInfo(_Clustering):
 
     summary: ClassVar[str] = "I(class; cluster) / mean of H(class) and H(cluster)"
     source: ClassVar[str] = "sklearn.metrics.normalized_mutual_info_score"
+    no_interval: ClassVar[str | None] = BIASED
 
     average_method: Literal["arithmetic", "geometric", "min", "max"] = Field(
         "arithmetic", description="mean of the two entropies that divides"
@@ -188,6 +197,7 @@ class Homogeneity(_Clustering):
 
     summary: ClassVar[str] = "I(class; cluster) / H(class)"
     source: ClassVar[str] = "sklearn.metrics.homogeneity_score"
+    no_interval: ClassVar[str | None] = BIASED
 
     def value(self, totals: Totals) -> float:
         """Return information over the entropy of the classes."""
@@ -202,6 +212,7 @@ class Completeness(_Clustering):
 
     summary: ClassVar[str] = "I(class; cluster) / H(cluster)"
     source: ClassVar[str] = "sklearn.metrics.completeness_score"
+    no_interval: ClassVar[str | None] = BIASED
 
     def value(self, totals: Totals) -> float:
         """Return information over the entropy of the clusters."""
@@ -216,6 +227,7 @@ class VMeasure(_Clustering):
 
     summary: ClassVar[str] = "(1 + b) h c / (b h + c) = (1 + b) I / (b H(cluster) + H(class))"
     source: ClassVar[str] = "sklearn.metrics.v_measure_score"
+    no_interval: ClassVar[str | None] = BIASED
 
     beta: float = Field(1.0, gt=0, allow_inf_nan=False, description="how much more completeness counts than homogeneity")
 

@@ -188,6 +188,10 @@ class Metric(BaseModel):
         """
         return None
 
+    def without_interval(self, totals: Totals) -> str | None:
+        """Return why a bootstrap has no interval for these totals, None where it has one: `no_interval` for all of them."""
+        return self.no_interval
+
     def gaps(self, totals: Totals) -> Gaps | None:
         """Return the gaps that the value is a norm of, None where it is none."""
         return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
-from harness.metrics.moments import PairMetric, Scatter, root, scatter
+from harness.metrics.moments import PairMetric, Scatter, root, scatter, unresolved
 from harness.metrics.outputs import OF_SEVERAL, ByOutput
+from harness.metrics.totals import resolved
 
 __all__ = ["Concordance", "ExplainedVariance", "MeanBias", "Pearson"]
 
@@ -27,7 +28,8 @@ class ExplainedVariance(ByOutput, PairMetric):
 
 def _explained(totals: Totals) -> float:
     residuals = Scatter.of(totals)
-    yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
+    yy = scatter(totals, "label_square", "label", "labels")
+    residuals.check(yy, "labels")
     return ratio(2 * residuals.yp - residuals.pp, yy, "all labels are equal")
 
 
@@ -41,11 +43,12 @@ class Pearson(PairMetric):
 
     def value(self, totals: Totals) -> float:
         """Return the root of yp^2 / (yy pp), with the sign of yp: one rounding at the end."""
-        yy = scatter(totals.exact("label_square"), totals.exact("label"), totals, "labels")
-        pp = scatter(totals.exact("prediction_square"), totals.exact("prediction"), totals, "predictions")
-        yp = Scatter.of(totals).yp
-        size = min(root(yp * yp / (yy * pp)), 1.0)  # the grid may take it past 1 in the last digit
-        return -size if yp < 0 else size
+        yy = scatter(totals, "label_square", "label", "labels")
+        pp = scatter(totals, "prediction_square", "prediction", "predictions")
+        both = Scatter.of(totals)
+        both.check(min(yy, pp), "labels or predictions")
+        size = min(root(both.yp * both.yp / (yy * pp)), 1.0)  # the grid may take it past 1 in the last digit
+        return -size if both.yp < 0 else size
 
 
 class Concordance(PairMetric):
@@ -58,6 +61,7 @@ class Concordance(PairMetric):
         """Return the coefficient, in fractions."""
         scatter = Scatter.of(totals)
         spread = scatter.yy + scatter.pp
+        scatter.check(spread, "labels and predictions")
         if not spread:
             raise Undefined("all labels are equal, and so are all predictions")
         return ratio(2 * scatter.yp, spread + totals.exact_weight * scatter.bias**2, "all labels and predictions are equal")
@@ -76,5 +80,7 @@ class MeanBias(Metric):
 
     def value(self, totals: Totals) -> float:
         """Return the mean difference."""
-        difference = totals.exact("prediction") - totals.exact("label")
+        difference = totals.on_grid("prediction") - totals.on_grid("label")
+        if not resolved(difference, totals.rounding("prediction") + totals.rounding("label")):
+            raise Undefined(unresolved("labels and predictions"))
         return ratio(difference, totals.exact_weight, "the total weight is zero")

@@ -48,9 +48,11 @@ class _Deviance(MeanMetric):
         """Return the deviance, NaN outside the family's range."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import apart, square
+
         power = self.variance_power()
         if power == 0:
-            return tf.square(labels - predictions)
+            return square(apart(labels, predictions))
         valid = predictions > 0
         if power >= 2:
             valid &= labels > 0

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator
 from harness.errors import JobError, ShapeError
 from harness.metrics.contract import Binding, Gram, GramSums, Inputs, Metric, Number, Term, Totals, Undefined
 from harness.metrics.means import MeanMetric
+from harness.metrics.moments import DIGITS, unresolved
+from harness.metrics.totals import resolved
 
 __all__ = ["CosineSimilarity", "FrechetDistance"]
 
@@ -73,7 +75,7 @@ class FrechetDistance(Metric):
     summary: ClassVar[str] = "|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), covariances with n - 1"
     source: ClassVar[str] = "M. Heusel et al., 2017; pytorch_fid.fid_score.calculate_frechet_distance"
 
-    EXACT: ClassVar[int] = 256  # features whose products are kept as numbers, ten int64 each
+    EXACT: ClassVar[int] = 256  # features whose products are kept as numbers, eleven int64 each
     LARGEST: ClassVar[float] = 64.0
 
     reference: str | None = Field(
@@ -187,10 +189,16 @@ def _exact_gaussian(totals: Totals, name: str) -> tuple[np.ndarray, np.ndarray]:
     n = Fraction(totals.positions)
     if n < 2:
         raise Undefined("a covariance needs at least two examples")
-    sums = totals.exact(f"{name}_sum")
+    sums, off = totals.on_grid(f"{name}_sum"), totals.rounding(f"{name}_sum")
+    products, off_products = totals.on_grid(f"{name}_products"), totals.rounding(f"{name}_products")
+    # The value is of the size of the traces: of what the grid took of the squares, as little may be seen.
+    diagonal = [i == j for i, j in zip(*np.triu_indices(len(sums)), strict=True)]
+    rounding = sum(off_products[diagonal]) + sum(2 * abs(sums) * off + off * off) / n
+    if not resolved(sum(products[diagonal]) - sum(sums * sums) / n, rounding, DIGITS):
+        raise Undefined(unresolved(f"features of {name}"))
     size = len(sums)
     covariance = np.zeros([size, size])
-    for i, j, product in zip(*np.triu_indices(size), totals.exact(f"{name}_products"), strict=True):
+    for i, j, product in zip(*np.triu_indices(size), products, strict=True):
         covariance[i, j] = covariance[j, i] = float((product - sums[i] * sums[j] / n) / (n - 1))
     return np.array([float(x / n) for x in sums]), covariance
 

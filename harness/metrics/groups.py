@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import ShapeError
 from harness.exact import wide_integers as wide
-from harness.exact.limbs import GRID_BITS, LIMB_BITS, LIMBS, to_cells, to_fraction
+from harness.exact.limbs import EXACT, GRID_BITS, LIMB_BITS, LIMBS, to_cells, to_fraction
 
 __all__ = ["Ranked", "exact_sum", "group_key", "ratios", "segment_sum"]
 
@@ -129,23 +129,39 @@ def group_key(what: str, feature: Any, count: int | None) -> Any:
 
 
 def exact_sum(values: np.ndarray, weights: np.ndarray | None = None) -> Fraction:
-    """Sum float64 [n] exactly, each rounded once to the grid, and times its integer weight where there are any, [n].
+    """Sum float64 [n] exactly, however small, each times its integer weight where there are any, [n].
 
     >>> exact_sum(np.array([1e16, 1.0, -1e16]))
     Fraction(1, 1)
     >>> exact_sum(np.array([0.5, 0.25]), np.array([3, 2**60], object)) == Fraction(3, 2) + 2**58
     True
+    >>> exact_sum(np.array([1e-50, 1e-300])) == Fraction(1e-50) + Fraction(1e-300)
+    True
     """
-    step = 1 << 16  # ten int64 a number: a piece at a time
+    step = 1 << 15  # eleven int64 a number: a piece at a time
     total = Fraction(0)
     for at in range(0, len(values), step):
-        cells = to_cells(values[at : at + step])
-        if weights is None:
-            total += to_fraction(cells.sum(axis=0))
-        else:
-            limbs = (wide.dot(cells[:, k], weights[at : at + step]) for k in range(LIMBS))
-            total += Fraction(sum(limb << LIMB_BITS * k for k, limb in enumerate(limbs)), 1 << GRID_BITS)
+        piece, times = values[at : at + step], None if weights is None else weights[at : at + step]
+        unit = 1
+        while len(piece):
+            # What lies on the grid is added now; the rest is brought there by a power of two.
+            small = (np.abs(piece) < EXACT) & (piece != 0)
+            total += _on_grid(np.where(small, 0.0, piece), times) / unit
+            piece, times = np.ldexp(piece[small], LIFT), None if times is None else times[small]
+            unit <<= LIFT
     return total
+
+
+LIFT = 180  # brings numbers below 2^-75 to below 2^105
+
+
+def _on_grid(values: np.ndarray, weights: np.ndarray | None) -> Fraction:
+    """Sum numbers that lie on the grid."""
+    cells = to_cells(values)
+    if weights is None:
+        return to_fraction(cells.sum(axis=0))
+    limbs = (wide.dot(cells[:, k], weights) for k in range(LIMBS))
+    return Fraction(sum(limb << LIMB_BITS * k for k, limb in enumerate(limbs)), 1 << GRID_BITS)
 
 
 def ratios(above: np.ndarray, below: np.ndarray, weights: np.ndarray | None = None) -> Fraction:

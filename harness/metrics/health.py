@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, Table, Term, Totals, Undefined
-from harness.metrics.moments import root, scatter
+from harness.metrics.moments import root, rounded_scatter, scatter
 
 __all__ = ["Histogram", "InfinityCount", "NanCount", "StandardDeviation", "Variance", "ZeroCount"]
 
@@ -108,10 +108,9 @@ class Variance(Metric):
             raise Undefined("the total weight is zero")
         if weight <= self.ddof:
             raise Undefined(f"the total weight {float(weight):g} is not above ddof={self.ddof}")
-        square, total = totals.exact("square"), totals.exact("output")
-        if square * weight == total * total:
+        if rounded_scatter(totals, "square", "output") == (0, 0):
             return 0 * weight
-        return scatter(square, total, totals, "numbers") / (weight - self.ddof)
+        return scatter(totals, "square", "output", "numbers") / (weight - self.ddof)
 
 
 class StandardDeviation(Variance):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from harness.errors import ShapeError
 from harness.metrics.classification import CrossEntropy
-from harness.metrics.contract import Inputs, Metric, Number, ScoreScale, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Count, Inputs, Metric, Number, ScoreScale, Term, Totals, Undefined, ratio
 from harness.metrics.likelihood import EPSILON, impossible
 
 __all__ = ["BitsPerByte", "Perplexity"]
@@ -88,13 +88,17 @@ class BitsPerByte(Metric):
         length = tf.cast(bytes, tf.float64)
         if len(labels.shape) > 1 and bytes.shape == labels.shape:
             length = tf.where(counted, length, tf.zeros_like(length))
+        negative = tf.reduce_any(tf.reshape(length, [rows, -1]) < 0, axis=1)
         return {
+            "negative": Count(tf.where(negative, 0, -1), 1),
             "loss": Number(tf.reduce_sum(tf.reshape(loss, [rows, -1]), axis=1)),
             "bytes": Number(tf.reduce_sum(tf.reshape(length, [rows, -1]), axis=1)),
         }
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums, in bits."""
+        if totals["negative"][0]:
+            raise Undefined(f"'{self.bytes}' is negative in some examples: expected how many bytes there are")
         return ratio(totals.exact("loss"), totals.exact("bytes"), "there are no bytes, or their total weight is zero") / math.log(
             2
         )

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, ratio
 from harness.metrics.means import MeanMetric
 from harness.metrics.outputs import OF_SEVERAL, MeanByOutput
-from harness.metrics.totals import RESOLVED_MEAN
 
 __all__ = [
     "Huber", "LogCosh", "MeanAbsolutePercentageError", "MeanSquaredLogError", "Pinball", "RootMeanSquaredLogError",
@@ -28,11 +27,13 @@ class MeanSquaredLogError(MeanByOutput):
         """Return the squared difference of logarithms."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import apart, square
+
         # ln(1 + y) - ln(1 + p) = ln(1 + (y - p) / (1 + p)), which keeps its digits where the two are close
-        relative = (labels - predictions) / (1 + predictions)
+        relative = apart(labels, predictions) / (1 + predictions)
         near = (tf.abs(relative) < 0.5) & (predictions > -1)
         close = tf.math.log1p(tf.where(near, relative, tf.zeros_like(relative)))
-        return tf.square(tf.where(near, close, tf.math.log1p(labels) - tf.math.log1p(predictions)))
+        return square(tf.where(near, close, tf.math.log1p(labels) - tf.math.log1p(predictions)))
 
 
 class RootMeanSquaredLogError(MeanSquaredLogError):
@@ -71,8 +72,10 @@ class MeanAbsolutePercentageError(MeanByOutput):
         """Return the relative error."""
         import tensorflow as tf
 
+        from harness.exact.tf_subnormals import apart
+
         epsilon, unit = (2.0**-52, 1.0) if self.definition == "sklearn" else (1e-7, 100.0)
-        return unit * (tf.abs(labels - predictions) / tf.maximum(tf.abs(labels), tf.constant(epsilon, tf.float64)))
+        return unit * (tf.abs(apart(labels, predictions)) / tf.maximum(tf.abs(labels), tf.constant(epsilon, tf.float64)))
 
 
 class SymmetricMeanAbsolutePercentageError(MeanMetric):
@@ -101,14 +104,13 @@ class WeightedAbsolutePercentageError(Metric):
         """Return the error and the label's size."""
         import tensorflow as tf
 
-        return {"error": Number(tf.abs(labels - predictions)), "size": Number(tf.abs(labels))}
+        from harness.exact.tf_subnormals import apart
+
+        return {"error": Number(tf.abs(apart(labels, predictions))), "size": Number(tf.abs(labels))}
 
     def value(self, totals: Totals) -> float:
         """Return the ratio of the sums."""
-        size = totals.exact("size")
-        if size and abs(size) < totals.positions * RESOLVED_MEAN:
-            raise Undefined("the labels are too small for sums on a grid of 2^-128: scale all numbers")
-        return ratio(totals.exact("error"), size, "all labels are zero, or the total weight is")
+        return ratio(totals.exact("error"), totals.exact("size"), "all labels are zero, or the total weight is")
 
 
 class Huber(MeanMetric):
@@ -124,8 +126,10 @@ class Huber(MeanMetric):
         """Return the loss."""
         import tensorflow as tf
 
-        error = tf.abs(labels - predictions)
-        return tf.where(error <= self.delta, error * error / 2, self.delta * (error - self.delta / 2))
+        from harness.exact.tf_subnormals import apart, square
+
+        error = tf.abs(apart(labels, predictions))
+        return tf.where(error <= self.delta, square(error) / 2, self.delta * (error - self.delta / 2))
 
 
 class LogCosh(MeanMetric):
@@ -139,10 +143,12 @@ class LogCosh(MeanMetric):
         """Return the loss; neither form overflows, and neither loses digits where it is used."""
         import tensorflow as tf
 
-        error = tf.abs(labels - predictions)
+        from harness.exact.tf_subnormals import apart, square
+
+        error = tf.abs(apart(labels, predictions))
         small = tf.minimum(error, tf.ones_like(error))
         # cosh e - 1 = (e^e - 1)^2 / (2 e^e), the first e the number
-        near = tf.math.log1p(tf.square(tf.math.expm1(small)) / (2 * tf.exp(small)))
+        near = tf.math.log1p(square(tf.math.expm1(small)) / (2 * tf.exp(small)))
         far = error + tf.math.log1p(tf.exp(-2 * error)) - math.log(2)
         return tf.where(error < 1, near, far)
 
@@ -159,5 +165,7 @@ class Pinball(MeanByOutput):
         """Return the loss."""
         import tensorflow as tf
 
-        error = labels - predictions
+        from harness.exact.tf_subnormals import apart
+
+        error = apart(labels, predictions)
         return tf.where(error > 0, self.alpha * error, (self.alpha - 1) * error)

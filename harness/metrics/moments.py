@@ -8,11 +8,11 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from harness.metrics.contract import Inputs, Metric, Number, Term, Totals, Undefined
+from harness.metrics.totals import resolved
 
-__all__ = ["PairMetric", "Scatter", "root", "scatter"]
+__all__ = ["DIGITS", "PairMetric", "Scatter", "root", "rounded_scatter", "scatter", "unresolved"]
 
-GRID = Fraction(1, 1 << 128)
-RESOLVED = 1 << 40  # a scatter within this factor of its rounding has fewer than 12 good digits
+DIGITS = 40  # binary digits that the grid of sums leaves of a scatter
 
 
 def root(x: Fraction) -> float:
@@ -28,58 +28,76 @@ def root(x: Fraction) -> float:
     return float(Fraction(math.isqrt((x.numerator << (2 * k)) // x.denominator), 1 << k))
 
 
-def scatter(square: Fraction, total: Fraction, totals: Totals, what: str) -> Fraction:
+def scatter(totals: Totals, square: str, total: str, what: str) -> Fraction:
     """Return sum of w (x - mean)^2 from the sums of w x^2 and w x; exact but for the grid on which sums are kept.
 
-    Each term is rounded once to a grid of 2^-128. That moves the result by at most (1 + |mean|) 2^-128 a term; where this
-    could be seen in the 12th digit there is no value.
+    A term that does not lie on the grid is rounded to it once. Where that could be seen in the 12th digit there is no value.
 
     Args:
-      square, total: exact sums of w x^2 and of w x.
+      square, total: names of the sums of w x^2 and of w x.
       what: names x, in the plural.
     Raises: Undefined: no weight, or nothing varies.
     """
     if not totals.exact_weight:
         raise Undefined("the total weight is zero")
-    mean = total / totals.exact_weight
-    squares = square - total * mean
-    if squares <= totals.positions * (1 + abs(mean)) * GRID * RESOLVED:
-        raise Undefined(f"all {what} are equal, or differ by less than sums on a grid of 2^-128 resolve")
+    squares, rounding = rounded_scatter(totals, square, total)
+    if not resolved(squares, rounding, DIGITS):
+        raise Undefined(unresolved(what))
+    if not squares:
+        raise Undefined(f"all {what} are equal")
     return squares
+
+
+def unresolved(what: str) -> str:
+    """Say why there is no value where numbers, named in the plural, may only differ by what the grid took."""
+    return f"all {what} are equal, or differ by less than sums on a grid of 2^-128 resolve: scale all numbers by a power of two"
+
+
+def rounded_scatter(totals: Totals, square: str, total: str) -> tuple[Fraction, Fraction]:
+    """Return the scatter, and by how much it may be wrong."""
+    mean = totals.on_grid(total) / totals.exact_weight
+    off = totals.rounding(total)
+    # (t + e)^2 / W differs from t^2 / W by 2 e t / W + e^2 / W
+    rounding = totals.rounding(square) + (2 * abs(mean) + off / abs(totals.exact_weight)) * off
+    return totals.on_grid(square) - totals.on_grid(total) * mean, rounding
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Sums of w (a - mean a)(b - mean b) over labels y and predictions p; `bias` is mean p - mean y."""
+    """Sums of w (a - mean a)(b - mean b) over labels y and predictions p; `bias` is mean p - mean y.
+
+    The three sums together may be wrong by `rounding`, of what the grid took.
+    """
 
     yy: Fraction
     pp: Fraction
     yp: Fraction
     bias: Fraction
+    rounding: Fraction
+
+    def check(self, size: Fraction, what: str) -> None:
+        """Compare the rounding with the size of what a value is divided by.
+
+        Raises: Undefined: it could be seen in the 12th digit.
+        """
+        if not resolved(size, self.rounding, DIGITS):
+            raise Undefined(unresolved(what))
 
     @classmethod
     def of(cls, totals: Totals) -> Scatter:
-        """Read the five sums of `PairMetric.terms`; a scatter that is not resolved is 0.
+        """Read the five sums of `PairMetric.terms`.
 
         Raises: Undefined: no weight.
         """
         if not totals.exact_weight:
             raise Undefined("the total weight is zero")
-        y, p = totals.exact("label"), totals.exact("prediction")
-        product = totals.exact("product") - y * p / totals.exact_weight
-        return cls(
-            _or_zero(totals.exact("label_square"), y, totals),
-            _or_zero(totals.exact("prediction_square"), p, totals),
-            product,
-            (p - y) / totals.exact_weight,
-        )
-
-
-def _or_zero(square: Fraction, total: Fraction, totals: Totals) -> Fraction:
-    try:
-        return scatter(square, total, totals, "numbers")
-    except Undefined:
-        return Fraction(0)
+        y, p = totals.on_grid("label"), totals.on_grid("prediction")
+        yy, of_yy = rounded_scatter(totals, "label_square", "label")
+        pp, of_pp = rounded_scatter(totals, "prediction_square", "prediction")
+        weight = totals.exact_weight
+        mixed = totals.rounding("label") * abs(p) + (abs(y) + totals.rounding("label")) * totals.rounding("prediction")
+        rounding = of_yy + of_pp + totals.rounding("product") + mixed / abs(weight)
+        return cls(yy, pp, totals.on_grid("product") - y * p / weight, (p - y) / weight, rounding)
 
 
 class PairMetric(Metric):

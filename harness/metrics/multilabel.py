@@ -66,7 +66,8 @@ class PerLabelMetric(_Decided):
     `average`: the mean of the labels (`macro`, all of them), all labels together (`micro`), by how often each is labelled
     (`weighted`), each label (`per_class`), or the mean of the examples (`samples`), each with all its labels together.
     A share of 0/0 makes an average null, unless `zero_division` says what it counts as (scikit-learn takes 0 and warns).
-    A threshold between 0 and 1 is compared with probabilities; any other with scores as they are, as 0 with logits.
+    A threshold between 0 and 1 is compared with probabilities; any other with scores as they are, as 0 with logits. It is
+    rounded to the output's own precision.
     """
 
     is_proportion: ClassVar[bool] = True  # whether the share of one label is k of n, n given
@@ -243,7 +244,7 @@ class ExactMatch(_Decided):
 
     def value(self, totals: Totals) -> float:
         """Return the share of examples."""
-        return ratio(totals.exact("right")[1], totals.exact_weight, "the total weight is zero")
+        return ratio(totals.part("right", 1), totals.exact_weight, "the total weight is zero")
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of a proportion."""
@@ -251,4 +252,4 @@ class ExactMatch(_Decided):
 
     def proportion(self, totals: Totals) -> Proportion:
         """Return how many are all right, of how many."""
-        return totals.proportion(totals.exact("right")[1])
+        return totals.proportion(totals.part("right", 1))

@@ -63,7 +63,7 @@ class ByOutput(Metric):
 
     def columns(self, totals: Totals) -> list[Totals]:
         """Return the totals of each output, from those of terms [N, K]."""
-        width = max((len(totals.exact(name)) for name in totals), default=0)
+        width = max((len(totals.on_grid(name)) for name in totals), default=0)
         return [totals.column(number) for number in range(width)]
 
 

@@ -33,8 +33,8 @@ class PredictedClassMetric(ClassMetric):
     """Base of metrics that compare a class label with the predicted class.
 
     The predicted class is the one with the highest score, the lowest index among equals; with `threshold`, class 1
-    where its score exceeds the threshold, or, with `from_logits`, its probability. With `classes`, the output is itself
-    the predicted class, an integer in [0, classes) for each label.
+    where its score exceeds the threshold, rounded to the output's own precision, or, with `from_logits`, its probability in
+    float64. With `classes`, the output is itself the predicted class, an integer in [0, classes) for each label.
     """
 
     threshold: float | None = Field(None, description="of two classes, class 1 is predicted where its score exceeds this")

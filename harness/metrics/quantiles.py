@@ -1,4 +1,4 @@
-"""Order statistics and rank correlation, exact: quantiles of errors and outputs, minimum, maximum, Spearman."""
+"""Order statistics and rank correlation, exact: quantiles of errors and outputs, Spearman."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.metrics.staircase import decimal, first
 if TYPE_CHECKING:
     from harness.metrics.row_part import Part
 
-__all__ = ["Maximum", "MedianAbsoluteError", "Minimum", "Quantile", "Spearman"]
+__all__ = ["MedianAbsoluteError", "Quantile", "Spearman"]
 
 Method = Literal[
     "linear", "lower", "higher", "nearest", "midpoint", "inverted_cdf", "averaged_inverted_cdf", "hazen", "weibull",
@@ -190,6 +190,17 @@ class Quantile(_Ordered):
         """See `_Ordered.at`."""
         return decimal(self.q), self.method
 
+    def without_interval(self, totals: Totals) -> str | None:
+        """Return why there is no interval where hardly a number lies beyond the quantile: it is next to an extreme."""
+        q = decimal(self.q)
+        beyond = totals.effective * min(q, 1 - q)
+        if beyond >= 1:
+            return None
+        return (
+            f"of {float(totals.effective):,.6g} numbers {float(beyond):.2g} are expected beyond the quantile {self.q:g}, and at "
+            "least 1 is needed: no replicate lies beyond the extreme that was seen, the bootstrap does not hold for it"
+        )
+
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Keep what the quantile is of."""
         import tensorflow as tf
@@ -200,53 +211,6 @@ class Quantile(_Ordered):
             return {"rows": Rows(predictions, {})}
         error = difference(predictions, labels)
         return {"rows": Rows(tf.abs(error) if self.of == "absolute_error" else error, {})}
-
-
-class _Extreme(RowMetric):
-    inputs: ClassVar[Inputs] = Inputs.OUTPUT
-    additive: ClassVar[tuple[str, ...] | None] = ()
-    # B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, 7.4: most replicates are the extreme itself.
-    no_interval: ClassVar[str | None] = "no replicate lies beyond the extreme that was seen: the bootstrap does not hold for it"
-
-    def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
-        """Keep the output; the collector keeps one row of many."""
-        return {"rows": Rows(predictions, {})}
-
-
-class Maximum(_Extreme):
-    """Largest value of an output."""
-
-    keep: ClassVar[Literal["all", "largest", "smallest"]] = "largest"
-    summary: ClassVar[str] = "max p, where the weight is not zero"
-    source: ClassVar[str] = "numpy.max"
-
-    def fold(self, part: Part) -> dict[str, Any]:
-        """Return the last key."""
-        return {"largest": (Fraction(float(part.key[-1])),)} if len(part) else {}
-
-    def value(self, totals: Totals) -> float:
-        """Return the largest."""
-        if "largest" not in totals:
-            raise Undefined("the total weight is zero")
-        return float(totals.exact("largest")[0])
-
-
-class Minimum(_Extreme):
-    """Smallest value of an output."""
-
-    keep: ClassVar[Literal["all", "largest", "smallest"]] = "smallest"
-    summary: ClassVar[str] = "min p, where the weight is not zero"
-    source: ClassVar[str] = "numpy.min"
-
-    def fold(self, part: Part) -> dict[str, Any]:
-        """Return the first key, negated: of tuples the largest counts."""
-        return {"largest": (-Fraction(float(part.key[0])),)} if len(part) else {}
-
-    def value(self, totals: Totals) -> float:
-        """Return the smallest."""
-        if "largest" not in totals:
-            raise Undefined("the total weight is zero")
-        return -float(totals.exact("largest")[0]) + 0.0
 
 
 class Spearman(RowMetric):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Inputs, Metric, Number, PlainMean, Term, Totals, Undefined
+from harness.metrics.moments import DIGITS, scatter, unresolved
 from harness.metrics.outputs import OF_SEVERAL, ByOutput
-from harness.metrics.totals import RESOLVED_MEAN
+from harness.metrics.totals import resolved
 
 __all__ = ["R2", "Mean", "MeanAbsoluteError", "MeanSquaredError", "RootMeanSquaredError"]
 
@@ -22,7 +23,9 @@ class MeanAbsoluteError(ByOutput):
         """Return the distance."""
         import tensorflow as tf
 
-        return {"error": Number(tf.abs(labels - predictions), spread=not self.by_output)}
+        from harness.exact.tf_subnormals import apart
+
+        return {"error": Number(tf.abs(apart(labels, predictions)), spread=not self.by_output)}
 
     def value(self, totals: Totals) -> Any:
         """Return the mean."""
@@ -42,9 +45,9 @@ class MeanSquaredError(ByOutput):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the squared distance."""
-        import tensorflow as tf
+        from harness.exact.tf_subnormals import apart, square
 
-        return {"error": Number(tf.square(labels - predictions), spread=not self.by_output)}
+        return {"error": Number(square(apart(labels, predictions)), spread=not self.by_output)}
 
     def value(self, totals: Totals) -> Any:
         """Return the mean."""
@@ -84,15 +87,13 @@ class R2(ByOutput):
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the squared distance, the label, and the label's square as an error-free pair."""
-        import tensorflow as tf
-
         from harness.exact.tf_limbs import two_product
+        from harness.exact.tf_subnormals import apart, square
 
-        square, low = two_product(labels, labels)
         return {
-            "residual": Number(tf.square(labels - predictions)),
+            "residual": Number(square(apart(labels, predictions))),
             "label": Number(labels),
-            "square": Number(square, low),
+            "square": Number(*two_product(labels, labels)),
         }
 
     def value(self, totals: Totals) -> Any:
@@ -101,12 +102,10 @@ class R2(ByOutput):
 
 
 def _r2(totals: Totals) -> float:
-    if not totals.exact_weight:
-        raise Undefined("the total weight is zero")
-    scatter = totals.exact("square") - totals.exact("label") ** 2 / totals.exact_weight
-    if scatter and abs(scatter) < totals.positions * RESOLVED_MEAN:
-        raise Undefined("the labels differ by less than sums on a grid of 2^-128 resolve: scale all numbers")
-    return ratio(scatter - totals.exact("residual"), scatter, "all labels are equal")
+    spread = scatter(totals, "square", "label", "labels")
+    if not resolved(spread, totals.rounding("residual"), DIGITS):
+        raise Undefined(unresolved("labels"))
+    return float((spread - totals.on_grid("residual")) / spread)
 
 
 class Mean(Metric):

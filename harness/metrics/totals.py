@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RESOLVED_MEAN", "Proportion", "Totals", "Undefined", "ratio", "row_sums"]
+__all__ = ["DIGITS", "ERROR_DIGITS", "ROUNDING", "Proportion", "Totals", "Undefined", "ratio", "resolved", "row_sums"]
 
 RESOLVED_EXAMPLES = 1 + Fraction(1, 1 << 20)  # an effective number of examples that is more than rounding above 1
 # Each square is rounded to float64, by 2^-53 of itself: a spread that is no larger beside them is no spread.
 RESOLVED_SQUARES = Fraction(1, 1 << 51)
-# Each term is rounded to a grid of 2^-128. A mean, or a mean square, below this has fewer than three good digits.
-RESOLVED_MEAN = Fraction(1, 1 << 118)
+# A term that does not lie on the grid of 2^-128 is rounded to it, by this much at most.
+ROUNDING = Fraction(1, 1 << 129)
+DIGITS = 50  # binary digits that the grid leaves of a total
+ERROR_DIGITS = 20  # the same of a standard error
 
 
 class Undefined(Exception):
@@ -44,6 +46,7 @@ class Totals(Mapping[str, Any]):
       weight_squares: sum over examples of the square of their weight.
       weight: their total weight; equal to `positions` where nothing is weighted.
       classes: names of the classes, where the job gives them.
+      rounded: how many terms of a sum the grid rounded, int64 in the shape of the sum; of none where a name is missing.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Totals(Mapping[str, Any]):
         classes: tuple[str, ...] | None = None,
         examples: int | None = None,
         weight_squares: Fraction | None = None,
+        rounded: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self._sums = dict(sums)
         self.positions = positions
@@ -62,9 +66,15 @@ class Totals(Mapping[str, Any]):
         self._weight_squares = Fraction(self.examples) if weight_squares is None else weight_squares
         self.exact_weight = weight
         self.classes = classes
+        self._rounded = dict(rounded or {})
 
     def __getitem__(self, name: str) -> Any:
+        """Return a total, rounded once.
+
+        Raises: Undefined: the grid leaves too few digits of it; see `exact`.
+        """
         sums = self._sums[name]
+        self._check(name, ...)
         if sums.dtype != object:
             return sums
         rounded = np.array([float(x) for x in sums.ravel()]).reshape(sums.shape)
@@ -82,7 +92,43 @@ class Totals(Mapping[str, Any]):
         return float(self.exact_weight)
 
     def exact(self, name: str) -> Any:
-        """Return a total as Fraction (or an object array of them), not rounded."""
+        """Return a total as Fraction (or an object array of them), not rounded.
+
+        Raises: Undefined: the grid leaves fewer than 50 binary digits of it, or of one of them. Where that is not the
+          question, as of sums that are added to larger ones, take `on_grid` and `rounding`.
+        """
+        self._check(name, ...)
+        return self.on_grid(name)
+
+    def part(self, name: str, number: int) -> Fraction:
+        """Return one of the numbers of a total, whatever the others are; see `exact`."""
+        self._check(name, number)
+        part: Fraction = self.on_grid(name)[number]
+        return part
+
+    def rounding(self, name: str) -> Any:
+        """Return by how much a total may be wrong, as it has been rounded to the grid: in the shape of `on_grid`."""
+        count = self._rounded.get(name)
+        sums = self._sums[name]
+        if count is None:
+            count = np.zeros(sums.shape, np.int64)
+        bounds = np.array([int(n) * ROUNDING for n in count.ravel()] + [None], dtype=object)[:-1].reshape(sums.shape)
+        return bounds if sums.shape else bounds.item()
+
+    def _check(self, name: str, at: Any) -> None:
+        if name not in self._rounded:
+            return
+        counts, sums = np.atleast_1d(self._rounded[name][at]), np.atleast_1d(self._sums[name][at])
+        for number in np.flatnonzero(counts).tolist():
+            count, total = int(counts.ravel()[number]), sums.ravel()[number]
+            if not resolved(total, count * ROUNDING):
+                raise Undefined(
+                    f"the sum is {float(total):.2g}, and {count:,} of its terms are too small for a grid of 2^-128: scale what "
+                    "is scored, and its weights, by a power of two"
+                )
+
+    def on_grid(self, name: str) -> Any:
+        """Return a total as Fraction (or an object array of them), as the grid has it, however few digits that leaves."""
         sums = self._sums[name]
         if sums.dtype != object:
             sums = np.array([Fraction(int(x)) for x in sums.ravel()], dtype=object).reshape(sums.shape)
@@ -90,13 +136,15 @@ class Totals(Mapping[str, Any]):
 
     def column(self, number: int) -> Totals:
         """Return the totals of one of K columns, where all terms are numbers [N, K]."""
-        return self._with({name: np.array(self.exact(name)[number], dtype=object) for name in self})
+        sums = {name: np.array(self.on_grid(name)[number], dtype=object) for name in self}
+        return self._with(sums, {name: np.asarray(counts[number]) for name, counts in self._rounded.items()})
 
     def renamed(self, names: Mapping[str, str]) -> Totals:
         """Return some of the totals under other names, given by their own."""
-        return self._with({new: self._sums[name] for name, new in names.items()})
+        rounded = {new: self._rounded[name] for name, new in names.items() if name in self._rounded}
+        return self._with({new: self._sums[name] for name, new in names.items()}, rounded)
 
-    def _with(self, sums: Mapping[str, np.ndarray]) -> Totals:
+    def _with(self, sums: Mapping[str, np.ndarray], rounded: Mapping[str, np.ndarray]) -> Totals:
         return Totals(
             sums,
             positions=self.positions,
@@ -104,17 +152,15 @@ class Totals(Mapping[str, Any]):
             classes=self.classes,
             examples=self.examples,
             weight_squares=self._weight_squares,
+            rounded=rounded,
         )
 
     def mean(self, name: str) -> float:
         """Return a total over the total weight, rounded once.
 
-        Raises: Undefined: the weight is zero, or the terms are so small that the grid of sums leaves no digits.
+        Raises: Undefined: the weight is zero, or the terms are so small that the grid of sums leaves too few digits.
         """
-        total = self.exact(name)
-        if total and abs(total) < self.positions * RESOLVED_MEAN:
-            raise Undefined(f"the sum is {float(total):.2g}, too small for a grid of 2^-128: scale what is scored")
-        return ratio(total, self.exact_weight, "the total weight is zero")
+        return ratio(self.exact(name), self.exact_weight, "the total weight is zero")
 
     def mean_error(self, name: str) -> float | None:
         """Return the standard error of `mean(name)`, None below two examples.
@@ -124,24 +170,31 @@ class Totals(Mapping[str, Any]):
         the effective number of examples, B^2 / sum of b^2 (L. Kish, Survey Sampling, 1965, 11.7): one that weighs
         nothing changes nothing, and one that weighs all leaves no error to be told. With weights of 1 that is
         s / sqrt(n). The terms a^2, a b and b^2 are float64 each, their sums exact; None too where they are so small that
-        the grid of sums leaves no digits of them.
+        the grid of sums leaves too few digits of them.
         """
         if self.examples < 2 or not self.exact_weight or not self._weight_squares:
-            return None
-        least = self.examples * RESOLVED_MEAN
-        if self._weight_squares < least or (self.exact(name) and self.exact(f"{name}^2") < least):
             return None
         effective = self.exact_weight**2 / self._weight_squares
         if effective < RESOLVED_EXAMPLES:
             return None
         mean = self.exact(name) / self.exact_weight
-        mixed = self.exact(f"{name}*weight") if f"{name}*weight" in self else self.exact(name)
-        raw = self.exact(f"{name}^2")
+        mixed_name = f"{name}*weight" if f"{name}*weight" in self else name
+        mixed, raw = self.on_grid(mixed_name), self.on_grid(f"{name}^2")
         squares = raw - 2 * mean * mixed + mean * mean * self._weight_squares
+        rounding = self.rounding(f"{name}^2") + 2 * abs(mean) * self.rounding(mixed_name)
+        if not resolved(squares, rounding, ERROR_DIGITS):
+            return None
         if squares <= raw * RESOLVED_SQUARES:
             return 0.0
         variance = squares * effective / (effective - 1)
         return math.sqrt(variance) / abs(float(self.exact_weight))
+
+    @property
+    def effective(self) -> Fraction:
+        """How many positions of equal weight say as much as these; all of them where nothing is weighted (L. Kish, see above)."""
+        if not self._weight_squares or not self.examples:
+            return Fraction(self.positions)
+        return self.exact_weight**2 / self._weight_squares * self.positions / self.examples
 
     def share_error(self, share: float) -> float | None:
         """Return the standard error of a share of unweighted examples, sqrt(p (1 - p) / (n - 1)); None below two."""
@@ -153,6 +206,18 @@ class Totals(Mapping[str, Any]):
     def proportion(self, successes: Any) -> Proportion:
         """Return an exact sum as a share of the total weight."""
         return Proportion(Fraction(successes), self.exact_weight)
+
+
+def resolved(value: Fraction, rounding: Fraction, digits: int = DIGITS) -> bool:
+    """Say whether a value is known to so many binary digits.
+
+    Args:
+      rounding: by how much it may be wrong at most.
+
+    >>> resolved(Fraction(0), Fraction(0)), resolved(Fraction(0), Fraction(1, 1 << 129))
+    (True, False)
+    """
+    return rounding * (1 << digits) <= abs(value)
 
 
 def row_sums(folded: Mapping[str, Any]) -> dict[str, np.ndarray]:

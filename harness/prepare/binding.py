@@ -90,14 +90,27 @@ def _refuse(job: Job, key: str, metric: Metric) -> None:
 
 
 def class_list(job: Job) -> tuple[str, ...] | None:
-    """Return the names of the classes: a list in the job, or the lines of a file."""
+    """Return the names of the classes: a list in the job, or the lines of a file.
+
+    Raises: JobError: the file cannot be read, or two classes have one name.
+    """
     classes = job.data.classes
-    if not isinstance(classes, str):
-        return classes
-    try:
-        return tuple(Path(job.resolve(classes)).read_text().splitlines())
-    except OSError as exc:
-        raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc
+    if isinstance(classes, str):
+        try:
+            names = tuple(Path(job.resolve(classes)).read_text().splitlines())
+        except OSError as exc:
+            raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc
+    elif classes is None:
+        return None
+    else:
+        names = classes
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if first.setdefault(name, number) != number:
+            raise JobError(
+                f"data.classes: expected a name of its own for each class, '{name}' is that of {first[name]} and of {number}"
+            )
+    return names
 
 
 def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> Question:

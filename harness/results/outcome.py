@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact.limbs import DIVISOR_BITS, divide, refused
+from harness.exact.limbs import DIVISOR_BITS, divide, refused, rounded
 from harness.job.specs import BootstrapSpec
 from harness.metrics.contract import RowMetric, Table
 from harness.metrics.question import Question
-from harness.metrics.totals import RESOLVED_MEAN
+from harness.metrics.totals import DIGITS, ROUNDING
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
@@ -146,13 +146,16 @@ class _Cells:
         """Return why replicates say nothing of the difference of two such values either; None where they do."""
         if self._has_gaps(key, whole):
             return "calibration errors are biased upwards, of two models not alike: their difference has no interval"
-        return self._no_interval(key, 0)
+        return self._no_interval(key, 0, whole)
 
-    def _no_interval(self, key: str, slot: int) -> str | None:
-        """Return why a metric has no interval: by its definition, or since its replicates could not be drawn."""
+    def _no_interval(self, key: str, slot: int, whole: Result) -> str | None:
+        """Return why a metric has no interval: by its definition, for its totals, or since its replicates could not be drawn."""
         folded = self._total.rows.get(key, {})
         drawn = None if isinstance(folded, str) else folded.get((slot, 1))
-        return drawn if isinstance(drawn, str) else self._metrics[key].no_interval
+        if isinstance(drawn, str):
+            return drawn
+        metric = self._metrics[key]
+        return metric.no_interval if whole.totals is None else metric.without_interval(whole.totals)
 
     def _has_gaps(self, key: str, whole: Result) -> bool:
         return whole.totals is not None and self._metrics[key].gaps(whole.totals) is not None
@@ -165,7 +168,7 @@ class _Cells:
         alone = independent(
             metric, self._bindings[key], bootstrap.cluster, examples=whole.examples, positions=whole.positions
         )  # fmt: skip
-        why = self._no_interval(key, slot)
+        why = self._no_interval(key, slot, whole)
 
         def of(name: str) -> Evidence:
             share = shares.get(name) if isinstance(shares, Mapping) else shares
@@ -209,7 +212,9 @@ class _Cells:
             return np.where(good, sums[:, plain.bucket] / below, np.nan)
         good &= refused(sums) == 0
         means = divide(sums, below)
-        return np.where(good & ((means == 0) | (np.abs(means) >= 2 * float(RESOLVED_MEAN))), means, np.nan)
+        # Twice the bound of `Totals.exact`, for these are floats.
+        good &= np.abs(means) * below >= rounded(sums) * (2.0 ** (DIGITS + 1) * float(ROUNDING))
+        return np.where(good, means, np.nan)
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:

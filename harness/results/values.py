@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.exact.limbs import EXACT, GRID_BITS
 from harness.metrics.contract import Binding, Metric, RowMetric, Totals, Undefined, row_sums
 from harness.metrics.status import Status, reasons
+from harness.metrics.totals import ERROR_DIGITS, ROUNDING, resolved
 from harness.sums.layout import INFINITE, Layout
 
 __all__ = ["Result", "objections", "result"]
@@ -87,10 +88,21 @@ def result(
     if not isinstance(metric, RowMetric) and (reason := _too_small(int(status[Status.SMALL_WEIGHT]), weight)):
         return Result(None, reason, examples, positions)
     squares = shared["weight^2"].item() if "weight^2" in shared else None
+    off = layout.rounded(state, binding).get("weight^2")
+    if squares and off is not None and not resolved(squares, int(off) * ROUNDING, ERROR_DIGITS):
+        squares = Fraction(0)  # no standard error can be made of them
     sums = layout.totals(state, key)
     if rows and not isinstance(rows, str):
         sums |= row_sums(rows)
-    totals = Totals(sums, positions=positions, weight=weight, classes=classes, examples=examples, weight_squares=squares)
+    totals = Totals(
+        sums,
+        positions=positions,
+        weight=weight,
+        classes=classes,
+        examples=examples,
+        weight_squares=squares,
+        rounded=layout.rounded(state, key),
+    )
     try:
         # The square of a number of 2^64 is too large for a cell; the number is not.
         error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)

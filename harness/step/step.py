@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from harness.errors import JobError
 from harness.exact.tf_limbs import exact_graph
 from harness.exact.tf_splitmix import hash_ids
 from harness.metrics.question import Question
@@ -64,7 +65,7 @@ class Step:
       expected_slices: how many there are at most, as far as that is known.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
-    Raises: JobError: the state is larger; see `memory.check_fits`.
+    Raises: JobError: the state is larger, see `memory.check_fits`; or the names of the classes are those of no output.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Step:
         self._terms = Terms(question.metrics, question.bindings)
         self.grid = TFGrid(question, expected_slices)
         self._shapes = learn(self._stream.batch, self._forward, self._terms, self.grid)
+        _check_names(question.classes, self._terms.class_counts)
         self.layouts = self._shapes.layouts
         self.state_bytes = check_fits(self.layouts, self.grid.most_slots, allowed_bytes)
         self.grid.allocate(fitting(self.layouts, allowed_bytes))
@@ -205,6 +207,17 @@ class Step:
         hashes = tf.reshape(tf.where(masks.read, hash_ids(ids), tf.zeros_like(ids)), [self._shapes.group, -1])
         sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
         return masks.kept, tf.concat([places, sums, masks.counts(self._shapes.group)], axis=1)
+
+
+def _check_names(names: Sequence[str] | None, counts: Mapping[str, int]) -> None:
+    """Compare the number of names of the classes with the outputs that have classes: they are those of one of them.
+
+    Raises: JobError: of none.
+    """
+    if names is None or not counts or len(names) in counts.values():
+        return
+    outputs = ", ".join(f"output '{output}' has {count:,}" for output, count in counts.items())
+    raise JobError(f"data.classes: expected a name for each class, found {len(names):,} names, and {outputs}")
 
 
 def _growing(dtype: Any, inner: list[int]) -> Any:

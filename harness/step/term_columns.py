@@ -10,7 +10,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.exact.limbs import LIMB_BITS
 from harness.exact.tf_limbs import paired_sum, two_product
-from harness.exact.tf_subnormals import widened
+from harness.exact.tf_subnormals import traced, widened
 from harness.metrics.contract import Binding, Count, Gram, Number, Rows
 from harness.step.batch_terms import BatchTerms
 from harness.step.positions import Positions
@@ -62,7 +62,7 @@ def _add_number(terms: BatchTerms, key: tuple[Any, str], term: Number, positions
     width = values.shape[1:].num_elements() if len(values.shape) > 1 else 1
     parts = [tf.reshape(part, [-1, width]) for part in parts]
     if positions.weights is not None:
-        parts = [half for part in parts for half in two_product(part, positions.weights[:, None])]
+        parts = [half for part in parts for half in two_product(traced(part), positions.weights[:, None])]
     # where, not multiply: a masked NaN times 0 is NaN
     keep = positions.valid[:, None]
     parts = [tf.where(keep, part, tf.zeros_like(part)) for part in parts]

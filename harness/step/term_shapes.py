@@ -6,7 +6,7 @@ Broadcast instead, such a term would be added once per position, and the value w
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.metrics.contract import Count, Gram, HostMetric, Metric, Number, Rows, Term
 
-__all__ = ["check_host_terms", "check_term"]
+__all__ = ["check_columns", "check_host_terms", "check_term", "square_terms"]
 
 WRITTEN = ("terms", "each", "host_terms")  # what the author of a metric writes
 
@@ -41,6 +41,30 @@ def check_term(metric: Metric, name: str, term: Term, positions: int) -> None:
             f"{label} is {_shown(shape)}, expected {expected}, a line for each of N = {rows or positions:,} positions: "
             f"terms must not reduce over the batch, the engine adds them up ({_place(metric, tensor)})"
         )
+
+
+def square_terms(terms: Mapping[str, Term]) -> dict[str, Number | Gram]:
+    """Return the terms that have as many columns as lines: by chance, or since each position is compared with all others."""
+    return {
+        name: term
+        for name, term in terms.items()
+        if isinstance(term, Number | Gram) and len(term.values.shape) == 2 and term.values.shape[0] == term.values.shape[1]
+    }
+
+
+def check_columns(metric: Metric, terms: Mapping[str, Number | Gram], fewer: Mapping[str, Term]) -> None:
+    """Compare the columns of terms with those that there are of fewer positions.
+
+    Raises: ShapeError: they are not as many.
+    """
+    for name, term in terms.items():
+        other = fewer.get(name)
+        if not isinstance(other, Number | Gram) or other.values.shape[1:] != term.values.shape[1:]:
+            tensor = tf.convert_to_tensor(term.values)
+            raise ShapeError(
+                f"term '{name}' is {_shown(tensor.shape.as_list())}, expected [N, K], K columns however many positions N there "
+                f"are: terms must not compare the positions of a batch ({_place(metric, tensor)})"
+            )
 
 
 def check_host_terms(metric: HostMetric, terms: Any, examples: int) -> np.ndarray:

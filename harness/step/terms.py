@@ -9,12 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, HostMetric, Metric, Number, ScoreScale
+from harness.metrics.contract import Binding, HostMetric, Inputs, Metric, Number, ScoreScale
 from harness.step.batch_terms import BatchTerms
 from harness.step.host_terms import host_terms
 from harness.step.positions import Positions, positions_of
 from harness.step.term_columns import add_infinite, add_shared, add_term
-from harness.step.term_shapes import check_term
+from harness.step.term_shapes import check_columns, check_term, square_terms
 
 __all__ = ["Terms"]
 
@@ -25,9 +25,13 @@ class Terms:
     Args:
       metrics: by key.
       bindings: what each reads, by key.
+
+    Attributes:
+      class_counts: how many classes, or labels, each output has that metrics read so; known once terms were formed.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> None:
+        self.class_counts: dict[str, int] = {}
         self._metrics = metrics
         self._bindings = bindings
 
@@ -86,6 +90,8 @@ class Terms:
                 read = positions_of(binding, features, outputs, mask)
             except ShapeError as exc:
                 raise ShapeError(f"metric {key}: {exc}") from None
+            if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL):
+                self.class_counts[binding.output] = binding.classes or int(read.predictions.shape[-1])
             # Where nothing was asked of the scores, the positions are those of who asks nothing.
             owner = binding if read.scores_checked else replace(binding, scale=ScoreScale.ANY)
             if owner not in positions:
@@ -108,6 +114,16 @@ def _formed(key: str, metric: Metric, positions: Positions, mask: Any, also: Map
         terms = metric.terms(positions.labels, positions.predictions, **also)
         for name, term in terms.items():
             check_term(metric, name, term, positions.valid.shape[0])
+        if square := square_terms(terms):
+            check_columns(metric, square, _of_half(metric, positions, also))
     except ShapeError as exc:
         raise ShapeError(f"metric {key}: {exc}") from None
     return terms
+
+
+def _of_half(metric: Metric, positions: Positions, also: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the terms of the first half of the examples; of all where there is one."""
+    examples = max(positions.valid.shape[0] // positions.per_example // 2, 1)
+    rows = examples * positions.per_example
+    labels = None if positions.labels is None else positions.labels[:rows]
+    return metric.terms(labels, positions.predictions[:rows], **{name: tensor[:examples] for name, tensor in also.items()})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.exact.limbs import CELL, LIMB_BITS, carry, refused, to_fraction
+from harness.exact.limbs import CELL, LIMB_BITS, carry, refused, rounded, to_fraction
 from harness.metrics.status import Status
 from harness.sums.rows import RowTable
 
@@ -161,6 +161,14 @@ class Layout:
             else:
                 decoded[name] = raw
         return decoded
+
+    def rounded(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
+        """Return how many terms of an owner's sums the grid rounded, by name, int64 in the shape of the sum; no name for none."""
+        counts = {}
+        for name, at, part in self._slots_of(owner):
+            if isinstance(part, Summed) and (count := rounded(state[at : at + part.size].reshape(-1, CELL))).any():
+                counts[name] = count.reshape(part.shape)
+        return counts
 
     def counts(self, state: np.ndarray, owner: Any) -> dict[str, np.ndarray]:
         """Return the plain counts of an owner by name, int64 [size]."""

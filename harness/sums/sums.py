@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.exact.limbs import CELL
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Layout, RowLayout
 from harness.sums.row_store import RowStore
@@ -45,7 +46,7 @@ class Layouts:
     @property
     def digest(self) -> str:
         """A SHA-256 of the layouts, in hexadecimal: sums of different ones cannot be added."""
-        return hashlib.sha256(repr((self.state, self.grid, dict(self.rows), self.specs, self.draws)).encode()).hexdigest()
+        return hashlib.sha256(repr((CELL, self.state, self.grid, dict(self.rows), self.specs, self.draws)).encode()).hexdigest()
 
     def size_bytes(self, slots: int) -> int:
         """Return the memory of state and grid with so many slots, the whole counted."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from harness.metrics.contract import Count, Gram, HostMetric, Inputs, Metric, Number, RowMetric, Rows, Totals
 from harness.metrics.means import MeanMetric
 
-__all__ = ["REDUCING", "Honest", "HostReducing"]
+__all__ = ["REDUCING", "Honest", "HostReducing", "Outer"]
 
 
 class Honest(Metric):
@@ -119,6 +119,13 @@ class Row(RowMetric):
 
 
 REDUCING = (Mean, Kept, Columns, Wide, Low, Spread, Bucket, Some, Constant, Crossed, Each, Row)
+
+
+class Outer(Honest):
+    """Each position against all others: [N, N]."""
+
+    def terms(self, labels: Any, predictions: Any) -> Any:
+        return {"error": Number(labels[:, None] - predictions[None, :])}  # Outer
 
 
 class HostReducing(HostMetric):

@@ -260,3 +260,29 @@ def test_calibration_at_the_ends():
     assert value("expected_calibration_error", [1], [[0.0, 1.0]]) == 0.0
     assert value("maximum_calibration_error", [0, 0, 1], [0.0, 1.0, 1.0], positive=1) == 0.5
     assert result("expected_calibration_error", [1, 0], [0.5, 0.5], weights=[0.0, 0.0]).reason == "the total weight is zero"
+
+
+@pytest.mark.parametrize("logit", [1e-17, 1e-30, 1e-310, -1e-17, 0.0])
+def test_a_logit_next_to_zero_is_on_its_side_of_one_half(logit):
+    for scores in ([logit], [[0.0, logit]], [[-logit / 2, logit / 2]]):
+        wanted = value("accuracy", [1], scores, from_logits=True)
+        assert wanted == float(logit > 0)
+        assert value("binary_accuracy", [1], scores, from_logits=True) == wanted
+
+
+def test_binary_accuracy_of_logits_of_several_classes():
+    rng = np.random.default_rng(12)
+    logits, y = rng.normal(0, 2, (300, 4)), rng.integers(0, 4, 300)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for threshold in (0.2, 0.5, 0.9):
+        for positive in range(4):
+            oracle = float(((p[:, positive] > threshold) == (y == positive)).mean())
+            options = {"from_logits": True, "positive": positive, "threshold": threshold}
+            assert value("binary_accuracy", y, logits, **options) == oracle
+    assert value("binary_accuracy", y, logits, from_logits=True, threshold=1.5) == float((y != 1).mean())
+
+
+def test_thresholds_are_compared_in_float64_or_in_the_precision_of_the_output():
+    score = np.array([0.1], np.float32)
+    assert value("binary_accuracy", [1], score, threshold=0.1) == 1.0  # the nearest float32 is above
+    assert value("accuracy", [1], score, threshold=0.1) == 0.0

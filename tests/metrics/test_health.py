@@ -102,7 +102,14 @@ def test_bits_per_byte_has_reasons():
     scores, features = np.full((2, 3, 4), 0.25), {"n": np.array([0, 0])}
     labels = np.zeros((2, 3), np.int64)
     assert result("bits_per_byte", labels, scores, features=features, bytes="n").reason.startswith("there are no bytes")
-    labels[0, 0] = 4
+    for lengths in ([5, -1], [-5, 9]):
+        found = result("bits_per_byte", labels, scores, features={"n": np.array(lengths)}, bytes="n")
+        assert found.value is None and found.reason == "'n' is negative in some examples: expected how many bytes there are"
+    by_token = {"n": np.array([[5, 5, -1], [1, 1, 1]])}
+    assert "is negative" in result("bits_per_byte", labels, scores, features=by_token, bytes="n").reason
+    labels[0, 2] = -1  # is left out, and its bytes with it
+    assert result("bits_per_byte", labels, scores, features=by_token, bytes="n", ignore_label=-1).reason is None
+    labels[0] = [4, 0, 0]
     assert result("bits_per_byte", labels, scores, features=features, bytes="n").reason.startswith("1 terms are NaN")
     with pytest.raises(ShapeError, match="expected integer labels"):
         result("bits_per_byte", labels[:, :2], scores, features=features, bytes="n")
@@ -176,7 +183,7 @@ def test_frechet_distance_of_many_features(examples, features):
 
 
 def test_the_products_of_inceptions_features_are_exact():
-    """2,048 features through the real terms and sums; the state has one matrix, not ten int64 a product."""
+    """2,048 features through the real terms and sums; the state has one matrix, not eleven int64 a product."""
     import tensorflow as tf
 
     from harness.job.specs import MetricSpec

@@ -13,7 +13,8 @@ from sklearn.metrics import median_absolute_error
 
 from harness.errors import JobError
 from harness.metrics.contract import Inputs, Undefined
-from harness.metrics.quantiles import Maximum, MedianAbsoluteError, Minimum, Quantile, Spearman
+from harness.metrics.extremes import Maximum, Minimum
+from harness.metrics.quantiles import MedianAbsoluteError, Quantile, Spearman
 from harness.sums.rows import thin
 from tests.row_case import fold_on_ranks, rows, value_from, value_of
 
@@ -169,3 +170,51 @@ def test_extremes_leave_out_what_has_no_weight() -> None:
 def test_nothing_is_undefined(metric: Any) -> None:
     with pytest.raises(Undefined, match="the total weight is zero"):
         value_of(metric, rows([]))
+
+
+@pytest.mark.parametrize(
+    ("q", "examples", "held"),
+    [
+        (0.0, 40, False),
+        (1.0, 40, False),
+        (0.99, 99, False),
+        (0.99, 100, True),
+        (0.02, 49, False),
+        (0.02, 50, True),
+        (0.5, 40, True),
+    ],
+)
+def test_a_quantile_next_to_an_extreme_has_no_interval(q, examples, held):
+    import harness
+
+    x = np.random.default_rng(5).random(examples)
+    found = harness.evaluate(
+        lambda x: x,
+        {"x": x, "part": np.arange(examples) < examples // 2},
+        [{"quantile": {"q": q, "of": "output"}}],
+        inputs=["x"],
+        slices=["part"],
+        bootstrap={"replicates": 60, "seed": 1},
+    )
+    entry = found.document["intervals"]["quantile"]
+    assert (entry["low"] is not None) == held, entry
+    if not held:
+        assert "expected beyond the quantile" in entry["reason"]
+    within = [part["intervals"]["quantile"]["low"] is not None for part in found.document["slices"]]
+    assert within == [held and q == 0.5] * 2
+
+
+def test_a_quantile_of_weights_counts_the_examples_that_matter():
+    import harness
+
+    random = np.random.default_rng(6)
+    weight = np.where(np.arange(200) < 50, 1.0, 1e-6)
+    found = harness.evaluate(
+        lambda x: x,
+        {"x": random.random(200), "w": weight},
+        [{"quantile": {"q": 0.01, "of": "output", "method": "inverted_cdf"}}],
+        inputs=["x"],
+        weight="w",
+        bootstrap={"replicates": 60, "seed": 1},
+    )
+    assert found.document["intervals"]["quantile"]["reason"].startswith("of 50")

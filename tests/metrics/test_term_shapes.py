@@ -14,7 +14,7 @@ from harness.errors import ShapeError
 from harness.metrics.contract import Metric
 from harness.step.terms import Terms
 from tests.metrics import reducing
-from tests.metrics.reducing import REDUCING, Honest, HostReducing
+from tests.metrics.reducing import REDUCING, Honest, HostReducing, Outer
 
 LABELS = np.array([0.5, 1.0, 2.0, 0.25, 1.5, 3.0, 1.0])
 SHAPES = {
@@ -59,9 +59,19 @@ def test_it_is_refused_operation_by_operation_too(kind: type[Metric]) -> None:
         trace(kind(), graph=False)
 
 
+@pytest.mark.parametrize("graph", [True, False])
+def test_what_compares_the_positions_of_a_batch_is_refused(graph) -> None:
+    with pytest.raises(ShapeError) as caught:
+        trace(Outer(), graph=graph)
+    text = str(caught.value)
+    assert text.startswith("metric own: term 'error' is [7, 7], expected [N, K]")
+    assert (line_of(Outer) if graph else "reducing.py:") in text
+
+
 def test_what_has_a_line_for_each_position_is_not() -> None:
     for graph in (True, False):
         trace(Honest(), graph=graph)
+        trace(Honest(), 2, graph=graph)  # as many columns as positions, by chance
         trace(HostReducing(way="none"), graph=graph)
 
 

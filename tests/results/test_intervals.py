@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
 from typing import Any
@@ -14,8 +15,8 @@ from harness.metrics.binary import BinaryAccuracy
 from harness.metrics.calibration import ExpectedCalibrationError, MaximumCalibrationError
 from harness.metrics.classification import Accuracy, FBeta, Precision, Recall
 from harness.metrics.contract import Binding, Inputs, Proportion, Totals
+from harness.metrics.extremes import Maximum
 from harness.metrics.multilabel import ExactMatch, MultilabelFBeta, MultilabelRecall
-from harness.metrics.quantiles import Maximum
 from harness.metrics.ranking import HitRate
 from harness.results.binomial import clopper_pearson
 from harness.results.differences import differences
@@ -186,3 +187,31 @@ def test_differences_of_biased_values_have_no_interval():
     assert found["ece"].interval is not None and found["ece"].interval.reason == "biased"
     assert found["accuracy"].interval == interval(0.1 * 4 - 0.1 * 3, (drawn["b/accuracy"] - drawn["a/accuracy"]).tolist(), 0.95)
     assert found["accuracy"].interval is not None and found["accuracy"].interval.method == "percentile"
+
+
+BIASED = ["ks", "normalized_mutual_info", "homogeneity", "completeness", "v_measure"]
+
+
+def test_what_chance_makes_larger_has_no_interval_and_no_difference(harness, tmp_path):
+    import yaml
+
+    from tests import made
+
+    made.save_models(tmp_path)
+    made.write_tfrecord(tmp_path / "data.tfrecord", made.records(made.examples().columns()))
+    job = {
+        "models": {"left": str(tmp_path / "classifier"), "right": str(tmp_path / "classifier.keras")},
+        "data": {"files": [str(tmp_path / "data.tfrecord")], "label": "label"},
+        "metrics": [*BIASED, "adjusted_rand"],
+        "bootstrap": {"replicates": 40, "seed": 5},
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    done = harness("evaluate", tmp_path / "job.yaml", "-o", tmp_path / "run")
+    assert done.code == 0, done.text
+    document = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    for name in BIASED:
+        assert document["metrics"][f"left/{name}"]["value"] is not None
+        difference = document["differences"]["right - left"][name]["interval"]
+        for entry in (document["intervals"][f"left/{name}"], difference):
+            assert entry["low"] is None and entry["reason"].startswith("chance makes"), (name, entry)
+    assert document["intervals"]["left/adjusted_rand"]["low"] is not None

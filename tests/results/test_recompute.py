@@ -165,7 +165,7 @@ def test_files_beside_it_are_compared(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     "path, value",
     [
-        (("version",), 2), (("question",), None), (("layouts", "draws"), 7), (("layouts", "draws"), "x"), (("layouts", "specs"), 0),
+        (("version",), 1), (("question",), None), (("layouts", "draws"), 7), (("layouts", "draws"), "x"), (("layouts", "specs"), 0),
         (("question", "slices"), None), (("question", "bootstrap", "replicates"), 3), (("question", "metrics", 0, "options", "name"), 4),
         (("layouts", "summed", 0, "shape"), [2**60]), (("layouts", "bindings", 0, "inputs"), "NONE"), (("layouts", "rows"), {"a": 1}),
     ],

@@ -221,3 +221,23 @@ def test_inputs_that_are_cut_one_example_too_far_are_no_result(model, monkeypatc
     monkeypatch.setattr(ArrayStream, "cut", lambda self, line: cut(self, line + tf.cast(line[:1] == 16, tf.int64) * [1, 0, 0, 0]))
     with pytest.raises(InvalidRun, match="their id hash differs"):
         harness.evaluate(model, ARRAYS, ["accuracy"], batch_size=16, chunk_size=48)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cat", "dog"], "found 2 names, and output 'output' has 3"),
+        (["cat", "dog", "cat"], "'cat' is that of 0 and of 2"),
+    ],
+)
+def test_names_that_are_not_those_of_the_classes_are_refused(classes, message):
+    data = {"score": np.eye(3, dtype=np.float32), "label": np.arange(3)}
+    metrics = ["accuracy", {"recall": {"average": "per_class"}}]
+    with pytest.raises(JobError, match=message):
+        harness.evaluate(lambda score: score, data, metrics, label="label", inputs=["score"], classes=classes)
+    found = harness.evaluate(lambda score: score, data, metrics, label="label", inputs=["score"], classes=["a", "b", "c"])
+    assert found["recall"] == {"a": 1.0, "b": 1.0, "c": 1.0}
+    # One score, or a number, of two classes.
+    one = {"score": np.array([0.1, 0.9, 0.8]), "label": np.array([0, 1, 1])}
+    found = harness.evaluate(lambda score: score, one, metrics, label="label", inputs=["score"], classes=["no", "yes"])
+    assert found["recall"] == {"no": 1.0, "yes": 1.0}
