@@ -61,7 +61,7 @@ def test_a_run_that_is_right(folder):
         "the journal",
         "not verified: the values in metrics.json and the tables; there is no question.json",
         "not verified: the sums in the segments; a checksum tells damage, not what somebody wrote on purpose",
-        "not verified: that the question is what the job asked; question.json is taken as it is, with the options of its metrics",
+        "not verified: that question.json is what the job asked; it is what was asked when the segments were written",
         "not verified: that the data and the model still are what they were; their files were not looked at",
     ]
 
