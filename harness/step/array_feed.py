@@ -113,6 +113,7 @@ class ArrayFeed(Feed):
         self._chunks: Iterator[Chunk] = iter(())
         self._drawn: list[Chunk] = []
         self._arrays = {name: arrays[name] for name in (*wanted, ID)}
+        self._known: dict[Chunk, int] = {}  # hashes of chunks that an earlier opening has read; of copies, which stay as they are
         self._hasher = ThreadPoolExecutor(1)  # hashes while the compiled step evaluates the same chunks
         self._hashing: Future[dict[int, int]] | None = None
 
@@ -162,8 +163,12 @@ class ArrayFeed(Feed):
         """Return the content hashes of some chunks."""
         contents = {}
         for chunk in chunks:
-            raw = {name: array[chunk.start : chunk.stop] for name, array in self._arrays.items()}
-            contents[chunk.index] = signed(self.content.of(Records(raw.pop(ID), raw)))
+            if (known := self._known.get(chunk)) is None:
+                raw = {name: array[chunk.start : chunk.stop] for name, array in self._arrays.items()}
+                known = signed(self.content.of(Records(raw.pop(ID), raw)))
+                if not self.source.mapped:
+                    self._known[chunk] = known
+            contents[chunk.index] = known
         return contents
 
 

@@ -12,7 +12,10 @@ import pytest
 import tensorflow as tf
 
 from harness.data import ID, Feature
+from harness.data.content import ContentHash
 from harness.data.memory import from_arrays
+from harness.data.npy import open_npy
+from harness.data.source import Origin
 from harness.errors import DataError, HarnessError
 from harness.job.job import Job
 from harness.metrics import make
@@ -195,3 +198,25 @@ def test_a_share_says_what_is_not_done():
     assert share.unfinished == tuple(drawn)
     assert FixedShare([]).under_way is None
     np.testing.assert_array_equal([chunk.index for chunk in share.chunks], [0, 1, 2])
+
+
+class Counted(ContentHash):
+    """A content hash that notes how many examples it has hashed."""
+
+    examples = 0
+
+    def of(self, records):
+        self.examples += len(records.ids)
+        return super().of(records)
+
+
+def test_arrays_are_hashed_once_and_mapped_files_each_time(tmp_path):
+    np.save(tmp_path / "x.npy", EXAMPLES.x)
+    for name in ("label", "weight"):
+        np.save(tmp_path / f"{name}.npy", getattr(EXAMPLES, name))
+    hashed = {}
+    for source in (SOURCE, open_npy(Origin(sorted(map(str, tmp_path.glob("*.npy")))))):
+        content = Counted()
+        evaluated(ArrayFeed(source, WANTED, BATCH, content))
+        hashed[source.mapped] = content.examples
+    assert hashed == {False: len(EXAMPLES.x), True: 2 * len(EXAMPLES.x)}
