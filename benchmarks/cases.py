@@ -82,7 +82,7 @@ def write(case: Case, folder: Path) -> None:
     model.save(keras_file)
     model.export(saved, verbose=False)
     if case.photos:
-        _write_photos(case, model, random, data.with_name("data.jpeg"))
+        _write_photos(case, model, random, data.with_name("data.tfrecord"))
         mark.write_text(described)
         return
     image = case.inputs(random, case.examples)
@@ -102,7 +102,7 @@ def write_as(case: Case, folder: Path, data: str) -> Path:
     if case.photos != (data == "jpeg"):
         raise ValueError(f"the examples of {case.name} cannot be had as {data}: only those of photos, and only as jpeg")
     if case.photos:
-        return archive.with_name("data.jpeg")
+        return archive.with_name("data.tfrecord")
     path = archive if data == "memory" else archive.with_name(f"data.{data}")
     if path.exists() and path.stat().st_mtime >= archive.stat().st_mtime:
         return path

@@ -35,10 +35,12 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     from harness.sums.reduction import reduce
 
     saved, _, _ = case.files(folder)
+    features = {"image": {"dtype": "float32", "shape": list(case.shape), "image": True}} if case.photos else {}
+    files = {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label", "features": features}
     job = Job.from_dict(
         {
             "model": str(saved),
-            "data": {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label"},
+            "data": files,
             "metrics": METRICS,
             "batch_size": case.batch_size,
         }
@@ -246,7 +248,8 @@ def _decoded(case: Case, path: Path, *, labels: bool) -> Any:
         return (image, tf.cast(found["label"], tf.int32)) if labels else image
 
     records = tf.data.TFRecordDataset(str(path)).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    return records.batch(case.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    length = tf.data.experimental.assert_cardinality(case.examples // case.batch_size)
+    return records.batch(case.batch_size, drop_remainder=True).apply(length).prefetch(tf.data.AUTOTUNE)
 
 
 LEGS: dict[str, Callable[[Case, Path, int, str], Pass]] = {
