@@ -51,6 +51,10 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
         ["--data", "tfrecord", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "tfrecord"],
     ),
+    "loop-jpeg": (
+        ["--data", "jpeg", "--legs", "harness", "bare", "keras", "--rounds", "3"],
+        ["--data", "jpeg", "--legs", "harness", "bare", "keras"],
+    ),
     "loop-parquet": (
         ["--data", "parquet", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "parquet"],
@@ -138,7 +142,7 @@ def _report(results: Path) -> None:
 
 
 def _loop_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="all that the data can be had for")
     parser.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
     parser.add_argument("--data", choices=DATA, default="memory", help="where the examples lie; bare-cut is for memory alone")
     parser.add_argument("--rounds", type=int, default=11)
@@ -149,7 +153,7 @@ def _loop_arguments(parser: argparse.ArgumentParser) -> None:
 def _loop(given: argparse.Namespace) -> Found:
     found = []
     legs = [leg for leg in given.legs if leg != "bare-cut" or given.data == "memory"]
-    for name in given.cases:
+    for name in given.cases or [name for name, case in CASES.items() if case.photos == (given.data == "jpeg")]:
         write(CASES[name], given.folder)
         found.append(
             loop.measure(

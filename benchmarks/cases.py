@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = ["CASES", "CLASSES", "DATA", "METRICS", "Case", "write", "write_as"]
 
-DATA = ("memory", "tfrecord", "parquet")
+DATA = ("memory", "tfrecord", "parquet", "jpeg")
 
 CLASSES = 10
 SEED = 20
@@ -24,7 +24,8 @@ METRICS: list[Any] = [
 class Case:
     """One model with its data: input shape of an example, batch size, number of examples.
 
-    With a vocabulary the input is int32 in [0, vocabulary), else standard normal float32.
+    With a vocabulary the input is int32 in [0, vocabulary), else standard normal float32; of photos it is the pixels of a
+    JPEG, from 0 to 255, and the data are TFRecords of encoded images and nothing else.
     """
 
     name: str
@@ -32,9 +33,12 @@ class Case:
     batch_size: int
     examples: int
     vocabulary: int | None = None
+    photos: bool = False
 
     def inputs(self, random: np.random.Generator, examples: int) -> np.ndarray:
         """Draw inputs, [examples, ...]."""
+        if self.photos:
+            return np.stack([_photo(self.shape, random) for _ in range(examples)]).astype(np.float32)
         if self.vocabulary is None:
             return random.normal(size=(examples, *self.shape)).astype(np.float32)
         return random.integers(0, self.vocabulary, (examples, *self.shape), dtype=np.int32)
@@ -53,6 +57,7 @@ CASES = {
         Case("mobilenet-96", (96, 96, 3), 32, 16 * 32),
         Case("transformer", (64,), 64, 40 * 64, vocabulary=2000),
         Case("wide-embedding", (26,), 512, 100 * 512, vocabulary=200_000),
+        Case("photos", (256, 256, 3), 64, 32 * 64, photos=True),
     )
 }
 
@@ -76,6 +81,10 @@ def write(case: Case, folder: Path) -> None:
     _balance(model, case.inputs(random, 256))
     model.save(keras_file)
     model.export(saved, verbose=False)
+    if case.photos:
+        _write_photos(case, model, random, data.with_name("data.tfrecord"))
+        mark.write_text(described)
+        return
     image = case.inputs(random, case.examples)
     guessed = model.predict(image, batch_size=case.batch_size, verbose=0).argmax(axis=1)
     label = np.where(random.random(case.examples) < 2 / 3, guessed, random.integers(0, CLASSES, case.examples))
@@ -87,8 +96,13 @@ def write_as(case: Case, folder: Path, data: str) -> Path:
     """Write the examples of a case as DATA names it, images flat; does nothing where that is there and not older.
 
     Returns: the file.
+    Raises: ValueError: the case has no such data.
     """
     _, _, archive = case.files(folder)
+    if case.photos != (data == "jpeg"):
+        raise ValueError(f"the examples of {case.name} cannot be had as {data}: only those of photos, and only as jpeg")
+    if case.photos:
+        return archive.with_name("data.tfrecord")
     path = archive if data == "memory" else archive.with_name(f"data.{data}")
     if path.exists() and path.stat().st_mtime >= archive.stat().st_mtime:
         return path
@@ -117,6 +131,38 @@ def write_as(case: Case, folder: Path, data: str) -> Path:
     return path
 
 
+def _photo(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    """Draw a picture that compresses as photographs do, 26 kB as a JPEG: eight by eight patches that blend, and some noise."""
+    height, width, channels = shape
+    patches = random.uniform(0, 255, (9, 9, channels))
+    rows, columns = (np.linspace(0, 8, size, endpoint=False) for size in (height, width))
+    top, left = rows.astype(int), columns.astype(int)
+    down, right = (rows - top)[:, None, None], (columns - left)[None, :, None]
+    upper, lower = patches[top], patches[top + 1]
+    above, below = (line[:, left] * (1 - right) + line[:, left + 1] * right for line in (upper, lower))
+    return np.clip(above * (1 - down) + below * down + random.normal(0, 12, shape), 0, 255).astype(np.uint8)
+
+
+def _write_photos(case: Case, model: Any, random: np.random.Generator, path: Path) -> None:
+    """Write encoded images and labels, a batch at a time: decoded they would take gigabytes."""
+    import tensorflow as tf
+
+    part = path.with_name(f".{path.name}")
+    with tf.io.TFRecordWriter(str(part)) as writer:
+        for _ in range(case.examples // case.batch_size):
+            image = case.inputs(random, case.batch_size)
+            guessed = model.predict_on_batch(image).argmax(axis=1)
+            label = np.where(random.random(len(guessed)) < 2 / 3, guessed, random.integers(0, CLASSES, len(guessed)))
+            for pixels, number in zip(image.astype(np.uint8), label.tolist(), strict=True):
+                encoded = tf.io.encode_jpeg(pixels, quality=90).numpy()
+                features = {
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[number])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    part.rename(path)
+
+
 def _balance(model: Any, image: np.ndarray) -> None:
     """Set the last layer so that an untrained model predicts every class: deep ones hardly tell examples apart."""
     kernel, bias = model.layers[-1].get_weights()
@@ -133,7 +179,12 @@ def _model(case: Case) -> Any:
     from keras import layers
 
     image = keras.Input(case.shape, name="image", dtype="float32" if case.vocabulary is None else "int32")
-    if case.name == "convnet":
+    if case.photos:
+        x = layers.Rescaling(1 / 255)(image)
+        for filters in (16, 32, 64):
+            x = layers.Conv2D(filters, 3, strides=2, activation="relu")(x)
+        x = layers.GlobalAveragePooling2D()(x)
+    elif case.name == "convnet":
         x = layers.Conv2D(32, 3, activation="relu")(image)
         x = layers.MaxPooling2D()(x)
         x = layers.Conv2D(64, 3, activation="relu")(x)

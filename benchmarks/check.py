@@ -190,7 +190,7 @@ def _reduction(folder: Path) -> Ratios:
 
 # What is measured together, by the head of the ratios' names.
 FULL: Mapping[str, Callable[[Path], Ratios]] = {
-    **{f"loop/{case}": _loop(case) for case in CASES},
+    **{f"loop/{name}": _loop(name) for name, case in CASES.items() if not case.photos},
     **{f"readers/{name}": _reader(name) for name in readers.FORMATS},
     "reduction": _reduction,
 }

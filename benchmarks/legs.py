@@ -35,10 +35,12 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     from harness.sums.reduction import reduce
 
     saved, _, _ = case.files(folder)
+    features = {"image": {"dtype": "float32", "shape": list(case.shape), "image": True}} if case.photos else {}
+    files = {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label", "features": features}
     job = Job.from_dict(
         {
             "model": str(saved),
-            "data": {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label"},
+            "data": files,
             "metrics": METRICS,
             "batch_size": case.batch_size,
         }
@@ -193,6 +195,8 @@ def _batches(case: Case, folder: Path, threads: int, data: str, *, labels: bool)
     import tensorflow as tf
 
     size = case.batch_size
+    if data == "jpeg":
+        return _decoded(case, write_as(case, folder, data), labels=labels)
     if data == "memory":
         image, label = _arrays(case, folder)
         images = image.reshape(-1, size, *case.shape)
@@ -229,6 +233,23 @@ def _batches(case: Case, folder: Path, threads: int, data: str, *, labels: bool)
 
     signature = (tf.TensorSpec([None], kind), tf.TensorSpec([None], tf.int32))
     return tf.data.Dataset.from_generator(read, output_signature=signature).map(shaped).apply(length).prefetch(4)
+
+
+def _decoded(case: Case, path: Path, *, labels: bool) -> Any:
+    """Return the pipeline of Keras' guides for images: one by one, in as many threads as tf.data likes."""
+    import tensorflow as tf
+
+    specs = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+
+    def decode(record: Any) -> Any:
+        found = tf.io.parse_single_example(record, specs)
+        image = tf.ensure_shape(tf.io.decode_jpeg(found["image"], channels=case.shape[-1]), case.shape)
+        image = tf.cast(image, tf.float32)
+        return (image, tf.cast(found["label"], tf.int32)) if labels else image
+
+    records = tf.data.TFRecordDataset(str(path)).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    length = tf.data.experimental.assert_cardinality(case.examples // case.batch_size)
+    return records.batch(case.batch_size, drop_remainder=True).apply(length).prefetch(tf.data.AUTOTUNE)
 
 
 LEGS: dict[str, Callable[[Case, Path, int, str], Pass]] = {

@@ -24,18 +24,24 @@ def decode(encoded: Any, feature: Feature) -> Any:
     height, width, channels = feature.shape
     dtype = tf.as_dtype(feature.dtype)
 
-    def decode_one(data: Any) -> Any:
-        image = tf.io.decode_image(data, channels=channels or 0, expand_animations=False)
-        image.set_shape([None, None, channels])
-        same = tf.reduce_all(tf.shape(image)[:2] == [height, width])
-        sized = tf.cond(
-            same, lambda: tf.cast(image, tf.float32), lambda: tf.image.resize(image, [height, width], method="bilinear")
-        )
-        return tf.cast(sized if dtype.is_floating else tf.round(sized), dtype)
+    def sized(image: Any) -> Any:
+        resized = tf.image.resize(image, [height, width], method="bilinear")
+        return tf.cast(resized if dtype.is_floating else tf.round(resized), dtype)
 
-    return tf.ensure_shape(
-        tf.map_fn(decode_one, encoded, fn_output_signature=dtype), [*encoded.shape[:1], height, width, channels]
+    def decode_one(at: Any, images: Any, alike: Any) -> tuple[Any, Any, Any]:
+        image = tf.io.decode_image(encoded[at], channels=channels or 0, expand_animations=False)
+        return at + 1, images.write(at, image), alike & tf.reduce_all(tf.shape(image)[:2] == [height, width])
+
+    count = tf.shape(encoded)[0]
+    # Bytes until all are there: where none has to be resized, a batch is copied and converted once.
+    images = tf.TensorArray(tf.uint8, count, infer_shape=False, element_shape=[None, None, channels])
+    _, images, alike = tf.while_loop(lambda at, *_: at < count, decode_one, (0, images, count > 0))
+    batch = tf.cond(
+        alike,
+        lambda: tf.cast(images.stack(), dtype),
+        lambda: tf.map_fn(lambda at: sized(images.read(at)), tf.range(count), fn_output_signature=dtype),
     )
+    return tf.ensure_shape(batch, [*encoded.shape[:1], height, width, channels])
 
 
 def broken(raw: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ the next known one, number and offset have to agree: ids are those of where reco
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.errors import DataError
 
 __all__ = ["RecordIndex"]
 
-STRIDE = 256  # records, at most, between two that are known
+STRIDE = 1024  # records, at most, from one that is known to the next
 SPAN = 1 << 18  # bytes, and no more than a record beyond them, that are gone through to find one
 
 
@@ -31,17 +32,29 @@ class RecordIndex:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, offsets: np.ndarray) -> RecordIndex:
-        """Thin out the offsets of all records and the file's size, int64 [records + 1].
+    def of(cls, blocks: Iterable[np.ndarray]) -> RecordIndex:
+        """Thin out the offsets of all records, and of the file's end, as they come.
 
-        >>> RecordIndex.of(np.arange(600) * 20).records.tolist()
-        [0, 256, 512, 599]
+        Args:
+          blocks: int64 [n] each, ascending; none has to stay in memory.
+
+        >>> RecordIndex.of([np.arange(2000) * 20, np.arange(2000, 2100) * 20]).records.tolist()
+        [0, 1024, 2048, 2099]
         """
-        known = np.arange(len(offsets)) % STRIDE == 0
-        known[1:] |= np.diff(offsets // SPAN) > 0
-        known[-1] = True
-        records = np.flatnonzero(known)
-        return cls(records, np.asarray(offsets)[records])
+        records, offsets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        count, span, end = 0, -1, 0
+        for block in blocks:
+            if not len(block):
+                continue
+            numbers, spans = np.arange(count, count + len(block)), block // SPAN
+            known = (numbers % STRIDE == 0) | (np.diff(spans, prepend=span) > 0)
+            records.append(numbers[known])
+            offsets.append(block[known])
+            count, span, end = count + len(block), int(spans[-1]), int(block[-1])
+        if records[-1][-1:].tolist() != [count - 1]:
+            records.append(np.array([count - 1]))
+            offsets.append(np.array([end]))
+        return cls(np.concatenate(records), np.concatenate(offsets))
 
     @classmethod
     def unpack(cls, packed: np.ndarray) -> RecordIndex:
@@ -84,7 +97,7 @@ class RecordIndex:
     def entry(self, record: int) -> int:
         """Return the number of the last entry that is not behind a record.
 
-        >>> RecordIndex.of(np.arange(600) * 20).entry(300)
+        >>> RecordIndex.of([np.arange(2100) * 20]).entry(1300)
         1
         """
         return max(int(np.searchsorted(self.records[:-1], record, side="right")) - 1, 0)
@@ -92,8 +105,9 @@ class RecordIndex:
     def reach(self, entry: int, size_bytes: int, stop: int) -> int:
         """Return the entry up to which to read from one on: within so many bytes, where possible, and not far beyond `stop`.
 
-        >>> RecordIndex.of(np.arange(600) * 20).reach(0, 11_000, 550), RecordIndex.of(np.arange(600) * 20).reach(0, 1, 550)
-        (2, 1)
+        >>> index = RecordIndex.of([np.arange(2100) * 20])
+        >>> index.reach(0, 42_000, 2060), index.reach(0, 1, 2060)
+        (3, 1)
         """
         fitting = int(np.searchsorted(self.offsets, self.offsets[entry] + size_bytes, side="right")) - 1
         wanted = int(np.searchsorted(self.records, stop, side="left"))

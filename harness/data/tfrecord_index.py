@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from harness.errors import DataError
 from harness.names.scratch import scratch_name
 from harness.plan.plan import File
 
-__all__ = ["build_index", "count_records", "index_path", "write_index"]
+__all__ = ["count_records", "index_path", "scan", "write_index"]
 
 SCAN = 1 << 22  # bytes looked at a time
+LINES = 1 << 16  # of an index beside a file, read at a time
 
 
 def count_records(path: str) -> tuple[File, RecordIndex | None, bool]:
@@ -33,43 +35,42 @@ def count_records(path: str) -> tuple[File, RecordIndex | None, bool]:
     if tfrecord_packed.is_packed(path):
         count = cached(path, "tfrecord packed", lambda: np.array([sum(1 for _ in tfrecord_packed.records(path))], np.int64))
         return File(path, size, int(count[0]), divisible=False), None, False
-    offsets = None if storage.is_url(path) else _read_index(path, size)
-    if offsets is not None:
-        index = RecordIndex.of(offsets)
-    else:
-        index = RecordIndex.unpack(cached(path, "tfrecord thinned", lambda: RecordIndex.of(build_index(path)).pack()))
-    return File(path, size, index.count), index, offsets is not None
+    beside = None if storage.is_url(path) else _read_index(path, size)
+    index = beside or RecordIndex.unpack(cached(path, "tfrecord thinned", lambda: RecordIndex.of(scan(path)).pack()))
+    return File(path, size, index.count), index, beside is not None
 
 
-def build_index(path: str) -> np.ndarray:
+def scan(path: str) -> Iterator[np.ndarray]:
     """Find where the records of a plain TFRecord file begin.
 
-    Returns: byte offset of every record, and the file's size: int64 [records + 1].
+    Returns: byte offset of every record, and the file's size last, int64; in blocks, for there may be billions.
     Raises: DataError: the file is cut off, or a length is corrupt.
     """
-    offsets = array("q")  # eight bytes a record, not the forty of a list
-    at = 0
+    count, at = 0, 0
     with open_range(path) as file:
-        size, base, block = file.size, 0, b""
+        size = file.size
         while at < size:
-            offsets.append(at)
-            if at + HEADER > size:
-                raise cut_off(_where(path, offsets), HEADER, size - at)
-            if at + HEADER > base + len(block):
-                base, block = at, file.read(at, at + SCAN)
-            length = data_length(block, at - base)
-            if length is None:
-                hint = "is it a TFRecord file?" if at == 0 else "copy or write the file again"
-                raise DataError(f"{_where(path, offsets)}: the CRC of its length is wrong; {hint}")
-            at += HEADER + length + FOOTER
-        if at > size:
-            raise cut_off(_where(path, offsets), at - offsets[-1], size - offsets[-1])
-    offsets.append(size)
-    return np.frombuffer(offsets, np.int64)
+            base, block = at, file.read(at, at + max(SCAN, HEADER))
+            offsets = array("q")  # eight bytes a record, not the forty of a list
+            while at < size and at + HEADER <= base + len(block):
+                length = data_length(block, at - base)
+                if length is None:
+                    hint = "is it a TFRecord file?" if at == 0 else "copy or write the file again"
+                    raise DataError(f"{_where(path, count + len(offsets), at)}: the CRC of its length is wrong; {hint}")
+                offsets.append(at)
+                at += HEADER + length + FOOTER
+            if at > size:
+                last = offsets[-1]
+                raise cut_off(_where(path, count + len(offsets) - 1, last), at - last, size - last)
+            if not offsets:
+                raise cut_off(_where(path, count, at), HEADER, size - at)
+            count += len(offsets)
+            yield np.frombuffer(offsets, np.int64)
+    yield np.array([size])
 
 
-def _where(path: str, offsets: Sequence[int]) -> str:
-    return f"{path}, record {len(offsets) - 1} at byte {offsets[-1]}"
+def _where(path: str, record: int, at: int) -> str:
+    return f"{path}, record {record} at byte {at}"
 
 
 def index_path(path: str) -> str:
@@ -84,28 +85,53 @@ def write_index(path: str) -> int:
     """
     if tfrecord_packed.is_packed(path):
         raise DataError(f"{path}: a GZIP file cannot be cut and so has no index; it is read as one chunk")
-    offsets = build_index(path)
     temporary = scratch_name(Path(index_path(path)))
+    records, begin = 0, 0
     with open(temporary, "w") as stream:
-        stream.writelines(f"{a} {b - a}\n" for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
+        for ends in _ends(path):
+            begins = [begin, *ends[:-1]]
+            stream.writelines(f"{a} {b - a}\n" for a, b in zip(begins, ends, strict=True))
+            records, begin = records + len(ends), ends[-1]
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, index_path(path))
-    return len(offsets) - 1
+    return records
 
 
-def _read_index(path: str, size: int) -> np.ndarray | None:
+def _ends(path: str) -> Iterator[list[int]]:
+    """Find where the records of a file end, which is where the next ones begin; in blocks."""
+    first = True
+    for offsets in scan(path):
+        ends = offsets[1:] if first else offsets
+        first = False
+        if len(ends):
+            yield ends.tolist()
+
+
+def _read_index(path: str, size: int) -> RecordIndex | None:
     """Return the index that lies beside a file, or None where there is none that fits it."""
     try:
         if os.path.getmtime(index_path(path)) < os.path.getmtime(path):
             return None
-        if not size:
-            return np.zeros(1, np.int64)
-        if not os.path.getsize(index_path(path)):
-            return None
-        pairs = np.loadtxt(index_path(path), dtype=np.int64, ndmin=2)
+        with open(index_path(path)) as stream:
+            return RecordIndex.of(_offsets(stream, size))
     except (OSError, ValueError):
         return None
-    offsets = np.append(pairs[:, 0], size)
-    fits = pairs.shape[1] == 2 and offsets[0] == 0 and np.array_equal(np.diff(offsets), pairs[:, 1])
-    return offsets if fits else None
+
+
+def _offsets(lines: Iterable[str], size: int) -> Iterator[np.ndarray]:
+    """Read the lines of an index, "offset size" each, as `scan` finds them.
+
+    Raises: ValueError: they are not those of a file of that size.
+    """
+    end, stream = 0, iter(lines)
+    while block := list(islice(stream, LINES)):
+        begins, sizes = np.loadtxt(block, dtype=np.int64, ndmin=2).T
+        ends = begins + sizes
+        if not np.array_equal(begins, np.concatenate([[end], ends[:-1]])):
+            raise ValueError("records do not follow each other")
+        end = int(ends[-1])
+        yield begins
+    if end != size:
+        raise ValueError("the file has another size")
+    yield np.array([size])

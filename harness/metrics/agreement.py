@@ -10,10 +10,11 @@ import math
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from harness.metrics.classification import PredictedClassMetric
-from harness.metrics.contract import Count, Term, Totals, Undefined, ratio
+from harness.metrics.contract import Count, CountTotals, Term, Totals, Undefined, ratio
 
 __all__ = ["BalancedAccuracy", "CohenKappa", "MatthewsCorrelation"]
 
@@ -108,6 +109,26 @@ class CohenKappa(_Agreement):
             expected = total * sum(i * i * (rows[i] + columns[i]) for i in numbers) - 2 * mixed
         return ratio(expected - observed * total, expected, "all labels and predictions are one class: chance is perfect")
 
+    def values(self, totals: CountTotals) -> list[float | None] | None:
+        """Return those of many draws, where the weights do not make the sums too large for 64 bits."""
+        rows, columns, distance = (totals.counts[name] for name in ("labelled", "predicted", "distance"))
+        total, number = totals.positions, np.arange(rows.shape[1])
+        largest = {None: 1, "linear": len(number), "quadratic": 2 * len(number) ** 2}[self.weights]
+        if int(total.max(initial=0)) ** 2 * largest >= 1 << 62:
+            return None
+        if self.weights is None:
+            observed = distance[:, 1:].sum(axis=1)
+            expected = total**2 - (rows * columns).sum(axis=1)
+        elif self.weights == "linear":
+            observed = distance @ number
+            below_rows, below_columns = np.cumsum(rows, axis=1), np.cumsum(columns, axis=1)
+            expected = (below_rows * (total[:, None] - below_columns) + below_columns * (total[:, None] - below_rows)).sum(axis=1)
+        else:
+            observed = distance @ number**2
+            expected = total * ((rows + columns) @ number**2) - 2 * (rows @ number) * (columns @ number)
+        pairs = zip((expected - observed * total).tolist(), expected.tolist(), strict=True)
+        return [above / below if below else None for above, below in pairs]
+
 
 class MatthewsCorrelation(_Agreement):
     """Correlation of labels and predicted classes (phi for two classes, R_K for more; J. Gorodkin, 2004).
@@ -130,3 +151,20 @@ class MatthewsCorrelation(_Agreement):
         # Squared first, so that one division is rounded and nothing overflows under the root.
         size = math.sqrt(Fraction(covariance**2) / (of_labels * of_predictions))
         return math.copysign(min(size, 1.0), covariance) if covariance else 0.0
+
+    def values(self, totals: CountTotals) -> list[float | None] | None:
+        """Return those of many draws, where the squares fit into 64 bits."""
+        rows, columns = totals.counts["labelled"], totals.counts["predicted"]
+        if int(totals.positions.max(initial=0)) >= 1 << 31:
+            return None
+        square = totals.positions**2
+        covariances = (totals.counts["distance"][:, 0] * totals.positions - (rows * columns).sum(axis=1)).tolist()
+        variances = [(square - (margin * margin).sum(axis=1)).tolist() for margin in (rows, columns)]
+        values: list[float | None] = []
+        for covariance, of_labels, of_predictions in zip(covariances, *variances, strict=True):
+            if not of_labels or not of_predictions:
+                values.append(None)
+                continue
+            size = math.sqrt(covariance**2 / (of_labels * of_predictions))
+            values.append(math.copysign(min(size, 1.0), covariance) if covariance else 0.0)
+        return values

@@ -195,7 +195,9 @@ class FBeta(PerClassMetric):
 
     def share(self, sums: OneVsRest) -> Share:
         """Return the ratio in sums of hits, labelled and predicted."""
-        return shares.f_beta(sums, Fraction(self.beta) ** 2)
+        square = Fraction(self.beta) ** 2
+        # A whole number keeps the counts of many draws whole.
+        return shares.f_beta(sums, square.numerator if square.denominator == 1 and square < 1 << 16 else square)
 
 
 class Jaccard(PerClassMetric):

@@ -14,7 +14,7 @@ their sums in `totals.py`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -23,11 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.metrics.binding import Binding, Inputs, ScoreScale
 from harness.metrics.terms import Count, Gram, GramSums, Number, Rows, Term
-from harness.metrics.totals import Proportion, Totals, Undefined, ratio, row_sums
+from harness.metrics.totals import CountTotals, Proportion, Totals, Undefined, ratio, row_sums
 
 __all__ = [
     "Binding",
     "Count",
+    "CountTotals",
     "Gaps",
     "Gram",
     "GramSums",
@@ -191,6 +192,14 @@ class Metric(BaseModel):
     def without_interval(self, totals: Totals) -> str | None:
         """Return why a bootstrap has no interval for these totals, None where it has one: `no_interval` for all of them."""
         return self.no_interval
+
+    def values(self, totals: CountTotals) -> Sequence[Any] | None:
+        """Return `value` of many draws at once, with the same bits: None for a draw where it is undefined.
+
+        A bootstrap in a thousand slices has hundreds of thousands of them. Asked of the harness's own metrics only, whose
+        terms are all counts. None: one by one.
+        """
+        return None
 
     def gaps(self, totals: Totals) -> Gaps | None:
         """Return the gaps that the value is a norm of, None where it is none."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Count, Inputs, Metric, Proportion, ScoreScale, Term, Totals
-from harness.metrics.shares import Average, OneVsRest, Share, averaged, together
+from harness.metrics.contract import Count, CountTotals, Inputs, Metric, Proportion, ScoreScale, Term, Totals
+from harness.metrics.shares import Average, OneVsRest, Share, averaged, averaged_draws, together
 from harness.metrics.thresholds import RAW_SCORES, check_probability, log_odds, scale_of
 
 __all__ = ["ClassMetric", "PerClassMetric", "PredictedClassMetric", "class_names"]
@@ -82,7 +82,7 @@ class PredictedClassMetric(ClassMetric):
         return tf.cast(exceeds(predictions[:, 1], self.threshold), tf.int32)
 
 
-def class_names(totals: Totals, count: int) -> tuple[str, ...]:
+def class_names(totals: Totals | CountTotals, count: int) -> tuple[str, ...]:
     """Return the names of the classes: the job's, else their numbers."""
     names = totals.classes or ()
     return names if len(names) == count else tuple(str(c) for c in range(count))
@@ -133,6 +133,13 @@ class PerClassMetric(PredictedClassMetric):
     def value(self, totals: Totals) -> float | dict[str, float | None]:
         """Return the average, or the value of each class."""
         return averaged(self.counted(totals), self.share, self.average, zero_division=self.zero_division, positive=self.positive)
+
+    def values(self, totals: CountTotals) -> list[Any] | None:
+        """Return the averages, or the values of each class, of many draws."""
+        hits, predicted, labelled = (totals.counts[name] for name in ("hits", "predicted", "labelled"))
+        sums = OneVsRest(hits, predicted, labelled, totals.positions[:, None])
+        names = class_names(totals, hits.shape[1])
+        return averaged_draws(names, sums, self.share, self.average, zero_division=self.zero_division, positive=self.positive)
 
     def proportion(self, totals: Totals) -> Proportion | dict[str, Proportion] | None:
         """Return above and below of each share where an example is at most once in either."""

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+import numpy as np
+
 from harness.metrics.contract import Proportion, Undefined
 
 __all__ = [
-    "OneVsRest", "Share", "accuracy", "averaged", "f_beta", "jaccard", "precision", "recall", "specificity", "together",
+    "OneVsRest", "Share", "accuracy", "averaged", "averaged_draws", "f_beta", "jaccard", "precision", "recall",
+    "specificity", "together",
 ]  # fmt: skip
 
 Average = Literal["macro", "micro", "weighted", "per_class", "binary"]
@@ -23,20 +26,23 @@ Average = Literal["macro", "micro", "weighted", "per_class", "binary"]
 
 @dataclass(frozen=True)
 class OneVsRest:
-    """Weight of the positions where a class is label and prediction, prediction, label, and of all positions."""
+    """Weight of the positions where a class is label and prediction, prediction, label, and of all positions.
 
-    hits: Fraction
-    predicted: Fraction
-    labelled: Fraction
-    total: Fraction
+    Each is exact: a fraction, or whole numbers of many draws and classes, int64 [draws, C].
+    """
+
+    hits: Any
+    predicted: Any
+    labelled: Any
+    total: Any
 
 
 @dataclass(frozen=True)
 class Share:
     """One sum over another; `undefined` says what it means when the lower one is zero."""
 
-    above: Fraction
-    below: Fraction
+    above: Any
+    below: Any
     undefined: str
 
     @property
@@ -135,6 +141,75 @@ def averaged(
     weights = [(weight.numerator, weight.denominator) for weight, _ in parts]
     (above, over), (below, under) = _sum(products), _sum(weights)
     return above * under / (over * below)
+
+
+def averaged_draws(
+    names: Sequence[str],
+    sums: OneVsRest,
+    share: Callable[[OneVsRest], Share],
+    average: Average,
+    *,
+    zero_division: float | None = None,
+    positive: int = 1,
+) -> list[Any] | None:
+    """Return what `averaged` does, to the bit, of many draws of unweighted counts; None for a draw where it is undefined.
+
+    Args:
+      names: of the classes.
+      sums: int64 [draws, C], `total` [draws, 1].
+    Returns: None where the counts are too large for whole numbers of 64 bits.
+    """
+    counts = sums.hits, sums.predicted, sums.labelled
+    if average == "micro":
+        hits, predicted, labelled = (count.sum(axis=1, keepdims=True) for count in counts)
+        sums = OneVsRest(hits, predicted, labelled, sums.total * len(names))
+    elif average == "binary":
+        hits, predicted, labelled = (count[:, positive, None] for count in counts)
+        sums = OneVsRest(hits, predicted, labelled, sums.total)
+    quotient = share(sums)
+    if quotient.below.dtype != np.int64 or np.max(quotient.below, initial=0) >= 1 << SHARE_BITS:
+        return None
+    empty = quotient.below == 0
+    values = np.where(
+        empty, np.nan if zero_division is None else zero_division, quotient.above / np.where(empty, 1, quotient.below)
+    )
+    if average == "per_class":
+        return [dict(zip(names, (None if value != value else value for value in draw), strict=True)) for draw in values.tolist()]
+    if average in ("micro", "binary"):
+        return [None if value != value else value for value in values[:, 0].tolist()]
+    takes_part = sums.labelled > 0 if average == "weighted" else (sums.labelled > 0) | (sums.predicted > 0)
+    weights = np.where(takes_part, sums.labelled if average == "weighted" else 1, 0)
+    undefined = ~takes_part.any(axis=1) | (takes_part & np.isnan(values)).any(axis=1)
+    means = _exact_means(np.where(takes_part & ~undefined[:, None], values, 0.0), weights)
+    return [None if lost else mean for lost, mean in zip(undefined.tolist(), means, strict=True)]
+
+
+SHARE_BITS = 31  # of what divides: a share that is not 0 is 2^-31 at least, and a multiple of 2^-84
+LIMB = 28
+
+
+def _exact_means(shares: np.ndarray, weights: np.ndarray) -> list[float]:
+    """Return weighted means, each rounded once; 0 where nothing weighs anything.
+
+    Args:
+      shares: float64 [draws, C], from 0 to 1, multiples of 2^-84.
+      weights: int64 [draws, C], of less than 2^31 together.
+
+    >>> _exact_means(np.array([[1 / 3, 1.0]]), np.array([[2, 1]]))
+    [0.5555555555555556]
+    """
+    sums, rest = [], shares
+    for _ in range(3):
+        rest = rest * 2.0**LIMB
+        limb = np.floor(rest)
+        rest = rest - limb
+        sums.append((limb.astype(np.int64) * weights).sum(axis=1).tolist())
+    below = np.maximum(weights.sum(axis=1), 1).tolist()
+    # Python divides integers rounded once.
+    return [
+        ((high << 2 * LIMB) + (middle << LIMB) + low) / (divisor << 3 * LIMB)
+        for high, middle, low, divisor in zip(*sums, below, strict=True)
+    ]
 
 
 def _sum(ratios: Sequence[tuple[int, int]]) -> tuple[int, int]:

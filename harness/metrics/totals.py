@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DIGITS", "ERROR_DIGITS", "ROUNDING", "Proportion", "Totals", "Undefined", "ratio", "resolved", "row_sums"]
+__all__ = [
+    "DIGITS", "ERROR_DIGITS", "ROUNDING", "CountTotals", "Proportion", "Totals", "Undefined", "ratio", "resolved", "row_sums",
+]  # fmt: skip
 
 RESOLVED_EXAMPLES = 1 + Fraction(1, 1 << 20)  # an effective number of examples that is more than rounding above 1
 # Each square is rounded to float64, by 2^-53 of itself: a spread that is no larger beside them is no spread.
@@ -31,6 +33,21 @@ class Proportion:
 
     successes: Fraction
     trials: Fraction
+
+
+@dataclass(frozen=True)
+class CountTotals:
+    """The summed counts of one metric without weights, of many draws at once: what `Totals` holds of each.
+
+    Attributes:
+      counts: by name, int64 [draws, size].
+      positions: how many were summed, int64 [draws], none of them 0.
+      classes: names of the classes, where the job gives them.
+    """
+
+    counts: Mapping[str, np.ndarray]
+    positions: np.ndarray
+    classes: tuple[str, ...] | None = None
 
 
 class Totals(Mapping[str, Any]):

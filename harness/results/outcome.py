@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.exact.limbs import DIVISOR_BITS, divide, refused, rounded
 from harness.job.specs import BootstrapSpec
-from harness.metrics.contract import RowMetric, Table
+from harness.metrics.contract import CountTotals, HostMetric, PlainMean, RowMetric, Table
 from harness.metrics.question import Question
 from harness.metrics.totals import DIGITS, ROUNDING
 from harness.results.gap_interval import GapReplicates
@@ -23,6 +23,8 @@ from harness.sums.reduction import GrandTotal
 from harness.sums.sums import Layouts
 
 __all__ = ["Intervals", "Outcome", "SliceOutcome", "outcome"]
+
+UNKNOWN = object()  # a value that was not made at once
 
 Intervals = Mapping[str, "Interval | Mapping[str, Interval]"]
 
@@ -179,11 +181,11 @@ class _Cells:
     def _drawn(self, key: str, slot: int, whole: Result, replicates: int) -> _Drawn:
         """Return the values of all replicates; of a plain mean together, where nothing is the matter with the sums."""
         metric, values, gaps = self._metrics[key], list[Any](), list[np.ndarray]()
-        together = self._means(key, slot)
+        together = self._together(key, slot, replicates)
         own = None if whole.totals is None else metric.gaps(whole.totals)
         for draw in range(1, replicates + 1):
-            if together is not None and not np.isnan(together[draw]):
-                values.append(float(together[draw]))
+            if together is not None and together[draw] is not UNKNOWN:
+                values.append(together[draw])
                 continue
             replicate = self.result(key, slot, draw)
             values.append(replicate.value)
@@ -192,29 +194,55 @@ class _Cells:
         known = None if own is None or len(gaps) < 2 else GapReplicates(own.values, np.stack(gaps), own.norm == "largest")
         return _Drawn(values, known)
 
-    def _means(self, key: str, slot: int) -> np.ndarray | None:
-        """Return the plain mean of every draw, float64 [draws], NaN where `result` has to say; None where the metric is none."""
-        plain, binding, layout, grid = self._metrics[key].plain_mean(), self._bindings[key], self._layout, self._total.grid
-        if plain is None or binding.weight is not None:
+    def _together(self, key: str, slot: int, replicates: int) -> list[Any] | None:
+        """Return the value of every draw, made at once; None where that cannot be done.
+
+        It is UNKNOWN where `result` has to say: where positions were refused, or a sum was rounded.
+        """
+        metric, binding, layout = self._metrics[key], self._bindings[key], self._layout
+        if binding.weight is not None or not (status := self._columns(slot, [layout.column(binding, "status")])):
             return None
-        if layout.terms(key) != [plain.total]:
+        positions = status[0][:, Status.VALID]
+        good = (positions > 0) & (positions < 1 << DIVISOR_BITS) & (status[0].sum(axis=1) == positions)
+        if (plain := metric.plain_mean()) is not None and layout.terms(key) == [plain.total]:
+            means, exact = self._means(key, slot, plain, np.where(good, positions, 1))
+            known = (good & exact).tolist()
+            return [mean if known[draw] else UNKNOWN for draw, mean in enumerate(means.tolist())]
+        if isinstance(metric, RowMetric | HostMetric) or not type(metric).__module__.startswith("harness."):
             return None
-        columns = layout.column(key, plain.total), layout.column(binding, "status")
-        sums, status = (
-            grid.column(slot, column, self._grid_layout) if isinstance(column, Summed | Counted) else None for column in columns
-        )
-        if sums is None or status is None:
+        terms = layout.terms(key)
+        columns = [layout.column(key, term) for term in terms]
+        if not all(isinstance(column, Counted) for column in columns) or not (counts := self._columns(slot, columns)):
             return None
-        positions = status[:, Status.VALID]
-        good = (positions > 0) & (positions < 1 << DIVISOR_BITS) & (status.sum(axis=1) == positions)
-        below = np.where(good, positions, 1)
+        drawn = np.flatnonzero(good)
+        named = {term: count[drawn] for term, count in zip(terms, counts, strict=True)}
+        values = metric.values(CountTotals(named, positions[drawn], self._classes))
+        if values is None:
+            return None
+        found: list[Any] = [UNKNOWN] * (replicates + 1)
+        for draw, value in zip(drawn.tolist(), values, strict=True):
+            found[draw] = value
+        return found
+
+    def _columns(self, slot: int, columns: Sequence[Any]) -> list[np.ndarray]:
+        """Return some columns in all draws of a slot, int64 [draws, size] each; none where one of them is not there."""
+        held = [
+            self._total.grid.column(slot, column, self._grid_layout) for column in columns if isinstance(column, Summed | Counted)
+        ]
+        return [] if len(held) < len(columns) or any(column is None for column in held) else held  # type: ignore[return-value]
+
+    def _means(self, key: str, slot: int, plain: PlainMean, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the plain mean of every draw, float64 [draws], and whether it is known to be rounded once, bool [draws]."""
+        columns = self._columns(slot, [self._layout.column(key, plain.total)])
+        if not columns:
+            return np.zeros(len(positions)), np.zeros(len(positions), bool)
+        (sums,) = columns
         if plain.bucket is not None:  # both below 2^31: their quotient is rounded once
-            return np.where(good, sums[:, plain.bucket] / below, np.nan)
-        good &= refused(sums) == 0
-        means = divide(sums, below)
+            return sums[:, plain.bucket] / positions, np.ones(len(positions), bool)
+        means = divide(sums, positions)
         # Twice the bound of `Totals.exact`, for these are floats.
-        good &= np.abs(means) * below >= rounded(sums) * (2.0 ** (DIGITS + 1) * float(ROUNDING))
-        return np.where(good, means, np.nan)
+        resolved = np.abs(means) * positions >= rounded(sums) * (2.0 ** (DIGITS + 1) * float(ROUNDING))
+        return means, resolved & (refused(sums) == 0) & ~np.isnan(means)
 
     def _state(self, slot: int, draw: int) -> np.ndarray:
         if slot == 0 and draw == 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 
 from harness.data import BAD, KEEP, Feature, Records, Source
 from harness.data.block_size import BlockSize
@@ -13,6 +15,7 @@ from harness.data.content import ContentHash, signed
 from harness.exact.floating_point import with_subnormals
 from harness.plan.plan import Chunk
 from harness.ranks.share import Share
+from harness.step import tensorflow as tf_setup
 from harness.step.batch import Batch, Group
 from harness.step.blocks import block_of, read_runs
 from harness.step.feed import Feed, Handle, Stream
@@ -20,6 +23,8 @@ from harness.step.wait_clock import WaitClock
 
 __all__ = ["PipelineFeed", "PipelineStream"]
 
+# Said to have a state, and have none that lasts; what those that call functions call is looked at itself.
+HARMLESS = {"Assert", "Case", "If", "StatefulPartitionedCall", "While"}
 BLOCK_BATCHES = 64  # batches read on the host at a time
 BLOCK_EXAMPLES = 16384
 
@@ -76,6 +81,14 @@ class PipelineStream(Stream):
         return left, Group(batches, places.stack(), **tensors), arrays[len(held) :]
 
 
+def _is_pure(graph: Any) -> bool:
+    """Say whether what a graph computes depends on its inputs alone: a transform of the user's may draw, count or call Python."""
+    graph = graph.as_graph_def()
+    nodes = (node for nodes in (graph.node, *(function.node_def for function in graph.library.function)) for node in nodes)
+    stateful = {node.op for node in nodes if (registered := op_def_registry.get(node.op)) is not None and registered.is_stateful}
+    return stateful <= HARMLESS
+
+
 def _held(batch: Batch, names: Sequence[str]) -> dict[str, Any]:
     """Return what a group holds of each batch, by attribute."""
     tensors = {name: tensor for name, tensor in batch.element().items() if name in ("ids", "bad", "keep")}
@@ -106,6 +119,7 @@ class PipelineFeed(Feed):
         self._chunks: Iterator[Chunk] = iter(())
         self._clock = WaitClock()
         self._dataset: Any = None
+        self._pure = False
         self._iterator: Any = None
 
     def open(self, share: Share) -> None:
@@ -114,7 +128,9 @@ class PipelineFeed(Feed):
         self._chunks = share.draw(ahead=True)
         if self._dataset is None:
             self._dataset = self._clock.over(self._bounded(self._batches()))
-        self._iterator = iter(self._dataset)
+        # Its elements come from one generator, in order, through operations without a state: threads change nothing in them.
+        with tf_setup.overlapping() if self._pure else contextlib.nullcontext():
+            self._iterator = iter(self._dataset)
 
     @property
     def stream(self) -> PipelineStream:
@@ -166,7 +182,9 @@ class PipelineFeed(Feed):
 
         rows = tf.data.Dataset.from_generator(self._guarded(with_subnormals(self._blocks)), output_signature=signature)
         flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
-        return flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
+        parsed = flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
+        self._pure = all(_is_pure(function.function.graph) for function in parsed._functions())
+        return parsed
 
     def _blocks(self) -> Generator[dict[str, Any], None, None]:
         block_size = BlockSize(self.batch_size, min(BLOCK_BATCHES, BLOCK_EXAMPLES // self.batch_size))

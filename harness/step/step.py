@@ -31,7 +31,7 @@ __all__ = ["Call", "Step"]
 
 # A call costs about a millisecond, whatever it does: chunks are evaluated together, up to so many, while they are short.
 # Which ones are together differs from run to run; their sum does not.
-CALL_S = 0.1
+CALL_S = 0.5
 CALL_CHUNKS = 128
 SEEN = LINE - 1  # columns of a line that the graph fills in: all but the content hash
 

@@ -141,6 +141,25 @@ def choose_device(local_rank: int) -> None:
 
 
 @contextlib.contextmanager
+def overlapping() -> Iterator[None]:
+    """Begin tf.data pipelines that read ahead; for those that give the same elements in the same order by themselves.
+
+    Under op determinism tf.data takes threads and prefetching out of every pipeline that Python feeds, whatever it does.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import config  # see `deterministic`
+
+    if not config.is_op_determinism_enabled():
+        yield
+        return
+    config.disable_op_determinism()
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Compute deterministically for a while, and then as before: training would pay for it."""
     import tensorflow as tf

@@ -18,6 +18,8 @@ NOISE = re.compile(
     rb"|\[\S+:\d+\] (?:\d+ more process(?:es)? ha(?:s|ve) sent help message|Set MCA parameter \"orte_base_help_aggregate\")"
     rb"|\[\S+:\d+\] \[\[\d+,\d+\],\d+\] ORTE_ERROR_LOG: Data unpack"
     rb"|ERROR:root:(?:failure|blacklisted|success) |WARNING:root:host "
+    # Of mpirun's event loop, about what it reads from ranks that are ended on a busy machine.
+    rb"|\[warn\] Epoll (?:ADD|MOD|DEL)\(\d+\) on fd \d+ failed\."
 )
 # Blocks of Open MPI, between two rules, that say no more than the rank or `launch` itself has said better.
 NOISY_BLOCK = re.compile(

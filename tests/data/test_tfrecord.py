@@ -2,13 +2,15 @@
 
 import gzip
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from harness.data import SERIALIZED, Feature, open_source
 from harness.data.tfrecord import TFRecordSource
-from harness.data.tfrecord_index import build_index, index_path, write_index
+from harness.data.tfrecord_framing import frame
+from harness.data.tfrecord_index import count_records, index_path, scan, write_index
 from harness.errors import DataError
 from tests import made
 
@@ -65,7 +67,7 @@ def test_an_empty_gzip_file_has_no_examples(tmp_path):
 
 
 def test_index_has_every_offset_and_the_size(plain):
-    assert build_index(str(plain)).tolist() == made.record_offsets(plain)
+    assert np.concatenate(list(scan(str(plain)))).tolist() == made.record_offsets(plain)
 
 
 def test_an_index_beside_a_file_is_read(plain, monkeypatch):
@@ -73,7 +75,7 @@ def test_an_index_beside_a_file_is_read(plain, monkeypatch):
     lines = open(index_path(str(plain))).read().splitlines()
     offsets = made.record_offsets(plain)
     assert lines[:2] == [f"0 {offsets[1]}", f"{offsets[1]} {offsets[2] - offsets[1]}"]
-    monkeypatch.setattr("harness.data.tfrecord_index.build_index", lambda path: pytest.fail("the file was scanned"))
+    monkeypatch.setattr("harness.data.tfrecord_index.scan", lambda path: pytest.fail("the file was scanned"))
     assert read([plain])[1] == RECORDS
 
 
@@ -243,8 +245,25 @@ def test_what_is_kept_of_a_long_file_are_some_records_in_memory_and_in_the_cache
     np.testing.assert_array_equal(index.offsets, offsets[index.records])
     assert index.records[0] == 0 and index.count == len(records)
     steps, spans = np.diff(index.records), np.diff(index.offsets)
-    assert steps.max() <= 256 and (spans[steps > 1] <= (1 << 18) + max(map(len, records)) + 16).all()
-    assert len(index.records) < len(records) / 256 + offsets[-1] / (1 << 18) + 7
+    assert steps.max() <= 1024 and (spans[steps > 1] <= (1 << 18) + max(map(len, records)) + 16).all()
+    assert len(index.records) < len(records) / 1024 + offsets[-1] / (1 << 18) + 7
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_memory_does_not_grow_with_the_number_of_records(tmp_path, monkeypatch, beside):
+    monkeypatch.setattr("harness.data.tfrecord_index.SCAN", 1 << 16)
+    monkeypatch.setattr("harness.data.tfrecord_index.LINES", 1 << 12)
+    peaks = []
+    for count in (20_000, 200_000):
+        path = tmp_path / f"{count}.tfrecord"
+        path.write_bytes(frame(bytes(4)) * count)
+        if beside:
+            write_index(str(path))
+        tracemalloc.start()
+        assert count_records(str(path))[0].examples == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000  # half a byte a record; the offsets of all would be 1.4 MB more
 
 
 @pytest.mark.parametrize("record", [3, 256, 1000, 1602, 1650])
@@ -283,10 +302,10 @@ def test_a_record_that_is_corrupt_is_met_by_those_who_ask_for_it_alone(long, tmp
 def test_a_file_that_was_written_again_with_other_records_is_noticed(long, tmp_path):
     """Two records in the place of one, after the file was counted: ids would be shifted by one from there on."""
     again = tmp_path / "again.tfrecord"
-    made.write_tfrecord(again, [bytes(84)] * 600)  # a hundred bytes each
+    made.write_tfrecord(again, [bytes(84)] * 2000)  # a hundred bytes each
     source = TFRecordSource.open([str(again)])
-    made.write_tfrecord(again, [bytes(84)] * 100 + [bytes(34)] * 2 + [bytes(84)] * 499)
+    made.write_tfrecord(again, [bytes(84)] * 100 + [bytes(34)] * 2 + [bytes(84)] * 1899)
     with pytest.raises(
-        DataError, match=r"again.tfrecord: expected record 256 at byte 25600, found another there; the file has changed"
+        DataError, match=r"again.tfrecord: expected record 1024 at byte 102400, found another there; the file has changed"
     ):
-        list(source.read(0, 600, 16))
+        list(source.read(0, 2000, 16))

@@ -206,9 +206,9 @@ def test_examples_that_were_drawn_or_filtered(world, harness, tmp_path):
 def test_records_that_were_skipped_and_a_filter_that_keeps_nothing(world, harness, tmp_path):
     (tmp_path / "mine.py").write_text("def none(features):\n    return features['label'] < 0\n")
     made.write_tfrecord(tmp_path / "x.tfrecord", made.records(made.examples().columns(), 0, 40))
-    from harness.data.tfrecord_index import build_index
+    from harness.data.tfrecord_index import scan
 
-    made.flip(tmp_path / "x.tfrecord", int(build_index(str(tmp_path / "x.tfrecord"))[17]) + 20)
+    made.flip(tmp_path / "x.tfrecord", int(next(scan(str(tmp_path / "x.tfrecord")))[17]) + 20)
     data = {"files": [str(tmp_path / "x.tfrecord")], "on_bad_record": "skip"}
     world.job(tmp_path / "job.yaml", model=str(world.folder / "heads"), metrics=METRICS, data=data)
     done = harness("predict", "job.yaml", "-o", "skipped")

@@ -26,6 +26,7 @@ from harness.ranks.comm import SingleComm
 from harness.ranks.share import FixedShare
 from harness.results.outcome import outcome
 from harness.run.loop import evaluate
+from harness.step import tensorflow as tf_setup
 from harness.step.array_feed import ArrayFeed
 from harness.step.failure import translate
 from harness.step.pipeline_feed import PipelineFeed
@@ -220,3 +221,46 @@ def test_arrays_are_hashed_once_and_mapped_files_each_time(tmp_path):
         evaluated(ArrayFeed(source, WANTED, BATCH, content))
         hashed[source.mapped] = content.examples
     assert hashed == {False: len(EXAMPLES.x), True: 2 * len(EXAMPLES.x)}
+
+
+class Noticed(FixedShare):
+    """A share that says when its fourth chunk is drawn."""
+
+    def __init__(self, chunks):
+        super().__init__(chunks)
+        self.fourth = threading.Event()
+
+    def draw(self, *, ahead):
+        for number, chunk in enumerate(super().draw(ahead=ahead)):
+            if number == 3:
+                self.fourth.set()
+            yield chunk
+
+
+def drawing(features):
+    return {**features, "x": features["x"] + tf.random.stateless_uniform([], seed=[1, 2]) * 0}
+
+
+def counting(features):
+    return {**features, "x": features["x"] + tf.random.uniform([], seed=1) * 0}
+
+
+class Transformed(type(SOURCE)):
+    """A source with a transform of somebody's own."""
+
+    def __init__(self, transform):
+        self.__dict__.update(SOURCE.__dict__)
+        self._transform = transform
+
+    def parse(self, raw, wanted):
+        return self._transform(super().parse(raw, wanted))
+
+
+@pytest.mark.parametrize("transform, ahead", [(dict, True), (drawing, True), (counting, False)])
+def test_batches_are_read_ahead_where_that_changes_nothing_in_them(transform, ahead):
+    share = Noticed([PLAN[index] for index in range(len(PLAN))])
+    with tf_setup.deterministic():
+        feed = PipelineFeed(Transformed(transform), WANTED, BATCH, 2)
+        feed.open(share)
+        next(feed.draw(1)[0])
+        assert share.fourth.wait(20 if ahead else 1) == ahead
