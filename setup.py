@@ -23,6 +23,7 @@ setup(
     description="Exact distributed evaluation of TensorFlow models over Horovod and MPI",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["harness", "harness.*"]), "harness_launch"],
     package_dir={"harness_launch": "launch/harness_launch"},

@@ -57,6 +57,10 @@ class Job(Spec):
             raw["model"] = {"path": raw["model"]}
         if isinstance(raw.get("models"), Mapping):
             raw["models"] = {str(name): {"path": spec} if isinstance(spec, str) else spec for name, spec in raw["models"].items()}
+        if isinstance(raw.get("data"), str | list):
+            raw["data"] = {"files": raw["data"]}
+        if isinstance(raw.get("metrics"), str):
+            raw["metrics"] = [raw["metrics"]]
         return raw
 
     @field_validator("metrics")

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from harness.names.metric_aliases import METRIC_ALIASES
+
 __all__ = [
     "BootstrapSpec",
     "DataSpec",
@@ -152,6 +154,11 @@ class MetricSpec(Spec):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _in_full(cls, name: str) -> str:
+        return METRIC_ALIASES.get(name, name)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.errors import JobError, nearest
 from harness.job.imports import load_object
 from harness.job.specs import MetricSpec
 from harness.metrics.contract import Metric
+from harness.names.metric_aliases import METRIC_ALIASES
 
 __all__ = ["METRICS", "load", "make"]
 
@@ -135,7 +137,7 @@ def load(name: str, folder: Path = Path(".")) -> type[Metric]:
     """Return the class of a metric: of the registry, or package.module:Class of the user's own.
 
     Args:
-      name: as in the job.
+      name: as in the job, or short for it.
       folder: where the user's own modules are looked for first.
     Raises: JobError: there is no metric of that name, or it is no metric.
     """
@@ -144,11 +146,26 @@ def load(name: str, folder: Path = Path(".")) -> type[Metric]:
         if not (isinstance(own, type) and issubclass(own, Metric)):
             raise JobError(f"metrics: python: {name} is no metric: expected a subclass of harness.metrics.contract.Metric")
         return own
+    name = METRIC_ALIASES.get(name, name)
     if name not in METRICS:
-        raise JobError(f"unknown metric '{name}': {nearest(name, METRICS)}")
+        raise JobError(f"unknown metric '{name}': {_nearest(name)}'harness metrics' lists all {len(METRICS)}")
     module, _, attribute = METRICS[name].partition(":")
     kind: type[Metric] = getattr(importlib.import_module(f"harness.metrics.{module}"), attribute)
     return kind
+
+
+def _nearest(name: str) -> str:
+    """Suggest the nearest few: nobody reads all of them.
+
+    >>> _nearest("acuracy"), _nearest("zzz")
+    ("did you mean 'accuracy'? ", '')
+    >>> _nearest("roc")
+    "did you mean 'roc_auc'? also near: roc_curve; "
+    """
+    close = difflib.get_close_matches(name, [*METRICS, *METRIC_ALIASES], n=3, cutoff=0.7)
+    close = close or [known for known in METRICS if len(name) > 2 and known.startswith(name)][:3]
+    also = f"also near: {', '.join(close[1:])}; " if close[1:] else ""
+    return f"did you mean '{close[0]}'? {also}" if close else ""
 
 
 def make(specs: Sequence[MetricSpec], folder: Path = Path(".")) -> dict[str, Metric]:

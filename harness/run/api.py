@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def evaluate(
-    model: Any, data: Any, metrics: Sequence[Any], *, output: str | Path | None = None, resume: bool = False, **options: Any
+    model: Any, data: Any, metrics: str | Sequence[Any], *, output: str | Path | None = None, resume: bool = False, **options: Any
 ) -> Results:
     """Evaluate a model on data, on all ranks or alone. Where there are several ranks, every one of them calls this.
 
@@ -96,7 +96,7 @@ class Evaluator:
         self,
         model: Any,
         data: Any,
-        metrics: Sequence[Any],
+        metrics: str | Sequence[Any],
         *,
         label: str | None = None,
         weight: str | None = None,
@@ -117,7 +117,7 @@ class Evaluator:
         self._object = None if isinstance(model, str | Path | Mapping) else model
         options = {"label": label, "weight": weight, "inputs": inputs}
         keys = {
-            "metrics": list(metrics), "slices": slices, "bootstrap": bootstrap,
+            "metrics": [metrics] if isinstance(metrics, str) else list(metrics), "slices": slices, "bootstrap": bootstrap,
             "batch_size": batch_size, "chunk_size": chunk_size,
         }  # fmt: skip
         self._door = PythonDoor(self._comm)

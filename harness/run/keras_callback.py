@@ -25,7 +25,7 @@ class ExactValidation(keras.callbacks.Callback):
       options: see `harness.Evaluator`.
     """
 
-    def __init__(self, data: Any, metrics: Sequence[Any], *, prefix: str = "val_", every: int = 1, **options: Any) -> None:
+    def __init__(self, data: Any, metrics: str | Sequence[Any], *, prefix: str = "val_", every: int = 1, **options: Any) -> None:
         super().__init__()
         self._data, self._asked, self._prefix, self._every, self._options = data, metrics, prefix, every, options
         self._evaluator: Evaluator | None = None

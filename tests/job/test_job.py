@@ -5,6 +5,8 @@ from pydantic import ValidationError
 
 from harness.errors import JobError
 from harness.job.job import Job
+from harness.metrics import METRICS, load, make
+from harness.names.metric_aliases import METRIC_ALIASES
 
 GOOD = {"model": "m", "data": {"files": "a.tfrecord", "label": "y"}, "metrics": ["accuracy", {"top_k": {"k": 3}}]}
 
@@ -21,6 +23,28 @@ def test_short_forms():
     assert found.data.format == "tfrecord"
     assert [(m.name, m.options) for m in found.metrics] == [("accuracy", {}), ("top_k", {"k": 3})]
     assert (found.batch_size, found.chunk_size) == (64, None)
+
+
+def test_one_metric_and_files_alone_are_short_for_what_they_say():
+    found = job(metrics="f1", data="x.npz")
+    assert (
+        found == job(metrics=["f_beta"], data={"files": "x.npz"}) and found.digest == job(metrics=["f_beta"], data="x.npz").digest
+    )
+    assert job(data=["a.npz", "b.npz"]).data.files == ("a.npz", "b.npz")
+
+
+@pytest.mark.parametrize("alias", METRIC_ALIASES)
+def test_short_names_of_metrics_are_those_of_metrics(alias):
+    (spec,) = job(metrics=[{alias: {"name": "mine"}}]).metrics
+    assert alias not in METRICS and spec.name in METRICS and spec.options == {"name": "mine"}
+    assert list(make([spec])) == ["mine"] and load(alias) is load(spec.name)
+
+
+def test_an_unknown_metric_is_answered_with_the_nearest_few():
+    with pytest.raises(JobError) as caught:
+        make(job(metrics=["mean_abs_error"]).metrics)
+    assert str(caught.value).startswith("unknown metric 'mean_abs_error': did you mean 'mean_absolute_error'?")
+    assert str(caught.value).endswith(f"'harness metrics' lists all {len(METRICS)}") and len(str(caught.value)) < 200
 
 
 def test_a_job_does_not_change():
