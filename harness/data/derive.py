@@ -189,9 +189,10 @@ class DerivedSource(Source):
             outputs.update(self._make(dict(features), self._columns, expressions))
             return list(outputs.values())
 
-        # As the pipeline traces it: in a bare graph `==` would compare tensors by identity, and `if` not work at all.
+        # As the pipeline traces it, which converts the user's functions alone. In a bare graph `==` would compare tensors by
+        # identity, and `if` not work at all.
         specs = {name: tf.TensorSpec([None, *feature.shape], feature.dtype) for name, feature in natural.items()}
-        graph = tf.function(traced).get_concrete_function(specs)
+        graph = tf.function(traced, autograph=False).get_concrete_function(specs)
         return _Traced(inputs, outputs, graph)
 
     def _learned(self) -> _Known:

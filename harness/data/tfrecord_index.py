@@ -124,7 +124,7 @@ def _offsets(lines: Iterable[str], size: int) -> Iterator[np.ndarray]:
 
     Raises: ValueError: they are not those of a file of that size.
     """
-    end, stream = 0, iter(lines)
+    end, stream = 0, (line for line in lines if not line.isspace())
     while block := list(islice(stream, LINES)):
         begins, sizes = np.loadtxt(block, dtype=np.int64, ndmin=2).T
         ends = begins + sizes

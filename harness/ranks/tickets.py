@@ -23,7 +23,7 @@ __all__ = ["Draws", "Tickets"]
 
 SHARE = 8  # a rank holds at most this part of its fair share of what is left: one that is so much slower is no straggler
 MOST_S = 5.0  # of its own work that a rank holds at most, and
-LEAST_S = 0.1  # at least: two calls of the compiled step. At the end of the run it is late by no more than that,
+LEAST_S = 0.1  # at least. At the end of the run it is late by no more than that,
 LEAST_CHUNKS = 2  # or by these: the one under way, and the one that is read meanwhile
 MEMORY_S = 1.0  # a rank's speed is that of about the last second
 ROUNDING = 1e-9

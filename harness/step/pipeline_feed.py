@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ __all__ = ["PipelineFeed", "PipelineStream"]
 
 # Said to have a state, and have none that lasts; what those that call functions call is looked at itself.
 HARMLESS = {"Assert", "Case", "If", "StatefulPartitionedCall", "While"}
+# Said to have none: Python may keep one, or not bear to run in two threads; datasets and some draws hide theirs.
+HARMFUL = re.compile("PyFunc|EagerPyFunc|Risc|.*Dataset")
 BLOCK_BATCHES = 64  # batches read on the host at a time
 BLOCK_EXAMPLES = 16384
 
@@ -84,9 +87,9 @@ class PipelineStream(Stream):
 def _is_pure(graph: Any) -> bool:
     """Say whether what a graph computes depends on its inputs alone: a transform of the user's may draw, count or call Python."""
     graph = graph.as_graph_def()
-    nodes = (node for nodes in (graph.node, *(function.node_def for function in graph.library.function)) for node in nodes)
-    stateful = {node.op for node in nodes if (registered := op_def_registry.get(node.op)) is not None and registered.is_stateful}
-    return stateful <= HARMLESS
+    ops = {node.op for nodes in (graph.node, *(function.node_def for function in graph.library.function)) for node in nodes}
+    registered = {op: op_def_registry.get(op) for op in ops - HARMLESS}
+    return not any(HARMFUL.match(op) or (known is not None and known.is_stateful) for op, known in registered.items())
 
 
 def _held(batch: Batch, names: Sequence[str]) -> dict[str, Any]:

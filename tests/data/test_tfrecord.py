@@ -3,6 +3,7 @@
 import gzip
 import os
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,6 +248,18 @@ def test_what_is_kept_of_a_long_file_are_some_records_in_memory_and_in_the_cache
     steps, spans = np.diff(index.records), np.diff(index.offsets)
     assert steps.max() <= 1024 and (spans[steps > 1] <= (1 << 18) + max(map(len, records)) + 16).all()
     assert len(index.records) < len(records) / 1024 + offsets[-1] / (1 << 18) + 7
+
+
+@pytest.mark.filterwarnings("error")
+def test_blank_lines_of_an_index_say_nothing(long, monkeypatch):
+    path, records = long
+    write_index(str(path))
+    beside = Path(index_path(str(path)))
+    beside.write_text(beside.read_text() + "\n" * 50)
+    monkeypatch.setattr("harness.data.tfrecord_index.LINES", len(records) // 2)
+    monkeypatch.setattr("harness.data.tfrecord_index.scan", lambda path: pytest.fail("the file was scanned"))
+    assert count_records(str(path))[0].examples == len(records)
+    beside.unlink()
 
 
 @pytest.mark.parametrize("beside", [False, True])

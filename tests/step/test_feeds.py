@@ -245,6 +245,11 @@ def counting(features):
     return {**features, "x": features["x"] + tf.random.uniform([], seed=1) * 0}
 
 
+def calling(features):
+    called = tf.numpy_function(lambda x: x, [features["x"]], tf.float32, stateful=False)
+    return {**features, "x": tf.ensure_shape(called, features["x"].shape)}
+
+
 class Transformed(type(SOURCE)):
     """A source with a transform of somebody's own."""
 
@@ -256,7 +261,7 @@ class Transformed(type(SOURCE)):
         return self._transform(super().parse(raw, wanted))
 
 
-@pytest.mark.parametrize("transform, ahead", [(dict, True), (drawing, True), (counting, False)])
+@pytest.mark.parametrize("transform, ahead", [(dict, True), (drawing, True), (counting, False), (calling, False)])
 def test_batches_are_read_ahead_where_that_changes_nothing_in_them(transform, ahead):
     share = Noticed([PLAN[index] for index in range(len(PLAN))])
     with tf_setup.deterministic():
