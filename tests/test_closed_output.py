@@ -69,6 +69,13 @@ import numpy as np, harness, tensorflow as tf
 x, y = np.random.default_rng(0).normal(size=(40, 3)).astype("float32"), np.arange(40) % 3
 for _ in range(7):
     harness.evaluate(lambda x: tf.nn.softmax(x), {"x": x, "y": y}, ["mean"], label="y == 1", inputs=["x"])
+np.savez("d.npz", x=x, y=y)
+data = {"files": "d.npz", "label": "y", "transform": "own:doubled", "filter": "own:small", "inputs": {"x": "x"}}
+assert harness.evaluate(lambda x: tf.nn.softmax(x), data, ["accuracy"]).values["accuracy"] > 0
 """
+    (tmp_path / "own.py").write_text(
+        "def doubled(features):\n    return {**features, 'x': features['x'] * 2}\n"
+        "def small(features):\n    return features['x'][:, 0] < 1\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=200, check=False)
     assert done.returncode == 0 and "AutoGraph" not in done.stderr and "retracing" not in done.stderr, done.stderr
