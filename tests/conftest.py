@@ -173,6 +173,6 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     selection.mark(items)
     if config.option.part:
-        items[:] = [item for item in items if item.get_closest_marker("long") and selection.in_part(item, config.option.part)]
+        items[:] = selection.part(items, config.option.part)
     if config.option.shuffle:
         items[:] = selection.shuffled(items, config.option.seed)

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-__all__ = ["LONG", "SLOW", "in_part", "mark", "shuffled"]
+__all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
@@ -94,11 +94,20 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker("long")
 
 
-def in_part(item: pytest.Item, key: str, parts: int = 10) -> bool:
-    """Say whether a long test belongs to the part that a key chooses; the cases of a function stay together."""
-    group = item.nodeid.partition("[")[0]
-    chosen = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") % parts
-    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "little") % parts == chosen
+def part(items: list[pytest.Item], key: str, parts: int = 10) -> list[pytest.Item]:
+    """Return the part of the long tests that a key chooses; the cases of a function stay together, and no part is empty."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    groups = sorted({_function(item) for item in long}, key=_digest)
+    chosen = set(groups[_digest(key) % parts :: parts])
+    return [item for item in long if _function(item) in chosen]
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
 
 def shuffled(items: list[pytest.Item], seed: int) -> list[pytest.Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def scan(path: str) -> Iterator[np.ndarray]:
     with open_range(path) as file:
         size = file.size
         while at < size:
-            base, block = at, file.read(at, at + max(SCAN, HEADER))
+            base, block = at, file.read(at, at + SCAN)
             offsets = array("q")  # eight bytes a record, not the forty of a list
             while at < size and at + HEADER <= base + len(block):
                 length = data_length(block, at - base)
@@ -86,26 +86,19 @@ def write_index(path: str) -> int:
     if tfrecord_packed.is_packed(path):
         raise DataError(f"{path}: a GZIP file cannot be cut and so has no index; it is read as one chunk")
     temporary = scratch_name(Path(index_path(path)))
-    records, begin = 0, 0
-    with open(temporary, "w") as stream:
-        for ends in _ends(path):
-            begins = [begin, *ends[:-1]]
-            stream.writelines(f"{a} {b - a}\n" for a, b in zip(begins, ends, strict=True))
-            records, begin = records + len(ends), ends[-1]
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, index_path(path))
+    records = 0
+    try:
+        with open(temporary, "w") as stream:
+            for begin, end in pairwise(chain.from_iterable(block.tolist() for block in scan(path))):
+                stream.write(f"{begin} {end - begin}\n")
+                records += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, index_path(path))
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return records
-
-
-def _ends(path: str) -> Iterator[list[int]]:
-    """Find where the records of a file end, which is where the next ones begin; in blocks."""
-    first = True
-    for offsets in scan(path):
-        ends = offsets[1:] if first else offsets
-        first = False
-        if len(ends):
-            yield ends.tolist()
 
 
 def _read_index(path: str, size: int) -> RecordIndex | None:
@@ -127,8 +120,8 @@ def _offsets(lines: Iterable[str], size: int) -> Iterator[np.ndarray]:
     end, stream = 0, (line for line in lines if not line.isspace())
     while block := list(islice(stream, LINES)):
         begins, sizes = np.loadtxt(block, dtype=np.int64, ndmin=2).T
-        ends = begins + sizes
-        if not np.array_equal(begins, np.concatenate([[end], ends[:-1]])):
+        ends = begins + sizes  # wraps, where a number is too large to be an offset
+        if (sizes < HEADER + FOOTER).any() or (ends <= begins).any() or not np.array_equal(begins, [end, *ends[:-1]]):
             raise ValueError("records do not follow each other")
         end = int(ends[-1])
         yield begins

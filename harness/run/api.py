@@ -117,11 +117,11 @@ class Evaluator:
         self._object = None if isinstance(model, str | Path | Mapping) else model
         options = {"label": label, "weight": weight, "inputs": inputs}
         keys = {
-            "metrics": [metrics] if isinstance(metrics, str) else list(metrics), "slices": slices, "bootstrap": bootstrap,
+            "metrics": metrics if isinstance(metrics, str) else list(metrics), "slices": slices, "bootstrap": bootstrap,
             "batch_size": batch_size, "chunk_size": chunk_size,
         }  # fmt: skip
         self._door = PythonDoor(self._comm)
-        with own_errors(), tf_setup.deterministic():
+        with own_errors(), tf_setup.op_determinism(True):
             section, self._source, digest, self._named = self._door.together(lambda: section_of(data, batched))
             for name, value in options.items():
                 if value is not None:
@@ -158,7 +158,7 @@ class Evaluator:
         lock = Lock(folder) if folder and self._comm.rank == 0 else None
         variables = weights(self._object) if self._object is not None else []
         try:
-            with own_errors(), tf_setup.deterministic(), of_rank_0(self._comm, variables) as differing:
+            with own_errors(), tf_setup.op_determinism(True), of_rank_0(self._comm, variables) as differing:
                 results = self._evaluate(None if folder is None else _Output(folder, lock, resume), differing)
         finally:
             if lock:

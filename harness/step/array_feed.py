@@ -112,7 +112,7 @@ class ArrayFeed(Feed):
         self._stream = ArrayStream(tensors, batch_size)
         self._chunks: Iterator[Chunk] = iter(())
         self._drawn: list[Chunk] = []
-        self._arrays = {name: arrays[name] for name in (*wanted, ID)}
+        self._arrays = {name: arrays[name] if source.mapped else _held(tensors[name], arrays[name]) for name in tensors}
         self._known: dict[Chunk, int] = {}  # hashes of chunks that an earlier opening has read; of copies, which stay as they are
         self._hasher = ThreadPoolExecutor(1)  # hashes while the compiled step evaluates the same chunks
         self._hashing: Future[dict[int, int]] | None = None
@@ -180,6 +180,12 @@ def _lines(chunks: Sequence[Chunk], size: int) -> np.ndarray:
     before = np.repeat(np.cumsum(batches) - batches, batches)
     first = start + (np.arange(len(index)) - before) * size
     return np.stack([first, np.minimum(stop - first, size), index, first + size >= stop], axis=1)
+
+
+def _held(tensor: Any, array: np.ndarray) -> np.ndarray:
+    """Return what is evaluated as an array, whatever the caller does to theirs: the tensor's own memory, or else a copy."""
+    shared = array.dtype.kind in "biuf" and array.dtype.isnative
+    return np.asarray(memoryview(tensor)) if shared else array.copy()
 
 
 def _tensor(array: np.ndarray, *, copy: bool) -> Any:

@@ -132,7 +132,7 @@ class PipelineFeed(Feed):
         if self._dataset is None:
             self._dataset = self._clock.over(self._bounded(self._batches()))
         # Its elements come from one generator, in order, through operations without a state: threads change nothing in them.
-        with tf_setup.overlapping() if self._pure else contextlib.nullcontext():
+        with tf_setup.op_determinism(False) if self._pure else contextlib.nullcontext():
             self._iterator = iter(self._dataset)
 
     @property

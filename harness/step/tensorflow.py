@@ -19,10 +19,10 @@ from harness.version import __version__
 
 __all__ = [
     "choose_device",
-    "deterministic",
     "devices",
     "environment",
     "import_tensorflow",
+    "op_determinism",
     "set_up",
     "software",
     "threads_per_rank",
@@ -141,35 +141,18 @@ def choose_device(local_rank: int) -> None:
 
 
 @contextlib.contextmanager
-def overlapping() -> Iterator[None]:
-    """Begin tf.data pipelines that read ahead; for those that give the same elements in the same order by themselves.
+def op_determinism(on: bool) -> Iterator[None]:
+    """Switch TensorFlow's op determinism on or off for a while, and then to what it was: training would pay for it.
 
-    Under op determinism tf.data takes threads and prefetching out of every pipeline that Python feeds, whatever it does.
+    Off, tf.data begins pipelines that read ahead. On, it takes threads and prefetching out of every pipeline that Python
+    feeds, whatever that does.
     """
-    import tensorflow as tf
-    from tensorflow.python.framework import config  # see `deterministic`
+    from tensorflow.python.framework import config  # neither asking nor switching it off is public
 
-    if not config.is_op_determinism_enabled():
-        yield
-        return
-    config.disable_op_determinism()
+    switch = {True: config.enable_op_determinism, False: config.disable_op_determinism}
+    before = config.is_op_determinism_enabled()
+    switch[on]()
     try:
         yield
     finally:
-        tf.config.experimental.enable_op_determinism()
-
-
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """Compute deterministically for a while, and then as before: training would pay for it."""
-    import tensorflow as tf
-    from tensorflow.python.framework import config  # switching it off again is not public
-
-    if config.is_op_determinism_enabled():
-        yield
-        return
-    tf.config.experimental.enable_op_determinism()
-    try:
-        yield
-    finally:
-        config.disable_op_determinism()
+        switch[before]()

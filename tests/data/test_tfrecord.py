@@ -93,6 +93,22 @@ def test_a_broken_index_is_not_used(plain, content):
     assert read([plain])[1] == RECORDS
 
 
+def test_an_index_of_sizes_that_no_record_has_is_not_used(plain):
+    size = plain.stat().st_size
+    for sizes in ([5, size - 5], [size + 40, -40], [2**62, 2**62, size - 2**63]):
+        begins = [sum(sizes[:place]) for place in range(len(sizes))]
+        open(index_path(str(plain)), "w").writelines(f"{begin} {size}\n" for begin, size in zip(begins, sizes, strict=True))
+        assert read([plain])[1] == RECORDS
+
+
+def test_an_index_that_cannot_be_made_leaves_nothing_behind(plain):
+    before = sorted(plain.parent.iterdir())
+    made.cut(plain, plain.stat().st_size - 3)
+    with pytest.raises(DataError, match="the file is cut off"):
+        write_index(str(plain))
+    assert sorted(plain.parent.iterdir()) == before
+
+
 def test_index_of_a_gzip_file_is_refused(packed):
     with pytest.raises(DataError, match="a GZIP file cannot be cut"):
         write_index(str(packed))

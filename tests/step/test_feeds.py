@@ -21,7 +21,7 @@ from harness.job.job import Job
 from harness.metrics import make
 from harness.metrics.question import Question
 from harness.plan.certificate import Certificate
-from harness.plan.plan import Plan
+from harness.plan.plan import Chunk, Plan
 from harness.ranks.comm import SingleComm
 from harness.ranks.share import FixedShare
 from harness.results.outcome import outcome
@@ -223,6 +223,25 @@ def test_arrays_are_hashed_once_and_mapped_files_each_time(tmp_path):
     assert hashed == {False: len(EXAMPLES.x), True: 2 * len(EXAMPLES.x)}
 
 
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "S3", "U3", "O", "?"])
+def test_what_is_hashed_is_what_is_evaluated_whatever_becomes_of_an_array(dtype):
+    array = np.array(["no", "yes"] * 8).astype(dtype) if dtype in ("S3", "U3", "O") else np.arange(16).astype(dtype)
+    wanted = {"a": Feature("string" if array.dtype.kind in "SUO" else array.dtype.newbyteorder("=").name, ())}
+
+    chunk = Chunk(0, 0, 16)
+
+    def content_hash(change):
+        held = array.copy()
+        feed = ArrayFeed(from_arrays({"a": held})[0], wanted, BATCH, ContentHash())
+        held[change] = held[change + 1]
+        feed.open(FixedShare([chunk]))
+        feed.draw(1)
+        return feed.seal(np.zeros([1, 6], np.int64))[0].tolist()
+
+    before = array.copy()
+    assert content_hash(np.array([], int)) == content_hash(np.array([2, 5])) and (array == before).all()
+
+
 class Noticed(FixedShare):
     """A share that says when its fourth chunk is drawn."""
 
@@ -264,7 +283,7 @@ class Transformed(type(SOURCE)):
 @pytest.mark.parametrize("transform, ahead", [(dict, True), (drawing, True), (counting, False), (calling, False)])
 def test_batches_are_read_ahead_where_that_changes_nothing_in_them(transform, ahead):
     share = Noticed([PLAN[index] for index in range(len(PLAN))])
-    with tf_setup.deterministic():
+    with tf_setup.op_determinism(True):
         feed = PipelineFeed(Transformed(transform), WANTED, BATCH, 2)
         feed.open(share)
         next(feed.draw(1)[0])
