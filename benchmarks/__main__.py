@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    building,
     check,
     coverage,
     footprint,
@@ -247,7 +248,13 @@ def _footprint_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _footprint(given: argparse.Namespace) -> Found:
     found = footprint.measure(given.folder, examples=given.examples, ranks=given.ranks, rounds=given.rounds)
-    return {"footprint": found.document(), "phases": footprint.phases(found.large)}, footprint.table(found)
+    wide = building.measure(given.folder, rounds=given.rounds)
+    document = {
+        "footprint": found.document(),
+        "phases": footprint.phases(found.large),
+        "building": [one.document() for one in wide],
+    }
+    return document, f"{footprint.table(found)}\n\n{building.table(wide)}"
 
 
 def _peers_arguments(parser: argparse.ArgumentParser) -> None:
@@ -364,7 +371,9 @@ QUESTIONS: Mapping[str, Question] = {
     "readers": Question("each format's reader against a plain loop over the same files", _readers_arguments, _readers),
     "scaling": Question("strong and weak scaling over ranks of one thread", _scaling_arguments, _scaling),
     "reduction": Question("the final sum against MPI_Allreduce; 50 metrics against 5", _reduction_arguments, _reduction),
-    "footprint": Question("start-up, memory as the data grow, the command line", _footprint_arguments, _footprint),
+    "footprint": Question(
+        "start-up, memory as the data grow, the command line, jobs that grow wider", _footprint_arguments, _footprint
+    ),
     "peers": Question("ranks against other ways to evaluate on as many workers", _peers_arguments, _peers),
     "simulate": Question("4,096 ranks and 10^9 examples, without a model", _simulate_arguments, _simulate),
     "loadgen": Question("the model under MLPerf LoadGen, Offline and SingleStream", _loadgen_arguments, _loadgen),

@@ -14,7 +14,7 @@ from harness.data import ID, Feature, Records, Source
 from harness.data.content import ContentHash, signed
 from harness.plan.plan import Chunk
 from harness.ranks.share import Share
-from harness.step.batch import Batch, Group, pad
+from harness.step.batch import Batch, Group
 from harness.step.feed import Feed, Handle, Stream
 
 __all__ = ["ArrayFeed", "ArrayStream"]
@@ -53,10 +53,14 @@ class ArrayStream(Stream):
 
         def whole() -> list[Any]:
             # A slice along the first dimension is a view, not a copy, where its start is aligned.
-            return [tf.ensure_shape(t[first : first + size], [size, *t.shape[1:]]) for t in tensors.values()]
+            place = {"begin": first[None], "end": first[None] + size, "strides": tf.ones([1], tf.int64)}
+            views = [tf.raw_ops.StridedSlice(input=tensor, **place) for tensor in tensors.values()]
+            return [tf.ensure_shape(view, [size, *view.shape[1:]]) for view in views]
 
         def short() -> list[Any]:
-            return [pad(t[first : first + rows], count, size) for t in tensors.values()]
+            offset = tf.range(size, dtype=tf.int64)
+            examples = first + tf.where(offset < rows, offset, 0)  # the first again, for what is not there
+            return [tf.gather(tensor, examples) for tensor in tensors.values()]
 
         with tf.device("/CPU:0"):
             features = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))

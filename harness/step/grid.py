@@ -19,7 +19,7 @@ from harness.exact.tf_splitmix import mix, outputs
 from harness.job.specs import SliceFeature
 from harness.metrics.question import Question
 from harness.step.batch_terms import BatchTerms
-from harness.step.grid_variables import TRASH, GridVariables, in_parts, scatter
+from harness.step.grid_variables import TRASH, GridVariables, for_each, in_parts, scatter
 from harness.step.slice_keys import keys_of, text_of
 from harness.sums.grid import GridLayout, GridState, too_many
 
@@ -135,16 +135,20 @@ class TFGrid:
             terms = terms.without(self._left_out)
             keys = self._keys(features, ids)
             drawn = self._drawn(keys)
-            slots = [self._find(number, spec, features, mask) for number, spec in enumerate(self.slice_specs)]
-            rows = [slot + TRASH for slot in slots]  # of no slot, -1, the first
+            slots = self._find(features, mask)
+            rows = slots + TRASH  # of no slot, -1, the first
             dense = self._dense_part(terms)
             if dense is not None:
                 self._add_dense(rows, dense, drawn)
-            for row in rows + ([tf.fill(tf.shape(mask), TRASH)] if self._bootstrap else []):
+            if self._bootstrap:  # of the whole
+                rows = tf.concat([rows, tf.fill([1, mask.shape[0]], TRASH)], axis=0)
+
+            def add(row: Any) -> None:
                 self._add_buckets(row, terms, drawn)
                 self._add_weighted(row, terms, drawn)
-            packed = tf.stack(slots, axis=1) if slots else tf.zeros([tf.shape(mask)[0], 0], tf.int32)
-            return packed, keys
+
+            for_each(add, rows)
+            return tf.transpose(slots), keys
 
     def _dense_part(self, terms: BatchTerms) -> Any:
         """Return limbs and histograms of each example, float64 [B, dense]."""
@@ -161,20 +165,19 @@ class TFGrid:
                 parts.append(tf.reshape(histogram, [rows, column.size]))
         return tf.concat(parts, axis=1) if parts else None
 
-    def _add_dense(self, rows: list[Any], dense: Any, drawn: Any) -> None:
+    def _add_dense(self, rows: Any, dense: Any, drawn: Any) -> None:
         if self._bootstrap:
             # The whole: matrix products of so many rows that they are exact in float64.
             for at in range(0, dense.shape[0], self._most_rows):
                 rows_ = slice(at, at + self._most_rows)
                 whole = tf.matmul(drawn[rows_], dense[rows_], transpose_a=True)
                 scatter(self.variables.dense, tf.constant([TRASH]), tf.reshape(tf.cast(whole, tf.int64), [1, -1]))
-        if rows:
+        if self.slice_specs:
 
             def add(at: Any, size: int) -> None:
                 products = drawn[at : at + size, :, None] * dense[at : at + size, None, :]
                 products = tf.reshape(tf.cast(products, tf.int64), [size, self.draws * dense.shape[1]])
-                for row in rows:
-                    scatter(self.variables.dense, row[at : at + size], products)
+                for_each(lambda row: scatter(self.variables.dense, row[at : at + size], products), rows)
 
             in_parts(add, dense.shape[0], self.draws * dense.shape[1])
 
@@ -246,11 +249,15 @@ class TFGrid:
             times += tf.cast(signed >= tf.constant(threshold - 2**31, tf.int32), tf.int32)
         return tf.concat([whole, tf.cast(times, tf.float64)], axis=1)
 
-    def _find(self, number: int, spec: tuple[SliceFeature, ...], features: Mapping[str, Any], mask: Any) -> Any:
-        """Return the slot of each example, int32 [B], learning new keys on the way; -1 for padding."""
-        keys = keys_of(number, spec, features, tf.shape(mask))
+    def _find(self, features: Mapping[str, Any], mask: Any) -> Any:
+        """Return the slots of each example, int32 [specs, B], learning new keys on the way; -1 for padding."""
+        if not self.slice_specs:
+            return tf.zeros([0, mask.shape[0]], tf.int32)
+        # Of all specs at once: a branch for each would take a third of a second to trace.
+        keys = tf.stack([keys_of(number, spec, features, tf.shape(mask)) for number, spec in enumerate(self.slice_specs)])
+        shape = [len(self.slice_specs), mask.shape[0]]
         table = self._table
-        places = tf.ensure_shape(table.lookup(keys), mask.shape)
+        places = tf.ensure_shape(table.lookup(keys), shape)
         new = (places < 0) & mask
 
         def learn() -> Any:
@@ -261,7 +268,7 @@ class TFGrid:
             ):
                 return table.lookup(keys)
 
-        places = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: places), mask.shape)
+        places = tf.ensure_shape(tf.cond(tf.reduce_any(new), learn, lambda: places), shape)
         return tf.where(mask & (places < self._limit - 1), tf.cast(places, tf.int32) + 1, -1)
 
     def settle(self) -> None:

@@ -11,7 +11,7 @@ from harness.exact.limbs import CELL, carry
 from harness.exact.tf_limbs import carry as carry_cells
 from harness.sums.grid import GridLayout, GridState
 
-__all__ = ["TRASH", "GridVariables", "in_parts", "scatter"]
+__all__ = ["TRASH", "GridVariables", "for_each", "in_parts", "scatter"]
 
 TRASH = 1  # slots in front of the first: what belongs to no slot is added there
 FIRST_SLOTS = 16  # that are allocated; doubled when there are more
@@ -104,14 +104,27 @@ def scatter(variable: Any, rows: Any, updates: Any) -> None:
         tf.raw_ops.ResourceScatterAdd(resource=variable.handle, indices=rows, updates=updates)
 
 
+def for_each(add: Callable[[Any], None], rows: Any) -> None:
+    """Call `add(row)` for each row of a matrix [n, B], one after the other; it is traced once, however many there are."""
+
+    def body(number: Any) -> list[Any]:
+        add(rows[number])
+        return [number + 1]
+
+    if rows.shape[0] == 1:
+        add(rows[0])
+    elif rows.shape[0]:
+        tf.while_loop(lambda number: number < rows.shape[0], body, [tf.constant(0)], parallel_iterations=1)
+
+
 def in_parts(add: Callable[[Any, int], None], rows: int, width: int) -> None:
     """Call `add(start, size)` for runs of rows whose products with all draws, so wide each, stay small."""
     size = max(1, min(rows, PART_NUMBERS // max(width, 1)))
     whole = rows // size
 
-    def body(number: Any) -> Any:
+    def body(number: Any) -> list[Any]:
         add(number * size, size)
-        return number + 1
+        return [number + 1]
 
     if whole > 1:
         tf.while_loop(lambda number: number < whole, body, [tf.constant(0)], parallel_iterations=1)
