@@ -22,11 +22,14 @@ STARTING = ("connect", "open", "build")
 
 @dataclass(frozen=True)
 class Footprint:
-    """Runs over some examples and over ten times as many, by round; and seconds of `harness --help`."""
+    """Runs over some examples and over ten times as many, by round; seconds of `harness --help`; and runs by `harness launch`
+    of one rank and of as many as asked.
+    """
 
     small: list[Run]
     large: list[Run]
     help_s: list[float]
+    starts: dict[int, list[Run]]
 
     @property
     def start_s(self) -> float:
@@ -41,16 +44,19 @@ class Footprint:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         runs = {name: [run.document() for run in getattr(self, name)] for name in ("small", "large")}
-        return {**runs, "help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio}
+        figures = {"help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio}
+        return {**runs, **figures, "starts": {ranks: [starting(run) for run in some] for ranks, some in self.starts.items()}}
 
 
 def measure(folder: Path, *, examples: int, ranks: int, rounds: int) -> Footprint:
     """Measure; the examples lie in TFRecord files, so that they are no part of resident memory."""
-    found = Footprint([], [], [])
+    found = Footprint([], [], [], {size: [] for size in sorted({1, ranks})})
     jobs = [(found.small, _job(folder, examples)), (found.large, _job(folder, 10 * examples))]
     for number in range(rounds):
         for kept, job in jobs[:: 1 if number % 2 == 0 else -1]:
             kept.append(launch(job, folder / "footprint", ranks))
+        for size, kept in found.starts.items():
+            kept.append(launch(jobs[0][1], folder / "footprint", size, by_launch=True))
         start = time.perf_counter()
         subprocess.run(["harness", "--help"], env=launched_environment(), stdout=subprocess.DEVNULL, check=True)
         found.help_s.append(time.perf_counter() - start)
@@ -59,6 +65,9 @@ def measure(folder: Path, *, examples: int, ranks: int, rounds: int) -> Footprin
 
 def table(found: Footprint) -> str:
     """Write the figures as lines of a Markdown table."""
+    parts = {ranks: [starting(run) for run in runs] for ranks, runs in found.starts.items()}
+    names = list(next(iter(parts.values()))[0])
+    medians = {name: [statistics.median(run[name] for run in runs) for runs in parts.values()] for name in names}
     return "\n".join(
         [
             "| what | median |",
@@ -66,6 +75,11 @@ def table(found: Footprint) -> str:
             f"| start-up of a rank over TensorFlow's import, s | {found.start_s:.2f} |",
             f"| peak of resident memory, ten times the examples over one | {found.memory_ratio:.3f} |",
             f"| harness --help, s | {statistics.median(found.help_s):.2f} |",
+            "",
+            f"| from harness launch to the first examples, s | {' | '.join(f'ranks: {ranks}' for ranks in parts)} |",
+            f"| --- | {' | '.join('---:' for _ in parts)} |",
+            *(f"| {name} | {' | '.join(f'{seconds:.2f}' for seconds in row)} |" for name, row in medians.items()),
+            f"| all | {' | '.join(f'{sum(column):.2f}' for column in zip(*medians.values(), strict=True))} |",
         ]
     )
 
@@ -95,6 +109,17 @@ with tf.io.TFRecordWriter(path + ".part") as writer:
 import os
 os.replace(path + ".part", path)
 """
+
+
+def starting(run: Run) -> dict[str, float]:
+    """Return what the seconds before the first examples are made of, of the slowest rank.
+
+    What a launch takes beside its ranks' phases is the start of the launcher and of Python, and their end.
+    """
+    seconds = max(run.seconds, key=lambda rank: sum(rank[phase] for phase in ("import", *STARTING)))
+    compiling = max(split["compiling"] for split in run.split_s)
+    before = {phase: seconds[phase] for phase in ("import", *STARTING)}
+    return {"launching": run.elapsed_s - sum(max(run.seconds, key=len).values()), **before, "compiling": compiling}
 
 
 def phases(runs: Sequence[Run]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Whole runs under `horovodrun`, as a user starts them, and what their run.json says."""
+"""Whole runs, as a user starts them, and what their run.json says."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def launched_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi", cores: str | None = None) -> Run:
+def launch(
+    job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi", cores: str | None = None, by_launch: bool = False
+) -> Run:
     """Evaluate a job on some ranks.
 
     Args:
@@ -70,6 +72,7 @@ def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi
       ranks: how many.
       over: mpi or gloo.
       cores: which the ranks may use together, as taskset takes them; None for all.
+      by_launch: by `harness launch` instead of `horovodrun`.
     Raises: RuntimeError: the run failed.
     """
     import hashlib
@@ -80,7 +83,10 @@ def launch(job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi
     path = folder / "job.json"
     path.write_text(json.dumps({**job, "output": str(run)}))
     pinned = ["taskset", "-c", cores] if cores else []
-    command = [*pinned, "horovodrun", "-np", str(ranks), f"--{over}", "harness", "evaluate", str(path)]
+    starter = (
+        ["harness", "launch", "-np", str(ranks), "--"] if by_launch else ["horovodrun", "-np", str(ranks), f"--{over}", "harness"]
+    )
+    command = [*pinned, *starter, "evaluate", str(path)]
     start = time.monotonic()
     # horovodrun may cut a character in two where the output of two ranks meets.
     done = subprocess.run(
