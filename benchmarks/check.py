@@ -8,6 +8,7 @@ same. What seems to have fallen is measured again, `AGAIN` times at most: it has
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -175,6 +176,15 @@ def _loop(case: str, rounds: int = 7) -> Callable[[Path], Ratios]:
     return measured
 
 
+def _photos(folder: Path) -> Ratios:
+    """Measure in wall time: that files are read while the model predicts does not show in processor time."""
+    case = CASES["photos"]
+    write(case, folder)
+    threads = len(os.sched_getaffinity(0))
+    found = loop.measure(case, ("harness", "keras"), folder, rounds=3, warmups=1, threads=threads, data="jpeg")
+    return {"over keras": found.ratio("harness", "keras")}
+
+
 def _reader(name: str) -> Callable[[Path], Ratios]:
     def measured(folder: Path) -> Ratios:
         found = readers.measure(name, folder, examples=60_000, batch_size=256, rounds=15, threads=1)
@@ -191,7 +201,8 @@ def _reduction(folder: Path) -> Ratios:
 # What is measured together, by the head of the ratios' names.
 FULL: Mapping[str, Callable[[Path], Ratios]] = {
     **{f"loop/{name}": _loop(name) for name, case in CASES.items() if not case.photos},
+    "loop/photos": _photos,
     **{f"readers/{name}": _reader(name) for name in readers.FORMATS},
     "reduction": _reduction,
 }
-SHORT = ("loop/dense-784-512-10", "loop/convnet", "readers/tfrecord")
+SHORT = ("loop/dense-784-512-10", "loop/convnet", "loop/photos", "readers/tfrecord")
