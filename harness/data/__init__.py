@@ -9,15 +9,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.data import storage
+from harness.data.counting import FileCount
 from harness.data.source import BAD, ID, KEEP, SERIALIZED, Feature, Kind, Origin, Place, Records, Source
 from harness.errors import JobError, nearest
 from harness.plan.plan import File
 
 __all__ = [
-    "BAD", "FORMATS", "ID", "KEEP", "SERIALIZED", "Feature", "Format", "Kind", "Place", "Records", "Source", "digest", "expand",
-    "open_source",
+    "BAD", "FORMATS", "ID", "KEEP", "SERIALIZED", "Feature", "Format", "Kind", "Origin", "Place", "Records", "Source", "digest",
+    "expand", "open_source", "survey",
 ]  # fmt: skip
 
 
@@ -30,42 +32,72 @@ class Format:
       folders: whether a path may be a folder.
       globs: whether what the job names are files, or globs of files; else the format itself knows what the names mean.
       groups: whether several files are one in the plan, so that the plan's names cannot be opened.
+      survey: module:function in this room, from an `Origin` to the files that have to be gone through; empty where none do.
     """
 
     opener: str
     folders: bool = False
     globs: bool = True
     groups: bool = False
+    survey: str = ""
 
 
 FORMATS = {
-    "tfrecord": Format("tfrecord:open_tfrecord"),
+    "tfrecord": Format("tfrecord:open_tfrecord", survey="tfrecord:survey_tfrecord"),
     "parquet": Format("parquet:open_parquet"),
-    "csv": Format("csv:open_csv"),
-    "tsv": Format("csv:open_tsv"),
-    "jsonl": Format("jsonl:open_jsonl"),
+    "csv": Format("csv:open_csv", survey="csv:survey_csv"),
+    "tsv": Format("csv:open_tsv", survey="csv:survey_csv"),
+    "jsonl": Format("jsonl:open_jsonl", survey="jsonl:survey_jsonl"),
     "npz": Format("npz:open_npz"),
     "npy": Format("npy:open_npy", groups=True),
-    "images": Format("images:open_images", folders=True, groups=True),
-    "tfds": Format("tfds:open_tfds", folders=True, globs=False),
+    "images": Format("images:open_images", folders=True, groups=True, survey="images:survey_images"),
+    "tfds": Format("tfds:open_tfds", folders=True, globs=False, survey="tfds:survey_tfds"),
     "python": Format("own:open_own", globs=False),
     "memory": Format("memory:open_memory"),
 }
 
 
-def open_source(kind: str, paths: Sequence[str], *, target: str = "", folder: Path = Path(".")) -> Source:
+def survey(kind: str, origin: Origin) -> list[FileCount]:
+    """Look at the files that have to be gone through before their examples are known; none of most formats.
+
+    Args:
+      kind: the format.
+    Raises: JobError: there is no such format. DataError: a file cannot be looked at.
+    """
+    function = _format(kind).survey
+    counts: list[FileCount] = _load(function)(origin) if function else []
+    return counts
+
+
+def open_source(
+    kind: str,
+    paths: Sequence[str],
+    *,
+    target: str = "",
+    folder: Path = Path("."),
+    counts: Sequence[FileCount] | None = None,
+) -> Source:
     """Open the files of a job: count their examples, and index what has to be.
 
     Args:
       kind: the format.
       paths, target, folder: see `Origin`.
+      counts: what `survey` returned, counted since; None to count here.
     Raises: JobError: there is no such format. DataError: a file is not what its format says.
     """
+    source: Source = _load(_format(kind).opener)(Origin(paths, target, folder, counts))
+    return source
+
+
+def _format(kind: str) -> Format:
     if kind not in FORMATS:
         raise JobError(f"data.format: unknown format '{kind}': {nearest(kind, FORMATS)}")
-    module, _, function = FORMATS[kind].opener.partition(":")
-    source: Source = getattr(importlib.import_module(f"harness.data.{module}"), function)(Origin(paths, target, folder))
-    return source
+    return FORMATS[kind]
+
+
+def _load(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(f"harness.data.{module}"), function)
 
 
 def expand(patterns: Sequence[str], resolved: Sequence[str], *, folders: bool = False) -> list[str]:

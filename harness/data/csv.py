@@ -12,11 +12,12 @@ import numpy as np
 
 from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
-from harness.data.lines import Lines, blocks, index
+from harness.data.counting import FileCount, count
+from harness.data.lines import Lines, blocks, lines_of, look
 from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["CsvSource", "open_csv", "open_tsv"]
+__all__ = ["CsvSource", "open_csv", "open_tsv", "survey_csv"]
 
 FIRST_ROWS = 4096  # that tell the types
 CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor's cache holds
@@ -24,12 +25,17 @@ CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor
 
 def open_csv(origin: Origin) -> CsvSource:
     """Open files whose fields are separated by commas; see `CsvSource.open`."""
-    return CsvSource.open(origin.paths, delimiter=",")
+    return CsvSource.open(origin.paths, delimiter=",", counts=origin.counts)
 
 
 def open_tsv(origin: Origin) -> CsvSource:
     """Open files whose fields are separated by tabs; see `CsvSource.open`."""
-    return CsvSource.open(origin.paths, delimiter="\t")
+    return CsvSource.open(origin.paths, delimiter="\t", counts=origin.counts)
+
+
+def survey_csv(origin: Origin) -> list[FileCount]:
+    """Look at CSV or TSV files; see `lines.look`."""
+    return storage.map_files(lambda path: look(path, quotes=True), origin.paths)
 
 
 class CsvSource(ColumnSource):
@@ -46,12 +52,15 @@ class CsvSource(ColumnSource):
         self._delimiter = delimiter
 
     @classmethod
-    def open(cls, paths: Sequence[str], *, delimiter: str) -> CsvSource:
+    def open(cls, paths: Sequence[str], *, delimiter: str, counts: Sequence[FileCount] | None = None) -> CsvSource:
         """Find the lines, and compare the headers.
 
+        Args:
+          counts: of the files, where they are counted already.
         Raises: DataError: a file cannot be read, or has other columns than the first.
         """
-        lines = storage.map_files(lambda path: index(path, quotes=True), paths)
+        counts = count(survey_csv(Origin(paths))) if counts is None else counts
+        lines = storage.map_files(lines_of, counts)
         source = cls(lines, delimiter)
         first = None
         for path, file_lines in zip(paths, lines, strict=True):
@@ -90,7 +99,7 @@ class CsvSource(ColumnSource):
         lines = self._lines[number]
         if not lines.records:
             return {}
-        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS))
         table = self._table(lines, data, {})
         if isinstance(table, str):
             raise DataError(f"{lines.file.path}: not a readable CSV file: {table}")
@@ -113,7 +122,7 @@ class CsvSource(ColumnSource):
         for name in self.chosen:
             if name not in names:
                 raise DataError(f"{lines.file.path}: no column '{name}': {nearest(name, names)}")
-        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=True):
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size)):
             low, high = max(start - first, 0), min(stop, last) - first
             table = self._table(lines, data, self.chosen)
             if not isinstance(table, str) and table.num_rows == last - first:
@@ -167,7 +176,7 @@ class CsvSource(ColumnSource):
 
         number = next((n for n, file in enumerate(self.files) if file.examples), 0)
         lines = self._lines[number]
-        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=True))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS))
         table = self._table(lines, data, {})
         return set() if isinstance(table, str) else {f.name for f in table.schema if pa.types.is_boolean(f.type)}
 

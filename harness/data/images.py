@@ -12,13 +12,14 @@ import numpy as np
 
 from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
-from harness.data.csv import CsvSource
+from harness.data.counting import FileCount
+from harness.data.csv import CsvSource, survey_csv
 from harness.data.range_file import open_range
 from harness.data.source import Feature, Kind, Origin, Place
 from harness.errors import DataError, nearest
 from harness.plan.plan import File
 
-__all__ = ["FolderSource", "ListSource", "open_images"]
+__all__ = ["FolderSource", "ListSource", "open_images", "survey_images"]
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 PATH_COLUMNS = ("path", "file", "filename", "image")
@@ -178,15 +179,27 @@ def open_images(origin: Origin) -> FolderSource | ListSource:
 
     Raises: DataError: there are none, or a CSV file names no paths.
     """
-    paths = origin.paths
-    folders = [path for path in paths if storage.is_folder(path)]
-    if folders and len(folders) < len(paths):
-        raise DataError(f"data.files: expected folders or CSV files, found both: {', '.join(paths)}")
+    folders = _folders(origin.paths)
     if folders:
         if any(storage.is_url(path) for path in folders):
             raise DataError("data.files: folders of images are read from local files; list remote ones in a CSV file")
         return _open_folders(folders)
-    return _open_lists(paths)
+    return _open_lists(origin)
+
+
+def survey_images(origin: Origin) -> list[FileCount]:
+    """Look at the lists; folders are not counted but listed.
+
+    Raises: DataError: a list cannot be read, or there are folders too.
+    """
+    return [] if _folders(origin.paths) else survey_csv(origin)
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    folders = [path for path in paths if storage.is_folder(path)]
+    if folders and len(folders) < len(paths):
+        raise DataError(f"data.files: expected folders or CSV files, found both: {', '.join(paths)}")
+    return folders
 
 
 def _open_folders(folders: Sequence[str]) -> FolderSource:
@@ -220,8 +233,9 @@ def _digest(listings: Sequence[Listing]) -> bytes:
     return total.digest()
 
 
-def _open_lists(lists: Sequence[str]) -> ListSource:
-    rows = CsvSource.open(lists, delimiter="\t" if lists[0].endswith(".tsv") else ",")
+def _open_lists(origin: Origin) -> ListSource:
+    lists = origin.paths
+    rows = CsvSource.open(lists, delimiter="\t" if lists[0].endswith(".tsv") else ",", counts=origin.counts)
     features = rows.features()
     column = next((name for name in PATH_COLUMNS if name in features), None)
     if column is None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
-from harness.data.lines import Lines, blocks, index
+from harness.data.counting import FileCount, count
+from harness.data.lines import Lines, blocks, lines_of, look
 from harness.data.source import Feature, Kind, Origin
 from harness.errors import DataError, nearest
 
-__all__ = ["JsonlSource", "open_jsonl"]
+__all__ = ["JsonlSource", "open_jsonl", "survey_jsonl"]
 
 FIRST_ROWS = 1024  # that tell names, types and lengths of lists
 CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
@@ -23,7 +24,12 @@ CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
 
 def open_jsonl(origin: Origin) -> JsonlSource:
     """Open files of JSON lines; see `JsonlSource.open`."""
-    return JsonlSource.open(origin.paths)
+    return JsonlSource.open(origin.paths, origin.counts)
+
+
+def survey_jsonl(origin: Origin) -> list[FileCount]:
+    """Look at files of JSON lines; see `lines.look`."""
+    return storage.map_files(lambda path: look(path, quotes=False), origin.paths)
 
 
 class JsonlSource(ColumnSource):
@@ -38,12 +44,15 @@ class JsonlSource(ColumnSource):
         self._lines = lines
 
     @classmethod
-    def open(cls, paths: Sequence[str]) -> JsonlSource:
+    def open(cls, paths: Sequence[str], counts: Sequence[FileCount] | None = None) -> JsonlSource:
         """Find the lines.
 
+        Args:
+          counts: of the files, where they are counted already.
         Raises: DataError: a file cannot be read.
         """
-        return cls(storage.map_files(lambda path: index(path, quotes=False), paths))
+        counts = count(survey_jsonl(Origin(paths))) if counts is None else counts
+        return cls(storage.map_files(lines_of, counts))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -58,7 +67,7 @@ class JsonlSource(ColumnSource):
         lines = self._lines[number]
         if not lines.records:
             return {}
-        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS, quotes=False))
+        *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS))
         table = _table(data, None)
         if isinstance(table, str):
             for row, line in enumerate(_rows(data)):
@@ -88,7 +97,7 @@ class JsonlSource(ColumnSource):
         for name in self.chosen:
             if name not in known:
                 raise DataError(f"{lines.file.path}: no key '{name}' in the first lines: {nearest(name, known)}")
-        for first, last, data in blocks(lines, start, stop, max(BLOCK, size), quotes=False):
+        for first, last, data in blocks(lines, start, stop, max(BLOCK, size)):
             low, high = max(start - first, 0), min(stop, last) - first
             table = _table(data, self.chosen)
             if (

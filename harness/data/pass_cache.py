@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,45 +16,65 @@ from harness.errors import DataError
 from harness.names.scratch import scratch_name
 from harness.names.variables import CACHE
 
-__all__ = ["SMALL", "cached"]
+__all__ = ["SMALL", "Entry"]
 
 SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
 INDEX_VERSION = 1
 
 
-def cached(path: str, kind: str, build: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return what one pass over a file finds, kept in the user's cache under its path, size and time.
+@dataclass(frozen=True)
+class Entry:
+    """Where the cache keeps what one pass over a file finds.
 
-    Args:
-      path: the file.
-      kind: what is kept of it, with the options it depends on.
-      build: makes the pass; int64 [n].
+    Attributes:
+      place: None where it is not kept: of a small file, or because others may write there.
     """
-    key = _content_key(path)
-    if key is None:
-        return build()
-    name = hashlib.sha256(f"{INDEX_VERSION}\0{kind}\0{key}".encode()).hexdigest()
-    folder = _cache_folder()
-    if CACHE.name not in os.environ:  # what somebody has named they look after themselves
-        private_folder.close(folder)
-    place = folder / f"{name}.npy"
-    # What others may have written is not believed: it says which records there are.
-    if private_folder.intruders(place, folder):
-        return build()
-    try:
-        return np.load(place, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        result = build()
-    temporary = scratch_name(place)
-    # A cache that cannot be written costs time, nothing else.
-    with contextlib.suppress(OSError):
-        private_folder.make(folder)
-        # For this user alone whatever the umask: what others may write to is not believed the next time.
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            np.save(stream, result)
-        os.replace(temporary, place)
-    return result
+
+    place: Path | None
+
+    @classmethod
+    def of(cls, path: str, kind: str) -> Entry:
+        """Return the entry of a file as it is now: under its path, size and time.
+
+        Args:
+          path: the file.
+          kind: what is kept of it, with the options it depends on.
+        Raises: DataError: the file cannot be looked at.
+        """
+        key = _content_key(path)
+        if key is None:
+            return cls(None)
+        name = hashlib.sha256(f"{INDEX_VERSION}\0{kind}\0{key}".encode()).hexdigest()
+        folder = _cache_folder()
+        if CACHE.name not in os.environ:  # what somebody has named they look after themselves
+            private_folder.close(folder)
+        place = folder / f"{name}.npy"
+        # What others may have written is not believed: it says which records there are.
+        return cls(None if private_folder.intruders(place, folder) else place)
+
+    def load(self) -> np.ndarray | None:
+        """Return what is kept, int64 [n]; None where nothing is."""
+        if self.place is None:
+            return None
+        try:
+            numbers: np.ndarray = np.load(self.place, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return numbers
+
+    def store(self, numbers: np.ndarray) -> None:
+        """Keep what was found."""
+        if self.place is None:
+            return
+        temporary = scratch_name(self.place)
+        # A cache that cannot be written costs time, nothing else.
+        with contextlib.suppress(OSError):
+            private_folder.make(self.place.parent)
+            # For this user alone whatever the umask: what others may write to is not believed the next time.
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+                np.save(stream, numbers)
+            os.replace(temporary, self.place)
 
 
 def _cache_folder() -> Path:

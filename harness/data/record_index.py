@@ -6,7 +6,7 @@ the next known one, number and offset have to agree: ids are those of where reco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,22 @@ class RecordIndex:
             records.append(np.array([count - 1]))
             offsets.append(np.array([end]))
         return cls(np.concatenate(records), np.concatenate(offsets))
+
+    @classmethod
+    def chained(cls, indices: Sequence[RecordIndex]) -> RecordIndex:
+        """Return the index of a file from those of its pieces, each of which begins where the one before ends.
+
+        >>> parts = [RecordIndex.of([np.array([0, 20, 40])]), RecordIndex.of([np.array([40, 60])])]
+        >>> whole = RecordIndex.chained(parts)
+        >>> whole.records.tolist(), whole.offsets.tolist()
+        ([0, 2, 3], [0, 40, 60])
+        """
+        bases = np.cumsum([0, *(index.count for index in indices)])
+        records = [index.records[:-1] + base for index, base in zip(indices, bases, strict=False)]
+        return cls(
+            np.concatenate([*records, bases[-1:]]),
+            np.concatenate([*(index.offsets[:-1] for index in indices), indices[-1].offsets[-1:]]),
+        )
 
     @classmethod
     def unpack(cls, packed: np.ndarray) -> RecordIndex:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from harness.data.counting import FileCount
 from harness.errors import JobError
 from harness.plan.plan import Chunk, File
 
@@ -34,11 +35,13 @@ class Origin:
     Attributes:
       paths: files, or folders where the format has them.
       target, folder: of the user's own reader: package.module:function, and where it is looked for first.
+      counts: of the files that have to be gone through; None where nobody has looked yet.
     """
 
     paths: Sequence[str]
     target: str = ""
     folder: Path = Path(".")
+    counts: Sequence[FileCount] | None = None
 
 
 class Kind(enum.Enum):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data import storage
+from harness.data.counting import FileCount
 from harness.data.source import Feature, Kind, Origin
-from harness.data.tfrecord import TFRecordSource
+from harness.data.tfrecord import TFRecordSource, survey_tfrecord
 from harness.errors import DataError, nearest
 
-__all__ = ["open_tfds"]
+__all__ = ["open_tfds", "survey_tfds"]
 
 IMAGES = ("Image", "LabeledImage")
 
@@ -35,6 +38,34 @@ def open_tfds(origin: Origin) -> TfdsSource:
 
     Raises: DataError: a folder was not prepared, has no such split, or lacks shards.
     """
+    prepared = _prepared(origin)
+    source = TfdsSource.open(prepared.shards, origin.counts)
+    for file, expected in zip(source.files, prepared.lengths, strict=True):
+        if file.examples != expected:
+            raise DataError(f"{file.path}: expected {expected} records, as dataset_info.json says, found {file.examples}")
+    assert isinstance(source, TfdsSource)
+    source.named = prepared.features
+    return source
+
+
+def survey_tfds(origin: Origin) -> list[FileCount]:
+    """Look at the shards; see `tfrecord_index.look`.
+
+    Raises: DataError: see `open_tfds`.
+    """
+    return survey_tfrecord(Origin(_prepared(origin).shards))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the metadata of prepared folders say: the shards, how many records each holds, and their features."""
+
+    shards: Sequence[str]
+    lengths: Sequence[int]
+    features: dict[str, Feature]
+
+
+def _prepared(origin: Origin) -> Prepared:
     shards: list[str] = []
     lengths: list[int] = []
     named: dict[str, Feature] | None = None
@@ -62,13 +93,7 @@ def open_tfds(origin: Origin) -> TfdsSource:
     for shard in shards:
         if not storage.exists(shard):
             raise DataError(f"{shard}: no such file, though dataset_info.json names it; prepare the folder again")
-    source = TfdsSource.open(shards)
-    for file, expected in zip(source.files, lengths, strict=True):
-        if file.examples != expected:
-            raise DataError(f"{file.path}: expected {expected} records, as dataset_info.json says, found {file.examples}")
-    assert isinstance(source, TfdsSource)
-    source.named = named or {}
-    return source
+    return Prepared(shards, lengths, named or {})
 
 
 def _json(path: Path) -> Any:

@@ -10,14 +10,15 @@ import numpy as np
 
 from harness.data import storage, tfrecord_packed
 from harness.data import tfrecord_framing as framing
+from harness.data.counting import FileCount, count
 from harness.data.range_file import open_range
 from harness.data.record_index import RecordIndex
 from harness.data.source import BAD, SERIALIZED, Feature, Origin, Records, Source
-from harness.data.tfrecord_index import count_records
+from harness.data.tfrecord_index import index_of, look
 from harness.errors import DataError
 from harness.plan.plan import File
 
-__all__ = ["TFRecordSource", "open_tfrecord"]
+__all__ = ["TFRecordSource", "open_tfrecord", "survey_tfrecord"]
 
 READ = 1 << 23  # bytes read at a time
 FIRST_RECORDS = 20  # that tell the features
@@ -25,7 +26,12 @@ FIRST_RECORDS = 20  # that tell the features
 
 def open_tfrecord(origin: Origin) -> TFRecordSource:
     """Open TFRecord files; see `TFRecordSource.open`."""
-    return TFRecordSource.open(origin.paths)
+    return TFRecordSource.open(origin.paths, origin.counts)
+
+
+def survey_tfrecord(origin: Origin) -> list[FileCount]:
+    """Look at TFRecord files; see `tfrecord_index.look`."""
+    return storage.map_files(look, origin.paths)
 
 
 class TFRecordSource(Source):
@@ -47,14 +53,16 @@ class TFRecordSource(Source):
         self._spare: bytes | None = None  # a record that can be parsed: stands in for one that cannot
 
     @classmethod
-    def open(cls, paths: Sequence[str]) -> TFRecordSource:
+    def open(cls, paths: Sequence[str], counts: Sequence[FileCount] | None = None) -> TFRecordSource:
         """Index plain files (or read the index beside them, or the cached one), count packed ones.
 
+        Args:
+          counts: of the files, where they are counted already.
         Raises: DataError: a file is cut off, or is no TFRecord file.
         """
-        files, indices, beside = zip(*storage.map_files(count_records, paths), strict=True)
-        counted = tuple(file.path for file, has_index in zip(files, beside, strict=True) if not has_index)
-        return cls(files, indices, counted)
+        counts = count(survey_tfrecord(Origin(paths))) if counts is None else counts
+        files, indices = zip(*map(index_of, counts), strict=True)
+        return cls(files, indices, tuple(file_count.way.path for file_count in counts if not file_count.beside))
 
     @property
     def counted(self) -> tuple[str, ...]:

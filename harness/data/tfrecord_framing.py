@@ -14,9 +14,23 @@ import numpy as np
 
 from harness.errors import DataError
 
-__all__ = ["CRC_SKIPPED", "FOOTER", "HEADER", "crcs", "cut", "cut_all", "cut_off", "data_length", "frame", "intact", "starts"]
+__all__ = [
+    "CRC_SKIPPED",
+    "FOOTER",
+    "HEADER",
+    "crcs",
+    "cut",
+    "cut_all",
+    "cut_off",
+    "data_length",
+    "first_header",
+    "frame",
+    "intact",
+    "starts",
+]
 
 HEADER, FOOTER = 12, 4  # bytes before and after the data
+CANDIDATES = 1 << 16  # lengths whose CRCs are computed at a time
 CRC_SKIPPED = 1 << 32  # stands for the CRC of a record that is skipped, whatever its bytes: above all CRCs
 _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
@@ -42,6 +56,37 @@ def data_length(block: bytes, at: int = 0) -> int | None:
     """
     length, crc = _HEADER.unpack_from(block, at)
     return length if crc == _masked_crc(block[at : at + 8]) else None
+
+
+def first_header(block: bytes, left: int) -> int | None:
+    """Return the first byte of a block where a record may begin: a length that fits, with its CRC; None without one.
+
+    Args:
+      block: any bytes.
+      left: bytes from its first one to the end of the file.
+
+    >>> first_header(b"no header" + frame(b"abc"), 28), first_header(bytes(100), 100)
+    (9, None)
+    """
+    places = []
+    for phase in range(8):  # lengths at bytes 8 n + phase
+        number = (len(block) - phase - HEADER) // 8 + 1
+        if number > 0:
+            lengths = np.frombuffer(block, "<u8", number, phase)
+            begins = 8 * np.arange(number, dtype=np.uint64) + np.uint64(phase)
+            places.append(begins[lengths <= np.uint64(max(left - HEADER - FOOTER, 0))])
+    if not places:
+        return None
+    candidates = np.sort(np.concatenate(places)).astype(np.int64)
+    view = np.frombuffer(block, np.uint8)
+    for at in range(0, len(candidates), CANDIDATES):
+        some = candidates[at : at + CANDIDATES]
+        rows = view[some[:, None] + np.arange(HEADER)]
+        crcs_there = np.ascontiguousarray(rows[:, 8:]).view("<u4").ravel()
+        fitting = some[crcs_there == _masked(_crc_of_rows(rows[:, :8]))]
+        if len(fitting):
+            return int(fitting[0])
+    return None
 
 
 def intact(data: bytes, footer: bytes) -> bool:

@@ -212,7 +212,7 @@ def test_files_that_may_not_be_read():
 @pytest.mark.parametrize("scan", [1, 3, 1 << 20])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress])
 def test_lines_are_cut_where_records_end(tmp_path, monkeypatch, content, rows, scan, pack):
-    monkeypatch.setattr("harness.data.lines.SCAN", scan)
+    monkeypatch.setattr("harness.data.line_pass.SCAN", scan)
     path = text(tmp_path / "x.csv", pack(content.encode()))
     assert [str(a) for r in read("csv", [path], A) for a in r.raw["a"].tolist()] == rows
 

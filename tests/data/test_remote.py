@@ -126,7 +126,7 @@ def test_globs_and_ranges_of_tfrecord(bucket):
 def test_the_pass_that_counts_is_cached(bucket, monkeypatch):
     fresh()
     open_source("tfrecord", ["s3://data/c.tfrecord.gz", "s3://data/a.tfrecord"])
-    monkeypatch.setattr("harness.data.tfrecord_index.scan", lambda path: pytest.fail("the file was scanned"))
+    monkeypatch.setattr("harness.data.tfrecord_index.scan", lambda path, **_: pytest.fail("the file was scanned"))
     monkeypatch.setattr("harness.data.tfrecord_packed.records", lambda path: pytest.fail("the file was unpacked"))
     assert [f.examples for f in open_source("tfrecord", ["s3://data/c.tfrecord.gz", "s3://data/a.tfrecord"]).files] == [50, 100]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from harness_launch.slurm import Slurm, submit
 
-from harness.data.pass_cache import cached
+from harness.data.pass_cache import Entry
 from harness.data.tfrecord_index import index_path, write_index
 from harness.folder.run_folder import RunFolder, write_atomically
 from tests import made
@@ -67,13 +67,12 @@ def test_an_index_beside_its_file(tmp_path):
 
 def test_an_index_in_a_home_that_hosts_share(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(np, "load", lambda *_, **__: (_ for _ in ()).throw(OSError))  # as if it were never there
     monkeypatch.setattr("harness.data.pass_cache._content_key", lambda path: path)
     monkeypatch.setattr(np, "save", lambda stream, array: stream.write(array.tobytes()))
     seen = set()
 
     def work(number: int) -> None:
-        cached("a.tfrecord", "index", lambda: np.full(10_000, number))
+        Entry.of("a.tfrecord", "index").store(np.full(10_000, number))
         (place,) = (tmp_path / "cache").glob("[!.]*")
         seen.add(len(set(np.frombuffer(place.read_bytes(), np.int64))))
 
