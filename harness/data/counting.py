@@ -144,12 +144,15 @@ def pieces_of(counts: Sequence[FileCount]) -> list[FilePiece]:
     ]
 
 
-def scan_pieces(pieces: Sequence[FilePiece], moved: Moved = nothing_moved) -> list[Any]:
+def scan_pieces(
+    pieces: Sequence[FilePiece], moved: Moved = nothing_moved, check: Callable[[FilePass], None] | None = None
+) -> list[Any]:
     """Go through pieces, in threads; return of each what was found, or why it could not be gone through.
 
     Args:
       pieces: in the order of the files. Those of files behind one that is not what it should be are left out.
       moved: called from the threads.
+      check: called before each piece; it may raise a HarnessError, as a scan may.
     """
     failed: set[int] = set()
 
@@ -157,6 +160,8 @@ def scan_pieces(pieces: Sequence[FilePiece], moved: Moved = nothing_moved) -> li
         if any(number < piece.number for number in failed.copy()):
             return None  # the job fails already; which file it names is decided by their order
         try:
+            if check is not None:
+                check(piece.way)
             return piece.way.scan(piece.span, moved)
         except HarnessError as exc:
             failed.add(piece.number)

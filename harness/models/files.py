@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.errors import ModelError
 from harness.job.specs import ModelSpec
 
-__all__ = ["digest", "digest_of", "joined", "locate", "resolve"]
+__all__ = ["digest", "digest_of", "is_there", "joined", "locate", "resolve", "size_bytes"]
 
 
 def locate(spec: ModelSpec, resolved: Callable[[str], str], folder: Path) -> str | None:
@@ -30,7 +30,7 @@ def locate(spec: ModelSpec, resolved: Callable[[str], str], folder: Path) -> str
         if spec.path is None:
             return None
         path = resolved(spec.path)
-        if not os.path.exists(path) and not os.path.exists(path + ".index"):  # a checkpoint is a prefix
+        if not is_there(path):
             raise ModelError(f"{path}: no such weights")
         return path
     assert spec.path is not None  # ModelSpec sees to it
@@ -58,6 +58,16 @@ def resolve(path: str, version: int | None = None) -> str:
     elif version is not None:
         raise ModelError(f"{path}: version {version} is asked for, and this is a model, no folder of numbered versions")
     return path
+
+
+def is_there(path: str) -> bool:
+    """Say whether there are files of a model; a checkpoint is a prefix."""
+    return os.path.exists(path) or os.path.exists(path + ".index")
+
+
+def size_bytes(path: str) -> int:
+    """Return how many bytes `digest` reads."""
+    return sum(file.stat().st_size for file in _files(path))
 
 
 def source_of(target: str, folder: Path) -> Path | None:
@@ -101,15 +111,17 @@ def joined(digests: Mapping[str, str]) -> str:
 
 def digest(path: str) -> str:
     """Return the SHA-256 of a model's content, in hexadecimal: of a folder the names and contents of its files."""
-    if os.path.isdir(path):
-        files = sorted(p for p in Path(path).rglob("*") if p.is_file())
-    elif os.path.exists(path):
-        files = [Path(path)]
-    else:  # the prefix of a checkpoint
-        files = sorted(Path(path).parent.glob(f"{Path(path).name}.*"))
     total = hashlib.sha256()
-    for file in files:
+    for file in _files(path):
         name = file.relative_to(path).as_posix() if os.path.isdir(path) else ""
         with file.open("rb") as stream:
             total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return total.hexdigest()
+
+
+def _files(path: str) -> list[Path]:
+    if os.path.isdir(path):
+        return sorted(p for p in Path(path).rglob("*") if p.is_file())
+    if os.path.exists(path):
+        return [Path(path)]
+    return sorted(Path(path).parent.glob(f"{Path(path).name}.*"))  # the prefix of a checkpoint

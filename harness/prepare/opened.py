@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness import data as data_
+from harness.data.counting import FileCount, count
 from harness.data.derive import DerivedSource
-from harness.data.identity import Inventory, identify, take
+from harness.data.identity import Identity, Inventory, identify, take
 from harness.data.partial import PartialSource
-from harness.errors import DataError, JobError
+from harness.errors import DataError, JobError, ModelError
 from harness.job.job import Job
 from harness.models import files as model_files
 from harness.models.node_copy import copy_to_node, wants_copy
@@ -22,7 +23,10 @@ from harness.plan.plan import Plan, default_chunk_size
 from harness.prepare.binding import class_list
 from harness.prepare.input_binding import declared
 
-__all__ = ["Began", "Given", "Opened", "copy_models", "open_data", "open_predictions"]
+__all__ = [
+    "Began", "Given", "ModelDigests", "Opened", "Surveyed", "copy_models", "model_digests", "open_counted", "open_data",
+    "open_predictions", "survey",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,53 +73,47 @@ class Given:
     digest: str = ""
 
 
-def open_data(job: Job, began: Began | None = None, ranks: int = 1, handed: Given | None = None) -> Opened:
-    """Find model and data, and cut the plan.
+@dataclass(frozen=True)
+class Surveyed:
+    """What a job names, once rank 0 has looked: what is counted of it is shared, what is opened is not.
+
+    Attributes:
+      models: paths by name; None where a model has no file.
+      paths: of the data.
+      before: what the files were when they were looked at.
+      counts: files that have to be gone through; see `data.survey`.
+    """
+
+    models: dict[str, str | None]
+    paths: tuple[str, ...] = ()
+    before: dict[str, Identity] = field(default_factory=dict)
+    counts: tuple[FileCount, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelDigests:
+    """The digests of a job's models by name, and of those that each node gets a copy of that of the files alone."""
+
+    models: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+
+
+def survey(job: Job, began: Began | None = None, handed: Given | None = None) -> Surveyed:
+    """Find models and data, and look at the files that have to be counted.
 
     Args:
       job: names both.
       began: take these, whatever else there is by now.
-      ranks: how many will read the model.
-      handed: take these instead; the digest of a model is left to the caller, who has it.
+      handed: take these instead.
     Raises: JobError, DataError, ModelError: see there.
     """
     class_list(job)
     handed = handed or Given()
-    if handed.model is not None:
-        resolved: dict[str, str | None] = {}
-    elif began:
-        resolved = dict(began.models)
-    else:
-        resolved = {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
-    source, inventory = (handed.source, Inventory()) if handed.source else _open_source(job, began)
-    files = source.files
-    examples = sum(file.examples for file in source.files)
-    if not examples:
-        where = f"{len(files)} file{'s' * (len(files) > 1)}" if handed.source is None else files[0].path
-        raise JobError(f"data.files: expected at least one example, found none in {where}")
-    source, ids = _narrowed(job, source)
-    examples = sum(file.examples for file in source.files)
-    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
-    model_digests = {name: model_files.digest_of(job.named_models[name], path, job.folder) for name, path in resolved.items()}
-    digests = {
-        "job": job.digest,
-        "data": handed.digest or data_.digest(files),
-        "model": model_files.joined(model_digests) if model_digests else "",
-    }
-    shown = handed.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in resolved.items())
-    copied = {
-        name: model_files.digest(path)
-        for name, path in resolved.items()
-        if path is not None and wants_copy(job.named_models[name], path, ranks)
-    }
-    return Opened(source, plan, shown, digests, model_paths=resolved, copies=copied, inventory=inventory)
-
-
-def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory]:
-    """Open what the job names, and see that it did not change meanwhile.
-
-    Raises: DataError: it did.
-    """
+    models: dict[str, str | None] = {}
+    if handed.model is None:
+        models = dict(began.models) if began else _locate(job)
+    if handed.source is not None:
+        return Surveyed(models)
     named = [job.resolve(path) for path in job.data.files]
     kind = data_.FORMATS[job.data.format]
     if not kind.globs:
@@ -125,10 +123,88 @@ def _open_source(job: Job, began: Began | None) -> tuple[data_.Source, Inventory
     else:
         paths = data_.expand(job.data.files, named, folders=kind.folders)
     before = {path: identify(path) for path in paths if os.path.isfile(path)}
-    source = data_.open_source(job.data.format, paths, target=job.data.python or "", folder=job.folder)
+    counts = data_.survey(job.data.format, data_.Origin(paths, job.data.python or "", job.folder))
+    return Surveyed(models, tuple(paths), before, tuple(counts))
+
+
+def _locate(job: Job) -> dict[str, str | None]:
+    return {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+
+
+def model_digests(job: Job, models: Mapping[str, str | None], ranks: int) -> ModelDigests:
+    """Return the digests of a job's models, which are read for it.
+
+    Args:
+      models: see `Surveyed`.
+      ranks: how many will read them.
+    Raises: ModelError: a model cannot be read.
+    """
+    named = job.named_models
+    try:
+        return ModelDigests(
+            {name: model_files.digest_of(named[name], path, job.folder) for name, path in models.items()},
+            {
+                name: model_files.digest(path)
+                for name, path in models.items()
+                if path is not None and wants_copy(named[name], path, ranks)
+            },
+        )
+    except OSError as exc:
+        raise ModelError(f"{exc.filename}: cannot be read: {exc.strerror}") from exc
+
+
+def open_data(job: Job, began: Began | None = None, ranks: int = 1, handed: Given | None = None) -> Opened:
+    """Find model and data, count these here, and cut the plan.
+
+    Args:
+      job, began, handed: see `survey`; the digest of a model that is handed over is left to the caller, who has it.
+      ranks: how many will read the model.
+    Raises: JobError, DataError, ModelError: see there.
+    """
+    surveyed = survey(job, began, handed)
+    counted = replace(surveyed, counts=tuple(count(surveyed.counts)))
+    return open_counted(job, counted, lambda: model_digests(job, counted.models, ranks), handed)
+
+
+def open_counted(job: Job, surveyed: Surveyed, digest: Callable[[], ModelDigests], handed: Given | None = None) -> Opened:
+    """Open what was counted, and cut the plan.
+
+    Args:
+      surveyed: with all counts.
+      digest: called when the data are open.
+    Raises: JobError, DataError, ModelError: see there.
+    """
+    handed = handed or Given()
+    source, inventory = (handed.source, Inventory()) if handed.source else _open_source(job, surveyed)
+    files = source.files
+    examples = sum(file.examples for file in source.files)
+    if not examples:
+        where = f"{len(files)} file{'s' * (len(files) > 1)}" if handed.source is None else files[0].path
+        raise JobError(f"data.files: expected at least one example, found none in {where}")
+    source, ids = _narrowed(job, source)
+    examples = sum(file.examples for file in source.files)
+    plan = Plan(source.files, job.batch_size, job.chunk_size or default_chunk_size(examples, job.batch_size), ids)
+    of_models = digest()
+    digests = {
+        "job": job.digest,
+        "data": handed.digest or data_.digest(files),
+        "model": model_files.joined(of_models.models) if of_models.models else "",
+    }
+    shown = handed.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in surveyed.models.items())
+    return Opened(source, plan, shown, digests, model_paths=surveyed.models, copies=of_models.copies, inventory=inventory)
+
+
+def _open_source(job: Job, surveyed: Surveyed) -> tuple[data_.Source, Inventory]:
+    """Open what the job names, and see that it did not change meanwhile.
+
+    Raises: DataError: it did.
+    """
+    target = job.data.python or ""
+    source = data_.open_source(job.data.format, surveyed.paths, target=target, folder=job.folder, counts=surveyed.counts)
     inventory = take(source)
     for now in inventory.identities:
-        if now.path in before and (changes := before[now.path].changes(now)):
+        before = surveyed.before.get(now.path)
+        if before and (changes := before.changes(now)):
             raise DataError(f"{now.path} changed while it was opened: {changes}; start again when nobody writes to it")
     return source, inventory
 

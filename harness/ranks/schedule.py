@@ -6,6 +6,8 @@ while they evaluate. Which rank evaluates a chunk has no influence on the result
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,7 +19,7 @@ from harness.ranks.counter import shared_counter
 from harness.ranks.share import FixedShare, Share
 from harness.ranks.tickets import Tickets
 
-__all__ = ["Assigned", "Schedule", "assign", "static_share"]
+__all__ = ["Assigned", "Schedule", "assign", "deal", "static_share"]
 
 
 class Schedule(StrEnum):
@@ -28,6 +30,7 @@ class Schedule(StrEnum):
 
 
 DEFAULT = Schedule.DYNAMIC
+OPENED_BYTES = 1 << 16  # that could be gone through while a file is opened
 
 
 def static_share(plan: Plan, rank: int, size: int, left: np.ndarray | None = None) -> list[Chunk]:
@@ -51,6 +54,28 @@ def static_share(plan: Plan, rank: int, size: int, left: np.ndarray | None = Non
     middles = ends - costs / 2
     owners = (middles * size / max(float(costs.sum()), 1.0)).astype(np.int64)
     return [plan[int(index)] for index in chunks[owners == rank]]
+
+
+def deal(sizes: Sequence[int], ranks: int, held_bytes: int = 0) -> list[list[int]]:
+    """Deal out pieces of files: the largest first, each to the rank that has least.
+
+    Args:
+      sizes: bytes of each piece.
+      ranks: how many there are.
+      held_bytes: what the last rank has to read anyway.
+    Returns: by rank the numbers of its pieces, ascending.
+
+    >>> deal([500_000, 900_000, 400_000, 0], 2), deal([10, 10], 3, 30)
+    ([[1, 3], [0, 2]], [[0], [1], []])
+    """
+    loads = [(held_bytes if rank == ranks - 1 and ranks > 1 else 0, rank) for rank in range(ranks)]
+    heapq.heapify(loads)
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    for number in sorted(range(len(sizes)), key=lambda number: -sizes[number]):
+        load, rank = loads[0]
+        shares[rank].append(number)
+        heapq.heapreplace(loads, (load + sizes[number] + OPENED_BYTES, rank))
+    return [sorted(share) for share in shares]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.prepare.binding import ask, make_metrics
-from harness.prepare.opened import Given, Opened, open_data
+from harness.prepare.opened import Given, Opened, open_data, survey
 from harness.prepare.prepare import Prepared, load_model, match_model
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.results.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join
+from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.passage import Passage
 from harness.run.provenance import meet, summed
@@ -176,7 +177,10 @@ class Evaluator:
         """Find model and data; make sure that all ranks were given the same."""
         comm = self._comm
         if handed.source is None:
-            return self._from_rank_0(lambda: open_data(self._job, ranks=comm.size, handed=handed))
+            if comm.size == 1:
+                return open_data(self._job, handed=handed)
+            counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
+            return from_rank_0(comm, lambda: counted.open(self._job, handed))
         opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
         views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]

@@ -21,7 +21,7 @@ from harness.job.job import Job
 from harness.metrics.contract import Metric
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
-from harness.prepare.opened import Opened, open_data, open_predictions
+from harness.prepare.opened import Opened, open_predictions, survey
 from harness.prepare.prepare import prepare_model, wanted_predictions
 from harness.ranks import open_files
 from harness.ranks.comm import Comm, World
@@ -29,6 +29,7 @@ from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
 from harness.run.consensus import check_shared, connect, from_rank_0
+from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
@@ -135,14 +136,14 @@ def _round(command: Command, process: Process) -> int:
 
 
 def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
-    """Open the data and claim the run folder on rank 0, tell the others; no attempt where the run is done already."""
+    """Count the data on all ranks; open them and claim the run folder on rank 0; no attempt where the run is done already."""
     job, options, folder, lock = command.job, command.options, command.folder, command.lock
+    counted = Counted()
+    if not options.predictions:
+        counted = count(comm, job, lambda: survey(job, began(folder) if options.resume else None), shown=True)
 
     def work() -> tuple[Opened, Attempt | None]:
-        if options.predictions:
-            opened = open_predictions(job, options.predictions)
-        else:
-            opened = open_data(job, began(folder) if options.resume else None, comm.size)
+        opened = open_predictions(job, options.predictions) if options.predictions else counted.open(job)
         if not options.predict:
             return claim(folder, opened, lock, comm.size, resume=options.resume)
         spec = wanted_predictions(job)

@@ -1,6 +1,6 @@
 """Ranks at the price of one import: a server that loads TensorFlow and forks the ranks of a world over Gloo, or one alone.
 
-The server reads one JSON request a line: {"fork": {argv, environs, output}} answers with pids, {"ended": pids} with the
+The server reads one JSON request a line: {"fork": {main, argv, environs, output}} answers with pids, {"ended": pids} with the
 exit codes of those that have ended. `World` is what tests hold: it plays the launcher, which ends all ranks when one fails.
 """
 
@@ -27,8 +27,9 @@ def serve() -> None:
     import keras  # noqa: F401
 
     import harness.run.run  # noqa: F401
-    from tests.ranks import slow
+    from tests.ranks import counting_worker, slow
 
+    mains = {"slow": slow.main, "counting": counting_worker.main}
     print("ready", flush=True)
     codes: dict[int, int] = {}
     for line in sys.stdin:
@@ -44,7 +45,7 @@ def serve() -> None:
                     for descriptor, name in ((0, os.devnull), (1, wanted["output"]), (2, wanted["output"])):
                         os.dup2(os.open(name, flags if descriptor else os.O_RDONLY, 0o644), descriptor)
                     try:
-                        slow.main(wanted["argv"])
+                        mains[wanted["main"]](wanted["argv"])
                     except BaseException:  # noqa: BLE001 - whatever it is, the rank has to say it
                         traceback.print_exc()
                     finally:
@@ -104,15 +105,15 @@ def rendezvous(size: int) -> tuple[Any, list[dict[str, str]]]:
 
 
 class World:
-    """Some ranks that run `slow.py`'s command."""
+    """Some ranks that run `slow.py`'s command, or another of the server's."""
 
-    def __init__(self, forks: Forks, size: int, argv: list[str], output: Path) -> None:
+    def __init__(self, forks: Forks, size: int, argv: list[str], output: Path, main: str = "slow") -> None:
         self._forks = forks
         self._output = output
         self._rendezvous, environs = rendezvous(size) if size > 1 else (None, [{}])
         for environ in environs:
             environ["HARNESS_THREADS"] = "1"
-        self.pids: list[int] = forks.ask({"fork": {"argv": argv, "environs": environs, "output": str(output)}})
+        self.pids: list[int] = forks.ask({"fork": {"main": main, "argv": argv, "environs": environs, "output": str(output)}})
 
     @property
     def text(self) -> str:
