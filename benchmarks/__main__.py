@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks import (
     building,
     check,
+    counting,
     coverage,
     footprint,
     gloo,
@@ -67,6 +68,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "peers": (["--rounds", "1"], ["--rounds", "5"]),
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
+    "counting": (["--rounds", "3"], []),
     "simulate": ([], []),
     "loadgen": (["--cases", "convnet", "--seconds", "5"], ["--seconds", "60"]),
     "tfma": (["--examples", "20000"], ["--examples", "500000"]),
@@ -209,6 +211,18 @@ def _readers(given: argparse.Namespace) -> Found:
         document["memory"] = readers.flat_memory(given.folder, size_bytes=int(given.memory_gib * 2**30))
         table += f"\n\nmemory: {document['memory']}"
     return document, table
+
+
+def _counting_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--formats", nargs="+", choices=counting.FORMATS, default=list(counting.FORMATS))
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the file")
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def _counting(given: argparse.Namespace) -> Found:
+    found = counting.measure(given.folder, ranks=given.ranks, rounds=given.rounds, mib=given.mib, kinds=given.formats)
+    return {"ranks": given.ranks, "formats": [one.document() for one in found]}, counting.table(found)
 
 
 def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -369,6 +383,7 @@ QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", _loop_arguments, _loop),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
     "readers": Question("each format's reader against a plain loop over the same files", _readers_arguments, _readers),
+    "counting": Question("counting files: all ranks against one of them", _counting_arguments, _counting),
     "scaling": Question("strong and weak scaling over ranks of one thread", _scaling_arguments, _scaling),
     "reduction": Question("the final sum against MPI_Allreduce; 50 metrics against 5", _reduction_arguments, _reduction),
     "footprint": Question(

@@ -96,6 +96,7 @@ def blocks(lines: Lines, start: int, stop: int, size: int) -> Iterator[tuple[int
 def _spans(index: RecordIndex, start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
     """Cut records [start, stop) into runs of about `size`, fewer where they are long; yield entries of the index.
 
+    >>> import numpy as np
     >>> index = RecordIndex(np.arange(6) * 256, np.array([0, 1, 2, 3, 40 << 20, 80 << 20]))
     >>> list(_spans(index, 0, 1280, 512))
     [(0, 2), (2, 3), (3, 4), (4, 5)]
