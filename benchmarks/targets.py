@@ -93,6 +93,13 @@ TARGETS = (
     Target("one rank / keras evaluate, dense 784-512-10", 1.4, True, "loop", _over("keras", "dense-784-512-10")),
     Target("one rank / keras evaluate, convnet and larger", 1.0, True, "loop", _over("keras", *LARGE)),
     Target("two ranks of one thread / one rank of one thread, convnet and larger", 1.9, True, "scaling", _scaling("speedup")),
+    Target(
+        "counting a file, two ranks / one, in processor time",
+        1.9,
+        True,
+        "counting",
+        lambda d: [f["cpu_ratio"] for f in d["formats"]],
+    ),
     Target("two ranks / MultiWorkerMirroredStrategy, small", 1.5, True, "peers", _peer("mwms", "dense-64-128-10")),
     Target("two ranks / MultiWorkerMirroredStrategy, large", 1.0, True, "peers", _peer("mwms", *LARGE)),
     Target("two ranks / TFMA, 500,000 Examples", 25.0, True, "tfma", lambda d: [d["ratio"]] if d["examples"] >= 500_000 else []),
