@@ -21,6 +21,11 @@ PLACES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Show what is there for others, and nothing else."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Load what Python's door offers when it is asked for: the command line must not pay for it, nor load TensorFlow."""
     if name not in PLACES:

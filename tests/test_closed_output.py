@@ -71,7 +71,7 @@ for _ in range(7):
     harness.evaluate(lambda x: tf.nn.softmax(x), {"x": x, "y": y}, ["mean"], label="y == 1", inputs=["x"])
 np.savez("d.npz", x=x, y=y)
 data = {"files": "d.npz", "label": "y", "transform": "own:doubled", "filter": "own:small", "inputs": {"x": "x"}}
-assert harness.evaluate(lambda x: tf.nn.softmax(x), data, ["accuracy"]).values["accuracy"] > 0
+assert harness.evaluate(lambda x: tf.nn.softmax(x), data, ["accuracy"])["accuracy"] > 0
 """
     (tmp_path / "own.py").write_text(
         "def doubled(features):\n    return {**features, 'x': features['x'] * 2}\n"

@@ -82,7 +82,7 @@ def write(folder: Path, kind: str, columns: dict[str, np.ndarray]) -> dict[str, 
 
 def check(found: Any, label: np.ndarray, score: np.ndarray) -> None:
     for name, value in wanted(label, score).items():
-        assert found.values[name] == pytest.approx(value, rel=1e-14, abs=0), (name, found.reasons)
+        assert found[name] == pytest.approx(value, rel=1e-14, abs=0), (name, found.reasons)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def rows(columns: dict[str, np.ndarray], *metrics: Any, **options: Any) -> dict[
 
     found = harness.evaluate(lambda score: score, columns, list(metrics), label="label", inputs=["score"], **options)
     assert not found.reasons
-    return found.values
+    return dict(found)
 
 
 @pytest.mark.parametrize("dtype", list(TINY))
@@ -318,7 +318,7 @@ def test_a_spread_that_vanishes_is_no_zero(metric):
     for values in ([1e-30, 2e-30], [1e-170, 3e-170], [1e-310, 2e-310]):
         found = harness.evaluate(lambda x: x, {"x": np.array(values)}, [metric], inputs=["x"])
         assert "differ by less than sums on a grid" in found.reasons[metric]
-    assert harness.evaluate(lambda x: x, {"x": np.array([0.1, 0.1])}, [metric], inputs=["x"]).values[metric] == 0.0
+    assert harness.evaluate(lambda x: x, {"x": np.array([0.1, 0.1])}, [metric], inputs=["x"])[metric] == 0.0
 
 
 def test_a_tiny_error_among_others_is_no_reason():
@@ -362,7 +362,7 @@ def test_slices_and_replicates_see_what_vanishes():
         slices=["part"],
         bootstrap={"replicates": 50, "seed": 1},
     )
-    assert found.values["mean_absolute_error"] == pytest.approx(float(predicted.sum()) / 40)
+    assert found["mean_absolute_error"] == pytest.approx(float(predicted.sum()) / 40)
     document = found.document
     assert document["intervals"]["mean_absolute_error"]["low"] is not None
     large, tiny = (entry["metrics"]["mean_absolute_error"] for entry in document["slices"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import html
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +30,8 @@ class Certified:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What was found; the same on all ranks.
+class Results(Mapping[str, Any]):
+    """What was found; the same on all ranks. A mapping of values by metric, in the order of the job.
 
     `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined.
 
@@ -66,15 +68,56 @@ class Results:
     def __contains__(self, metric: object) -> bool:
         return metric in self._metrics
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metrics)
+
+    def __len__(self) -> int:
+        return len(self._metrics)
+
     @property
     def _metrics(self) -> Mapping[str, Any]:
         metrics: Mapping[str, Any] = self.document["metrics"]
         return metrics
 
     @property
-    def values(self) -> dict[str, Any]:
-        """Every value by metric."""
-        return {key: _value(entry) for key, entry in self._metrics.items()}
+    def slices(self) -> Any:
+        """A pandas DataFrame of a line a slice: `slice:FEATURE` of each feature, `examples`, numbers as in `numbers`."""
+        import pandas as pd
+
+        parts = self.document.get("slices", [])
+        features = dict.fromkeys(name for part in parts for name in _features(part))
+        lines = [{**_features(part), "examples": part["examples"], **_numbers(part["metrics"])} for part in parts]
+        columns = dict.fromkeys(name for line in lines for name in line)
+        return pd.DataFrame(lines, columns=[*features, *(name for name in columns if name not in features)])
+
+    @property
+    def intervals(self) -> Any:
+        """A pandas DataFrame of a line an interval, of the whole and of slices; without a bootstrap it has no lines.
+
+        Its columns: number as `numbers` names it, `slice:FEATURE` of each feature, value, low, high, method, reason.
+        """
+        import pandas as pd
+
+        parts = [self.document, *self.document.get("slices", [])]
+        features = dict.fromkeys(name for part in parts for name in _features(part))
+        lines = [
+            {"number": name, **_features(part), "value": value, **interval}
+            for part in parts
+            for name, (value, interval) in _intervals(part).items()
+        ]
+        return pd.DataFrame(lines, columns=["number", *features, "value", "low", "high", "method", "reason"])
+
+    @property
+    def confusion_matrix(self) -> Any:
+        """The confusion matrix as a pandas DataFrame, [labels, predictions], by the names of the classes.
+
+        Raises: KeyError: the job has no such metric, or under another name.
+        """
+        return self["confusion_matrix"].set_index("label").rename_axis(columns="prediction")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a copy of all of it, as metrics.json holds it."""
+        return copy.deepcopy(dict(self.document))
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -84,15 +127,7 @@ class Results:
     @property
     def numbers(self) -> dict[str, float]:
         """Every number: by metric, or METRIC/NAME where a metric has several; NaN where it is undefined."""
-        numbers: dict[str, float] = {}
-        for key, entry in self._metrics.items():
-            value = entry["value"]
-            if isinstance(value, Mapping):
-                if "columns" not in value:
-                    numbers |= {f"{key}/{name}": _number(number) for name, number in value.items()}
-            elif not isinstance(value, str):
-                numbers[key] = _number(value)
-        return numbers
+        return _numbers(self._metrics)
 
     @cached_property
     def certificate(self) -> Certified:
@@ -104,6 +139,52 @@ class Results:
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())
         return f"Results({shown}; {self.certificate.examples} examples)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: numbers with their intervals, and the certificate."""
+        import pandas as pd
+
+        intervals = _intervals(self.document)
+        lines = []
+        for key, entry in self._metrics.items():
+            for name, number in _numbers({key: entry}).items():
+                _, interval = intervals.get(name, (None, {"low": None}))
+                ends = "" if interval["low"] is None else f"{interval['low']:.6g} to {interval['high']:.6g}"
+                value = "" if number != number else f"{number:.6g}"
+                lines.append([name, value, ends, entry["examples"], entry.get("reason", "")])
+        table = pd.DataFrame(lines, columns=["metric", "value", "interval", "examples", "reason"])
+        shown = [name for name in table if name not in ("interval", "reason") or table[name].any()]
+        proof = f"every one of {self.certificate.examples:,} examples counted once, id hash {self.certificate.id_hash}"
+        warnings = "".join(f"<p>warning: {html.escape(warning)}</p>" for warning in self.warnings)
+        return f"{table[shown].to_html(index=False, border=0)}<p>certificate: {proof}</p>{warnings}"
+
+
+def _features(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"slice:{name}": value for name, value in part.get("slice", {}).items()}
+
+
+def _intervals(part: Mapping[str, Any]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """Return values and their intervals, of the whole or of a slice, by the names of `numbers`."""
+    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    for key, entry in part.get("intervals", {}).items():
+        value = part["metrics"][key]["value"]
+        if isinstance(value, Mapping):
+            found |= {f"{key}/{name}": (value[name], interval) for name, interval in entry.items()}
+        else:
+            found[key] = (value, entry)
+    return found
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for key, entry in metrics.items():
+        value = entry["value"]
+        if isinstance(value, Mapping):
+            if "columns" not in value:
+                numbers |= {f"{key}/{name}": _number(number) for name, number in value.items()}
+        elif not isinstance(value, str):
+            numbers[key] = _number(value)
+    return numbers
 
 
 def _value(entry: Mapping[str, Any]) -> Any:

@@ -112,6 +112,45 @@ def test_answers(model):
     assert len(found.document["slices"]) == 5
     assert (found.certificate.examples, found.certificate.left_out, found.warnings) == (203, {}, ())
     assert repr(found).startswith("Results(accuracy=0.6798")
+    assert list(found) == list(found.keys()) == ["accuracy", "confusion_matrix", "recall"] and len(found) == 3
+    assert dict(found)["recall"] == found["recall"] and next(iter(found.values())) == ACCURACY
+    copied = found.to_dict()
+    copied["metrics"].clear()
+    assert found.to_dict() == found.document != copied
+    assert found.confusion_matrix.loc["a", "b"] == table.set_index("label").loc["a", "b"]
+
+
+def test_frames_of_slices_and_intervals_are_the_lines_of_the_table(model):
+    columns = {"x": EXAMPLES.x, "label": EXAMPLES.label, "examples": EXAMPLES.label % 2, "low": EXAMPLES.label % 3}
+    found = harness.evaluate(
+        model, columns, ["accuracy", {"recall": {"average": None, "name": "<b>&"}}], label="label", inputs={"features": "x"},
+        classes=["low", "value", "c", "d", "e"], slices=["examples", ["low", "examples"]], bootstrap={"replicates": 10},
+    )  # fmt: skip
+    table = found.table.assign(number=found.table["metric"] + found.table["class"].map(lambda name: f"/{name}" if name else ""))
+    features = ["slice:examples", "slice:low"]
+    shared = [*features, "number", "value", "low", "high"]
+    pd.testing.assert_frame_equal(
+        found.intervals[found.intervals["low"].notna()][shared].sort_values(shared).reset_index(drop=True),
+        table[table["low"].notna()][shared].sort_values(shared).reset_index(drop=True),
+        check_dtype=False,
+    )
+    in_slices = table[table["slice:examples"].notna()]
+    assert len(found.slices) == 7 and found.slices["examples"].sum() == 2 * len(EXAMPLES.x)
+    for _, line in found.slices.iterrows():
+        at = in_slices[
+            [
+                all(a == b or (a != a and b != b) for a, b in zip(values, line[features], strict=True))
+                for values in in_slices[features].to_numpy()
+            ]
+        ]
+        np.testing.assert_array_equal(line[at["number"]].astype(float), at["value"].astype(float))
+    shown = found._repr_html_()
+    low, high = found.document["intervals"]["accuracy"]["low"], found.document["intervals"]["accuracy"]["high"]
+    assert f"{low:.6g} to {high:.6g}" in shown and found.certificate.id_hash in shown and "&lt;b&gt;&amp;/c" in shown
+
+
+def test_the_package_shows_what_is_for_others():
+    assert dir(harness) == sorted(["Evaluator", "ExactValidation", "Results", "__version__", "evaluate"])
 
 
 def test_a_value_that_is_none_has_a_reason(model):
