@@ -126,6 +126,11 @@ class PerClassMetric(PredictedClassMetric):
         hit = tf.where(predicted == labels, labels, -1)
         return {"hits": Count(hit, size), "predicted": Count(predicted, size), "labelled": Count(labels, size)}
 
+    @property
+    def first_class(self) -> int:
+        """The first of the classes that take part."""
+        return 0
+
     def share(self, sums: OneVsRest) -> Share:
         """Return the share of one class, or of all together."""
         raise NotImplementedError
@@ -136,9 +141,9 @@ class PerClassMetric(PredictedClassMetric):
 
     def values(self, totals: CountTotals) -> list[Any] | None:
         """Return the averages, or the values of each class, of many draws."""
-        hits, predicted, labelled = (totals.counts[name] for name in ("hits", "predicted", "labelled"))
+        hits, predicted, labelled = (totals.counts[name][:, self.first_class :] for name in ("hits", "predicted", "labelled"))
         sums = OneVsRest(hits, predicted, labelled, totals.positions[:, None])
-        names = class_names(totals, hits.shape[1])
+        names = class_names(totals, self.first_class + hits.shape[1])[self.first_class :]
         return averaged_draws(names, sums, self.share, self.average, zero_division=self.zero_division, positive=self.positive)
 
     def proportion(self, totals: Totals) -> Proportion | dict[str, Proportion] | None:
@@ -152,9 +157,10 @@ class PerClassMetric(PredictedClassMetric):
         return self.share(sums).proportion
 
     def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
-        """Return name and sums of every class."""
+        """Return name and sums of every class that takes part."""
         hits, predicted, labelled = (totals.exact(name) for name in ("hits", "predicted", "labelled"))
-        return [
+        every = [
             (name, OneVsRest(hits[c], predicted[c], labelled[c], totals.exact_weight))
             for c, name in enumerate(class_names(totals, len(hits)))
         ]
+        return every[self.first_class :]

@@ -52,10 +52,10 @@ class RegionMetric(PerClassMetric):
             return binding
         return Binding(Inputs.RAW, binding.output, binding.label, binding.weight, self.ignore_label, scale=binding.scale)
 
-    def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
-        """Return name and sums of every class that takes part."""
-        every = super().counted(totals)
-        return every if self.include_background or self.average == "binary" else every[1:]
+    @property
+    def first_class(self) -> int:
+        """The first of the classes that take part."""
+        return 0 if self.include_background or self.average == "binary" else 1
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each class over all pixels, or return the value of each image."""

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.job.specs import MetricSpec
-from harness.metrics import make
-from harness.metrics.contract import CountTotals, Totals, Undefined
+from harness.metrics import METRICS, load, make
+from harness.metrics.contract import CountTotals, Metric, Totals, Undefined
 
 CLASSES = ("ant", "bee", "cat", "dog")
 AVERAGES = ["macro", "weighted", "micro", "per_class", "binary"]
@@ -53,6 +53,14 @@ def one_by_one(metric, counts, positions):
             for average in AVERAGES
             for zero in (None, 0, 1)
         ),
+        *(
+            MetricSpec(name=name, options={"average": average, "zero_division": zero, "include_background": background})
+            for name in ("iou", "dice")
+            for average in AVERAGES
+            for zero in (None, 1)
+            for background in (True, False)
+        ),
+        *(MetricSpec(name="mean_iou", options={"include_background": background}) for background in (True, False)),
         MetricSpec(name="f_beta", options={"beta": 2.0}),
         *(MetricSpec(name="cohen_kappa", options={"weights": weights}) for weights in (None, "linear", "quadratic")),
         MetricSpec(name="matthews_correlation"),
@@ -65,9 +73,15 @@ def test_many_draws_have_the_bits_of_one(spec, examples, seed):
     positions = counts["labelled"].sum(axis=1)
     together = metric.values(CountTotals(counts, positions, CLASSES))
     if together is None:  # too large for 64 bits
-        assert examples == 2**31 - 1 and spec.name in ("cohen_kappa", "f_beta", "jaccard", "specificity")
+        assert examples == 2**31 - 1 and spec.name in ("cohen_kappa", "dice", "f_beta", "iou", "jaccard", "mean_iou", "specificity")
         return
     assert together == list(one_by_one(metric, counts, positions))
+
+
+def test_every_metric_that_values_draws_at_once_is_here():
+    """A metric that changes what its value is made of has to change it for many draws too."""
+    at_once = {name for name in METRICS if load(name).values is not Metric.values}
+    assert at_once == {*PER_CLASS, "iou", "dice", "mean_iou", "cohen_kappa", "matthews_correlation"}
 
 
 def test_a_beta_that_is_no_whole_number_is_counted_one_by_one():
