@@ -161,9 +161,13 @@ def _nearest(name: str) -> str:
     ("did you mean 'accuracy'? ", '')
     >>> _nearest("roc")
     "did you mean 'roc_auc'? also near: roc_curve; "
+    >>> _nearest("F1_score"), _nearest("kappa")
+    ("did you mean 'f1'? ", "did you mean 'cohen_kappa'? ")
     """
-    close = difflib.get_close_matches(name, [*METRICS, *METRIC_ALIASES], n=3, cutoff=0.7)
+    name, every = name.lower(), [*METRICS, *METRIC_ALIASES]
+    close = difflib.get_close_matches(name, every, n=3, cutoff=0.7)
     close = close or [known for known in METRICS if len(name) > 2 and known.startswith(name)][:3]
+    close = close or [known for known in every if known in name.split("_") or name in known.split("_")][:3]
     also = f"also near: {', '.join(close[1:])}; " if close[1:] else ""
     return f"did you mean '{close[0]}'? {also}" if close else ""
 

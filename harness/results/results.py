@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
+from harness.names.metric_aliases import METRIC_ALIASES
 
 __all__ = ["Certified", "Results"]
 
@@ -33,7 +34,8 @@ class Certified:
 class Results(Mapping[str, Any]):
     """What was found; the same on all ranks. A mapping of values by metric, in the order of the job.
 
-    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined.
+    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Short names
+    of metrics are understood: `results["f1"]` is `results["f_beta"]`.
 
     Attributes:
       document: all of it, as metrics.json holds it.
@@ -60,13 +62,13 @@ class Results(Mapping[str, Any]):
         return cls(document, pd.read_csv(folder.metrics_csv))
 
     def __getitem__(self, metric: str) -> Any:
-        entry = self._metrics.get(metric)
+        entry = self._metrics.get(metric) or self._metrics.get(METRIC_ALIASES.get(metric, metric))
         if entry is None:
             raise KeyError(f"no metric '{metric}': {nearest(metric, self._metrics)}")
         return _value(entry)
 
     def __contains__(self, metric: object) -> bool:
-        return metric in self._metrics
+        return isinstance(metric, str) and (metric in self._metrics or METRIC_ALIASES.get(metric) in self._metrics)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)

@@ -73,7 +73,15 @@ def test_many_draws_have_the_bits_of_one(spec, examples, seed):
     positions = counts["labelled"].sum(axis=1)
     together = metric.values(CountTotals(counts, positions, CLASSES))
     if together is None:  # too large for 64 bits
-        assert examples == 2**31 - 1 and spec.name in ("cohen_kappa", "dice", "f_beta", "iou", "jaccard", "mean_iou", "specificity")
+        assert examples == 2**31 - 1 and spec.name in (
+            "cohen_kappa",
+            "dice",
+            "f_beta",
+            "iou",
+            "jaccard",
+            "mean_iou",
+            "specificity",
+        )
         return
     assert together == list(one_by_one(metric, counts, positions))
 

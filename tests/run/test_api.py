@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from sklearn.metrics import f1_score
 
 import harness
 from harness.data.memory import DatasetSource
@@ -147,6 +148,13 @@ def test_frames_of_slices_and_intervals_are_the_lines_of_the_table(model):
     shown = found._repr_html_()
     low, high = found.document["intervals"]["accuracy"]["low"], found.document["intervals"]["accuracy"]["high"]
     assert f"{low:.6g} to {high:.6g}" in shown and found.certificate.id_hash in shown and "&lt;b&gt;&amp;/c" in shown
+
+
+def test_a_short_name_reads_what_it_asked_for(model):
+    found = harness.evaluate(model, ARRAYS, ["f1"])
+    predicted = np.argmax(EXAMPLES.x @ made.kernel(), axis=1)
+    assert found["f1"] == found["f_beta"] == pytest.approx(f1_score(EXAMPLES.label, predicted, average="macro"), rel=1e-12)
+    assert "f1" in found and "auc" not in found and list(found) == ["f_beta"]
 
 
 def test_the_package_shows_what_is_for_others():
