@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from harness.data import private_folder, storage
@@ -20,7 +21,8 @@ __all__ = ["SMALL", "Entry"]
 
 SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+CRC_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,22 @@ class Entry:
         folder = _cache_folder()
         if CACHE.name not in os.environ:  # what somebody has named they look after themselves
             private_folder.close(folder)
-        place = folder / f"{name}.npy"
+        place = folder / f"{name}.index"
         # What others may have written is not believed: it says which records there are.
         return cls(None if private_folder.intruders(place, folder) else place)
 
     def load(self) -> np.ndarray | None:
-        """Return what is kept, int64 [n]; None where nothing is."""
+        """Return what is kept, int64 [n]; None where nothing is, or something else than was written."""
         if self.place is None:
             return None
         try:
-            numbers: np.ndarray = np.load(self.place, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            content = self.place.read_bytes()
+        except OSError:
             return None
-        return numbers
+        crc, data = content[:CRC_BYTES], content[CRC_BYTES:]
+        if not data or crc != _crc(data):  # it says which records there are: half of it would be believed
+            return None
+        return np.frombuffer(data, "<i8")
 
     def store(self, numbers: np.ndarray) -> None:
         """Keep what was found."""
@@ -73,8 +78,13 @@ class Entry:
             private_folder.make(self.place.parent)
             # For this user alone whatever the umask: what others may write to is not believed the next time.
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-                np.save(stream, numbers)
+                data = numbers.astype("<i8").tobytes()
+                stream.write(_crc(data) + data)
             os.replace(temporary, self.place)
+
+
+def _crc(data: bytes) -> bytes:
+    return google_crc32c.value(data).to_bytes(CRC_BYTES, "little")
 
 
 def _cache_folder() -> Path:

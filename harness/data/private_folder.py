@@ -47,6 +47,8 @@ def intruders(place: Path, root: Path) -> str:
             status = path.lstat()
         except FileNotFoundError:
             return ""
+        except OSError as exc:
+            return f"{path}: {exc.strerror}"
         if stat.S_ISLNK(status.st_mode):
             return f"{path} is a symbolic link"
         if status.st_uid != os.getuid():

@@ -144,6 +144,8 @@ def scan(
                     raise DataError(f"{_where(path, count + len(offsets), at)}: the CRC of its length is wrong; {hint}")
                 offsets.append(at)
                 at += HEADER + length + FOOTER
+            if at > size and not offsets:
+                raise DataError(f"{path} has become shorter while it was counted; start again when nobody writes to it")
             if at > size:
                 place = offsets[-1]
                 raise cut_off(_where(path, count + len(offsets) - 1, place), at - place, size - place)
@@ -191,9 +193,10 @@ def write_index(path: str) -> int:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, index_path(path))
-    except BaseException:
+    except OSError as exc:
+        raise DataError(f"{index_path(path)}: cannot be written: {exc.strerror}") from exc
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
     return records
 
 

@@ -188,7 +188,7 @@ def _lines(chunks: Sequence[Chunk], size: int) -> np.ndarray:
 
 def _held(tensor: Any, array: np.ndarray) -> np.ndarray:
     """Return what is evaluated as an array, whatever the caller does to theirs: the tensor's own memory, or else a copy."""
-    shared = array.dtype.kind in "biuf" and array.dtype.isnative
+    shared = array.dtype.kind in "biuf" and array.dtype.isbuiltin == 1  # neither of another byte order nor of a package's own
     return np.asarray(memoryview(tensor)) if shared else array.copy()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 
 import numpy as np
 import pytest
 
 from harness.data import Feature, Origin, open_source, survey
-from harness.data.counting import count
+from harness.data.counting import combine, count, pieces_of, scan_pieces
 from harness.data.tfrecord_framing import frame
+from harness.data.tfrecord_index import look
 from harness.errors import DataError
 from tests import made
 
@@ -136,3 +138,16 @@ def test_the_first_file_that_is_wrong_is_named_and_those_behind_it_are_left_alon
         made.cut(tmp_path / f"{number:02}.tfrecord", 30)
     with pytest.raises(DataError, match="07.tfrecord, record 1 at byte 17: the file is cut off"):
         count(survey("tfrecord", Origin(paths)))
+
+
+def test_a_file_that_gets_shorter_while_it_is_counted_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.data.counting.PIECE", 1000)
+    path = tmp_path / "a.tfrecord"
+    for shorter in range(0, 8000, 250):
+        path.write_bytes(frame(bytes(84)) * 80)
+        known = look(str(path))
+        pieces = pieces_of([known])
+        parts = scan_pieces(pieces[:1])
+        os.truncate(path, shorter)
+        with pytest.raises(DataError, match="a.tfrecord.*(cut off|shorter|copy or write)"):
+            combine([known], pieces, parts + scan_pieces(pieces[1:]))

@@ -109,6 +109,13 @@ def test_an_index_that_cannot_be_made_leaves_nothing_behind(plain):
     assert sorted(plain.parent.iterdir()) == before
 
 
+def test_an_index_that_cannot_be_written_is_named(plain):
+    os.mkdir(index_path(str(plain)))
+    with pytest.raises(DataError, match="idx: cannot be written: "):
+        write_index(str(plain))
+    assert sorted(path.name for path in plain.parent.iterdir() if "idx" in path.name) == [f"{plain.name}.idx"]
+
+
 def test_index_of_a_gzip_file_is_refused(packed):
     with pytest.raises(DataError, match="a GZIP file cannot be cut"):
         write_index(str(packed))

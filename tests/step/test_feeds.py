@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -223,7 +224,7 @@ def test_arrays_are_hashed_once_and_mapped_files_each_time(tmp_path):
     assert hashed == {False: len(EXAMPLES.x), True: 2 * len(EXAMPLES.x)}
 
 
-@pytest.mark.parametrize("dtype", ["f4", ">f4", "S3", "U3", "O", "?"])
+@pytest.mark.parametrize("dtype", ["f4", ">f4", "S3", "U3", "O", "?", ml_dtypes.bfloat16, ml_dtypes.float8_e5m2])
 def test_what_is_hashed_is_what_is_evaluated_whatever_becomes_of_an_array(dtype):
     array = np.array(["no", "yes"] * 8).astype(dtype) if dtype in ("S3", "U3", "O") else np.arange(16).astype(dtype)
     wanted = {"a": Feature("string" if array.dtype.kind in "SUO" else array.dtype.newbyteorder("=").name, ())}
