@@ -57,7 +57,7 @@ def text_of(name: str, features: Mapping[str, Any]) -> Any:
         raise ShapeError(
             f"slices: feature '{name}' is {tensor.dtype.name}; cut it into buckets, {{feature: {name}, buckets: [...]}}"
         )
-    return tf.strings.as_string(tf.cast(tensor, tf.int64))
+    return tf.strings.as_string(tensor if tensor.dtype == tf.uint64 else tf.cast(tensor, tf.int64))
 
 
 def _scalar(name: str, tensor: Any) -> Any:

@@ -53,3 +53,13 @@ def test_slices_are_in_the_order_of_their_values():
     pairs = sorted(set(zip(A, B, strict=True)))
     keys = sorted((key(*pair) for pair in reversed(pairs)), key=lambda each: sort_key(each, spec))
     assert [decode(each, spec) for each in keys] == [SliceKey(("a", "b"), pair) for pair in pairs]
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64", "int8"])
+def test_whole_numbers_are_named_as_they_are(dtype):
+    import harness
+
+    limits = np.iinfo(dtype)
+    columns = {"x": np.eye(2, dtype=np.float32), "label": np.arange(2), "n": np.array([limits.min, limits.max], dtype)}
+    found = harness.evaluate(lambda x: x, columns, ["accuracy"], label="label", inputs=["x"], slices=["n"], alone=True)
+    assert [entry["slice"]["n"] for entry in found.document["slices"]] == [limits.min, limits.max]
