@@ -27,6 +27,7 @@ from benchmarks import (
     gloo,
     loadgen,
     loop,
+    metadata,
     peers,
     readers,
     reduction,
@@ -295,7 +296,9 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _simulate(given: argparse.Namespace) -> Found:
     found = simulate.measure(ranks=given.ranks, examples=given.examples)
-    document, table = found.document(), simulate.table(found)
+    worlds = [metadata.count(ranks) for ranks in sorted({1, 100, given.ranks})]
+    document = found.document() | {"metadata": [world.document() for world in worlds]}
+    table = f"{simulate.table(found)}\n\n{metadata.table(worlds)}"
     measured = report.load(given.results).get("reduction")
     if measured is not None:
         bare = {int(size): sorted(seconds)[len(seconds) // 2] for size, seconds in measured["reduction"]["bare"].items()}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import check, gloo, report, simulate
+from benchmarks import check, gloo, metadata, report, simulate
 from benchmarks.targets import TARGETS, met
 
 ENVIRONMENT = {"platform": "p", "processor": "c", "cores": 2, "python": "3", "versions": {"tensorflow": "1"}, "load": [0.5, 0, 0]}
@@ -71,6 +71,16 @@ def test_the_model_of_an_allreduce_finds_latency_and_bandwidth_again():
     latency_s, byte_s = simulate.fit(sizes, [simulate.allreduce_s(2, size, 3e-6, 2e-10) for size in sizes])
     assert latency_s == pytest.approx(3e-6, rel=1e-9)
     assert byte_s == pytest.approx(2e-10, rel=1e-9)
+
+
+def test_what_a_world_asks_of_the_file_system_is_counted():
+    """Real files, made-up time: sixty ranks stay under fifty operations a second, also without datagrams."""
+    world = metadata.count(60)
+    assert [part.purpose for part in world.asked] == ["heartbeats", "requests to stop", "journal"]
+    assert all(part.mean > 1 for part in world.asked)
+    assert world.beats_alone.mean > world.asked[0].mean + 5  # files of others are read
+    assert world.all.busiest < 50 and world.all_alone.busiest < 50
+    assert "| 60 |" in metadata.table([world])
 
 
 def test_a_world_is_simulated_with_the_harness_s_own_parts():

@@ -1,5 +1,7 @@
 """When a rank commits what it has finished: early, then so seldom that it costs under one percent, and when asked to stop.
 
+Where ranks are many they take turns, and commit more seldom: see `file_rate.py`.
+
 The loop calls `border` after each call of the compiled step; another thread may call `keep` while a chunk is under way.
 Nothing here is in the graph, and only what matches the plan is committed.
 """
@@ -12,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from harness.folder.file_rate import Turn
 from harness.sums.accumulator import Accumulator
 from harness.sums.sums import Sums
 
@@ -21,6 +24,7 @@ COST_SHARE = 0.01  # of the run that commits may take
 FIRST_S = 0.5
 MOST_S = 10.0  # between commits where they cost nothing: what a crash can lose
 GROWTH = 0.05  # until then, of the time since the start
+NO_TURN = Turn()
 
 
 class Pace:
@@ -30,14 +34,16 @@ class Pace:
       first_s: when it is due for the first time.
       most_s: how long it may stay undone where it costs nothing.
       clock: seconds.
+      turn: of this rank: it waits so long in any case.
     """
 
-    def __init__(self, first_s: float, most_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, first_s: float, most_s: float, clock: Callable[[], float] = time.monotonic, turn: Turn = NO_TURN) -> None:
         self._clock = clock
         self._start = clock()
         self._first_s = first_s
         self._most_s = most_s
-        self._due = self._start + first_s
+        self._every_s = turn.every_s
+        self._due = self._start + first_s + turn.first_s
 
     @property
     def due(self) -> bool:
@@ -48,7 +54,7 @@ class Pace:
         """Take note that it has been done."""
         now = self._clock()
         wait_s = min(self._most_s, GROWTH * (now - self._start))
-        self._due = now + max(cost_s / COST_SHARE, wait_s, self._first_s)
+        self._due = now + max(cost_s / COST_SHARE, wait_s, self._first_s, self._every_s)
 
 
 class Committer:
@@ -58,6 +64,7 @@ class Committer:
       accumulator: of this rank.
       matches: says whether lines of the certificate, int64 [n, 7], are whole chunks of the plan.
       write: takes the sums of a segment, and leaves them as they are.
+      turn: of this rank.
       first_s, most_s: of the pace.
       clock: seconds.
     """
@@ -68,6 +75,7 @@ class Committer:
         matches: Callable[[np.ndarray], bool],
         write: Callable[[Sums], None],
         *,
+        turn: Turn = NO_TURN,
         first_s: float = FIRST_S,
         most_s: float = MOST_S,
         clock: Callable[[], float] = time.monotonic,
@@ -76,7 +84,7 @@ class Committer:
         self._matches = matches
         self._write = write
         self._clock = clock
-        self._pace = Pace(first_s, most_s, clock)
+        self._pace = Pace(first_s, most_s, clock, turn)
         self._settling = Pace(0.0, 0.0, clock)
         self._lock = threading.Lock()  # commits come from one place at a time
         self._hurry = threading.Event()

@@ -169,6 +169,7 @@ class Journal:
         self._check = check
         self._next = 1
         self._levels: list[list[str]] = [[]]  # names of the segments that have been joined so many times
+        self._patience = rank % FAN_IN  # so many more before the first are joined: ranks do not join all at once
 
     @property
     def names(self) -> list[str]:
@@ -183,8 +184,9 @@ class Journal:
         self._check()
         self._levels[0].append(self._put(sums))
         level = 0
-        while len(self._levels[level]) >= FAN_IN:
+        while len(self._levels[level]) >= FAN_IN + self._patience:
             self._join(level)
+            self._patience = 0
             level += 1
 
     def _put(self, sums: Sums) -> str:

@@ -7,7 +7,6 @@ after a broken connection gets the same answer.
 from __future__ import annotations
 
 import hmac
-import json
 import secrets
 import socket
 import threading
@@ -16,7 +15,7 @@ import time
 from harness.errors import CommError
 from harness.ranks.comm import Comm, Counter
 from harness.ranks.counter_server import ANSWER, DIGEST_BYTES, HELLO, NONCE_BYTES, REQUEST, TcpServer, proof_of
-from harness.ranks.interfaces import LOOPBACK, addresses
+from harness.ranks.rendezvous import served_by_rank_0
 
 __all__ = ["TcpCounter", "TcpServer", "shared_counter"]
 
@@ -29,30 +28,12 @@ def shared_counter(comm: Comm) -> tuple[Counter | None, str]:
     """Return a counter that all ranks share, beginning at 0, and why there is none. A collective; all ranks get the same."""
     if window := comm.counter():
         return window, ""
-    server, key, problem = None, b"", ""
-    hosts = [raw.decode() for raw in comm.gather(comm.host.encode())]
-    if comm.rank == 0:
-        key = secrets.token_bytes(32)
-        try:
-            server = TcpServer(key, comm.size, addresses(hosts))
-        except OSError as exc:
-            problem = f"rank 0 cannot listen: {exc.strerror or exc}"
-    offer = {"port": server.port, "addresses": server.addresses, "key": key.hex()} if server else {}
-    place = json.loads(comm.broadcast(json.dumps(offer).encode()))
-    counter: Counter | None = server
-    if place and comm.rank:
-        here = hosts[0] == comm.host
-        likeliest = sorted(place["addresses"], key=lambda address: (address == LOOPBACK) != here)
-        try:
-            counter = TcpCounter([(address, place["port"]) for address in likeliest], bytes.fromhex(place["key"]), comm.rank)
-        except CommError as exc:
-            problem = f"rank {comm.rank} on {comm.host}: {exc}"
-    problems = [raw.decode() for raw in comm.gather(problem.encode()) if raw]
-    if not problems:
-        return counter, ""
-    if counter is not None:
-        counter.close()
-    return None, problems[0]
+
+    def serve(key: bytes, addresses: list[str]) -> tuple[Counter, int]:
+        server = TcpServer(key, comm.size, addresses)
+        return server, server.port
+
+    return served_by_rank_0(comm, serve, lambda key, places: TcpCounter(places, key, comm.rank))
 
 
 class TcpCounter(Counter):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["LOOPBACK", "addresses", "listen"]
+__all__ = ["LOOPBACK", "addresses", "bind", "listen"]
 
 LOOPBACK = "127.0.0.1"
 TRIES = 3
@@ -65,19 +65,41 @@ def listen(places: Sequence[str], backlog: int) -> tuple[list[socket.socket], in
 
     Raises: OSError: there is none that is free at all of them.
     """
+    return _at_one_port(places, lambda place: socket.create_server(place, backlog=backlog))
+
+
+def bind(places: Sequence[str]) -> tuple[list[socket.socket], int]:
+    """Take datagrams at some addresses of this machine, at one port; return the sockets, and the port.
+
+    Raises: OSError: there is none that is free at all of them.
+    """
+    return _at_one_port(places, _datagrams)
+
+
+def _datagrams(place: tuple[str, int]) -> socket.socket:
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        receiver.bind(place)
+    except OSError:
+        receiver.close()
+        raise
+    return receiver
+
+
+def _at_one_port(places: Sequence[str], open_at: Callable[[tuple[str, int]], socket.socket]) -> tuple[list[socket.socket], int]:
     for attempt in range(1, TRIES + 1):
-        listeners: list[socket.socket] = []
+        sockets: list[socket.socket] = []
         try:
             for address in places:
-                port = listeners[0].getsockname()[1] if listeners else 0
-                listeners.append(socket.create_server((address, port), backlog=backlog))
+                port = sockets[0].getsockname()[1] if sockets else 0
+                sockets.append(open_at((address, port)))
         except OSError:
-            for listener in listeners:
-                listener.close()
+            for opened in sockets:
+                opened.close()
             if attempt == TRIES:
                 raise
             continue
-        for listener in listeners:
-            listener.setblocking(False)
-        return listeners, listeners[0].getsockname()[1]
+        for opened in sockets:
+            opened.setblocking(False)
+        return sockets, sockets[0].getsockname()[1]
     raise AssertionError("unreachable")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from types import TracebackType
 
 from harness.errors import HarnessError, WorldChanged
 from harness.folder.commit import Committer
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm
+from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
 from harness.run.door import Door
+from harness.watch.beat import Beat
+from harness.watch.beat_file import PERIOD_S, turn
 from harness.watch.elastic import Stuck, Watch, is_elastic
 from harness.watch.failure import Ended, report_failure
-from harness.watch.heartbeat import Beat, Heartbeat
+from harness.watch.heartbeat import Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
 
@@ -22,6 +26,8 @@ __all__ = ["Attended"]
 
 class Attended(Door):
     """The door of the command line: a run that is watched, and may be interrupted. A context: what it starts ends with it.
+
+    Made by all ranks together.
 
     Args:
       comm: of the ranks.
@@ -44,6 +50,14 @@ class Attended(Door):
         self._progress = Progress(examples)
         self._watch = Watch(comm, folder, attempt) if is_elastic() else None
         self._stuck = Stuck(comm, folder) if is_elastic() else None
+        self._notices, problem = shared_notices(comm)
+        period_s = turn(1, comm.size).every_s
+        if problem and comm.rank == 0 and period_s > PERIOD_S:
+            print(
+                f"harness: warning: ranks tell how they stand in files, every {period_s:.0f} s, and so long a rank that is stuck "
+                f"goes unnoticed: {problem}",
+                file=sys.stderr,
+            )
         self.heartbeat = Heartbeat(
             folder,
             comm.rank,
@@ -51,6 +65,7 @@ class Attended(Door):
             stall_timeout_s=stall_timeout_s,
             on_stall=self._stuck or self._end_stalled,
             on_beats=self._progress.show,
+            notices=self._notices,
         )
 
     @property
@@ -72,6 +87,7 @@ class Attended(Door):
                 self._stuck.counter.close()  # where this round is given up, whoever asks it learns so
         self._progress.close()
         self.heartbeat.stop()
+        self._notices.close()
 
     def move(self, phase: str | None = None, where: str | None = None) -> None:
         """Show a sign of progress."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError, HarnessError, RunFolderError
+from harness.folder import file_rate
 from harness.folder.attempts import Attempt
 from harness.folder.commit import Committer
 from harness.folder.journal import Journal, load
@@ -161,7 +162,8 @@ class Passage:
             self.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
             journal.write(sums)
 
-        evaluation.committer = Committer(evaluation.accumulator, evaluation.certificate.matches, commit)
+        turn = file_rate.COMMITS.turn(rank, self.process.comm.size)
+        evaluation.committer = Committer(evaluation.accumulator, evaluation.certificate.matches, commit, turn=turn)
         if built.prepared.columns:
             evaluation.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
         self.door.guard(evaluation.committer)

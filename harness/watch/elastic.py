@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import CommError, HarnessError, OtherRankFailed, WorldChanged
+from harness.folder.file_rate import LOOKS
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm, Counter
+from harness.watch.beat import Beat
 from harness.watch.failure import Ended, report_failure, say
-from harness.watch.heartbeat import Beat
 
 __all__ = ["Stuck", "Watch", "is_elastic", "rounds"]
 
@@ -117,7 +118,10 @@ class Watch:
         return self._leave.is_set()
 
     def _run(self) -> None:
-        while not self._close.wait(LOOK_S):
+        turn = LOOKS.turn(self._comm.rank, self._comm.size, LOOK_S)
+        wait_s = turn.first_s
+        while not self._close.wait(wait_s):
+            wait_s = turn.every_s
             if self._folder.asked_to_meet(self._attempt):
                 self._leave.set()
             if self._folder.failure_json.exists() and not self._close.is_set():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import CommError, HarnessError, OtherRankFailed, TakenOver
+from harness.folder.file_rate import STOPS
 from harness.folder.run_folder import RunFolder, write_first_status, write_status
 from harness.names.variables import STATUS
 from harness.ranks import open_files
@@ -17,6 +18,7 @@ from harness.ranks.comm import Comm
 __all__ = ["Ended", "Told", "end_all", "report_failure", "say", "tell_launcher"]
 
 LAST_WORD_S = 5.0
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,12 @@ def tell_launcher(exit_code: int) -> None:
             (write_status if exit_code == 0 else write_first_status)(Path(path), "ended", exit_code)
 
 
-def _another_failed(folder: RunFolder) -> bool:
+def _another_failed(comm: Comm, folder: RunFolder) -> bool:
     """Wait a little for the word of the rank that is gone: or for the launcher's signal, where it could not say any."""
     deadline = time.monotonic() + LAST_WORD_S
-    while not folder.failure_json.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    look_s = STOPS.turn(comm.rank, comm.size, LOOK_S).every_s
+    while not folder.failure_json.exists() and (left_s := deadline - time.monotonic()) > 0:
+        time.sleep(min(look_s, left_s))
     return folder.failure_json.exists()
 
 
@@ -97,7 +100,7 @@ def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> Ended:
     ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)
     if ended.rank != comm.rank:
         return ended  # that rank ends all
-    if isinstance(exc, CommError) and comm.size > 1 and _another_failed(folder):
+    if isinstance(exc, CommError) and comm.size > 1 and _another_failed(comm, folder):
         print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
         comm.abort(OtherRankFailed.exit_code)  # the other has said why
     if isinstance(exc, TakenOver):

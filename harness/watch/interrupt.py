@@ -2,7 +2,8 @@
 
 A Python signal handler runs only when the compiled step returns. So a thread waits for the byte that the interpreter's
 own handler writes, whatever the main thread does; and it looks for the file `stop` in the run folder, by which people
-ask, and by which one rank that got a signal tells the others. The interpreter writes the number of every signal that has a
+ask, and by which one rank that got a signal tells the others: rank 0 looks twice a second and tells all in its notices, the
+others look the more seldom the more there are. The interpreter writes the number of every signal that has a
 handler in Python, those of a user's own code too: they are handed on to whoever listened before.
 """
 
@@ -19,21 +20,32 @@ from collections.abc import Callable
 
 from harness.errors import HarnessError, Interrupted, OtherRankFailed
 from harness.folder.commit import Committer
+from harness.folder.file_rate import STOPS, Turn
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm
 from harness.ranks.process_exit import exit_process
 from harness.watch.failure import tell_launcher
-from harness.watch.heartbeat import Heartbeat, read_beat
+from harness.watch.heartbeat import Heartbeat
 
-__all__ = ["Interrupt"]
+__all__ = ["Interrupt", "stop_turn"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-LOOK_S = 0.5  # how often the file is looked for
+LOOK_S = 0.5  # between looks for the file, where ranks are few
+HEAR_S = 0.1  # between looks whether rank 0 has told
 # Of the four seconds from a signal to the end of the job Open MPI's launcher takes two: it sleeps a second before SIGTERM
 # to the ranks that are left, and another before SIGKILL, whatever they do.
 CHUNK_S = 1.2  # a signal's patience with the chunk under way, where a grid cannot be had in the middle of it
 LEAVE_S = 1.7  # from a signal until this rank leaves, whatever the other ranks do
 RESULT_S = 1.0  # a run that is about to be done is let be done
+
+
+def stop_turn(rank: int, size: int) -> Turn:
+    """Return when a rank of so many looks for the file.
+
+    >>> stop_turn(0, 4096), stop_turn(1024, 4096)
+    (Turn(first_s=0.0, every_s=0.5), Turn(first_s=256.0, every_s=1024.0))
+    """
+    return STOPS.turn(rank, size, LOOK_S) if rank else Turn(0.0, LOOK_S)
 
 
 class Interrupt:
@@ -48,6 +60,8 @@ class Interrupt:
         self._comm: Comm | None = None
         self._folder: RunFolder | None = None
         self._attempt = 0
+        self._turn = Turn()
+        self._look_s = 0.0  # when to look for the file
         self._heartbeat: Heartbeat | None = None
         self._committer: Committer | None = None
         self._release: Callable[[], None] = lambda: None
@@ -72,6 +86,8 @@ class Interrupt:
     def attach(self, comm: Comm, folder: RunFolder, attempt: int, heartbeat: Heartbeat, release: Callable[[], None]) -> None:
         """Say what is to be ended; `release` gives the run folder free."""
         self._comm, self._attempt, self._heartbeat, self._release = comm, attempt, heartbeat, release
+        self._turn = stop_turn(comm.rank, comm.size)
+        self._look_s = time.monotonic() + self._turn.first_s
         self._folder = folder  # last: it is what the thread looks at
 
     def guard(self, committer: Committer) -> None:
@@ -123,7 +139,7 @@ class Interrupt:
         return None
 
     def _run(self) -> None:
-        look = time.monotonic()  # when the file is looked for next: a user's own timer may tick a thousand times a second
+        look = time.monotonic()  # when to look next: a user's own timer may tick a thousand times a second
         while not self._close.is_set():
             ready = select.select([self._read], [], [], max(look - time.monotonic(), 0.0))[0]
             if ready and (number := self._signal()) is not None:
@@ -131,11 +147,23 @@ class Interrupt:
                 return
             if time.monotonic() < look:
                 continue
-            look = time.monotonic() + LOOK_S
-            why = self._folder.asked_to_stop(self._attempt) if self._folder else None
+            look = time.monotonic() + HEAR_S
+            why = self._asked()
             if why is not None:
                 self._end(why or f"the file {self._folder.stop if self._folder else 'stop'}", urgent=bool(why))
                 return
+
+    def _asked(self) -> str | None:
+        """Return why this rank is to stop; an empty text where a person asks, None where nobody does."""
+        if self._folder is None or self._comm is None:
+            return None
+        comm, now = self._comm, time.monotonic()
+        if comm.rank and self._heartbeat is not None and (why := self._heartbeat.asked) is not None:
+            return why
+        if now < self._look_s:
+            return None
+        self._look_s = now + self._turn.every_s
+        return self._folder.asked_to_stop(self._attempt)
 
     def _end(self, why: str, *, urgent: bool) -> None:
         """Commit, tell, wait for the others, leave."""
@@ -148,6 +176,7 @@ class Interrupt:
             return
         if comm.size > 1:
             folder.ask_to_stop(self._attempt, why if urgent else "")
+            heartbeat.ask_to_stop(why if urgent else "")
         if heartbeat.beat.phase in ("writing", "done"):
             self._close.wait(RESULT_S)
         if self._is_over(folder):
@@ -166,7 +195,7 @@ class Interrupt:
             folder.set_status("interrupted", Interrupted.exit_code, attempt=self._attempt)
         heartbeat.move("interrupted")
         heartbeat.stop()
-        _wait_for_others(comm, folder, begun + LEAVE_S if urgent else None)
+        heartbeat.wait_for_others(begun + LEAVE_S if urgent else None)
         if folder.metrics_json.exists():  # by now: the run is done, and nothing was interrupted
             tell_launcher(0)
             with contextlib.suppress(HarnessError):
@@ -186,15 +215,6 @@ class Interrupt:
                 self._committer.keep(CHUNK_S if urgent else None)
             except HarnessError as exc:
                 _print(f"error: rank {comm.rank} on {comm.host}: {exc}")
-
-
-def _wait_for_others(comm: Comm, folder: RunFolder, deadline: float | None) -> None:
-    """Wait until all ranks have committed, or are done; at most until a time of the monotonic clock."""
-    while comm.size > 1 and (deadline is None or time.monotonic() < deadline):
-        phases = [read_beat(folder.heartbeat(rank), rank).phase for rank in range(comm.size)]
-        if all(phase in ("interrupted", "done") for phase in phases):
-            return
-        time.sleep(0.1)
 
 
 def _print(text: str) -> None:

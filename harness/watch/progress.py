@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from harness.watch.heartbeat import Beat
+from harness.watch.beat import Beat
 
 __all__ = ["Progress"]
 

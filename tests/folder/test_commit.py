@@ -12,6 +12,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.exact.limbs import CELL
 from harness.folder.commit import Committer, Pace
+from harness.folder.file_rate import COMMITS
 from harness.plan.certificate import Certificate
 from harness.plan.plan import File, Plan
 from harness.sums.accumulator import Accumulator
@@ -96,6 +97,21 @@ def test_the_first_commit_comes_early_and_cheap_ones_often():
     gaps = np.diff(times)
     assert gaps.max() < 10.2 and gaps[-1] > 9.8
     assert all(gap <= max(0.7, 0.05 * at + 0.2) for gap, at in zip(gaps, times[1:], strict=True))
+
+
+def test_a_rank_of_many_waits_for_its_turn():
+    """However little a commit costs: rank 1,024 of 4,096 first a quarter of the period after rank 0, then once a period."""
+    clock = Clock()
+    turn = COMMITS.turn(1024, 4096)
+    pace = Pace(0.5, 10.0, clock, turn)
+    times = []
+    while clock.now < 3 * turn.every_s:
+        if pace.due:
+            times.append(clock.now)
+            pace.took(0.001)
+        clock.now += 1.0
+    assert times[0] == pytest.approx(0.5 + turn.every_s / 4, abs=1.0) and len(times) == 3
+    assert np.diff(times) == pytest.approx(turn.every_s, abs=1.0)
 
 
 def test_commits_hold_what_came_since_the_last():

@@ -105,14 +105,16 @@ def rendezvous(size: int) -> tuple[Any, list[dict[str, str]]]:
 
 
 class World:
-    """Some ranks that run `slow.py`'s command, or another of the server's."""
+    """Some ranks that run `slow.py`'s command, or another of the server's; `more` goes into their environment."""
 
-    def __init__(self, forks: Forks, size: int, argv: list[str], output: Path, main: str = "slow") -> None:
+    def __init__(
+        self, forks: Forks, size: int, argv: list[str], output: Path, main: str = "slow", more: dict[str, str] | None = None
+    ) -> None:
         self._forks = forks
         self._output = output
         self._rendezvous, environs = rendezvous(size) if size > 1 else (None, [{}])
         for environ in environs:
-            environ["HARNESS_THREADS"] = "1"
+            environ |= {"HARNESS_THREADS": "1", **(more or {})}
         self.pids: list[int] = forks.ask({"fork": {"main": main, "argv": argv, "environs": environs, "output": str(output)}})
 
     @property

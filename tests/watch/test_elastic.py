@@ -10,8 +10,8 @@ import pytest
 from harness.errors import CommError, DataError, OtherRankFailed, WorldChanged
 from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Counter, SingleComm
+from harness.watch.beat import Beat
 from harness.watch.elastic import JOB_VARIABLE, Stuck, Watch, rounds
-from harness.watch.heartbeat import Beat
 
 
 @pytest.fixture

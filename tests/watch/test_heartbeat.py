@@ -6,32 +6,8 @@ import threading
 import pytest
 
 from harness.folder.run_folder import RunFolder
-from harness.watch.heartbeat import Beat, Heartbeat, Watch, read_beat
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_watch_times_how_long_nothing_has_changed():
-    clock = Clock()
-    watch = Watch(clock)
-    steps = [
-        # time, rank, moves, phase, idle for
-        (0.0, 0, 1, "evaluating", 0.0),
-        (3.0, 0, 1, "evaluating", 3.0),
-        (3.0, 1, 1, "evaluating", 0.0),  # another rank has a time of its own
-        (5.0, 0, 2, "evaluating", 0.0),  # it moved
-        (9.0, 0, 2, "evaluating", 4.0),
-        (9.0, 1, 1, "evaluating", 6.0),
-        (10.0, 0, 2, "waiting", 0.0),  # another phase is a move too
-    ]
-    for now, rank, moves, phase, idle in steps:
-        clock.now = now
-        assert watch.idle_s(Beat(rank, moves=moves, phase=phase)) == idle
+from harness.watch.beat import Beat, read_beat
+from harness.watch.heartbeat import Heartbeat
 
 
 @pytest.mark.parametrize("phase, busy", [("starting", True), ("evaluating", True), ("writing", True), ("waiting", False), ("done", False)])  # fmt: skip
@@ -53,6 +29,8 @@ def test_a_beat_that_is_not_there_or_torn_is_a_rank_that_starts(tmp_path, conten
 
 def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None, goes_on=False):
     monkeypatch.setattr("harness.watch.heartbeat.PERIOD_S", 0.01)
+    monkeypatch.setattr("harness.watch.heartbeat.STACK_FIRST_S", 0.03)
+    monkeypatch.setattr("harness.watch.roster.Roster.delay_s", lambda self, rank: 0.0)
     folder = RunFolder(tmp_path)
     folder.progress.mkdir(exist_ok=True)
     stalled: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from harness.watch.heartbeat import Beat
+from harness.watch.beat import Beat
 from harness.watch.progress import Progress
 
 
