@@ -143,9 +143,9 @@ def _to_rank_0(comm: Comm, findings: _Findings) -> list[_Findings]:
         return [findings]
     nothing = np.zeros(0, np.uint8)
     own = np.frombuffer(pickle.dumps(findings), np.uint8)
-    arrived = comm.alltoall([own, *[nothing] * (comm.size - 1)])
+    arrived = [data.tobytes() for data in comm.alltoall([own, *[nothing] * (comm.size - 1)])]
     # Each is pickled by a rank of the same job, and read by nobody else.
-    return [pickle.loads(data.tobytes()) for data in arrived] if comm.rank == 0 else []
+    return [pickle.loads(raw) for raw in arrived] if comm.rank == 0 else []
 
 
 def _put_together(surveyed: Surveyed, work: _Work, shares: Sequence[Sequence[int]], every: Sequence[_Findings]) -> Counted:
