@@ -16,7 +16,7 @@ import numpy as np
 from harness.exact.draws import multiplicities
 from harness.job.specs import MetricSpec
 from harness.metrics import make
-from harness.metrics.contract import Metric, RowMetric, Totals, Undefined, row_sums
+from harness.metrics.contract import CountTotals, Metric, RowMetric, Totals, Undefined, row_sums
 from harness.ranks.comm import SingleComm
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence
@@ -236,6 +236,49 @@ R2 = 1 - NOISE**2 / (1 + NOISE**2)
 NDCG, RECALL_AT_3, HIT_AT_3 = 0.81795, 0.52314, 0.89525
 OVERCONFIDENT = 0.1 * 3 / 4.2  # every bin is overconfident: the mean excess, of a beta distribution of mean 3 / (3 + 1.2)
 
+# How often a label (line) is predicted as a class (column). Classes of 70, 22 and 8 %; three that are nearly always right; 8 % positive.
+RARE = np.array([[0.62, 0.06, 0.02], [0.07, 0.13, 0.02], [0.02, 0.02, 0.04]])
+RIGHT = np.array([[0.32, 0.01, 0.005], [0.01, 0.31, 0.01], [0.005, 0.01, 0.32]])
+FEW = np.array([[0.88, 0.04], [0.03, 0.05]])
+
+
+def _confused(shares: np.ndarray, examples: int, metric: str, **options: object) -> Callable[[int, np.random.Generator], Sample]:
+    """Return a simulation of labels and predictions that are drawn from a confusion matrix, [labels, predictions]."""
+    (made,) = make([MetricSpec(name=metric, options=options)]).values()
+    classes = len(shares)
+
+    def simulate(number: int, random: np.random.Generator) -> Sample:
+        label, predicted = np.divmod(random.choice(classes**2, examples, p=(shares / shares.sum()).ravel()), classes)
+        times, one_hot = drawn(number, examples), np.eye(classes, dtype=np.int64)
+        counts = {
+            "labelled": times.T @ one_hot[label],
+            "predicted": times.T @ one_hot[predicted],
+            "hits": times.T @ (one_hot[label] * (label == predicted)[:, None]),
+            "distance": times.T @ one_hot[np.abs(label - predicted)],
+        }
+        values = made.values(CountTotals(counts, times.sum(axis=0)))
+        assert values is not None
+        return Sample(values[0], list(values[1:]))
+
+    return simulate
+
+
+def _macro_f1(shares: np.ndarray) -> float:
+    return float(np.mean(2 * np.diagonal(shares) / (shares.sum(axis=0) + shares.sum(axis=1))))
+
+
+def _quadratic_kappa(shares: np.ndarray) -> float:
+    shares = shares / shares.sum()
+    distance = np.subtract.outer(np.arange(len(shares)), np.arange(len(shares))) ** 2
+    return float(1 - (distance * shares).sum() / (distance * np.outer(shares.sum(axis=1), shares.sum(axis=0))).sum())
+
+
+def _matthews(shares: np.ndarray) -> float:
+    labels, predictions = shares.sum(axis=1), shares.sum(axis=0)
+    covariance = np.trace(shares) - labels @ predictions
+    return float(covariance / math.sqrt((1 - labels @ labels) * (1 - predictions @ predictions)))
+
+
 CASES = (
     Case("accuracy", "1,000 examples", ACCURACY, _proportion(1000, ACCURACY), most=0.97),
     Case("roc_auc", "1,000 examples", _normal_auc(), _of_values(auc_values, 1000), most=0.97),
@@ -255,5 +298,17 @@ CASES = (
     Case("expected_calibration_error", "1,000 examples, calibrated", 0.0, _calibration(1000, 0.0), every=4),
     Case("expected_calibration_error", "1,000 examples, overconfident", OVERCONFIDENT, _calibration(1000, 0.1), least=0.90, every=4),
     Case("expected_calibration_error", "200 examples, overconfident", OVERCONFIDENT, _calibration(200, 0.1), least=0.90, every=4),
+    Case("f1", "50 examples, classes of 70, 22, 8 %", _macro_f1(RARE), _confused(RARE, 50, "f1"), least=0.85),
+    Case("f1", "200 examples, classes of 70, 22, 8 %", _macro_f1(RARE), _confused(RARE, 200, "f1"), least=0.90),
+    Case(
+        "cohen_kappa, quadratic", "50 examples, nearly all right", _quadratic_kappa(RIGHT),
+        _confused(RIGHT, 50, "cohen_kappa", weights="quadratic"), least=0.83,
+    ),
+    Case(
+        "cohen_kappa, quadratic", "200 examples, nearly all right", _quadratic_kappa(RIGHT),
+        _confused(RIGHT, 200, "cohen_kappa", weights="quadratic"), least=0.88,
+    ),
+    Case("mcc", "50 examples, 8 % positive", _matthews(FEW), _confused(FEW, 50, "mcc"), least=0.86),
+    Case("mcc", "200 examples, 8 % positive", _matthews(FEW), _confused(FEW, 200, "mcc")),
     Case("accuracy", "50 clusters of 20, `cluster:`", 0.98, _clustered(50, 0.98, together=True), least=0.0, every=2),
 )  # fmt: skip
