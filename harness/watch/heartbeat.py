@@ -10,7 +10,7 @@ import faulthandler
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.folder.file_rate import STOPS
 from harness.folder.run_folder import RunFolder
@@ -22,6 +22,7 @@ from harness.watch.roster import Roster, notice_period_s
 __all__ = ["Heartbeat"]
 
 STACK_FIRST_S = 3.0  # a stuck rank that still can names itself, with its stack, before another names it
+RANK_0_FIRST_S = 10.0  # a rank that stands still because rank 0 does lets that be named, which hands out the chunks
 LEAVING_LOOK_S = 0.1
 
 
@@ -54,7 +55,7 @@ class Heartbeat:
         self._on_stall = on_stall
         self._on_beats = on_beats
         self._notices = notices or NoNotices()
-        self._roster = Roster(folder, rank, size, self._notices)
+        self._roster = Roster(folder, rank, size, self._notices, stall_timeout_s=stall_timeout_s)
         self._file = BeatFile(folder, rank, size)
         self._notice_due_s = time.monotonic() + notice_period_s(size) * rank / size
         self._given_up: set[int] = set()
@@ -136,13 +137,16 @@ class Heartbeat:
         self._notices.publish(self.beat.to_notice(), at_once=at_once)
 
     def _judge(self) -> None:
-        beats = [self.beat, *(self._roster.look() if self.beat.rank <= 1 else [])]
+        others = self._roster.look() if self.beat.rank <= 1 else []
+        beats = [self.beat, *others]
         if self.beat.rank == 0:
             self._on_beats(beats)
         for beat in (beat for beat in beats if beat.rank not in self._given_up):
             idle_s = self._roster.idle_s(beat)
             here = beat.rank == self.beat.rank
             patience_s = 0.0 if here else STACK_FIRST_S + self._roster.delay_s(beat.rank)
+            if here and self._rank_0_stands_still(others, idle_s):
+                patience_s = STACK_FIRST_S + self._roster.delay_s(0) + RANK_0_FIRST_S
             if self._timeout_s and beat.busy and idle_s > self._timeout_s + patience_s:
                 if here:
                     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
@@ -151,3 +155,11 @@ class Heartbeat:
                 if not self._on_stall(beat, message):
                     self._stop.set()
                     return
+
+    def _rank_0_stands_still(self, others: Sequence[Beat], idle_s: float) -> bool:
+        """Say whether rank 0 is silent, or has not moved for as long as this rank."""
+        if self.beat.rank == 0:
+            return False
+        if heard := self._notices.heard().get(0):
+            return time.monotonic() - heard.time_s > 2 * notice_period_s(self._size) + PERIOD_S
+        return bool(others) and self._roster.idle_s(others[0]) >= idle_s - 2 * PERIOD_S

@@ -38,11 +38,14 @@ class Roster:
       rank, size: of this process.
       notices: that ranks send.
       clock: seconds, the monotonic clock by which notices came.
+      stall_timeout_s: after which a rank is stuck that does not move; 0 is never. Files are looked at before that.
     """
 
     def __init__(
-        self, folder: RunFolder, rank: int, size: int, notices: Notices, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, folder: RunFolder, rank: int, size: int, notices: Notices,
+        clock: Callable[[], float] = time.monotonic, *, stall_timeout_s: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._silent_s = max(min(SILENT_S, stall_timeout_s / 2 or SILENT_S), 2 * notice_period_s(size))
         self._folder = folder
         self._notices = notices
         self._clock = clock
@@ -62,8 +65,7 @@ class Roster:
             if heard.time_s != self._times.get(other):
                 self._times[other] = heard.time_s
                 self._learn(Beat.from_notice(heard.notice, other))
-        silent_s = max(SILENT_S, 2 * self._notice_period_s)
-        silent = [other for other in self._watched if now - self._times.get(other, -math.inf) > silent_s]
+        silent = [other for other in self._watched if now - self._times.get(other, -math.inf) > self._silent_s]
         self._silent = set(silent)
         for _ in range(min(len(silent), math.ceil(len(silent) * PERIOD_S / self._file_period_s))):
             self._next = (self._next + 1) % len(silent)

@@ -2,10 +2,12 @@
 
 import json
 import threading
+import time
 
 import pytest
 
-from harness.folder.run_folder import RunFolder
+from harness.folder.run_folder import RunFolder, write_atomically
+from harness.ranks.notices import Heard, NoNotices
 from harness.watch.beat import Beat, read_beat
 from harness.watch.heartbeat import Heartbeat
 
@@ -27,7 +29,7 @@ def test_a_beat_that_is_not_there_or_torn_is_a_rank_that_starts(tmp_path, conten
     assert (beat.rank, beat.phase, beat.moves) == (4, "starting", 0)
 
 
-def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None, goes_on=False):
+def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None, goes_on=False, notices=None):
     monkeypatch.setattr("harness.watch.heartbeat.PERIOD_S", 0.01)
     monkeypatch.setattr("harness.watch.heartbeat.STACK_FIRST_S", 0.03)
     monkeypatch.setattr("harness.watch.roster.Roster.delay_s", lambda self, rank: 0.0)
@@ -41,7 +43,12 @@ def beating(tmp_path, rank, size, timeout, monkeypatch, beats=lambda beats: None
         ended.set()
         return goes_on
 
-    return Heartbeat(folder, rank, size, stall_timeout_s=timeout, on_stall=on_stall, on_beats=beats), stalled, ended, folder
+    return (
+        Heartbeat(folder, rank, size, stall_timeout_s=timeout, on_stall=on_stall, on_beats=beats, notices=notices),
+        stalled,
+        ended,
+        folder,
+    )
 
 
 def test_a_rank_that_does_not_move_is_named(tmp_path, monkeypatch):
@@ -62,6 +69,43 @@ def test_rank_0_names_another_rank_by_its_file(tmp_path, monkeypatch):
     assert ended.wait(30)
     heartbeat.stop()
     assert stalled[0].startswith("rank 1 on h, pid 5, evaluating has made no progress for")
+
+
+class HeardOnce(NoNotices):
+    """Rank 0 was heard, and is silent from then on."""
+
+    def __init__(self):
+        self._heard = {0: Heard(Beat(0, "h", 5, "evaluating", moves=7).to_notice(), time.monotonic())}
+
+    def heard(self):
+        return self._heard
+
+
+@pytest.mark.parametrize("notices", [HeardOnce, NoNotices])
+def test_a_rank_that_may_wait_for_rank_0_lets_that_be_named_first(tmp_path, monkeypatch, notices):
+    """Rank 0 hands out the chunks: whoever has none stands still too, and is not stuck."""
+    monkeypatch.setattr("harness.watch.heartbeat.notice_period_s", lambda size, least_s=0.01: 0.01)
+    heartbeat, stalled, ended, folder = beating(tmp_path, 1, 2, 0.3, monkeypatch, notices=notices())
+    folder.heartbeat(0).write_text(json.dumps({"rank": 0, "host": "h", "pid": 5, "phase": "evaluating", "moves": 7}))
+    heartbeat.move("evaluating", "chunk 3")
+    heartbeat.start()
+    assert ended.wait(30)
+    heartbeat.stop()
+    assert [message.split(" has")[0] for message in stalled] == ["rank 0 on h, pid 5, evaluating"]
+
+
+def test_a_rank_that_is_stuck_names_itself_while_rank_0_moves(tmp_path, monkeypatch):
+    heartbeat, stalled, ended, folder = beating(tmp_path, 1, 2, 0.3, monkeypatch)
+    heartbeat.move("evaluating", "chunk 3")
+    heartbeat.start()
+    moves = 0
+    while not ended.wait(0.01):
+        moves += 1
+        write_atomically(
+            folder.heartbeat(0), json.dumps({"rank": 0, "host": "h", "pid": 5, "phase": "evaluating", "moves": moves})
+        )
+    heartbeat.stop()
+    assert stalled[0].startswith("rank 1 on ")
 
 
 def test_a_rank_that_was_given_up_is_named_once_and_the_others_are_watched_on(tmp_path, monkeypatch):

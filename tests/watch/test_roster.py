@@ -123,3 +123,17 @@ def test_another_rank_watches_rank_0_alone(folder):
     write(folder, 0, 3)
     write(folder, 2, 3)
     assert [(beat.rank, beat.moves) for beat in Roster(folder, 1, 3, NoNotices()).look()] == [(0, 3)]
+
+
+def test_files_are_looked_at_before_a_short_stall_timeout(folder):
+    clock = Clock()
+    told = Told(clock)
+    roster = Roster(folder, 0, 2, told, clock, stall_timeout_s=4)
+    told.tell(Beat(1, "h", 5, "evaluating", moves=1))
+    assert roster.idle_s(roster.look()[0]) == 0
+    for seconds in range(1, 12):  # no notice comes through any more, the file goes on
+        clock.now = seconds
+        write(folder, 1, 1 + seconds)
+        idle_s = roster.idle_s(roster.look()[0])
+        assert idle_s <= 3
+    assert idle_s == 0
