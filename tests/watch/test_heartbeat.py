@@ -95,7 +95,7 @@ def test_a_rank_that_may_wait_for_rank_0_lets_that_be_named_first(tmp_path, monk
 
 
 def test_a_rank_that_is_stuck_names_itself_while_rank_0_moves(tmp_path, monkeypatch):
-    heartbeat, stalled, ended, folder = beating(tmp_path, 1, 2, 0.3, monkeypatch)
+    heartbeat, stalled, ended, folder = beating(tmp_path, 1, 2, 2.0, monkeypatch)
     heartbeat.move("evaluating", "chunk 3")
     heartbeat.start()
     moves = 0
