@@ -167,14 +167,14 @@ def _features(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _intervals(part: Mapping[str, Any]) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     """Return values and their intervals, of the whole or of a slice, by the names of `numbers`."""
-    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    intervals: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for key, entry in part.get("intervals", {}).items():
         value = part["metrics"][key]["value"]
         if isinstance(value, Mapping):
-            found |= {f"{key}/{name}": (value[name], interval) for name, interval in entry.items()}
+            intervals |= {f"{key}/{name}": (value[name], interval) for name, interval in entry.items()}
         else:
-            found[key] = (value, entry)
-    return found
+            intervals[key] = (value, entry)
+    return intervals
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
