@@ -30,6 +30,9 @@ __all__ = [
 
 BATCHES_AT_ONCE = 4  # predicted by a rank at the same time, at most
 
+# Keras imports these where they are installed, for wrappers and plots: a third of what importing TensorFlow takes.
+UNUSED_BY_RANKS = ("matplotlib", "sklearn")
+
 
 def import_tensorflow() -> None:
     """Import TensorFlow, holding back what its libraries write before their logging can be set.
@@ -42,7 +45,7 @@ def import_tensorflow() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _quiet_stderr():
+        with _quiet_stderr(), _not_installed(*UNUSED_BY_RANKS):
             import tensorflow  # noqa: F401
         gc.freeze()
     finally:
@@ -56,6 +59,18 @@ def threads_per_rank(world: World | Comm) -> int:
     if given.isdigit() and int(given) > 0:
         return int(given)
     return max(1, len(os.sched_getaffinity(0)) // world.local_size)
+
+
+@contextlib.contextmanager
+def _not_installed(*names: str) -> Iterator[None]:
+    """Let imports inside go without packages that were not imported before; afterwards they can be imported as ever."""
+    hidden = {name: None for name in names if name not in sys.modules}
+    sys.modules.update(hidden)  # type: ignore[arg-type]  # None says that there is no such module
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager
