@@ -6,7 +6,7 @@ histogram. The state lives on the CPU: TensorFlow's GPU build has no int64 kerne
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,28 @@ class BatchTerms:
         numbers = [parts[0].shape[0] * len(parts) for _, parts in self.numbers]
         weighted = [index.shape[0] for _, index, *_ in self.weighted]
         return max([*numbers, *weighted, *(blocks for *_, blocks in self.grams)], default=0)
+
+    def tensors(self) -> list[Any]:
+        """Return all tensors, in the order that `filled` takes."""
+        return [
+            *(part for _, parts in self.numbers for part in parts),
+            *(index for _, index, _ in self.counts),
+            *(tensor for _, index, weight, _ in self.weighted for tensor in (index, weight)),
+            *(sums for _, sums, _ in self.grams),
+            *(tensor for _, packed, owner in self.rows.values() for tensor in (packed, owner)),
+        ]
+
+    def filled(self, tensors: Iterable[Any]) -> BatchTerms:
+        """Return the same columns with other tensors."""
+        left = iter(tensors)
+        return BatchTerms(
+            [(column, [next(left) for _ in parts]) for column, parts in self.numbers],
+            [(column, next(left), width) for column, _, width in self.counts],
+            [(column, next(left), next(left), width) for column, _, _, width in self.weighted],
+            [(column, next(left), blocks) for column, _, blocks in self.grams],
+            {key: (layout, next(left), next(left)) for key, (layout, _, _) in self.rows.items()},
+            self.shared,
+        )
 
     def without(self, keys: Collection[str]) -> BatchTerms:
         """Return the sums without those of some metrics; what they share with others stays."""

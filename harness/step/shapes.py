@@ -16,6 +16,7 @@ from harness.step.batch import Batch
 from harness.step.forward import Forward
 from harness.step.grid import TFGrid
 from harness.step.terms import Terms
+from harness.step.traced_terms import TracedTerms
 from harness.sums.sums import Layouts
 
 __all__ = ["Shapes", "learn"]
@@ -54,32 +55,26 @@ class Shapes:
     carry_every: int
 
 
-def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> Shapes:
-    """Trace a batch of these specs through the model and the terms; the grid plans its layout.
+def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> tuple[Shapes, TracedTerms]:
+    """Trace a batch of these specs through the model, and a group of them through the terms; the grid plans its layout.
 
     Raises: ShapeError: a tensor does not fit its metric, or has a size that is not known.
     """
-    shapes: list[Shapes] = []
+    read: list[_Read] = []
 
     def trace(element: Mapping[str, Any]) -> None:
-        shapes.append(_traced(Batch(**element), forward, terms, grid))
+        read.append(_read(Batch(**element), forward, terms, grid))
 
     tf.function(trace, autograph=False).get_concrete_function(batch.element())
-    return shapes[0]
-
-
-def _traced(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> Shapes:
-    outputs = forward.outputs(batch)
-    columns = {name: (tensor.dtype, tensor.shape.rank) for name, tensor in forward.columns(batch, outputs).items()}
-    names = tuple(dict.fromkeys((*terms.features, *grid.features)))
-    features = {name: _spec(f"feature {name}", batch.features[name]) for name in names}
-    read = {name: _spec(f"output {name}", outputs[name]) for name in terms.outputs}
-    marks = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in (batch.ids, batch.bad, batch.keep) if tensor is not None]
-    size = batch.ids.shape[0]
-    group = _group(size, [*marks, *features.values(), *read.values()], replicated=grid.draws > 1)
+    specs = read[0]
+    size = specs.marks[0].shape[0]
+    group = _group(size, [*specs.marks, *specs.features.values(), *specs.outputs.values()], replicated=grid.draws > 1)
     rows = group * size
-    blanks = [{name: _blank(spec, rows) for name, spec in specs.items()} for specs in (features, read)]
-    formed = terms(blanks[0], blanks[1], tf.zeros([rows], tf.bool))
+    features, outputs = (
+        {name: _of_rows(spec, rows) for name, spec in by_name.items()} for by_name in (specs.features, specs.outputs)
+    )
+    traced = TracedTerms(terms, features, outputs, rows)
+    formed = traced.formed
     carry_every = additions(formed.additions)
     if not carry_every:
         raise ShapeError(
@@ -94,7 +89,28 @@ def _traced(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> Shape
     )
     head = 1 + grid.clustered + layouts.specs  # columns in front of a row metric's own: see `Step`
     widths = tuple(head + int(packed.shape[1]) for _, packed, _ in formed.rows.values())
-    return Shapes(group, names, read, columns, layouts, widths, carry_every)
+    return Shapes(group, tuple(features), specs.outputs, specs.columns, layouts, widths, carry_every), traced
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Specs of what the terms and the grid read of a batch, and what is handed to the host."""
+
+    marks: list[Any]
+    features: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    columns: Mapping[str, tuple[Any, int]]
+
+
+def _read(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> _Read:
+    outputs = forward.outputs(batch)
+    names = dict.fromkeys((*terms.features, *grid.features))
+    return _Read(
+        [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in (batch.ids, batch.bad, batch.keep) if tensor is not None],
+        {name: _spec(f"feature {name}", batch.features[name]) for name in names},
+        {name: _spec(f"output {name}", outputs[name]) for name in terms.outputs},
+        {name: (tensor.dtype, tensor.shape.rank) for name, tensor in forward.columns(batch, outputs).items()},
+    )
 
 
 def _spec(label: str, tensor: Any) -> Any:
@@ -117,6 +133,5 @@ def _group(size: int, specs: list[Any], *, replicated: bool) -> int:
     return -(-batches // unit) * unit
 
 
-def _blank(spec: Any, rows: int) -> Any:
-    shape = [rows, *spec.shape[1:]]
-    return tf.fill(shape, "") if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)
+def _of_rows(spec: Any, rows: int) -> Any:
+    return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype)

@@ -83,10 +83,11 @@ class Step:
         self._feed = feed
         self._stream = feed.stream
         self._forward = Forward(predict, feed.batch_size, take)
-        self._terms = Terms(question.metrics, question.bindings)
+        terms = Terms(question.metrics, question.bindings)
         self.grid = TFGrid(question, expected_slices)
-        self._shapes = learn(self._stream.batch, self._forward, self._terms, self.grid)
-        _check_names(question.classes, self._terms.class_counts)
+        self._shapes, traced = learn(self._stream.batch, self._forward, terms, self.grid)
+        self._terms = terms if eager else traced
+        _check_names(question.classes, terms.class_counts)
         self.layouts = self._shapes.layouts
         self.state_bytes = check_fits(self.layouts, self.grid.most_slots, allowed_bytes)
         self.grid.allocate(fitting(self.layouts, allowed_bytes))
