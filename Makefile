@@ -21,7 +21,8 @@ demo: install
 
 test: install check
 	@python -m pytest tests -m "not ranks and not long" -n 2 --dist loadfile
-	@python -m pytest tests -m "ranks and not long" -n 2 --dist loadfile
+	@# Ranks wait for each other much of their time: three tests at once keep two cores at work.
+	@python -m pytest tests -m "ranks and not long" -n 3 --dist loadfile
 
 # make test-all  the long tests too: every metric at five ranks, long chaos, all combinations; for nights and releases
 test-all: install check

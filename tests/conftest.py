@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 import yaml
+from harness_launch.mpirun import command_line, exported
 
 from tests import made, selection
 
@@ -96,6 +97,17 @@ def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
         pytest.fail(f"{' '.join(map(str, argv))} had not ended after {LIMIT_S} s:\n{text}")
     seconds = time.monotonic() - begun
     return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), seconds)
+
+
+def over_ranks(ranks: int, comm: str, command: Sequence[str | Path]) -> list[str]:
+    """Return what starts a command on some ranks of this machine.
+
+    Over MPI it is the line that horovodrun comes to (tests/launch/test_mpirun.py) once it has loaded TensorFlow twice.
+    """
+    words = [str(word) for word in command]
+    if comm == "mpi":
+        return command_line(words, ranks=ranks, interfaces=["lo"], environ=exported(os.environ))
+    return ["horovodrun", "-np", str(ranks), f"--{comm}", *words]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from harness.exact.draws import multiplicities
 from tests import made
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 REPLICATES, SEED, BATCH = 40, 17, 16
 P, L, A = {"output": "probabilities"}, {"output": "logits", "from_logits": True}, {"output": "amount", "label": "target"}
@@ -315,7 +315,7 @@ def test_clusters_that_cut_rankings_leave_a_reason(alone, table):
 @pytest.mark.parametrize("comm, size", [("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 2)])
 def test_the_same_bytes_at_any_number_of_ranks(comm, size, jobs, alone, tmp_path):
     pairs = [f"{job}={tmp_path / name}" for name, job in jobs.items()]
-    argv = ["horovodrun", "-np", str(size), f"--{comm}", sys.executable, "-m", "tests.ranks.many", *pairs]
+    argv = over_ranks(size, comm, [sys.executable, "-m", "tests.ranks.many", *pairs])
     done = start(argv, ROOT, {"HARNESS_THREADS": "1"})
     assert done.code == 0, done.text
     for name, folder in alone.items():

@@ -10,7 +10,7 @@ import pytest
 
 from harness.exact.splitmix import hash_ids
 from tests import formats, made
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 FOUND = made.examples()
 OWN = """
@@ -123,7 +123,7 @@ def test_the_same_bytes_at_several_ranks(world, harness, tmp_path, ranks):
     job = world.job(tmp_path / "job.yaml", data=data, bootstrap={"replicates": 3})
     assert harness("evaluate", job, "-o", tmp_path / "one").code == 0
     words = [sys.executable, "-m", "tests.ranks.many", f"{job}={tmp_path / 'many'}"]
-    done = start(["horovodrun", "-np", str(ranks), "--mpi", *words], ROOT)
+    done = start(over_ranks(ranks, "mpi", words), ROOT)
     assert done.code == 0, done.text
     assert (tmp_path / "many" / "metrics.json").read_bytes() == (tmp_path / "one" / "metrics.json").read_bytes()
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests import formats
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 NUMBERS = ("metrics", "slices", "intervals")
 KEYS = {
@@ -87,7 +87,7 @@ def test_formats_at_several_ranks(sections, world, expected, contents, tmp_path,
     words = []
     for name in NAMES:
         words.append(f"{job(folder, world.folder / 'classifier', found[name], f'{name}.yaml')}={tmp_path / name}")
-    done = start(["horovodrun", "-np", str(ranks), "--mpi", sys.executable, "-m", "tests.ranks.many", *words], ROOT)
+    done = start(over_ranks(ranks, "mpi", [sys.executable, "-m", "tests.ranks.many", *words]), ROOT)
     assert done.code == 0, done.text
     for name in NAMES:
         result = json.loads((tmp_path / name / "metrics.json").read_text())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Done, start
+from tests.conftest import ROOT, Done, over_ranks, start
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def test_images_are_scored_as_their_pixels(folder: Path, harness: Callable[..., 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_images_at_several_ranks(folder: Path, tmp_path: Path, ranks: int) -> None:
     words = [f"{folder / name}.yaml={tmp_path / name}" for name in ("npz", "folders", "list")]
-    done = start(["horovodrun", "-np", str(ranks), "--mpi", sys.executable, "-m", "tests.ranks.many", *words], ROOT)
+    done = start(over_ranks(ranks, "mpi", [sys.executable, "-m", "tests.ranks.many", *words]), ROOT)
     assert done.code == 0, done.text
     assert numbers(tmp_path / "folders") == numbers(tmp_path / "list") == numbers(tmp_path / "npz")
     if ranks == 2:

@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score
 
 from harness.metrics.text import TokenF1
 from tests import made
-from tests.conftest import start
+from tests.conftest import over_ranks, start
 from tests.metrics.sums import strings
 from tests.metrics.test_detection import TWELVE, Images
 from tests.metrics.test_text import CORPUS
@@ -76,8 +76,8 @@ def job(tmp_path_factory):
 
 
 def evaluate(job, run, ranks):
-    launch = ["horovodrun", "-np", ranks, "--mpi"] if ranks > 1 else []
-    done = start([*launch, "harness", "evaluate", job, "-o", run], job.parent)
+    command = ["harness", "evaluate", job, "-o", run]
+    done = start(over_ranks(ranks, "mpi", command) if ranks > 1 else command, job.parent)
     assert done.code == 0, done.text
     return (run / "metrics.json").read_bytes()
 

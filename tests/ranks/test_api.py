@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Made, start
+from tests.conftest import ROOT, Made, over_ranks, start
 
 pytestmark = pytest.mark.ranks
 
@@ -50,7 +50,7 @@ def test_the_files_of_a_run_are_those_of_the_command_line(alone, world, harness,
 
 @pytest.mark.parametrize(("comm", "size", "init"), [("mpi", 3, True), ("gloo", 2, True), ("mpi", 2, False)])
 def test_all_ranks_find_what_one_finds(comm, size, init, alone, world, tmp_path, harness):
-    each = worker(world, tmp_path / "out", "horovodrun", "-np", str(size), f"--{comm}", init=init)
+    each = worker(world, tmp_path / "out", *over_ranks(size, comm, []), init=init)
     assert len(each) == size
     (one,) = [json.loads(path.read_text()) for path in alone.glob("rank-*.json")]
     one["differing weights"]["digests"].pop("model")

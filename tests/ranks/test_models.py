@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import kinds, made
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 pytestmark = pytest.mark.ranks
 
@@ -171,7 +171,7 @@ def test_predictions_of_a_graph_of_tensorflow_1_hold_its_strings(alone):
 
 @pytest.mark.parametrize("comm, size", [("mpi", 2), ("gloo", 3)])
 def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
-    launch(jobs, tmp_path, "horovodrun", "-np", str(size), f"--{comm}")
+    launch(jobs, tmp_path, *over_ranks(size, comm, []))
     for name in jobs:
         assert (tmp_path / name / "metrics.json").read_bytes() == (alone / name / "metrics.json").read_bytes(), name
     for name in ("parquet", "jsonl"):

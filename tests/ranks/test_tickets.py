@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import LIMIT_S, ROOT, start
+from tests.conftest import LIMIT_S, ROOT, over_ranks, start
 from tests.ranks.forks import rendezvous
 
 pytestmark = pytest.mark.ranks
@@ -56,7 +56,7 @@ def alone(job) -> bytes:
 def evaluate(job: Path, folder: Path, comm: str, *more: str, times: float = 3.0, environ: Any = None) -> dict[str, Any]:
     """Run two ranks, the second one slow; return what run.json says of the attempt."""
     argv = [sys.executable, "-m", "tests.ranks.slowed", "1", str(times), "evaluate", str(job), "-o", str(folder), *more]
-    done = start(["horovodrun", "-np", "2", f"--{comm}", *argv], ROOT, {"HARNESS_THREADS": "1", **(environ or {})})
+    done = start(over_ranks(2, comm, argv), ROOT, {"HARNESS_THREADS": "1", **(environ or {})})
     assert done.code == 0, done.text
     (attempt,) = json.loads((folder / "run.json").read_text())["attempts"]
     return attempt

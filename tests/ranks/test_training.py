@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 pytestmark = pytest.mark.ranks
 
 
 def test_all_ranks_see_the_exact_numbers_while_they_train(tmp_path):
-    argv = ["horovodrun", "-np", "2", "--mpi", sys.executable, "examples/python/train.py", tmp_path]
-    done = start(argv, ROOT, {"HARNESS_THREADS": "1"})
+    argv = [sys.executable, "examples/python/train.py", tmp_path]
+    done = start(over_ranks(2, "mpi", argv), ROOT, {"HARNESS_THREADS": "1"})
     assert done.code == 0, done.text
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2))
     accuracies = first["history"]["val_accuracy"]
