@@ -223,7 +223,7 @@ def test_a_run_folder_of_another_job(run, tmp_path):
     before = (tmp_path / "run" / "metrics.json").read_bytes()
     done, _ = run(batch_size=8)
     assert done.code == 2
-    assert "holds the run of another job: its job differs from this one's; choose another folder with -o" in done.err
+    assert "its job differs from this one's (batch_size is 16 there and 8 here); choose another folder with -o" in done.err
     assert (tmp_path / "run" / "metrics.json").read_bytes() == before
     again, _ = run()
     assert again.code == 0 and "this run is done already, nothing was evaluated" in again.out

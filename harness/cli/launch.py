@@ -81,6 +81,7 @@ def launch(
     """Start a command on several ranks of this workstation, or of several hosts: over MPI by mpirun, over Gloo by horovodrun."""
     from harness_launch.workstation import launch as run_launch
 
+    from harness.folder.ownership import default_folder
     from harness.job.job import Job
     from harness.prepare.binding import make_metrics
 
@@ -99,8 +100,15 @@ def launch(
     listed = _hosts(hosts, hostfile)
     if elastic and listed:
         raise UsageError("--host-discovery-script finds the hosts: leave -H and --hostfile away")
-    folder = (params["output"] or job.output_folder).absolute()
-    return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder)
+    folder, message = params["output"], ""
+    if folder is None:
+        folder, message = (job.output_folder, "") if params["overwrite"] else default_folder(job, resume=params["resume"])
+    if message:
+        click.echo(f"harness: {message}", err=True)
+        words += ["-o", str(folder)]
+    return run_launch(
+        words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
+    )
 
 
 def _hosts(hosts: str | None, hostfile: Path | None) -> Hosts | None:

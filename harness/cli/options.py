@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["COUNT", "JOB", "OUTPUT", "RESUME", "RUN", "SAME_DATA", "SET", "STALL", "Flag", "flags"]
+__all__ = ["COUNT", "JOB", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL", "Flag", "flags"]
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
 
@@ -24,6 +24,7 @@ STALL = click.option(
     help="End the job when a rank makes no progress for so long; 0 is never.",
 )  # fmt: skip
 RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Take away the run that is in the run folder, and begin anew.")
 SAME_DATA = click.option(
     "--same-data", is_flag=True, help="Go on although files changed since they were evaluated: they hold the same."
 )

@@ -96,6 +96,7 @@ def submit(
     from harness_launch.submit import Submission, run
     from harness_launch.workstation import built_with
 
+    from harness.folder.ownership import default_folder
     from harness.folder.run_folder import RunFolder
     from harness.job.job import Job
     from harness.prepare.binding import make_metrics
@@ -116,6 +117,10 @@ def submit(
         launcher = "horovodrun"  # Gloo's ranks meet through it
     requested = Resources(**resources, sbatch_words=ctx.meta["passed_on"])
     subcommand = "predict" if predict else "evaluate"
+    if output is None and not options["array"]:
+        output, message = default_folder(specs[0])
+        if message:
+            click.echo(f"harness: {message}", err=True)
     submission = Submission(
         jobs, specs, requested, output, tuple(words), subcommand, Launcher(launcher), harness=tuple(container_words), **options
     )

@@ -101,6 +101,11 @@ class RunFolder:
         return self.path / "job.json"
 
     @property
+    def resolved_job_json(self) -> Path:
+        """That job's keys, but those at their defaults."""
+        return self.path / "resolved_job.json"
+
+    @property
     def data_json(self) -> Path:
         """Which files were read, as each host saw them, and how: what tells other data under the same names."""
         return self.path / "data.json"
@@ -153,34 +158,6 @@ class RunFolder:
         """A metric that is a table."""
         safe = "".join(c if c.isalnum() or c in "-_.=," else "_" for c in metric)
         return self.path / f"{safe}.csv"
-
-    def claim(self, digests: dict[str, str]) -> bool:
-        """Make the folder this job's, or find that it is.
-
-        Returns: whether the run in it is done.
-        Raises: RunFolderError: it holds another job's run, or something else, or cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            known = self.path.is_dir() and self.job_json.exists()
-            if not known and any(not entry.name.startswith((".", "slurm-")) for entry in self.path.iterdir()):
-                raise RunFolderError(f"{self.path}: not a run folder, and not empty; choose another with -o")
-        except OSError as exc:
-            raise RunFolderError(f"{self.path}: cannot be used as run folder: {exc.strerror}; choose another with -o") from exc
-        if known:
-            recorded = read_json(self.job_json) or {}
-            other = [name for name in sorted({*digests, *recorded}) if recorded.get(name) != digests.get(name)]
-            # An attempt that failed before it had results has nothing to lose: its job may be mended and run again.
-            failed = (read_json(self.status_json) or {}).get("state") == "failed" and not self.metrics_json.exists()
-            if other and (not failed or self.has_segments):
-                raise RunFolderError(
-                    f"{self.path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} "
-                    "from this one's; choose another folder with -o, or remove that one"
-                )
-            if not other:
-                return self.metrics_json.exists()
-        write_atomically(self.job_json, json.dumps(digests, indent=1, sort_keys=True) + "\n")
-        return False
 
     @property
     def has_segments(self) -> bool:

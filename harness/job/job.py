@@ -178,8 +178,13 @@ class Job(Spec):
         return dict(self.models) if self.model is None else {"": self.model}
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the keys that can change a value, in hexadecimal."""
+    def resolved(self) -> dict[str, Any]:
+        """All keys that are not at their defaults, as JSON holds them."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def keys_of_values(self) -> dict[str, Any]:
+        """Those of them that can change a value."""
         place = {"path", "version", "node_copy", "node_copy_bytes"}  # what lies there is in the model's own digest
         elsewhere: Any = {
             "output": True,
@@ -189,5 +194,9 @@ class Job(Spec):
             "models": {"__all__": place},
             "data": {"files"},
         }
-        keys = self.model_dump(mode="json", exclude_defaults=True, exclude=elsewhere)
-        return hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=elsewhere)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the keys that can change a value, in hexadecimal."""
+        return hashlib.sha256(json.dumps(self.keys_of_values, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
 from harness.run.python_door import PythonDoor, own_errors
 from harness.run.record import Process, Timer
-from harness.run.run_lock import claim
+from harness.run.run_lock import Destination, claim
 from harness.step import tensorflow as tf_setup
 from harness.watch.failure import Ended, Told
 
@@ -46,7 +46,14 @@ T = TypeVar("T")
 
 
 def evaluate(
-    model: Any, data: Any, metrics: str | Sequence[Any], *, output: str | Path | None = None, resume: bool = False, **options: Any
+    model: Any,
+    data: Any,
+    metrics: str | Sequence[Any],
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Any,
 ) -> Results:
     """Evaluate a model on data, on all ranks or alone. Where there are several ranks, every one of them calls this.
 
@@ -57,26 +64,18 @@ def evaluate(
       metrics: names, or names with options, as in a job: ["accuracy", {"top_k": {"k": 3}}].
       output: folder for the files of a run.
       resume: go on from what an earlier attempt in that folder has finished.
+      overwrite: take away the run that is in that folder, and begin anew.
       options: see `Evaluator`.
     Returns: the same on all ranks.
     Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
-    return Evaluator(model, data, metrics, **options).evaluate(output, resume=resume)
+    return Evaluator(model, data, metrics, **options).evaluate(output, resume=resume, overwrite=overwrite)
 
 
 UNLIKE = (
     "the ranks gave different bits for one and the same batch: machines that are not alike, which may change the "
     "last digits, or a function whose ranks hold different weights, which makes the values those of no model"
 )
-
-
-@dataclass(frozen=True)
-class _Output:
-    """Where a run goes: its folder, the lock of that on rank 0, and whether to go on from what lies there."""
-
-    folder: RunFolder
-    lock: Lock | None
-    resume: bool
 
 
 class Evaluator:
@@ -145,12 +144,13 @@ class Evaluator:
             self._passage = Passage(process, self._job, self._opened, self._provenance, self._door)
             self._built = self._passage.build(self._assigned, self._prepare)
 
-    def evaluate(self, output: str | Path | None = None, *, resume: bool = False) -> Results:
+    def evaluate(self, output: str | Path | None = None, *, resume: bool = False, overwrite: bool = False) -> Results:
         """Evaluate with the weights that the model has now; every rank calls this.
 
         Args:
           output: folder for the files of a run; where it holds this very run, it is read instead.
           resume: go on from what an earlier attempt in that folder has finished, with the same weights.
+          overwrite: take away the run that is in that folder, unless it is under way, and begin anew.
         Raises: HarnessError: what went wrong; where a rank fails, on all of them.
         """
         from harness.models.python_objects import of_rank_0, weights
@@ -160,7 +160,7 @@ class Evaluator:
         variables = weights(self._object) if self._object is not None else []
         try:
             with own_errors(), tf_setup.op_determinism(True), of_rank_0(self._comm, variables) as differing:
-                results = self._evaluate(None if folder is None else _Output(folder, lock, resume), differing)
+                results = self._evaluate(None if folder is None else Destination(folder, lock, resume, overwrite), differing)
         finally:
             if lock:
                 lock.give_back()
@@ -215,7 +215,7 @@ class Evaluator:
         bindings, matched = match_model(job, self._metrics, opened, model)
         return Prepared(model, ask(job, self._metrics, bindings), matched)
 
-    def _evaluate(self, output: _Output | None, differing: Sequence[str]) -> Results:
+    def _evaluate(self, output: Destination | None, differing: Sequence[str]) -> Results:
         comm, built = self._comm, self._built
         built.canary = self._door.together(built.predict_canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
@@ -253,10 +253,9 @@ class Evaluator:
 
         return self._from_rank_0(results)
 
-    def _claim(self, output: _Output, opened: Opened) -> tuple[Opened, Attempt | None]:
+    def _claim(self, output: Destination, opened: Opened) -> tuple[Opened, Attempt | None]:
         def work() -> tuple[dict[str, str], tuple[int, ...], Attempt | None]:
-            assert output.lock is not None
-            claimed, attempt = claim(output.folder, opened, output.lock, self._comm.size, resume=output.resume)
+            claimed, attempt = claim(output, opened, self._job, self._comm.size)
             if isinstance(self._source, memory.DatasetSource) and (attempt is None or claimed.done):
                 raise RunFolderError(
                     f"{output.folder.path}: holds a run, and of a tf.data.Dataset nobody can tell whether it is the same; "

@@ -34,7 +34,7 @@ from harness.run.door import Home
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
 from harness.run.record import Process, Timer
-from harness.run.run_lock import began, claim
+from harness.run.run_lock import Destination, began, claim
 from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Told, end_all
@@ -50,6 +50,7 @@ class Options:
     output: Path | None = None
     stall_timeout_s: float = 600.0
     resume: bool = False
+    overwrite: bool = False  # a run that is there
     predict: bool = False  # write predictions
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
@@ -104,10 +105,15 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         return _round(command, Process(comm, timer, threads, devices))
 
     def play(comm: Comm, again: bool) -> int:
-        resumed = replace(command, options=replace(options, resume=options.resume or again, again=again))
+        resumed = replace(command, options=_in_round(options, again=again))
         return _round(resumed, Process(comm, Timer() if again else timer, threads, devices))
 
     return rounds(lambda: connect(world, elastic=True), play, folder, lock.give_back)
+
+
+def _in_round(options: Options, *, again: bool) -> Options:
+    """Return the options of a round of an elastic run: a further one goes on from what those before have finished."""
+    return replace(options, resume=True, overwrite=False, again=True) if again else replace(options, again=False)
 
 
 def _round(command: Command, process: Process) -> int:
@@ -144,15 +150,15 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
 
     def work() -> tuple[Opened, Attempt | None]:
         opened = open_predictions(job, options.predictions) if options.predictions else counted.open(job)
+        destination = Destination(folder, lock, options.resume, options.overwrite)
         if not options.predict:
-            return claim(folder, opened, lock, comm.size, resume=options.resume)
+            return claim(destination, opened, job, comm.size)
         spec = wanted_predictions(job)
         return claim(
-            folder,
+            destination,
             opened,
-            lock,
+            job,
             comm.size,
-            resume=options.resume,
             digests={"predictions": predictions.digest(spec)},
             clear=lambda done: predictions.clear(folder.predictions, spec.format, keep=done),
         )
@@ -167,7 +173,7 @@ def _say_done(folder: RunFolder, comm: Comm) -> None:
     with contextlib.suppress(RunFolderError):  # the disk may have been full just after the result was written
         folder.set_status("done", 0)
     show(folder, console_for(comm.size))
-    print("this run is done already, nothing was evaluated; to do it again choose another folder with -o, or remove this one")
+    print("this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o")
 
 
 def _work(command: Command, process: Process, opened: Opened, attempt: Attempt, provenance: Provenance, door: Attended) -> int:

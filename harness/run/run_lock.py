@@ -6,57 +6,81 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import DataError, RunFolderError
 from harness.folder.attempts import Attempt, Lock, begin
 from harness.folder.journal import United, find, plan_digest, unite
+from harness.folder.ownership import claim as claim_folder
+from harness.folder.ownership import erase
 from harness.folder.question_file import question_digest
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.folder.segment import Origin
+from harness.job.job import Job
 from harness.metrics.question import Question
 from harness.prepare.opened import Began, Opened
 from harness.step import tensorflow as tf_setup
 
-__all__ = ["began", "claim", "origin"]
+__all__ = ["Destination", "began", "claim", "origin"]
 
 SHOWN = 5  # files named in a message
 
 
+@dataclass(frozen=True)
+class Destination:
+    """Where a run goes.
+
+    Attributes:
+      folder: of the run.
+      lock: of the folder; none but on rank 0.
+      resume: go on from what earlier attempts have finished.
+      overwrite: take away the run that is there, unless an attempt is at work on it, and begin anew.
+    """
+
+    folder: RunFolder
+    lock: Lock | None
+    resume: bool = False
+    overwrite: bool = False
+
+
 def claim(
-    folder: RunFolder,
+    destination: Destination,
     opened: Opened,
-    lock: Lock,
+    job: Job,
     ranks: int,
     *,
-    resume: bool = False,
     digests: Mapping[str, str] | None = None,
     clear: Callable[[tuple[int, ...]], None] = lambda done: None,
 ) -> tuple[Opened, Attempt | None]:
     """Make a folder this run's, on rank 0.
 
     Args:
-      folder: of the run.
+      destination: of the run; its lock is taken unless the run is done.
       opened: what is to be evaluated.
-      lock: of the folder; taken unless the run is done.
+      job: that asks for it.
       ranks: how many there are.
-      resume: go on from what earlier attempts have finished.
       digests: further ones that tell this run from others.
       clear: takes away what else earlier attempts left, but that of chunks that are done.
     Returns: the same with the chunks that are done, and the attempt; none where the run is done already.
     Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from. DataError: a file that
       was evaluated has another size now.
     """
+    folder, lock = destination.folder, destination.lock
+    assert lock is not None
+    if destination.overwrite and folder.job_json.exists():
+        lock.take()
+        erase(folder)
+        lock.give_back()
     if changes := _other_sizes(folder, opened):
         raise DataError(
             f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
             "the data that were evaluated, or evaluate these in another folder with -o"
         )
-    if folder.claim({**opened.digests, **(digests or {})}):
+    if claim_folder(folder, {**opened.digests, **(digests or {})}, job):
         return opened, None
     lock.take()
-    united = _unite(opened, folder, resume)
+    united = _unite(opened, folder, destination.resume)
     folder.clear()
     done = tuple(united.done.tolist())
     clear(done)
@@ -111,7 +135,7 @@ def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
         chunks = len(unite(segments, opened.plan).done)
         raise RunFolderError(
             f"{folder.path}: holds a run that is not finished, {chunks} of {len(opened.plan)} chunks; nothing of it is lost: "
-            "--resume goes on from there, in Python resume=True. To begin anew choose another folder with -o, or remove this one"
+            "--resume goes on from there, in Python resume=True. To begin anew say --overwrite, or choose another folder with -o"
         )
     for segment in segments:
         here = replace(segment.origin, **opened.digests, plan=plan_digest(opened.plan))

@@ -78,7 +78,8 @@ def absolute(command: Sequence[str], here: Path) -> tuple[list[str], Path]:
     parser.add_argument("--set", action="append", default=[])
     options, _ = parser.parse_known_args(words[2:])
     if options.output is None:
-        return words, Job.load(words[1], options.set, predicts=words[0] == "predict").output_folder.absolute()
+        folder = Job.load(words[1], options.set, predicts=words[0] == "predict").output_folder.absolute()
+        return [*words, "-o", str(folder)], folder
     return [*words, "-o", str(here / options.output)], here / options.output  # the last one counts
 
 

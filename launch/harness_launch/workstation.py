@@ -156,9 +156,10 @@ def launch(
         return 0
     shared = folder if places else None
     for attempt in range(restarts + 1):
-        resumes = attempt and "--resume" not in command
+        if attempt == 1:
+            command = [*(word for word in command if word not in ("--resume", "--overwrite")), "--resume"]
         try:
-            code = _attempt(start, [*command, "--resume"] if resumes else command, path, share, shared)
+            code = _attempt(start, command, path, share, shared)
             if code not in RESTARTED or attempt == restarts:
                 return code
             why = f"exit code {code}"
