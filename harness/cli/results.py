@@ -15,12 +15,27 @@ __all__ = ["collect", "show", "verify"]
 
 @click.command()
 @RUN
-def show(run: Path) -> int:
+@click.option("--sort", metavar="METRIC", help="Slices by this metric, worst first.")
+@click.option("--json", "form", flag_value="json", help="metrics.json as it is: all digits.")
+@click.option("--csv", "form", flag_value="csv", help="metrics.csv as it is: a line for each value.")
+@click.option("--markdown", "form", flag_value="markdown", help="The tables in Markdown.")
+def show(run: Path, sort: str | None, form: str | None) -> int:
     """Show the result of a run as a table."""
+    from harness.errors import UsageError
     from harness.folder.run_folder import RunFolder
+    from harness.results.terminal import finished, in_markdown
     from harness.results.terminal import show as show_run
 
-    show_run(RunFolder(run))
+    folder = RunFolder(run)
+    if form is None:
+        show_run(folder, sort=sort)
+        return 0
+    finished(folder)
+    if sort and form != "markdown":
+        raise UsageError(f"--sort goes with the table and with --markdown, not with --{form}")
+    files = {"json": folder.metrics_json, "csv": folder.metrics_csv}
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(in_markdown(folder, sort=sort) if form == "markdown" else files[form].read_text().rstrip("\n"))
     return 0
 
 

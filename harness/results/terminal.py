@@ -9,14 +9,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.results.tables import (
+    NULL,
+    TextTable,
+    differences_table,
+    markdown,
+    metrics_table,
+    number,
+    sliced_metrics,
+    slices_by_metric,
+    slices_table,
+    sort_slices,
+)  # fmt: skip
 
-__all__ = ["console_for", "print_table", "show"]
+__all__ = ["console_for", "finished", "in_markdown", "print_table", "show"]
 
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
@@ -44,21 +55,20 @@ def console_for(ranks: int) -> Console:
     return _Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
 
 
-def show(folder: RunFolder, console: Console | None = None) -> None:
+def show(folder: RunFolder, console: Console | None = None, *, sort: str | None = None) -> None:
     """Print the result of a run.
 
-    Raises: RunFolderError: there is no finished run.
+    Args:
+      folder: of the run.
+      console: where to print.
+      sort: metric by which slices come, worst first; None is the order of the job.
+    Raises: RunFolderError: there is no finished run. UsageError: no slice has the metric.
     """
-    document = read_json(folder.metrics_json)
-    if document is None:
-        status = read_json(folder.status_json) or {}
-        failure = read_json(folder.failure_json) or {}
-        ending = f"; its last attempt: {status['state']}" if status else ""
-        ending += f": {failure['message']}" if failure else ""
-        raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){ending}")
+    document = finished(folder)
+    slices = _chosen_slices(folder, document, sort)
     console = console or console_for(1)
     metrics: dict[str, Any] = document["metrics"]
-    _print_metrics(console, metrics, document.get("intervals", {}))
+    _print(console, metrics_table(document))
     for key, entry in metrics.items():
         if entry.get("reason"):
             _say(console, Text.assemble((f"{key} is null:", "yellow"), f" {entry['reason']}"))
@@ -68,15 +78,10 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
     for key, intervals in document.get("intervals", {}).items():
         _print_missing(console, key, intervals)
     for pair, entries in document.get("differences", {}).items():
-        _print_differences(console, pair, entries)
-    if document.get("slices"):
-        _print_slices(console, document, folder)
-    certificate = document["certificate"]
-    _say(
-        console,
-        f"certificate: every one of {certificate['examples']:,} examples counted once, in {certificate['chunks']:,} chunks, "
-        f"id hash {certificate['id_hash']}",
-    )
+        _print(console, differences_table(pair, entries))
+    if slices:
+        _print_slices(console, document, slices, folder)
+    _say(console, _certificate(document))
     if left_out := document.get("predictions"):
         others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
         _say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
@@ -88,6 +93,51 @@ def show(folder: RunFolder, console: Console | None = None) -> None:
         _say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
     _say(console, f"results: {folder.path}")
+
+
+def in_markdown(folder: RunFolder, *, sort: str | None = None) -> str:
+    """Return the result of a run as Markdown; all slices and metrics are in it.
+
+    Args:
+      folder, sort: see `show`.
+    Raises: RunFolderError: there is no finished run. UsageError: no slice has the metric.
+    """
+    document = finished(folder)
+    slices = _chosen_slices(folder, document, sort)
+    tables = [metrics_table(document), *(differences_table(*pair) for pair in document.get("differences", {}).items())]
+    if slices:
+        tables.append(slices_table(document, slices, len(document["metrics"])))
+    return "\n\n".join([*map(markdown, tables), _certificate(document)])
+
+
+def finished(folder: RunFolder) -> dict[str, Any]:
+    """Return what metrics.json of a run holds.
+
+    Raises: RunFolderError: there is no finished run.
+    """
+    document = read_json(folder.metrics_json)
+    if isinstance(document, dict):
+        return document
+    status = read_json(folder.status_json) or {}
+    failure = read_json(folder.failure_json) or {}
+    ending = f"; its last attempt: {status['state']}" if status else ""
+    ending += f": {failure['message']}" if failure else ""
+    raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){ending}")
+
+
+def _chosen_slices(folder: RunFolder, document: dict[str, Any], sort: str | None) -> list[Any]:
+    if sort is None:
+        return list(document.get("slices") or [])
+    asked = ((read_json(folder.question_json) or {}).get("question") or {}).get("metrics", [])
+    return sort_slices(document, sort, {entry["key"]: entry["metric"] for entry in asked if "metric" in entry})
+
+
+def _certificate(document: dict[str, Any]) -> str:
+    certificate = document["certificate"]
+    return (
+        f"certificate: every one of {certificate['examples']:,} examples counted once, in {certificate['chunks']:,} chunks, "
+        f"id hash {certificate['id_hash']}"
+    )
 
 
 def print_table(console: Console, table: Table) -> None:
@@ -118,18 +168,20 @@ def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def _print_metrics(console: Console, metrics: dict[str, Any], intervals: dict[str, Any]) -> None:
-    """Print the values, with their intervals where there are any."""
-    table = Table(*(["metric", "value", "low", "high", "examples"] if intervals else ["metric", "value", "examples"]))
-    table.header_style = "bold"
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for key, entry in metrics.items():
-        for name, value, interval in _lines(key, entry["value"], intervals.get(key, {})):
-            ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")] if intervals else []
-            # Text, not str: names may hold square brackets, which rich would take for its markup.
-            table.add_row(Text(name), _number(value), *ends, f"{entry['examples']:,}")
-    print_table(console, table)
+def _print(console: Console, table: TextTable) -> None:
+    print_table(console, _styled(table))
+
+
+def _styled(table: TextTable) -> Table:
+    """Return a table for a console. Names are folded where there is no room, never cut."""
+    styled = Table(header_style="bold", title=Text(table.title) if table.title else None, title_justify="left")
+    for position, column in enumerate(table.columns):
+        name = position < table.names
+        # Text, not str: names may hold square brackets, which rich would take for its markup.
+        styled.add_column(Text(column), justify="left" if name else "right", overflow="fold")
+    for row in table.rows:
+        styled.add_row(*(Text(text, style="yellow" if text.startswith(NULL) else "") for text in row))
+    return styled
 
 
 def _print_missing(console: Console, key: str, intervals: dict[str, Any]) -> None:
@@ -140,50 +192,15 @@ def _print_missing(console: Console, key: str, intervals: dict[str, Any]) -> Non
             _say(console, f"{f'{key}  {name}' if name else key} has no interval: {interval['reason']}")
 
 
-def _print_differences(console: Console, pair: str, entries: dict[str, Any]) -> None:
-    """Print how much one model differs from the first."""
-    table = Table(escape(pair), "difference", "low", "high", header_style="bold")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for key, entry in entries.items():
-        interval = entry.get("interval", {})
-        ends = [_number(interval[end]) if interval else Text("") for end in ("low", "high")]
-        table.add_row(Text(key), _number(entry["value"]), *ends)
-    print_table(console, table)
-
-
-def _print_slices(console: Console, document: dict[str, Any], folder: RunFolder) -> None:
-    """Print a line per slice and a column per metric that is one number."""
-    slices = document["slices"]
-    sliced = slices[0]["metrics"] if slices else {}  # a metric may be left out of slices
-    keys = [key for key, entry in document["metrics"].items() if key in sliced and not isinstance(entry["value"], dict)]
-    table = Table("slice", "examples", *(escape(key) for key in keys[:WIDEST_TABLE]), header_style="bold")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for slice_ in slices[:MOST_SLICES]:
-        name = ", ".join(f"{feature}={value}" for feature, value in slice_["slice"].items())
-        cells = [_number(slice_["metrics"][key]["value"]) for key in keys[:WIDEST_TABLE]]
-        table.add_row(Text(name), f"{slice_['examples']:,}", *cells)
-    print_table(console, table)
-    if len(slices) > MOST_SLICES or len(keys) > WIDEST_TABLE:
-        _say(console, f"all {len(slices):,} slices and {len(keys):,} metrics: {folder.metrics_csv.name}")
-
-
-def _lines(key: str, value: Any, intervals: dict[str, Any]) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return name, number and interval of each line of a metric."""
-    if isinstance(value, dict):
-        if "columns" in value:
-            return [(key, "table below", {})]
-        return [(f"{key}  {name}", part, intervals.get(name, {})) for name, part in value.items()]
-    return [(key, value, intervals)]
-
-
-def _number(value: Any) -> Text:
-    if value is None:
-        return Text("null", style="yellow")
-    if isinstance(value, str):
-        return Text(value)
-    return Text(f"{value:,}" if isinstance(value, int) else f"{value:.6g}")
+def _print_slices(console: Console, document: dict[str, Any], slices: list[Any], folder: RunFolder) -> None:
+    """Print a line per slice; where that is too wide for the terminal, a line per slice and metric."""
+    shown = slices[:MOST_SLICES]
+    table, metrics = slices_table(document, shown, WIDEST_TABLE), len(sliced_metrics(document))
+    wide = console.measure(_styled(table), options=console.options.update(max_width=10_000)).maximum > console.width
+    turned = console.is_terminal and wide
+    _print(console, slices_by_metric(document, shown) if turned else table)
+    if len(slices) > MOST_SLICES or (metrics > WIDEST_TABLE and not turned):
+        _say(console, f"all {len(slices):,} slices and {metrics:,} metrics: {folder.metrics_csv.name}")
 
 
 def _print_value(console: Console, key: str, value: dict[str, Any], folder: RunFolder) -> None:
@@ -192,9 +209,4 @@ def _print_value(console: Console, key: str, value: dict[str, Any], folder: RunF
     if len(columns) > WIDEST_TABLE or len(rows) > 2 * WIDEST_TABLE:
         _say(console, f"{key}: {len(rows)} lines of {len(columns)} columns in {folder.table_csv(key).name}")
         return
-    table = Table(title=Text(key), header_style="bold", title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*(_number(cell) for cell in row))
-    print_table(console, table)
+    _print(console, TextTable(list(columns), [[number(cell) for cell in row] for row in rows], title=key))

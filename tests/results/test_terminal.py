@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.errors import RunFolderError
+from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder
-from harness.results.terminal import console_for, show
+from harness.results.terminal import console_for, in_markdown, show
 
 LONG = "metric(" + "x" * 150 + ")"
 
@@ -94,3 +94,81 @@ def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
     (tmp_path / "failure.json").write_text('{"message": "record 3 is corrupt"}')
     with pytest.raises(RunFolderError, match=r"no finished run .* its last attempt: failed: record 3 is corrupt"):
         show(RunFolder(tmp_path))
+
+
+SLICES = ("cat", 0.875, 0.25), ("dog", 0.125, 0.75), ("a slice whose name is longer than its column", None, None)
+
+
+@pytest.fixture
+def sliced(tmp_path: Path) -> RunFolder:
+    """A run with slices of two metrics: of one lower values are better."""
+    slices = [
+        {
+            "slice": {"animal": name},
+            "examples": 1000,
+            "metrics": {
+                "accuracy": {"value": accuracy, "examples": 1000, **({} if accuracy else {"reason": "no valid labels"})},
+                "loss": {"value": loss, "examples": 1000},
+            },
+            "intervals": {
+                "accuracy": {"low": accuracy and accuracy - 0.02, "high": accuracy and accuracy + 0.02, "standard_error": 0.01}
+            },
+        }
+        for name, accuracy, loss in SLICES
+    ]
+    entry = {"value": 0.51234, "examples": 3000, "standard_error": 0.01}
+    document = {
+        "metrics": {"accuracy": entry, "loss": entry}, "slices": slices,
+        "certificate": {"examples": 3000, "chunks": 1, "id_hash": "0"},
+    }  # fmt: skip
+    (tmp_path / "metrics.json").write_text(json.dumps(document))
+    asked = [{"key": "accuracy", "metric": "accuracy"}, {"key": "loss", "metric": "brier"}]
+    (tmp_path / "question.json").write_text(json.dumps({"question": {"metrics": asked}}))
+    return RunFolder(tmp_path)
+
+
+def lines_of(folder: RunFolder, width: int, *, terminal: bool = False, sort: str | None = None) -> list[str]:
+    out = io.StringIO()
+    show(folder, Console(file=out, width=width, force_terminal=terminal, color_system=None), sort=sort)
+    return [" ".join(line.replace("┃", "│").split()) for line in out.getvalue().splitlines()]
+
+
+def test_slices_have_intervals_and_nulls_their_reason(sliced: RunFolder) -> None:
+    lines = lines_of(sliced, 300)
+    for line in (
+        "│ accuracy │ 0.512 │ 3,000 │",
+        "│ slice │ examples │ accuracy │ loss │",
+        "│ animal=cat │ 1,000 │ 0.875 [0.855, 0.895] │ 0.25 │",
+        "│ animal=a slice whose name is longer than its column │ 1,000 │ null: no valid labels │ null │",
+    ):
+        assert line in lines, lines
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"),
+    [(None, "cat"), ("accuracy", "dog"), ("loss", "dog")],
+)
+def test_slices_are_sorted_worst_first(sliced: RunFolder, sort: str | None, first: str) -> None:
+    lines = [line for line in lines_of(sliced, 300, sort=sort) if "animal=" in line]
+    assert f"animal={first} " in lines[0] and "longer" in lines[-1]  # null is last
+
+
+def test_what_cannot_be_sorted_by_is_named(sliced: RunFolder) -> None:
+    with pytest.raises(UsageError, match="--sort accurcy: .*did you mean 'accuracy'.*there are: accuracy, loss"):
+        show(sliced, Console(file=io.StringIO()), sort="accurcy")
+
+
+def test_on_a_narrow_terminal_the_table_turns_and_names_are_whole(sliced: RunFolder) -> None:
+    lines = lines_of(sliced, 60, terminal=True)
+    assert "│ slice │ metric │ value │ examples │" in lines
+    table = [line for line in lines if line.count("│") == 5]
+    folded = "".join(line.split("│")[1].strip() for line in table)
+    assert "animal=aslicewhosenameislongerthanitscolumn" in folded.replace(" ", "")
+    assert max(map(len, table)) <= 60
+
+
+def test_markdown_holds_all(sliced: RunFolder) -> None:
+    text = in_markdown(sliced, sort="accuracy")
+    assert "| accuracy | 0.512 | 3,000 |" in text
+    assert text.index("animal=dog") < text.index("animal=cat")
+    assert text.endswith("certificate: every one of 3,000 examples counted once, in 1 chunks, id hash 0")

@@ -1,0 +1,181 @@
+"""A result's document as tables of texts, for terminals and Markdown. Numbers have the digits that their error supports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import UsageError, nearest
+from harness.metrics.direction import Better, better
+from harness.names.metric_aliases import METRIC_ALIASES
+
+__all__ = [
+    "NULL", "TextTable", "differences_table", "markdown", "metrics_table", "number", "slice_name", "sliced_metrics",
+    "slices_by_metric", "slices_table", "sort_slices",
+]  # fmt: skip
+
+DIGITS = 6  # of a number whose error is not known
+ERROR_DIGITS = 2  # of the error; the number ends where they do
+NULL = "null"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Rows of texts under their columns; the first columns are names, the others numbers."""
+
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    title: str = ""
+    names: int = 1
+
+
+def number(value: Any, error: float | None = None) -> str:
+    """Write a number, to the second digit of its error where that is known.
+
+    >>> number(0.917189460476788, 0.00976822829400898), number(0.917189460476788), number(1234567), number(None)
+    ('0.9172', '0.917189', '1,234,567', 'null')
+    >>> number(1234.5678, 31.4), number(0.5, 0.0), number(1e-12, 3e-14)
+    ('1,235', '0.5', '1.000e-12')
+    """
+    if value is None:
+        return NULL
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not error or not math.isfinite(error) or not math.isfinite(value):
+        return f"{value:.{DIGITS}g}"
+    last = math.floor(math.log10(error)) - ERROR_DIGITS + 1  # the exponent of the last digit
+    if 1e-4 <= max(abs(value), error) < 1e15:
+        return f"{value:,.{max(-last, 0)}f}"
+    return f"{value:.{max(math.floor(math.log10(max(abs(value), error))) - last, 0)}e}"
+
+
+def metrics_table(document: Mapping[str, Any]) -> TextTable:
+    """Return the values of a document, with their intervals where there are any."""
+    intervals = document.get("intervals", {})
+    table = TextTable(["metric", "value", "low", "high", "examples"] if intervals else ["metric", "value", "examples"])
+    for key, entry in document["metrics"].items():
+        for name, value, interval in _lines(key, entry["value"], intervals.get(key, {})):
+            error = _error(entry if name == key else {}, interval)
+            ends = [number(interval[end], error) if interval else "" for end in ("low", "high")] if intervals else []
+            table.rows.append([name, number(value, error), *ends, f"{entry['examples']:,}"])
+    return table
+
+
+def differences_table(pair: str, entries: Mapping[str, Any]) -> TextTable:
+    """Return how much one model differs from the first."""
+    table = TextTable([pair, "difference", "low", "high"])
+    for key, entry in entries.items():
+        interval = entry.get("interval", {})
+        error = _error({}, interval)
+        table.rows.append(
+            [key, number(entry["value"], error), *(number(interval[end], error) if interval else "" for end in ("low", "high"))]
+        )
+    return table
+
+
+def slices_table(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], most_metrics: int) -> TextTable:
+    """Return a line per slice and a column per metric that is one number, with its interval."""
+    keys = sliced_metrics(document)[:most_metrics]
+    table = TextTable(["slice", "examples", *keys])
+    for entry in slices:
+        cells = [_cell(entry, key) for key in keys]
+        table.rows.append([slice_name(entry), f"{entry['examples']:,}", *cells])
+    return table
+
+
+def slices_by_metric(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Return a line per slice and metric: the same for a narrow terminal."""
+    table = TextTable(["slice", "metric", "value", "examples"], names=2)
+    for entry in slices:
+        name = slice_name(entry)
+        for key in sliced_metrics(document):
+            table.rows.append([name, key, _cell(entry, key), f"{entry['metrics'][key]['examples']:,}"])
+            name = ""
+    return table
+
+
+def sliced_metrics(document: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the metrics that slices have, and that are one number."""
+    slices = document.get("slices") or []
+    kept = slices[0]["metrics"] if slices else {}
+    return [key for key, entry in document["metrics"].items() if key in kept and not isinstance(entry["value"], dict)]
+
+
+def sort_slices(document: Mapping[str, Any], wanted: str, definitions: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    """Return the slices with the worst value first; of a metric that has no better way the lowest. Nulls come last.
+
+    Args:
+      document: of a run.
+      wanted: key of a metric, or short for it.
+      definitions: names of the metrics in the registry, by key.
+    Raises: UsageError: no slice has such a metric.
+    """
+    keys = sliced_metrics(document)
+    key = wanted if wanted in keys else METRIC_ALIASES.get(wanted, wanted)
+    if key not in keys:
+        near = nearest(wanted, keys)
+        hint = f": did you mean {near!r}?" if near else ""
+        raise UsageError(f"--sort {wanted}: no slice has one number for it{hint}; there are: {', '.join(keys) or 'none'}")
+    sign = -1 if better(definitions.get(key, key)) is Better.LOWER else 1
+
+    def badness(entry: Mapping[str, Any]) -> tuple[bool, float]:
+        value = entry["metrics"][key]["value"]
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(document["slices"], key=badness)
+
+
+def slice_name(entry: Mapping[str, Any]) -> str:
+    """Return what a slice is called: its features and their values."""
+    return ", ".join(f"{feature}={value}" for feature, value in entry["slice"].items())
+
+
+def markdown(table: TextTable) -> str:
+    """Return a table as GitHub's Markdown.
+
+    >>> print(markdown(TextTable(["metric", "value"], [["a|b", "0.5"]])))
+    | metric | value |
+    | :--- | ---: |
+    | a\\|b | 0.5 |
+    """
+    rule = [":---" if number < table.names else "---:" for number in range(len(table.columns))]
+    lines = [[_escaped(text) for text in table.columns], rule, *([_escaped(text) for text in row] for row in table.rows)]
+    title = [f"**{_escaped(table.title)}**", ""] if table.title else []
+    return "\n".join([*title, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def _cell(entry: Mapping[str, Any], key: str) -> str:
+    """Return a metric's value in a slice, with its interval; of a null why it is one."""
+    metric = entry["metrics"][key]
+    if metric["value"] is None:
+        return f"{NULL}: {metric['reason']}" if metric.get("reason") else NULL
+    interval = entry.get("intervals", {}).get(key, {})
+    error = _error(metric, interval)
+    if interval.get("low") is None or interval.get("high") is None:
+        return number(metric["value"], error)
+    return f"{number(metric['value'], error)} [{number(interval['low'], error)}, {number(interval['high'], error)}]"
+
+
+def _error(entry: Mapping[str, Any], interval: Mapping[str, Any]) -> float | None:
+    """Return the standard error of a value: of its replicates, else of its formula."""
+    for holder in (interval, entry):
+        if (error := holder.get("standard_error")) is not None:
+            return float(error)
+    return None
+
+
+def _lines(key: str, value: Any, intervals: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Return name, number and interval of each line of a metric."""
+    if isinstance(value, dict):
+        if "columns" in value:
+            return [(key, "table below", {})]
+        return [(f"{key}  {name}", part, intervals.get(name, {})) for name, part in value.items()]
+    return [(key, value, intervals)]
