@@ -112,6 +112,7 @@ class DataSpec(Spec):
     label: str | None = None
     weight: str | None = None
     classes: tuple[str, ...] | str | None = None
+    unknown_label: Literal["error", "skip", "null"] = "error"  # a label that is text, and no class
     features: dict[str, FeatureSpec] = Field(default_factory=dict)
     transform: str | None = None  # package.module:function, features -> features
     filter: str | None = None  # package.module:function, features -> bool
@@ -137,6 +138,11 @@ class DataSpec(Spec):
                 raise ValueError(f"data.format is missing and cannot be told from {raw['files'][0]!r}")
             raw["format"] = EXTENSIONS[suffix]
         return raw
+
+    @field_validator("unknown_label", mode="before")
+    @classmethod
+    def _null_by_name(cls, raw: Any) -> Any:
+        return "null" if raw is None else raw
 
     @model_validator(mode="after")
     def _some_files(self) -> DataSpec:

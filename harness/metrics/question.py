@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Literal
 
 from harness.job.specs import BootstrapSpec, SlicesSpec
-from harness.metrics.contract import Binding, Metric, RowMetric
+from harness.metrics.contract import Binding, Inputs, Metric, RowMetric
 
 __all__ = ["Question"]
 
@@ -26,6 +26,7 @@ class Question:
       slices, bootstrap: of the job; None for none.
       classes: names of the classes, where there are any.
       models: names, where there are several; metrics are MODEL/KEY then.
+      unknown_label: what becomes of an example whose label is text and no class; see docs/labels.md.
     """
 
     metrics: Mapping[str, Metric]
@@ -34,6 +35,14 @@ class Question:
     bootstrap: BootstrapSpec | None = None
     classes: tuple[str, ...] | None = None
     models: tuple[str, ...] = ()
+    unknown_label: Literal["error", "skip", "null"] = "error"
+
+    @cached_property
+    def class_labels(self) -> tuple[str, ...]:
+        """The features that metrics read as one class a position; where such a label is text it is the name of the class."""
+        read = (Inputs.CLASSES, Inputs.BINARY)
+        labels = [b.label for b in self.bindings.values() if b.inputs in read and not b.one_hot and b.label is not None]
+        return tuple(dict.fromkeys(labels))
 
     @cached_property
     def row_metrics(self) -> Mapping[str, RowMetric]:

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from harness.errors import JobError
 from harness.job.specs import BootstrapSpec, SlicesSpec
@@ -59,6 +59,8 @@ def to_json(question: Question) -> dict[str, Any]:
         "bootstrap": None if question.bootstrap is None else question.bootstrap.model_dump(mode="json"),
         "classes": None if question.classes is None else list(question.classes),
         "models": list(question.models),
+        # Left out where nobody asks: the bytes of jobs that do not are those of earlier versions.
+        **({"unknown_label": question.unknown_label} if question.unknown_label != "error" else {}),
     }
 
 
@@ -89,6 +91,7 @@ def from_json(document: Any, own: Callable[[str], type[Metric]] | None = None) -
             None if bootstrap is None else BootstrapSpec.model_validate(bootstrap),
             None if classes is None else tuple(_text(name) for name in classes),
             tuple(_text(name) for name in document["models"]),
+            _unknown_label(document.get("unknown_label", "error")),
         )
     except MALFORMED as exc:
         raise ValueError(f"not a question as a run writes it: {type(exc).__name__}: {exc}") from exc
@@ -177,6 +180,12 @@ def _metric_from_json(entry: Mapping[str, Any], own: Callable[[str], type[Metric
 
 def _placeholder(target: str, reason: str) -> Placeholder:
     return Placeholder.model_validate({"target": target, "reason": reason})
+
+
+def _unknown_label(value: Any) -> Literal["error", "skip", "null"]:
+    if value not in ("error", "skip", "null"):
+        raise ValueError(f"expected error, skip or null, found {value!r}")
+    return value
 
 
 def _text(value: Any) -> str:

@@ -97,9 +97,11 @@ def class_list(job: Job) -> tuple[str, ...] | None:
     classes = job.data.classes
     if isinstance(classes, str):
         try:
-            names = tuple(Path(job.resolve(classes)).read_text().splitlines())
+            names = tuple(Path(job.resolve(classes)).read_text("utf-8").splitlines())
         except OSError as exc:
             raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise JobError(f"data.classes: {classes}: expected text in UTF-8: {exc}") from exc
     elif classes is None:
         return None
     else:
@@ -115,7 +117,8 @@ def class_list(job: Job) -> tuple[str, ...] | None:
 
 def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> Question:
     """Return what a job asks of the examples."""
-    return Question(metrics, bindings, job.slices, job.bootstrap, class_list(job), tuple(job.models))
+    models, unknown_label = tuple(job.models), job.data.unknown_label
+    return Question(metrics, bindings, job.slices, job.bootstrap, class_list(job), models, unknown_label)
 
 
 def features_read(job: Job, bindings: Mapping[str, Binding]) -> list[str]:

@@ -85,7 +85,7 @@ class Evaluator:
       model, data, metrics: see `evaluate`.
       label, weight: features; of (x, y, weights) they are known.
       inputs: the model's inputs and the features they read; for a function the features it takes.
-      slices, bootstrap, classes, batch_size, chunk_size: as in a job.
+      slices, bootstrap, classes, unknown_label, batch_size, chunk_size: as in a job.
       batched: whether the elements of a tf.data.Dataset are batches, where their shapes do not tell.
       alone: evaluate in this process only, whatever ranks there are.
       folder: what relative paths and own metrics are looked for in.
@@ -104,6 +104,7 @@ class Evaluator:
         slices: Any = None,
         bootstrap: Mapping[str, Any] | None = None,
         classes: Sequence[str] | str | None = None,
+        unknown_label: str | None = "error",
         batch_size: int = 64,
         chunk_size: int | None = None,
         batched: bool | None = None,
@@ -129,6 +130,8 @@ class Evaluator:
                     section[name] = {feature: feature for feature in value} if listed else value
             if classes is not None:
                 section["classes"] = classes if isinstance(classes, str) else list(classes)
+            if unknown_label != "error":
+                section["unknown_label"] = unknown_label
             spec = model if self._object is None else f"given: {_described(model)}"
             raw = {"model": str(spec) if isinstance(spec, Path) else spec, "data": section, **keys}
             self._job = self._door.together(

@@ -192,7 +192,7 @@ def _show_first_batch(
     try:
         state = compiled.step.run(1).sums.state
     except Exception as exc:
-        raise translate(exc, compiled.feed, opened.plan, [first], job) from exc
+        raise translate(exc, compiled.feed, opened.plan, [first], job, compiled.step.labels) from exc
     layout, classes = compiled.step.layouts.state, class_list(job)
     null = []
     for key, metric in metrics.items():

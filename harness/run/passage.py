@@ -213,7 +213,7 @@ class Passage:
             try:
                 evaluate(share, step, accumulator, progress, border)
             except Exception as exc:
-                raise translate(exc, built.feed, plan, share.unfinished, self.job) from exc
+                raise translate(exc, built.feed, plan, share.unfinished, self.job, built.step.labels) from exc
             if evaluation.committer is not None:
                 evaluation.committer.finish()
             else:

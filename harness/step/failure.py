@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from harness.errors import DataError, HarnessError, ModelError
@@ -17,7 +18,7 @@ PYTHON_ERROR = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception): .+)$", re.M
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
-def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | None, job: Job) -> HarnessError:
+def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | None, job: Job, labels: Any = None) -> HarnessError:
     """Turn what TensorFlow raised into an error of the harness that names the place.
 
     Args:
@@ -26,6 +27,7 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
       plan: all chunks.
       ahead: this rank's chunks from the one on that was asked for; None where the loop has not begun.
       job: for what to do.
+      labels: the `ClassLabels` of the step; None before there is one.
     """
     import tensorflow as tf
 
@@ -43,6 +45,7 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
     if feed.error is not None:
         return DataError(f"{where}: reading failed: {type(feed.error).__name__}: {feed.error}")
     if isinstance(exc, tf.errors.OpError):
+        from harness.step.class_labels import UNKNOWN
         from harness.step.host_terms import host_failures
 
         # What an earlier evaluation of this process left there is not this one's.
@@ -52,15 +55,26 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
         # One call evaluates several chunks, and the pipeline reads ahead: what does not parse may lie further on.
         from harness.step.step import CALL_CHUNKS
 
+        explain = partial(_reason, feed, plan, labels if labels is not None and UNKNOWN in exc.message else None)
         reason, left = None, READ_AHEAD
         for number, chunk in enumerate([plan[0]] if ahead is None else ahead):
             left -= chunk.batches(job.batch_size) if number > CALL_CHUNKS else 0
-            if (reason := feed.explain(chunk.start, chunk.stop)) or left < 0:
+            if (reason := explain(chunk)) or left < 0:
                 break
         return DataError(reason) if reason else HarnessError(f"{where}: {_cause(exc.message)}")
     if ahead is None:
         return ModelError(f"{where}: {type(exc).__name__}: {_cause(str(exc))}")
     return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
+
+
+def _reason(feed: Any, plan: Plan, labels: Any, chunk: Chunk) -> str | None:
+    """Say what is wrong with a chunk: a record that does not parse, or, given labels, one that is no class."""
+    from harness.step.unknown_labels import first_unknown
+
+    if labels is None:
+        reason: str | None = feed.explain(chunk.start, chunk.stop)
+        return reason
+    return first_unknown(labels, feed.source, feed.wanted, plan, chunk)
 
 
 def _cause(text: str) -> str:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from harness.data import ID
 from harness.step.batch import Batch, Masks, pad
+from harness.step.class_labels import ClassLabels
 
 __all__ = ["Forward", "Take"]
 
@@ -22,14 +23,20 @@ class Forward:
       predict: features by name [B, ...] to outputs by name [B, ...].
       batch_size: B.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
+      labels: says which examples are skipped for theirs.
     """
 
     def __init__(
-        self, predict: Callable[[Mapping[str, Any]], Mapping[str, Any]], batch_size: int, take: Take | None = None
+        self,
+        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        batch_size: int,
+        take: Take | None = None,
+        labels: ClassLabels | None = None,
     ) -> None:
         self._predict = predict
         self._batch_size = batch_size
         self._take = take
+        self._labels = labels or ClassLabels()
 
     def outputs(self, batch: Batch) -> Mapping[str, Any]:
         """Return the outputs of a batch by name, [B, ...]."""
@@ -48,6 +55,7 @@ class Forward:
         if self._take is None:
             return {}
         columns = {ID: batch.ids, **self._take(batch.features, outputs)}
+        batch = self._labels.skip(batch)
         if batch.bad is None and batch.keep is None:
             return {name: tensor[: batch.count] for name, tensor in columns.items()}
         kept = Masks.of(tf.range(self._batch_size) < batch.count, batch.bad, batch.keep).kept

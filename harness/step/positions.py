@@ -228,7 +228,7 @@ def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]
     if not predictions.dtype.is_floating:
         predictions = tf.cast(predictions, tf.float64)
     if not (labels.dtype.is_floating or labels.dtype.is_integer or labels.dtype.is_bool):
-        raise ShapeError(f"label '{binding.label}' is {labels.dtype.name}, class labels are integers")
+        raise ShapeError(_no_class(binding, labels))
     if labels.dtype.is_bool:
         labels = tf.cast(labels, tf.int32)
     rank = len(predictions.shape)
@@ -257,6 +257,15 @@ def _classes(binding: Binding, labels: Any, predictions: Any) -> tuple[Any, Any]
             f"'{binding.output}', found {width} columns in label '{binding.label}'"
         )
     return labels, predictions
+
+
+def _no_class(binding: Binding, labels: Any) -> str:
+    """Say what a class label that is no number lacks."""
+    if labels.dtype != tf.string:
+        return f"label '{binding.label}' is {labels.dtype.name}, class labels are numbers or names of classes"
+    if binding.one_hot:
+        return f"label '{binding.label}' is text, a one-hot label is a row of numbers; leave out one_hot where it names its class"
+    return f"label '{binding.label}' is text: name the classes in the order of the output's columns with data.classes"
 
 
 def _one_shape(binding: Binding, labels: Any, predictions: Any) -> str:

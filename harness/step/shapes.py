@@ -73,7 +73,7 @@ def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> tuple[S
     features, outputs = (
         {name: _of_rows(spec, rows) for name, spec in by_name.items()} for by_name in (specs.features, specs.outputs)
     )
-    traced = TracedTerms(terms, features, outputs, rows)
+    traced = TracedTerms(terms, terms.labels.looked_up(features), outputs, rows)
     formed = traced.formed
     carry_every = additions(formed.additions)
     if not carry_every:

@@ -16,6 +16,7 @@ from harness.exact.tf_splitmix import hash_ids
 from harness.metrics.question import Question
 from harness.step.batch import Batch, Group, Masks
 from harness.step.carrying import add_in_time
+from harness.step.class_labels import ClassLabels
 from harness.step.feed import Feed
 from harness.step.forward import Forward, Take
 from harness.step.grid import TFGrid
@@ -65,6 +66,9 @@ class Step:
       expected_slices: how many there are at most, as far as that is known.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       eager: run the same loop operation by operation, for debugging.
+
+    Attributes:
+      labels: looks up class labels that are text.
     Raises: JobError: the state is larger, see `memory.check_fits`; or the names of the classes are those of no output.
     """
 
@@ -82,8 +86,9 @@ class Step:
         self._question = question
         self._feed = feed
         self._stream = feed.stream
-        self._forward = Forward(predict, feed.batch_size, take)
-        terms = Terms(question.metrics, question.bindings)
+        self.labels = ClassLabels(question.class_labels, question.classes, question.unknown_label)
+        self._forward = Forward(predict, feed.batch_size, take, self.labels)
+        terms = Terms(question.metrics, question.bindings, self.labels)
         self.grid = TFGrid(question, expected_slices)
         self._shapes, traced = learn(self._stream.batch, self._forward, terms, self.grid)
         self._terms = terms if eager else traced
@@ -192,8 +197,10 @@ class Step:
     def _sum(self, group: Group) -> tuple[Any, Any, list[Any]]:
         """Return a group's sums, its lines for the certificate, and its rows."""
         with tf.device("/CPU:0"):
+            group = self.labels.skip(replace(group, features=self.labels.look_up(group.features)))
             ids = group.ids
             mask, lines = exact_graph(self._count)(group.places, ids, group.bad, group.keep)
+            mask = self.labels.refuse(group.features, mask)
             terms = self._terms(group.features, group.outputs, mask)
             slots, keys = self.grid.add(terms, group.features, ids, mask)
             clusters = [keys[:, None]] if self.grid.clustered else []

@@ -11,6 +11,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, HostMetric, Inputs, Metric, Number, ScoreScale
 from harness.step.batch_terms import BatchTerms
+from harness.step.class_labels import ClassLabels
 from harness.step.host_terms import host_terms
 from harness.step.positions import Positions, positions_of
 from harness.step.term_columns import add_infinite, add_shared, add_term
@@ -25,13 +26,16 @@ class Terms:
     Args:
       metrics: by key.
       bindings: what each reads, by key.
+      labels: looks up class labels that are text.
 
     Attributes:
+      labels: the same.
       class_counts: how many classes, or labels, each output has that metrics read so; known once terms were formed.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> None:
+    def __init__(self, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding], labels: ClassLabels | None = None) -> None:
         self.class_counts: dict[str, int] = {}
+        self.labels = labels or ClassLabels()
         self._metrics = metrics
         self._bindings = bindings
 
@@ -57,6 +61,7 @@ class Terms:
         """
         terms = BatchTerms()
         with tf.device("/CPU:0"):
+            features = self.labels.look_up(features)
             positions = self._positions(terms, features, outputs, mask)
             shared: dict[Any, str] = {}
             for key, metric in self._metrics.items():
@@ -87,7 +92,7 @@ class Terms:
             if binding in positions:
                 continue
             try:
-                read = positions_of(binding, features, outputs, mask)
+                read = positions_of(*self.labels.read_by(binding, features), outputs, mask)
             except ShapeError as exc:
                 raise ShapeError(f"metric {key}: {exc}") from None
             if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL):

@@ -102,6 +102,8 @@ def test_several_mistakes_are_all_named():
         ("batch_size=128", lambda j: j.batch_size, 128),
         ("model.path=other", lambda j: j.model.path, "other"),  # the short form was a text
         ("data.label=null", lambda j: j.data.label, None),
+        ("data.unknown_label=null", lambda j: j.data.unknown_label, "null"),
+        ("data.unknown_label=skip", lambda j: j.data.unknown_label, "skip"),
         ("metrics.1.top_k.k=2", lambda j: j.metrics[1].options, {"k": 2}),
         ("metrics.0=r2", lambda j: j.metrics[0].name, "r2"),
         ("metrics=[r2, mean]", lambda j: [m.name for m in j.metrics], ["r2", "mean"]),

@@ -92,6 +92,15 @@ def variants(name: str) -> Iterator[tuple[str, Metric]]:
                     yield option, changed
 
 
+@pytest.mark.parametrize("unknown_label", ["error", "skip", "null"])
+def test_what_becomes_of_unknown_labels_is_written_where_it_is_said(unknown_label: Any) -> None:
+    question = asked({"accuracy": load("accuracy")()}, classes=("a", "b"), unknown_label=unknown_label)
+    assert again(question) == question
+    assert ("unknown_label" in to_json(question)) == (unknown_label != "error")
+    with pytest.raises(ValueError, match="expected error, skip or null, found 'drop'"):
+        from_json({**to_json(question), "unknown_label": "drop"})
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_comes_back_with_every_option(name: str) -> None:
     found = dict(enumerate(variants(name)))
