@@ -45,6 +45,7 @@ LONG = {
     "predictions/test_predictions.py::test_examples_that_were_drawn_or_filtered": "records that were skipped, and data/test_data_keys",
     "ranks/test_api.py::test_all_ranks_find_what_one_finds[mpi": "over Gloo; MPI in ranks/test_training",
     "ranks/test_chaos.py": "ranks/test_resume kills and resumes through the launcher",
+    "ranks/test_counting.py::test_ranks_find_the_classes_of_labels_together": "run/test_found_classes shares out the pass",
     "ranks/test_elastic.py::test_a_rank_that_dies_does_not_end_the_run[0": "rank 1 dies",
     "ranks/test_elastic.py::test_a_rank_that_is_stuck_is_ended_and_the_others_go_on": "a rank that dies",
     "ranks/test_elastic.py::test_a_signal_ends_all_ranks_and_the_run_resumes": "ranks/test_launch_ends",

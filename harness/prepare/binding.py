@@ -115,10 +115,10 @@ def class_list(job: Job) -> tuple[str, ...] | None:
     return names
 
 
-def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> Question:
-    """Return what a job asks of the examples."""
+def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding], classes: tuple[str, ...] | None) -> Question:
+    """Return what a job asks of the examples, given the names of the classes."""
     models, unknown_label = tuple(job.models), job.data.unknown_label
-    return Question(metrics, bindings, job.slices, job.bootstrap, class_list(job), models, unknown_label)
+    return Question(metrics, bindings, job.slices, job.bootstrap, classes, models, unknown_label)
 
 
 def features_read(job: Job, bindings: Mapping[str, Binding]) -> list[str]:

@@ -11,7 +11,7 @@ from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, ModelError, nearest
 from harness.job.specs import DataSpec, FeatureSpec
 
-__all__ = ["Matched", "declared", "match"]
+__all__ = ["Matched", "declared", "feature_of_extra", "match"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,22 @@ def match(
         else:
             wanted[feature] = _fit(name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed)
     for feature in extra:
-        have = _have(feature, known, "label or weight")
-        if parsed and have.shape == (1,) and have.kind is Kind.FIXED:
-            have = Feature(have.dtype, ())
-        if None in have.shape:
-            raise JobError(f"label or weight: {_varies(feature, have)}")
+        have = feature_of_extra(feature, known, parsed=parsed)
         wanted.setdefault(feature, have)
     return Matched(inputs, wanted)
+
+
+def feature_of_extra(name: str, known: Mapping[str, Feature], *, parsed: bool) -> Feature:
+    """Return dtype and shape of a label, a weight or another feature that is no input; `parsed` as for `match`.
+
+    Raises: JobError: it is not there, or its length differs between examples.
+    """
+    have = _have(name, known, "label or weight")
+    if parsed and have.shape == (1,) and have.kind is Kind.FIXED:
+        have = Feature(have.dtype, ())
+    if None in have.shape:
+        raise JobError(f"label or weight: {_varies(name, have)}")
+    return have
 
 
 def declared(data: DataSpec) -> dict[str, Feature]:

@@ -41,6 +41,8 @@ class Opened:
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
     left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
+    classes: tuple[str, ...] | None = None  # names, of the job or found in the labels
+    text_labels: dict[str, data_.Feature] = field(default_factory=dict)  # those that name classes, where the job does not
     inventory: Inventory = field(default_factory=Inventory)  # what the data lie in, as it was before they were opened
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,7 +193,16 @@ def open_counted(job: Job, surveyed: Surveyed, digest: Callable[[], ModelDigests
         "model": model_files.joined(of_models.models) if of_models.models else "",
     }
     shown = handed.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in surveyed.models.items())
-    return Opened(source, plan, shown, digests, model_paths=surveyed.models, copies=of_models.copies, inventory=inventory)
+    return Opened(
+        source,
+        plan,
+        shown,
+        digests,
+        model_paths=surveyed.models,
+        copies=of_models.copies,
+        classes=class_list(job),
+        inventory=inventory,
+    )
 
 
 def _open_source(job: Job, surveyed: Surveyed) -> tuple[data_.Source, Inventory]:
@@ -244,12 +255,12 @@ def open_predictions(job: Job, folder: Path) -> Opened:
     """
     from harness.predictions.source import PredictionSource
 
-    class_list(job)
+    classes = class_list(job)
     source = PredictionSource.open(folder)
     manifest = source.manifest
     plan = replace(source.plan, batch_size=job.batch_size)
     digests = {**manifest.digests, "job": job.digest}
-    return Opened(source, plan, "", digests, left_out=dict(manifest.left_out), inventory=take(source))
+    return Opened(source, plan, "", digests, left_out=dict(manifest.left_out), classes=classes, inventory=take(source))
 
 
 def copy_models(opened: Opened) -> None:

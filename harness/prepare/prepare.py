@@ -48,7 +48,7 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened, *, pr
     model = load_model(job, opened)
     bindings, matched = match_model(job, metrics, opened, model, wanted_predictions(job).features if predict else ())
     columns = columns_of(job, bindings, model, matched) if predict else ()
-    return Prepared(model, ask(job, metrics, bindings), matched, columns)
+    return Prepared(model, ask(job, metrics, bindings, opened.classes), matched, columns)
 
 
 def load_model(job: Job, opened: Opened) -> Any:

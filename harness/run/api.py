@@ -31,6 +31,7 @@ from harness.results.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
+from harness.run.found_classes import find_classes, with_text_labels
 from harness.run.passage import Passage
 from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
@@ -144,7 +145,8 @@ class Evaluator:
             chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
             self._assigned = Assigned(Schedule.STATIC, FixedShare(chunks))
             process = Process(self._comm, Timer(), tf_setup.threads_per_rank(self._comm), tf_setup.devices())
-            self._passage = Passage(process, self._job, self._opened, self._provenance, self._door)
+            self._passage = find_classes(Passage(process, self._job, self._opened, self._provenance, self._door))
+            self._opened = self._passage.opened
             self._built = self._passage.build(self._assigned, self._prepare)
 
     def evaluate(self, output: str | Path | None = None, *, resume: bool = False, overwrite: bool = False) -> Results:
@@ -181,10 +183,10 @@ class Evaluator:
         comm = self._comm
         if handed.source is None:
             if comm.size == 1:
-                return open_data(self._job, handed=handed)
+                return self._with_text_labels(open_data(self._job, handed=handed))
             counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
-            return from_rank_0(comm, lambda: counted.open(self._job, handed))
-        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
+            return from_rank_0(comm, lambda: self._with_text_labels(counted.open(self._job, handed)))
+        opened = self._door.together(lambda: self._with_text_labels(open_data(self._job, ranks=comm.size, handed=handed)))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
         views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
         for rank, view in enumerate(views):
@@ -201,6 +203,9 @@ class Evaluator:
                 )
         return opened
 
+    def _with_text_labels(self, opened: Opened) -> Opened:
+        return with_text_labels(self._job, self._metrics, opened)
+
     def _prepare(self) -> Prepared:
         """Load the model, bind the metrics."""
         from harness.models.python_objects import from_object
@@ -216,7 +221,7 @@ class Evaluator:
             bound = dict(zip(model.inputs, names, strict=True))
             job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
         bindings, matched = match_model(job, self._metrics, opened, model)
-        return Prepared(model, ask(job, self._metrics, bindings), matched)
+        return Prepared(model, ask(job, self._metrics, bindings, opened.classes), matched)
 
     def _evaluate(self, output: Destination | None, differing: Sequence[str]) -> Results:
         comm, built = self._comm, self._built

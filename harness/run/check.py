@@ -7,6 +7,7 @@ the metrics take them for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from harness.errors import HarnessError, ModelError, UsageError
 from harness.job.job import Job
 from harness.metrics.contract import Binding, Metric
 from harness.plan.plan import Chunk, Plan
-from harness.prepare.binding import ask, class_list, make_metrics
+from harness.prepare.binding import ask, make_metrics
 from harness.prepare.input_binding import Matched
 from harness.prepare.opened import Opened, copy_models, open_data
 from harness.prepare.prepare import Prepared, columns_of, load_model, match_model, predictor, wanted_predictions
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
+from harness.run.found_classes import class_names, found_text, label_texts, with_text_labels
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -110,8 +112,7 @@ def _show_data(console: Console, job: Job, opened: Opened) -> None:
         _warn(console, f"{len(whole):,} GZIP files cannot be cut, each is one chunk: write more and smaller ones, or plain ones")
     elif max(shares.values()) > UNEVEN:
         _warn(console, "there are too few chunks for so many ranks: a smaller chunk_size or batch_size makes more")
-    classes = class_list(job)
-    if classes:
+    if classes := opened.classes:
         _say(console, f"classes: {len(classes):,}: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}")
 
 
@@ -145,6 +146,11 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     tf_setup.set_up(0, threads, job.seed)
     copy_models(opened)
     model = load_model(job, opened)
+    opened = with_text_labels(job, metrics, opened)
+    if opened.text_labels:
+        texts = label_texts(job, opened, static_share(opened.plan, 0, 1), threads)
+        opened = replace(opened, classes=class_names(texts, list(opened.text_labels)))
+        _say(console, found_text(opened))
     passed = wanted_predictions(job).features
     try:
         bindings, matched = match_model(job, metrics, opened, model, passed)
@@ -155,7 +161,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     _show_effects(console, effects(predictor(model, matched), matched.wanted, max(job.batch_size, 2)))
     allowed = allowed_bytes(1)
     first = Chunk(0, 0, min(job.batch_size, opened.plan.examples))
-    prepared = Prepared(model, ask(job, metrics, bindings), matched)
+    prepared = Prepared(model, ask(job, metrics, bindings, opened.classes), matched)
     compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
     _show_metrics(console, bindings, step.layouts.state)
@@ -193,7 +199,7 @@ def _show_first_batch(
         state = compiled.step.run(1).sums.state
     except Exception as exc:
         raise translate(exc, compiled.feed, opened.plan, [first], job, compiled.step.labels) from exc
-    layout, classes = compiled.step.layouts.state, class_list(job)
+    layout, classes = compiled.step.layouts.state, opened.classes
     null = []
     for key, metric in metrics.items():
         texts = objections(layout, layout.carry(state), key, metric, bindings[key], classes)

@@ -72,6 +72,7 @@ def summary(job: Job, opened: Opened, certificate: Certificate, values: Outcome)
             **certificate.left_out,
         },
         **({"predictions": opened.left_out} if opened.left_out else {}),
+        **({"classes": list(opened.classes)} if opened.text_labels and opened.classes else {}),
         "digests": opened.digests,
         **results.differences_json(values, list(job.models), job.bootstrap),
     }

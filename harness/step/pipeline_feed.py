@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 
@@ -17,7 +18,7 @@ from harness.exact.floating_point import with_subnormals
 from harness.plan.plan import Chunk
 from harness.ranks.share import Share
 from harness.step import tensorflow as tf_setup
-from harness.step.batch import Batch, Group
+from harness.step.batch import Batch, Group, Masks
 from harness.step.blocks import block_of, read_runs
 from harness.step.feed import Feed, Handle, Stream
 from harness.step.wait_clock import WaitClock
@@ -153,6 +154,14 @@ class PipelineFeed(Feed):
     def dataset(self) -> Any:
         """The batches as a dataset of elements, see `Batch.element`; of a feed that is open, to be gone through once."""
         return self._dataset
+
+    def kept(self) -> Iterator[dict[str, np.ndarray]]:
+        """Go through the batches on the host, outside any step: the features of the examples that count, by name."""
+        for element in self._iterator:
+            batch = Batch(**element)
+            masks = Masks.of(tf.range(self.batch_size) < batch.count, batch.bad, batch.keep)
+            kept = masks.kept.numpy()
+            yield {name: tensor.numpy()[kept] for name, tensor in batch.features.items()}
 
     def _bounded(self, batches: Any) -> Any:
         """Prefetch a few batches, with threads of the pipeline's own."""

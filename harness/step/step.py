@@ -225,7 +225,10 @@ def _check_names(names: Sequence[str] | None, counts: Mapping[str, int]) -> None
     if names is None or not counts or len(names) in counts.values():
         return
     outputs = ", ".join(f"output '{output}' has {count:,}" for output, count in counts.items())
-    raise JobError(f"data.classes: expected a name for each class, found {len(names):,} names, and {outputs}")
+    raise JobError(
+        f"data.classes: expected a name for each class, found {len(names):,} names, and {outputs}; where the job has no "
+        "data.classes the names are the texts that occur in the labels: list all of them, in the order of the output's columns"
+    )
 
 
 def _growing(dtype: Any, inner: list[int]) -> Any:

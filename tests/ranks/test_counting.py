@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -52,3 +53,22 @@ def test_a_rank_that_does_not_see_a_file_ends_all_with_its_name(forks, world, tm
     )
     assert ranked.text.count("does not see the file") == 1 and "Traceback" not in ranked.text
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_ranks_find_the_classes_of_labels_together(forks, tmp_path, world):
+    names = ["ash", "elm", "fir", "oak", "yew"]
+    columns = made.examples().columns()
+    rows = zip(columns["x"].tolist(), columns["label"].tolist(), strict=True)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"x": x, "species": names[label]}) + "\n" for x, label in rows))
+    data = {"files": str(tmp_path / "a.jsonl"), "label": "species", "inputs": {"x": "x"}}
+    keys = {"metrics": ["accuracy", "confusion_matrix"], "slices": ["species"], "batch_size": 16, "chunk_size": 32}
+    job = tmp_path / "job.yaml"
+    job.write_text(json.dumps({"model": str(world.folder / "classifier"), "data": data, **keys}))
+    results = set()
+    for ranks in (1, 3):
+        argv = ["", "evaluate", str(job), "-o", str(tmp_path / str(ranks))]
+        ranked = World(forks, ranks, argv, tmp_path / f"{ranks}.txt", "counting")
+        assert set(ranked.wait(LIMIT_S).values()) == {0}, ranked.text
+        assert ranked.text.count("classes: 5 found in label 'species'") == 1
+        results.add((tmp_path / str(ranks) / "metrics.json").read_bytes())
+    assert len(results) == 1 and json.loads(results.pop())["classes"] == names
