@@ -42,6 +42,7 @@ LONG = {
     "metrics/test_multiclass_auc.py::test_areas_are_sklearns[4": "all classes",
     "metrics/test_text_ranking_run.py::test_the_same_bytes_at_any_number_of_ranks[3": "two ranks; three in ranks/test_same_bytes",
     "metrics/test_text_ranking_run.py::test_the_same_bytes_at_any_number_of_ranks[5": "two ranks; three in ranks/test_same_bytes",
+    "models/test_guesslang.py": "step/test_class_labels, models/test_tf_model",
     "predictions/test_predictions.py::test_examples_that_were_drawn_or_filtered": "records that were skipped, and data/test_data_keys",
     "ranks/test_api.py::test_all_ranks_find_what_one_finds[mpi": "over Gloo; MPI in ranks/test_training",
     "ranks/test_chaos.py": "ranks/test_resume kills and resumes through the launcher",
