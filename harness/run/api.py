@@ -31,7 +31,7 @@ from harness.results.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
-from harness.run.found_classes import find_classes, with_text_labels
+from harness.run.found_classes import find_classes
 from harness.run.passage import Passage
 from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
@@ -145,7 +145,8 @@ class Evaluator:
             chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
             self._assigned = Assigned(Schedule.STATIC, FixedShare(chunks))
             process = Process(self._comm, Timer(), tf_setup.threads_per_rank(self._comm), tf_setup.devices())
-            self._passage = find_classes(Passage(process, self._job, self._opened, self._provenance, self._door))
+            passage = Passage(process, self._job, self._opened, self._provenance, self._door)
+            self._passage = find_classes(passage, self._metrics)
             self._opened = self._passage.opened
             self._built = self._passage.build(self._assigned, self._prepare)
 
@@ -183,10 +184,10 @@ class Evaluator:
         comm = self._comm
         if handed.source is None:
             if comm.size == 1:
-                return self._with_text_labels(open_data(self._job, handed=handed))
+                return open_data(self._job, handed=handed)
             counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
-            return from_rank_0(comm, lambda: self._with_text_labels(counted.open(self._job, handed)))
-        opened = self._door.together(lambda: self._with_text_labels(open_data(self._job, ranks=comm.size, handed=handed)))
+            return from_rank_0(comm, lambda: counted.open(self._job, handed))
+        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
         views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
         for rank, view in enumerate(views):
@@ -202,9 +203,6 @@ class Evaluator:
                     "no shard(), no shuffle() without a seed; the harness shares it out"
                 )
         return opened
-
-    def _with_text_labels(self, opened: Opened) -> Opened:
-        return with_text_labels(self._job, self._metrics, opened)
 
     def _prepare(self) -> Prepared:
         """Load the model, bind the metrics."""

@@ -26,7 +26,7 @@ from harness.prepare.prepare import Prepared, columns_of, load_model, match_mode
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
-from harness.run.found_classes import class_names, found_text, label_texts, with_text_labels
+from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -146,10 +146,10 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     tf_setup.set_up(0, threads, job.seed)
     copy_models(opened)
     model = load_model(job, opened)
-    opened = with_text_labels(job, metrics, opened)
-    if opened.text_labels:
+    if labels := text_labels(job, metrics, opened.source):
+        opened = replace(opened, text_labels=labels)
         texts = label_texts(job, opened, static_share(opened.plan, 0, 1), threads)
-        opened = replace(opened, classes=class_names(texts, list(opened.text_labels)))
+        opened = replace(opened, classes=class_names(texts, list(labels)))
         _say(console, found_text(opened))
     passed = wanted_predictions(job).features
     try:

@@ -7,9 +7,11 @@ resumes takes it from the run folder.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.data import Feature, Source
+from harness.data.content import ContentHash
 from harness.errors import JobError, RunFolderError
 from harness.folder.question_file import read_question
 from harness.job.job import Job
@@ -23,52 +25,66 @@ from harness.ranks.share import FixedShare
 from harness.run.door import Home
 from harness.run.passage import Passage
 
-__all__ = ["class_names", "find_classes", "found_text", "label_texts", "with_text_labels"]
+__all__ = ["class_names", "find_classes", "found_text", "label_texts", "text_labels"]
 
 MOST = 1 << 16  # classes: a feature with more texts than that is no class
 SHOWN = 10
 BATCH = 1024  # labels parsed at a time, at most
 
 
-def with_text_labels(job: Job, metrics: Mapping[str, Metric], opened: Opened) -> Opened:
-    """Note which labels are text and name classes that the job does not."""
+def text_labels(job: Job, metrics: Mapping[str, Metric], source: Source) -> dict[str, Feature]:
+    """Return the labels that are text and name classes that the job does not."""
+    labels = _class_labels(job, metrics)
+    known = {**source.features(), **declared(job.data)} if labels else {}
+    features = {name: feature_of_extra(name, known, parsed=source.flat) for name in labels if name in known}
+    return {name: feature for name, feature in features.items() if feature.dtype == "string"}
+
+
+def _class_labels(job: Job, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
+    """Return the labels whose classes the job does not name, whatever they hold."""
     if job.data.classes is not None:
-        return opened
+        return ()
     bindings = {key: metric.binding("", job.data.label, job.data.weight) for key, metric in metrics.items()}
-    labels = Question(metrics, bindings).class_labels
-    known = {**opened.source.features(), **declared(job.data)} if labels else {}
-    features = {name: feature_of_extra(name, known, parsed=opened.source.flat) for name in labels if name in known}
-    return replace(opened, text_labels={name: feature for name, feature in features.items() if feature.dtype == "string"})
+    return Question(metrics, bindings).class_labels
 
 
-def find_classes(passage: Passage) -> Passage:
+def find_classes(passage: Passage, metrics: Mapping[str, Metric]) -> Passage:
     """Find the classes that the labels name, each rank in its share of the examples. A collective, where there is need of it.
 
     Returns: the passage with the names of the classes.
     Raises: HarnessError: the labels cannot be read, or are no classes.
     """
-    opened, process, door = passage.opened, passage.process, passage.door
-    if not opened.text_labels:
+    job, opened, process, door = passage.job, passage.opened, passage.process, passage.door
+    if not _class_labels(job, metrics):
         return passage
     comm = process.comm
-
-    def texts() -> set[bytes]:
-        names = _kept(passage.home)
-        if names is not None:
-            return {name.encode() for name in names}
-        return label_texts(passage.job, opened, static_share(opened.plan, comm.rank, comm.size), process.threads)
-
     with process.timer.phase("open"):
+        labels = door.together(lambda: text_labels(job, metrics, opened.source) if comm.rank == 0 else {})
+        # What is pickled here is read by ranks of the same job and by nobody else. Rank 0 says whether there is a pass.
+        labels = pickle.loads(comm.broadcast(pickle.dumps(labels)))
+        if not labels:
+            return passage
+        opened = replace(opened, text_labels=labels)
+
+        def texts() -> set[bytes]:
+            if (kept := _kept(passage.home)) is not None:
+                return {name.encode() for name in kept}
+            return label_texts(job, opened, static_share(opened.plan, comm.rank, comm.size), process.threads, door.move)
+
         own = door.together(texts)
-        # Each is pickled by a rank of the same job, and read by nobody else.
         every: list[set[bytes]] = [pickle.loads(raw) for raw in comm.gather(pickle.dumps(own))]
-        names = door.together(lambda: class_names(set().union(*every), list(opened.text_labels)))
+        names = door.together(lambda: class_names(set().union(*every), list(labels)))
     return replace(passage, opened=replace(opened, classes=names))
 
 
-def label_texts(job: Job, opened: Opened, chunks: Sequence[Chunk], threads: int) -> set[bytes]:
+def label_texts(
+    job: Job, opened: Opened, chunks: Sequence[Chunk], threads: int, moved: Callable[[], None] = lambda: None
+) -> set[bytes]:
     """Read the labels of some chunks; return the texts that occur in the examples that count.
 
+    Args:
+      threads: of the pipeline.
+      moved: called at each sign of progress.
     Raises: HarnessError: they cannot be read. JobError: there are more than classes can be.
     """
     from harness.step.failure import translate
@@ -76,11 +92,12 @@ def label_texts(job: Job, opened: Opened, chunks: Sequence[Chunk], threads: int)
 
     features = opened.text_labels
     source = opened.source.select(features, skip=job.data.on_bad_record == "skip")
-    feed = PipelineFeed(source, features, min(opened.plan.chunk_size, BATCH), threads)
+    feed = PipelineFeed(source, features, min(opened.plan.chunk_size, BATCH), threads, ContentHash(()))
     texts: set[bytes] = set()
     try:
         feed.open(FixedShare(chunks))
         for arrays in feed.kept():
+            moved()
             for array in arrays.values():
                 texts.update(array.ravel().tolist())
             if len(texts) > MOST:

@@ -31,7 +31,7 @@ from harness.run.attended import Attended
 from harness.run.consensus import check_shared, connect, from_rank_0
 from harness.run.counting import Counted, count
 from harness.run.door import Home
-from harness.run.found_classes import find_classes, found_text, with_text_labels
+from harness.run.found_classes import find_classes, found_text
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
 from harness.run.record import Process, Timer
@@ -151,7 +151,6 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
 
     def work() -> tuple[Opened, Attempt | None]:
         opened = open_predictions(job, options.predictions) if options.predictions else counted.open(job)
-        opened = with_text_labels(job, command.metrics, opened)
         destination = Destination(folder, lock, options.resume, options.overwrite)
         if not options.predict:
             return claim(destination, opened, job, comm.size)
@@ -202,7 +201,7 @@ def _work(command: Command, process: Process, opened: Opened, attempt: Attempt, 
 
 def _pass(command: Command, passage: Passage) -> None:
     """Share out what is left, evaluate it, and show the result."""
-    passage = find_classes(passage)
+    passage = find_classes(passage, command.metrics)
     job, opened, comm, door = passage.job, passage.opened, passage.process.comm, passage.door
     left = np.setdiff1d(np.arange(len(opened.plan)), np.array(opened.done, np.int64))
     with passage.process.timer.phase("connect"):

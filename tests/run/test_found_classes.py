@@ -19,7 +19,7 @@ from harness.job.job import Job
 from harness.prepare.binding import make_metrics
 from harness.prepare.opened import Given, open_data
 from harness.ranks.schedule import static_share
-from harness.run.found_classes import _kept, class_names, label_texts, with_text_labels
+from harness.run.found_classes import _kept, class_names, label_texts, text_labels
 from tests import made
 
 NAMES = ["ash", "elm", "fir", "oak", "yew"]
@@ -42,6 +42,11 @@ def job_of(folder, model, texts=TEXTS, **data):
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump({"model": str(model), **keys, "data": section}))
     return path
+
+
+def opened_with_labels(job):
+    opened = open_data(job, handed=Given(model="model"))
+    return replace(opened, text_labels=text_labels(job, make_metrics(job), opened.source))
 
 
 def test_classes_are_found_in_arrays_and_reported():
@@ -87,22 +92,21 @@ def test_ranks_share_the_pass_and_find_what_one_finds(tmp_path):
     (tmp_path / "own.py").write_text("def keep(features):\n    return features['species'] != 'bad'\n")
     path = job_of(tmp_path, "model", texts, filter="own:keep")
     job = Job.load(path)
-    opened = with_text_labels(job, make_metrics(job), open_data(job, handed=Given(model="model")))
+    opened = opened_with_labels(job)
     assert opened.text_labels == {"species": Feature("string", ())}
     alone = label_texts(job, opened, static_share(opened.plan, 0, 1), 1)
     shares = [label_texts(job, opened, static_share(opened.plan, rank, 9), 1) for rank in range(9)]
     assert set().union(*shares) == alone and set() in shares
     assert class_names(alone, ["species"]) == (*NAMES[:4], "rare", "yew")
     drawn = Job.load(path, ["data.limit=20"])
-    some = with_text_labels(drawn, make_metrics(drawn), open_data(drawn, handed=Given(model="model")))
+    some = opened_with_labels(drawn)
     assert class_names(label_texts(drawn, some, static_share(some.plan, 0, 1), 1), ["species"]) == tuple(sorted({*TEXTS[:20]}))
 
 
 def test_labels_that_are_numbers_or_classes_that_are_named_are_not_looked_for(tmp_path):
     for options in (["data.classes=[ash]"], ["metrics=[text_exact_match]"], ["data.label=x"]):
         job = Job.load(job_of(tmp_path, "model"), options)
-        opened = open_data(job, handed=Given(model="model"))
-        assert with_text_labels(job, make_metrics(job), opened) == replace(opened, text_labels={}), options
+        assert opened_with_labels(job).text_labels == {}, options
 
 
 @pytest.mark.parametrize(
