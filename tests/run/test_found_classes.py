@@ -81,16 +81,12 @@ def test_a_run_says_keeps_and_resumes_with_the_classes_that_were_found(world, ha
     assert harness("verify", "run").code == 0
     checked = harness("check", job)
     assert checked.code == 0 and "classes: 5 found in label 'species'" in checked.text
-    named = harness("evaluate", job, "-o", "named", "--set", f"data.classes={json.dumps(NAMES)}")
-    assert named.code == 0 and "found in label" not in named.text
-    named_document = json.loads((tmp_path / "named" / "metrics.json").read_text())
-    assert "classes" not in named_document and named_document["metrics"] == document["metrics"]
 
 
 def test_ranks_share_the_pass_and_find_what_one_finds(tmp_path):
     texts = [*TEXTS[:-3], "rare", "bad", ""]
-    (tmp_path / "own.py").write_text("def keep(features):\n    return features['species'] != 'bad'\n")
-    path = job_of(tmp_path, "model", texts, filter="own:keep")
+    (tmp_path / "own_classes.py").write_text("def keep(features):\n    return features['species'] != 'bad'\n")
+    path = job_of(tmp_path, "model", texts, filter="own_classes:keep")
     job = Job.load(path)
     opened = opened_with_labels(job)
     assert opened.text_labels == {"species": Feature("string", ())}
