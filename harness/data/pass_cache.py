@@ -17,7 +17,7 @@ from harness.errors import DataError
 from harness.names.scratch import scratch_name
 from harness.names.variables import CACHE
 
-__all__ = ["SMALL", "Entry"]
+__all__ = ["SMALL", "Entry", "cache_folder"]
 
 SMALL = 1 << 20  # what is smaller is read again sooner than it is looked up
 RACY_S = 2.0  # a file that was changed so lately may change again without its time showing it
@@ -48,9 +48,7 @@ class Entry:
         if key is None:
             return cls(None)
         name = hashlib.sha256(f"{INDEX_VERSION}\0{kind}\0{key}".encode()).hexdigest()
-        folder = _cache_folder()
-        if CACHE.name not in os.environ:  # what somebody has named they look after themselves
-            private_folder.close(folder)
+        folder = cache_folder()
         place = folder / f"{name}.index"
         # What others may have written is not believed: it says which records there are.
         return cls(None if private_folder.intruders(place, folder) else place)
@@ -60,10 +58,10 @@ class Entry:
         if self.place is None:
             return None
         try:
-            content = self.place.read_bytes()
+            with open(self.place, "rb") as stream:
+                crc, data = stream.read(CRC_BYTES), stream.read()
         except OSError:
             return None
-        crc, data = content[:CRC_BYTES], content[CRC_BYTES:]
         if not data or crc != _crc(data):  # it says which records there are: half of it would be believed
             return None
         return np.frombuffer(data, "<i8")
@@ -87,9 +85,13 @@ def _crc(data: bytes) -> bytes:
     return google_crc32c.value(data).to_bytes(CRC_BYTES, "little")
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return where indices are kept."""
     own = CACHE.get()
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "harness"
+    if CACHE.name not in os.environ:  # what somebody has named they look after themselves
+        private_folder.close(folder)
+    return folder
 
 
 def _content_key(path: str) -> str | None:

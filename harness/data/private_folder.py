@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 
-__all__ = ["close", "intruders", "make"]
+__all__ = ["close", "intruders", "make", "of_node"]
 
 WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def of_node() -> Path:
+    """Return this user's folder in the temporary one, which other nodes do not share."""
+    return Path(tempfile.gettempdir()) / f"harness-{os.getuid()}"
 
 
 def make(folder: Path) -> None:

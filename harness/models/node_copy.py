@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from harness.data.private_folder import intruders, make
+from harness.data.private_folder import intruders, make, of_node
 from harness.errors import ModelError
 from harness.job.specs import ModelSpec
 from harness.models.files import digest
@@ -68,7 +68,7 @@ def node_path(path: str, content_digest: str, cache: Path | None = None) -> Path
 
 def _root(cache: Path | None) -> Path:
     folder = CACHE.get()
-    return cache or (Path(folder) if folder else Path(tempfile.gettempdir()) / f"harness-{os.getuid()}")
+    return cache or (Path(folder) if folder else of_node())
 
 
 def copy_to_node(path: str, content_digest: str, cache: Path | None = None) -> Path:

@@ -32,6 +32,7 @@ from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes
+from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
@@ -186,7 +187,7 @@ class Evaluator:
             if comm.size == 1:
                 return open_data(self._job, handed=handed)
             counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
-            return from_rank_0(comm, lambda: counted.open(self._job, handed))
+            return open_on_all(comm, lambda: counted.open(self._job, handed))
         opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
         mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
         views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]

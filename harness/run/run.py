@@ -28,10 +28,11 @@ from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
-from harness.run.consensus import check_shared, connect, from_rank_0
+from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
+from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
 from harness.run.record import Process, Timer
@@ -164,7 +165,7 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
             clear=lambda done: predictions.clear(folder.predictions, spec.format, keep=done),
         )
 
-    return from_rank_0(comm, work)
+    return open_on_all(comm, work)
 
 
 def _say_done(folder: RunFolder, comm: Comm) -> None:
