@@ -25,6 +25,7 @@ from benchmarks import (
     coverage,
     footprint,
     gloo,
+    indexing,
     loadgen,
     loop,
     metadata,
@@ -70,6 +71,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "slices": (["--rounds", "3"], []),
     "readers": (["--rounds", "3"], ["--memory-gib", "2"]),
     "counting": (["--rounds", "3"], []),
+    "index": ([], []),
     "simulate": ([], []),
     "loadgen": (["--cases", "convnet", "--seconds", "5"], ["--seconds", "60"]),
     "tfma": (["--examples", "20000"], ["--examples", "500000"]),
@@ -224,6 +226,16 @@ def _counting_arguments(parser: argparse.ArgumentParser) -> None:
 def _counting(given: argparse.Namespace) -> Found:
     found = counting.measure(given.folder, ranks=given.ranks, rounds=given.rounds, mib=given.mib, kinds=given.formats)
     return {"ranks": given.ranks, "formats": [one.document() for one in found]}, counting.table(found)
+
+
+def _index_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--records", type=int, nargs="+", default=[10**7, 10**8, 10**9], help="of sparse files")
+    parser.add_argument("--ranks", type=int, default=2)
+
+
+def _index(given: argparse.Namespace) -> Found:
+    found = indexing.measure(given.folder, records=given.records, ranks=given.ranks)
+    return {"ranks": given.ranks, "openings": [one.document() for one in found]}, indexing.table(found)
 
 
 def _scaling_arguments(parser: argparse.ArgumentParser) -> None:
@@ -387,6 +399,7 @@ QUESTIONS: Mapping[str, Question] = {
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", _slices_arguments, _slices),
     "readers": Question("each format's reader against a plain loop over the same files", _readers_arguments, _readers),
     "counting": Question("counting files: all ranks against one of them", _counting_arguments, _counting),
+    "index": Question("the index of 10^9 records: opened on all ranks, and in the memory of a node", _index_arguments, _index),
     "scaling": Question("strong and weak scaling over ranks of one thread", _scaling_arguments, _scaling),
     "reduction": Question("the final sum against MPI_Allreduce; 50 metrics against 5", _reduction_arguments, _reduction),
     "footprint": Question(

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.data import expressions as expressions_
 from harness.data import user_functions
 from harness.data.source import KEEP, SERIALIZED, Feature, Kind, Place, Records, Source
 from harness.errors import JobError, nearest
+from harness.plan.drawn import Drawn
 
 __all__ = ["DerivedSource"]
 
@@ -83,7 +82,7 @@ class DerivedSource(Source):
         return self._source.counted
 
     @property
-    def drawn(self) -> np.ndarray | None:
+    def drawn(self) -> Drawn | None:
         """As the source."""
         return self._source.drawn
 

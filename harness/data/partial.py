@@ -1,4 +1,4 @@
-"""A part of the examples, for a quick look: a fixed share, drawn by the hash of the example id, or the first few."""
+"""A source of a part of the examples of another, for a quick look."""
 
 from __future__ import annotations
 
@@ -10,38 +10,11 @@ from typing import Any
 import numpy as np
 
 from harness.data.source import Feature, Place, Records, Source
-from harness.exact.splitmix import hash_ids
+from harness.plan.drawn import Drawn
 
-__all__ = ["PartialSource", "draw"]
+__all__ = ["PartialSource"]
 
-HASH_BLOCK = 1 << 20
 GAP = 256  # examples between two that are wanted, beyond which they are read apart
-
-
-def draw(examples: int, share: float | None, limit: int | None) -> np.ndarray:
-    """Choose examples.
-
-    Args:
-      examples: how many there are.
-      share: of them; None is all.
-      limit: of what is drawn, the first so many; None is all.
-    Returns: ids in ascending order, int64 [n].
-
-    >>> draw(10, 0.5, None).tolist(), draw(10, 0.5, 2).tolist()
-    ([1, 2, 4, 5, 6, 8], [1, 2])
-    """
-    if share is None or share == 1:
-        return np.arange(examples if limit is None else min(limit, examples), dtype=np.int64)
-    bound = np.uint64(min(int(share * 2.0**64), 2**64 - 1))
-    parts, count = [], 0
-    for start in range(0, examples, HASH_BLOCK):
-        ids = np.arange(start, min(start + HASH_BLOCK, examples), dtype=np.int64)
-        parts.append(ids[hash_ids(ids) < bound])
-        count += len(parts[-1])
-        if limit is not None and count >= limit:
-            break
-    chosen = np.concatenate([np.zeros(0, np.int64), *parts])
-    return chosen if limit is None else chosen[:limit]
 
 
 class PartialSource(Source):
@@ -49,30 +22,18 @@ class PartialSource(Source):
 
     Args:
       source: with all examples.
-      share, limit: what to draw; see `draw`. A rank that is sent this draws for itself.
+      share, limit: what to draw; see `Drawn`.
     """
 
     def __init__(self, source: Source, share: float | None, limit: int | None) -> None:
-        self._source, self._share, self._limit = source, share, limit
-        self._ids = ids = self._draw()
-        starts = np.cumsum([0, *(file.examples for file in source.files)])
-        counts = np.diff(np.searchsorted(ids, starts))
-        self.files = tuple(replace(file, examples=int(count)) for file, count in zip(source.files, counts, strict=True))
-
-    def _draw(self) -> np.ndarray:
-        return draw(sum(file.examples for file in self._source.files), self._share, self._limit)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the ids."""
-        return {name: value for name, value in self.__dict__.items() if name != "_ids"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._ids = self._draw()
+        self._source = source
+        self._ids = Drawn([file.examples for file in source.files], share, limit)
+        counts = self._ids.by_file.tolist()
+        self.files = tuple(replace(file, examples=count) for file, count in zip(source.files, counts, strict=True))
 
     @property
-    def drawn(self) -> np.ndarray:
-        """Ids of the examples, ascending, int64 [n]."""
+    def drawn(self) -> Drawn:
+        """Ids of the examples."""
         return self._ids
 
     @property
@@ -101,17 +62,25 @@ class PartialSource(Source):
         return chosen
 
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
-        """Read what is wanted, and what lies closely between."""
+        """Read what is wanted, and what lies closely between: forwards, and nothing twice."""
         ids = self._ids[start:stop]
         if not len(ids):
             return
-        breaks = np.flatnonzero(np.diff(ids) > GAP) + 1
-        for run in np.split(ids, breaks if self._divisible(ids) else []):
+        for run in np.split(ids, self._breaks(ids)):
             for records in self._source.read(int(run[0]), int(run[-1]) + 1, size):
                 keep = np.isin(records.ids, run)
                 if keep.any():
                     words = None if records.words is None else records.words[keep]
                     yield Records(records.ids[keep], {name: array[keep] for name, array in records.raw.items()}, words)
+
+    def _breaks(self, ids: np.ndarray) -> np.ndarray:
+        """Return which of some ids, int64 [n], are read apart from those before: int64 [breaks]."""
+        if not self._divisible(ids):
+            return np.zeros(0, np.int64)
+        # Whoever reads a run goes on to where reading can begin anew. Only what that leaves out is worth a break.
+        begins = self._source.begins(ids[1:])
+        left_out = self._source.begins(np.maximum(begins - 1, 0)) > ids[:-1]
+        return np.flatnonzero((np.diff(ids) > GAP) & left_out) + 1
 
     def _divisible(self, ids: np.ndarray) -> bool:
         starts = np.cumsum([0, *(file.examples for file in self._source.files)])

@@ -118,6 +118,15 @@ class RecordIndex:
         """
         return max(int(np.searchsorted(self.records[:-1], record, side="right")) - 1, 0)
 
+    def begins(self, records: np.ndarray) -> np.ndarray:
+        """Return of each of some records the last one that is known and not behind it, int64 [n].
+
+        >>> RecordIndex.of([np.arange(2100) * 20]).begins(np.array([0, 1300, 2050])).tolist()
+        [0, 1024, 2048]
+        """
+        known: np.ndarray = self.records[np.maximum(np.searchsorted(self.records[:-1], records, side="right") - 1, 0)]
+        return known
+
     def reach(self, entry: int, size_bytes: int, stop: int) -> int:
         """Return the entry up to which to read from one on: within so many bytes, where possible, and not far beyond `stop`.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.data.counting import FileCount
 from harness.errors import JobError
+from harness.plan.drawn import Drawn
 from harness.plan.plan import Chunk, File
 
 __all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Origin", "Place", "Records", "Source"]
@@ -134,8 +135,8 @@ class Source(ABC):
         return ()
 
     @property
-    def drawn(self) -> np.ndarray | None:
-        """Ids of the examples, where they are a part of what the files hold; ascending, int64 [n]."""
+    def drawn(self) -> Drawn | None:
+        """Ids of the examples, where they are a part of what the files hold."""
         return None
 
     @property
@@ -158,6 +159,10 @@ class Source(ABC):
 
         Raises: DataError: a record is corrupt or cut off; names file, record and byte offset.
         """
+
+    def begins(self, ids: np.ndarray) -> np.ndarray:
+        """Return of each of some examples, int64 [n], the one that reading begins with to find it: int64 [n]."""
+        return ids
 
     @abstractmethod
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:

@@ -99,6 +99,15 @@ class TFRecordSource(Source):
             yield from reader(number, start - base, end - base, size)
             start = end
 
+    def begins(self, ids: np.ndarray) -> np.ndarray:
+        """Where a file's index has the last record before; the first of a packed file."""
+        begins = ids.copy()
+        numbers = np.searchsorted(self._starts, ids, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            within, base, index = numbers == number, self._starts[number], self._index[number]
+            begins[within] = base if index is None else base + index.begins(ids[within] - base)
+        return begins
+
     def parse(self, raw: Mapping[str, Any], wanted: Mapping[str, Feature]) -> dict[str, Any]:
         """Parse a batch of records at once."""
         from harness.data import examples

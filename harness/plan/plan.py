@@ -7,13 +7,14 @@ Example ids run from 0 over the files in their order. A run of files that can be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from harness.exact.splitmix import hash_ids
+from harness.plan.drawn import Drawn
 
 __all__ = ["Chunk", "File", "Plan", "default_chunk_size"]
 
@@ -50,14 +51,19 @@ class Plan:
     files: tuple[File, ...]
     batch_size: int
     chunk_size: int
-    chosen: np.ndarray | None = field(default=None, compare=False)  # ids, where only a part of the examples is drawn
+    chosen: Drawn | np.ndarray | None = field(default=None, compare=False)  # ids, where only a part of the examples is drawn
     hashes: np.ndarray | None = field(default=None, compare=False)  # of each chunk, where that is all that is known of its ids
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is worked out from the fields: two numbers a chunk."""
+        return {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes; JSON can hold it."""
-        raw = asdict(self)
-        arrays = {name: raw.pop(name) for name in ("chosen", "hashes")}
-        return {**raw, **{name: array.tolist() for name, array in arrays.items() if array is not None}}
+        raw = asdict(replace(self, chosen=None, hashes=None))
+        arrays = {"chosen": self.chosen, "hashes": self.hashes}
+        numbers = {name: array[:].tolist() for name, array in arrays.items() if array is not None}
+        return {**{name: value for name, value in raw.items() if name not in arrays}, **numbers}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Plan:

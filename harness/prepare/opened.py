@@ -6,9 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from harness import data as data_
 from harness.data.counting import FileCount, count
@@ -19,6 +16,7 @@ from harness.errors import DataError, JobError, ModelError
 from harness.job.job import Job
 from harness.models import files as model_files
 from harness.models.node_copy import copy_to_node, wants_copy
+from harness.plan.drawn import Drawn
 from harness.plan.plan import Plan, default_chunk_size
 from harness.prepare.binding import class_list
 from harness.prepare.input_binding import declared
@@ -44,13 +42,6 @@ class Opened:
     classes: tuple[str, ...] | None = None  # names, of the job or found in the labels
     text_labels: dict[str, data_.Feature] = field(default_factory=dict)  # those that name classes, where the job does not
     inventory: Inventory = field(default_factory=Inventory)  # what the data lie in, as it was before they were opened
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out which examples were drawn: the source draws them again where it arrives."""
-        return {**self.__dict__, "plan": replace(self.plan, chosen=None)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, plan=replace(state["plan"], chosen=state["source"].drawn))
 
 
 @dataclass(frozen=True)
@@ -220,7 +211,7 @@ def _open_source(job: Job, surveyed: Surveyed) -> tuple[data_.Source, Inventory]
     return source, inventory
 
 
-def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, np.ndarray | None]:
+def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, Drawn | None]:
     """Add what the job makes of the source: a part of its examples, further features; also return the ids of the part."""
     data, ids = job.data, None
     if data.sample is not None or data.limit is not None:

@@ -11,10 +11,11 @@ import tensorflow as tf
 from harness.data import BAD, ID, KEEP, Feature, Kind
 from harness.data.derive import DerivedSource
 from harness.data.memory import from_arrays
-from harness.data.partial import PartialSource, draw
+from harness.data.partial import PartialSource
 from harness.data.tfrecord import TFRecordSource
 from harness.errors import DataError, JobError
 from harness.exact.splitmix import hash_ids
+from harness.plan.drawn import Drawn
 from harness.plan.plan import Chunk
 from harness.ranks.share import FixedShare
 from harness.step.pipeline_feed import PipelineFeed
@@ -305,7 +306,7 @@ def test_columns_side_by_side(derived):
 def test_a_part_is_drawn_by_hash_and_hands_out_its_own_ids(tmp_path):
     path = save(tmp_path / "p.tfrecord", *(example(a=ints(i)) for i in range(50)))
     source = TFRecordSource.open([path, save(tmp_path / "q.tfrecord", *(example(a=ints(50 + i)) for i in range(950)))])
-    ids = draw(1000, 0.1, None)
+    ids = Drawn([50, 950], 0.1, None)[:]
     assert ids.tolist() == [i for i in range(1000) if int(hash_ids(np.array([i]))[0]) < 0.1 * 2**64]
     part = PartialSource(source, 0.1, None)
     assert sum(f.examples for f in part.files) == len(ids) and part.files[0].examples == int((ids < 50).sum())

@@ -1,5 +1,7 @@
 """The plan: pure integers."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,3 +106,14 @@ def test_hashes_of_several_chunks_are_those_of_each(monkeypatch):
 )
 def test_default_chunk_size_is_whole_batches(examples, batch_size, wanted):
     assert default_chunk_size(examples, batch_size) == wanted
+
+
+def test_what_is_told_of_a_plan_does_not_grow_with_its_chunks():
+    sizes = []
+    for examples in (10_000, 10_000_000):
+        plan = Plan((File("a", 0, examples),), 8, 64)
+        assert len(plan) == len(plan.costs) == -(-examples // 64)
+        told = pickle.dumps(plan)
+        assert pickle.loads(told) == plan and len(pickle.loads(told)) == len(plan)
+        sizes.append(len(told))
+    assert sizes[1] - sizes[0] < 10
