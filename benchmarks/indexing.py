@@ -58,6 +58,7 @@ class Indexing:
       chunks: of the plan.
       index_bytes: on disk.
       elapsed_s: of the slowest rank, from the cache to the plan and its share of it.
+      cpu_s: processor seconds of the busiest rank.
       ranks: what each holds.
     """
 
@@ -66,6 +67,7 @@ class Indexing:
     chunks: int
     index_bytes: int
     elapsed_s: float
+    cpu_s: float
     ranks: Sequence[Memory]
 
     def document(self) -> dict[str, Any]:
@@ -94,9 +96,9 @@ def measure(folder: Path, *, records: Sequence[int], ranks: int) -> list[Indexin
 def table(indexings: Sequence[Indexing]) -> str:
     """Return a table in Markdown; of ranks the largest."""
     lines = [
-        "| records | drawn | chunks | opened, s | index on disk, MB | resident in a rank, MB | in the whole node, MB "
+        "| records | drawn | chunks | opened, s | processor, s | index on disk, MB | resident in a rank, MB | in the whole node, MB "
         "| a rank's own, MB more | peak, MB more |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for found in indexings:
         drawn = "all" if found.share is None else f"{found.share:g}"
@@ -108,7 +110,9 @@ def table(indexings: Sequence[Indexing]) -> str:
             max(rank.peak for rank in found.ranks),
         ]
         figures = " | ".join(f"{size / 1e6:.1f}" for size in sizes)
-        lines.append(f"| {found.records:,} | {drawn} | {found.chunks:,} | {found.elapsed_s:.2f} | {figures} |")
+        lines.append(
+            f"| {found.records:,} | {drawn} | {found.chunks:,} | {found.elapsed_s:.2f} | {found.cpu_s:.2f} | {figures} |"
+        )
     return "\n".join(lines)
 
 
@@ -150,14 +154,21 @@ def _sizes(name: str, ending: str = "") -> dict[str, int]:
     return sizes
 
 
-def _open(comm: Any, folder: Path, records: int, share: float | None) -> Indexing:
-    """Open a job as a run does, and look at this process before and after."""
-    from harness.job.job import Job
+def _opened(comm: Any, job: Any) -> Any:
+    """Open a job as a run does."""
     from harness.prepare.opened import survey
-    from harness.ranks.exchange import gather
-    from harness.ranks.schedule import static_share
     from harness.run.counting import count
     from harness.run.opening import open_on_all
+
+    counted = count(comm, job, lambda: survey(job), shown=False)
+    return open_on_all(comm, lambda: counted.open(job))
+
+
+def _open(comm: Any, folder: Path, records: int, share: float | None) -> Indexing:
+    """Open a job and share it out, and look at this process before and after."""
+    from harness.job.job import Job
+    from harness.ranks.exchange import gather
+    from harness.ranks.schedule import assign
 
     files = [str(path) for path in _paths(folder, records)]
     data = {"files": files, "format": "tfrecord", **({} if share is None else {"sample": share})}
@@ -166,17 +177,20 @@ def _open(comm: Any, folder: Path, records: int, share: float | None) -> Indexin
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _sizes("smaps_rollup")
     comm.barrier()
-    start = time.perf_counter()
-    counted = count(comm, job, lambda: survey(job), shown=False)
-    opened = open_on_all(comm, lambda: counted.open(job))
-    del counted
-    static_share(opened.plan, comm.rank, comm.size)
-    elapsed_s = time.perf_counter() - start
+    start, cpu_start = time.perf_counter(), time.process_time()
+    plan = (opened := _opened(comm, job)).plan
+    assigned = assign(comm, plan, np.arange(len(plan)), None)
+    elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
     comm.barrier()  # pages are shared when all have mapped them
     after, index, peak = _sizes("smaps_rollup"), _sizes("smaps", ".index"), _sizes("status")["VmHWM"]
     own = after["Anonymous"] - before["Anonymous"]
-    seconds, ranks = zip(*gather(comm, (elapsed_s, Memory(own, peak - before["Rss"], index["Rss"], index["Pss"]))), strict=True)
-    return Indexing(records, share, len(opened.plan), index["Size"], max(seconds), ranks)
+    memory = Memory(own, peak - before["Rss"], index["Rss"], index["Pss"])
+    times_s, cpu_times_s, ranks = zip(*gather(comm, (elapsed_s, cpu_s, memory)), strict=True)
+    assigned.share.close()
+    if assigned.counter is not None:
+        assigned.counter.close()
+    del opened  # mapped until here
+    return Indexing(records, share, len(plan), index["Size"], max(times_s), max(cpu_times_s), ranks)
 
 
 def _worker(out: Path, folder: Path, records: Sequence[int]) -> None:

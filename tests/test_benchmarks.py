@@ -1,13 +1,16 @@
 """The benchmarks' own arithmetic: targets, the page, the simulated world. Nothing is timed here."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import check, gloo, metadata, report, simulate
+from benchmarks import check, gloo, indexing, metadata, report, simulate
 from benchmarks.targets import TARGETS, met
+from harness.plan.plan import default_chunk_size
+from harness.ranks.comm import SingleComm
 
 ENVIRONMENT = {"platform": "p", "processor": "c", "cores": 2, "python": "3", "versions": {"tensorflow": "1"}, "load": [0.5, 0, 0]}
 
@@ -88,6 +91,19 @@ def test_a_world_is_simulated_with_the_harness_s_own_parts():
     assert found.chunks == 261
     assert found.sum_bytes == 8 * (simulate.STATE + 7 * 261)
     assert set(found.seconds) >= {"plan", "union of the journals", "all hashes"}
+
+
+def test_what_sparse_files_are_said_to_hold_is_what_a_job_opens(tmp_path, monkeypatch):
+    """Ten thousand records a file, of which no byte is written."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    records = 10_000 * indexing.FILES
+    indexing._prepare(tmp_path, records)
+    whole = indexing._open(SingleComm(), tmp_path, records, None)
+    assert whole.chunks == -(-records // default_chunk_size(records, 64))
+    part = indexing._open(SingleComm(), tmp_path, records, 0.01)
+    assert 0 < part.chunks < whole.chunks and not sum(path.stat().st_blocks for path in tmp_path.glob("*.tfrecord"))
+    found = dataclasses.replace(whole, ranks=[indexing.Memory(10**6, 2 * 10**6, 8 * 10**6, 4 * 10**6)] * 2, index_bytes=8 * 10**6)
+    assert " | 8.0 | 8.0 | 8.0 | 1.0 | 2.0 |" in indexing.table([found])
 
 
 HELD = {"loop/convnet/over keras": 1.5, "loop/convnet/over bare": 0.95, "readers/csv/over plain": 0.8}
