@@ -5,7 +5,8 @@ What is kept is how many are drawn of each block of ids, not which: those are dr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from harness.exact.splitmix import hash_ids
 __all__ = ["Drawn"]
 
 BLOCK = 1 << 15  # ids hashed at a time: temporaries of 256 KiB stay in the cache
+MOST = 1 << 40  # examples, of what is read from a file; what is kept of them takes half a gigabyte
 
 
 class Drawn:
@@ -32,12 +34,35 @@ class Drawn:
     """
 
     def __init__(self, examples: Sequence[int], share: float | None, limit: int | None) -> None:
+        self.examples, self.share, self.limit = tuple(examples), share, limit
         files = np.cumsum([0, *examples], dtype=np.int64)
         self._bound = None if share is None or share == 1 else np.uint64(min(int(share * 2.0**64), 2**64 - 1))
         # Blocks begin where files do, so that what is drawn of a file is known.
         self._starts = np.unique(np.concatenate([files, np.arange(0, files[-1], BLOCK)]))
         self._ends = self._counted(int(files[-1]) if limit is None else limit)
         self.by_file = np.diff(self._ends[np.searchsorted(self._starts, files)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` takes; JSON can hold it.
+
+        >>> Drawn([4, 6], 0.5, None).to_dict()
+        {'examples': [4, 6], 'share': 0.5, 'limit': None}
+        """
+        return {"examples": list(self.examples), "share": self.share, "limit": self.limit}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Drawn:
+        """Draw what was drawn before.
+
+        Raises: ValueError, TypeError, KeyError: the numbers are none that `to_dict` writes.
+        """
+        examples, share, limit = raw["examples"], raw["share"], raw["limit"]
+        whole = [*examples, 0 if limit is None else limit]
+        if not all(type(number) is int and number >= 0 for number in whole) or sum(examples) > MOST:
+            raise ValueError("expected whole numbers of examples to draw from")
+        if share is not None and not 0 < share <= 1:
+            raise ValueError(f"expected a share between 0 and 1, found {share}")
+        return cls(examples, share, limit)
 
     def _counted(self, limit: int) -> np.ndarray:
         """Return how many are drawn before each block, and in all: int64 [blocks + 1]."""

@@ -7,7 +7,7 @@ Example ids run from 0 over the files in their order. A run of files that can be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,7 @@ class File:
     divisible: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a rank holds those that it evaluates
 class Chunk:
     """A fixed run of examples, ids [start, stop)."""
 
@@ -60,10 +60,12 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` takes; JSON can hold it."""
-        raw = asdict(replace(self, chosen=None, hashes=None))
-        arrays = {"chosen": self.chosen, "hashes": self.hashes}
-        numbers = {name: array[:].tolist() for name, array in arrays.items() if array is not None}
-        return {**{name: value for name, value in raw.items() if name not in arrays}, **numbers}
+        raw = {"files": [asdict(file) for file in self.files], "batch_size": self.batch_size, "chunk_size": self.chunk_size}
+        if isinstance(self.chosen, Drawn):
+            raw["drawn"] = self.chosen.to_dict()
+        elif self.chosen is not None:
+            raw["chosen"] = self.chosen.tolist()
+        return raw if self.hashes is None else {**raw, "hashes": self.hashes.tolist()}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Plan:
@@ -74,7 +76,8 @@ class Plan:
         True
         """
         chosen, hashes = (np.array(raw[name], np.int64) if name in raw else None for name in ("chosen", "hashes"))
-        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"], chosen, hashes)
+        drawn = Drawn.from_dict(raw["drawn"]) if "drawn" in raw else chosen
+        return cls(tuple(File(**file) for file in raw["files"]), raw["batch_size"], raw["chunk_size"], drawn, hashes)
 
     @cached_property
     def file_starts(self) -> np.ndarray:

@@ -117,8 +117,8 @@ def _plan(folder: RunFolder) -> Plan | str:
             return f"{wrong}: {examples:,} examples in chunks of {raw['chunk_size']:,}"
         plan = Plan.from_dict(raw)
         for name, array, count in (("chosen", plan.chosen, plan.examples), ("hashes", plan.hashes, len(plan))):
-            if array is not None and (size := np.shape(array[:])) != (count,):
-                return f"{wrong}: expected {count:,} {name}, found {size}"
+            if array is not None and (len(array) != count or np.ndim(array[:1]) != 1):
+                return f"{wrong}: expected {count:,} {name}, found {len(array):,}"
         if len(plan):
             plan.describe(plan[0])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as exc:

@@ -138,7 +138,8 @@ FORGED = [
     {"files": [{"size_bytes": 0, "examples": 12}]}, {"files": [{"path": "a", "size_bytes": 0, "examples": 12, "x": 1}]},
     {"files": {"path": "a"}}, {"files": [7]}, {"files": []}, {"chunk_size": 0}, {"chunk_size": -4}, {"chunk_size": 2.5},
     {"chunk_size": True}, {"batch_size": "2"}, {"chosen": [1, 2]}, {"chosen": "x"}, {"hashes": [[1]]}, {"hashes": [1, 2**80, 3]},
-    {"chunk_size": 10**30}, {"chunk_size": 5},
+    {"drawn": 3}, {"drawn": {"examples": [2**62], "share": 0.5, "limit": None}}, {"drawn": {"examples": [12], "share": 2, "limit": None}},
+    {"drawn": {"examples": [12], "share": None, "limit": 11}}, {"chunk_size": 10**30}, {"chunk_size": 5},
 ]  # fmt: skip
 
 
