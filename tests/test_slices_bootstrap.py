@@ -366,11 +366,11 @@ def test_what_a_metric_does_not_take_is_refused_by_name(metric, key, option):
     })  # fmt: skip
     metrics = make(job.metrics)
     if key is None:
-        bindings = bind(job, metrics, ["logits"])
+        bindings = bind(job, metrics, {"logits": None}, {})
         assert bindings["c"].weight == "weight" and not Question(metrics, bindings, job.slices, job.bootstrap).outside_grid
         return
     with pytest.raises(JobError, match=f"metric fid: {key}; set {option}: false on this metric"):
-        bind(job, metrics, ["logits"])
+        bind(job, metrics, {"logits": None}, {})
 
 
 def test_false_leaves_one_metric_out(jobs, harness, tmp_path):

@@ -1,7 +1,7 @@
 """The job: what to evaluate. Loads, validates the form of, resolves and digests a job; opens no data and no model.
 
 A job is a YAML file or the same thing in Python. Whether its metrics exist is said by the registry of metrics, whether
-its files exist by the data; this room knows keys and types only.
+its files exist by the data; this room knows keys and types only, and looks whether data without a format are a folder.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Job(Spec):
         if depth(merged) > DEPTH:
             raise JobError(f"{where}: keys are nested more than {DEPTH} deep; a job needs no more")
         try:
-            job = cls.model_validate(merged)
+            job = cls.model_validate(merged, context={"folder": Path(folder)})
         except ValidationError as exc:
             raise JobError("\n".join(f"{where}: {line}" for line in explain(exc, cls))) from None
         job._folder = Path(folder)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from harness.job.data_format import format_of
 from harness.names.metric_aliases import METRIC_ALIASES
 
 __all__ = [
@@ -23,11 +24,6 @@ __all__ = [
     "SparseSpec",
     "Spec",
 ]
-
-EXTENSIONS = {
-    ".npz": "npz", ".npy": "npy", ".tfrecord": "tfrecord", ".tfrecords": "tfrecord", ".parquet": "parquet", ".csv": "csv",
-    ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
-}  # fmt: skip
 
 
 class Spec(BaseModel):
@@ -122,7 +118,7 @@ class DataSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _infer_format(cls, raw: Any) -> Any:
+    def _infer_format(cls, raw: Any, info: ValidationInfo) -> Any:
         if not isinstance(raw, Mapping):
             return raw
         raw = dict(raw)
@@ -133,10 +129,10 @@ class DataSpec(Spec):
         if raw.get("python") is None and not raw.get("files") and raw.get("format") != "memory":
             raise ValueError("files: expected at least one file or glob, found an empty list")
         if raw.get("format") is None and isinstance(raw.get("files"), list) and raw["files"]:
-            suffix = Path(str(raw["files"][0]).removesuffix(".gz")).suffix
-            if suffix not in EXTENSIONS:
-                raise ValueError(f"data.format is missing and cannot be told from {raw['files'][0]!r}")
-            raw["format"] = EXTENSIONS[suffix]
+            first = str(raw["files"][0])
+            raw["format"] = format_of(first, (info.context or {}).get("folder", Path(".")))
+            if raw["format"] is None:
+                raise ValueError(f"data.format is missing and cannot be told from {first!r}")
         return raw
 
     @field_validator("unknown_label", mode="before")

@@ -99,7 +99,8 @@ def several(models: Mapping[str, Model]) -> Model:
     outputs = {f"{name}/{key}": spec for name, model in models.items() for key, spec in model.outputs.items()}
     path = "; ".join(f"{name}: {model.path}" for name, model in models.items())
     signatures = {f"{name}/{key}": signature for name, model in models.items() for key, signature in model.signatures.items()}
-    return Model(path, inputs, outputs, predict, "several", signatures)
+    own_inputs = {name: tuple(model.inputs) for name, model in models.items()}
+    return Model(path, inputs, outputs, predict, "several", signatures, models=own_inputs)
 
 
 def stored(outputs: Mapping[str, Feature]) -> Model:

@@ -19,7 +19,7 @@ class Model:
 
     `inputs` and `outputs` are TensorSpecs by name, the batch dimension first and unknown. `predict` maps tensors by
     input name to tensors by output name, and may be traced into a graph. `signatures` says of each signature that a file
-    has what it takes and gives; `used` is the one at hand.
+    has what it takes and gives; `used` is the one at hand. `models` names the inputs of each model, where several are one.
     """
 
     path: str
@@ -29,6 +29,7 @@ class Model:
     kind: str = "model"
     signatures: Mapping[str, str] = field(default_factory=dict)
     used: str | None = None
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Write inputs and outputs, one line each."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.data import Feature
 from harness.errors import JobError
 from harness.job.job import Job
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.metrics.question import Question
+from harness.prepare.output_binding import choose_outputs
 
 __all__ = ["ask", "bind", "class_list", "features_read", "make_metrics", "without_labels"]
 
@@ -45,29 +47,42 @@ def without_labels(job: Job, metrics: Mapping[str, Metric]) -> dict[str, Metric]
     }  # fmt: skip
 
 
-def bind(job: Job, metrics: Mapping[str, Metric], outputs: list[str]) -> dict[str, Binding]:
+def bind(
+    job: Job, metrics: Mapping[str, Metric], outputs: Mapping[str, Feature | None], features: Mapping[str, Feature]
+) -> dict[str, Binding]:
     """Say which output, label and weight each metric reads.
 
+    Args:
+      outputs: what is known of each, the batch left away.
+      features: of the data.
     Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
     """
     bindings = {}
-    every = outputs
+    for model in job.named_models:
+        own_outputs = {name: output for name, output in outputs.items() if not model or name.startswith(f"{model}/")}
+        own_metrics = {key: metric for key, metric in metrics.items() if not model or key.startswith(f"{model}/")}
+        bindings.update(_bind(job, own_metrics, own_outputs, features))
+    return {key: bindings[key] for key in metrics}
+
+
+def _bind(
+    job: Job, metrics: Mapping[str, Metric], outputs: Mapping[str, Feature | None], features: Mapping[str, Feature]
+) -> dict[str, Binding]:
+    """Bind the metrics of one model to its outputs."""
+    only = next(iter(outputs)) if len(outputs) == 1 else ""
+    bindings = {}
     for key, metric in metrics.items():
         _refuse(job, key, metric)
-        own = key.partition("/")[0] + "/" if job.models else ""
-        outputs = [name for name in every if name.startswith(own)]
-        if metric.output is None and len(outputs) > 1:
-            raise JobError(f"metric {key}: the model has several outputs, say which: output: one of {', '.join(sorted(outputs))}")
-        binding = metric.binding(outputs[0], job.data.label, job.data.weight)
-        if binding.output not in outputs:
-            raise JobError(f"metric {key}: the model has no output '{binding.output}': it has {', '.join(sorted(outputs))}")
-        for option, output in binding.outputs:
+        binding = metric.binding(only, job.data.label, job.data.weight)
+        named = [("", binding.output)] if binding.output else []
+        for option, output in (*named, *binding.outputs):
             if output not in outputs:
-                raise JobError(f"metric {key}: {option}: the model has no output '{output}': it has {', '.join(sorted(outputs))}")
+                where = f"{option}: " if option else ""
+                raise JobError(f"metric {key}: {where}the model has no output '{output}': it has {', '.join(sorted(outputs))}")
         if binding.label is None and binding.inputs not in (Inputs.OUTPUT, Inputs.RAW):
             raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
         bindings[key] = binding
-    return bindings
+    return choose_outputs(bindings, outputs, features)
 
 
 def _refuse(job: Job, key: str, metric: Metric) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from harness.errors import JobError, ModelError, nearest
 from harness.job.specs import DataSpec, FeatureSpec
 
 __all__ = ["Matched", "declared", "feature_of_extra", "match"]
+
+SHOWN_FEATURES = 40  # in a message
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def match(
     extra: Sequence[str],
     *,
     parsed: bool,
+    models: Sequence[Collection[str]] = (),
 ) -> Matched:
     """Choose a feature for every model input, and a dtype and shape for every feature.
 
@@ -45,10 +48,17 @@ def match(
       model_inputs: what the model takes, without the batch dimension.
       extra: labels and weights that the metrics read.
       parsed: whether the data is made of serialized records, whose values are a flat list.
+      models: the inputs of each model, where several are evaluated as one; two models may read one feature.
     Raises: ModelError: an input has no feature, or one that does not fit. JobError: a label or weight is not there.
     """
     known = {**found, **declared(data)}
-    inputs = dict(data.inputs) if data.inputs else _guess(model_inputs, known, set(extra), parsed=parsed)
+    inputs = dict(data.inputs or {})
+    if not inputs:
+        free = {name: feature for name, feature in known.items() if name not in extra}
+        for names in models or (model_inputs,):
+            own = {name: model_inputs[name] for name in names if name not in inputs}
+            bound = {inputs[name] for name in names if name in inputs}
+            inputs |= _bind(own, known, {n: feature for n, feature in free.items() if n not in bound}, parsed=parsed)
     unknown = set(inputs) - set(model_inputs)
     if unknown:
         name = min(unknown)
@@ -107,20 +117,71 @@ def _have(name: str, known: Mapping[str, Feature], what: str) -> Feature:
     return known[name]
 
 
-def _guess(model_inputs: Mapping[str, Feature], known: Mapping[str, Feature], taken: set[str], *, parsed: bool) -> dict[str, str]:
-    """Bind inputs without a word from the job: serialized records, equal names, or the only one left."""
-    only = next(iter(model_inputs))
+def _bind(
+    model_inputs: Mapping[str, Feature], known: Mapping[str, Feature], free: Mapping[str, Feature], *, parsed: bool
+) -> dict[str, str]:
+    """Bind the inputs of one model without a word from the job, by the first rule that leaves no choice.
+
+    Serialized records go to the only input of strings; equal names go together; the only feature left goes to the only
+    input; a feature goes to the input that it alone fits.
+
+    Args:
+      model_inputs: of one model.
+      known: all features.
+      free: those that no metric reads.
+    Raises: ModelError: an input has several features that fit, or none.
+    """
+    only = next(iter(model_inputs), "")
     if parsed and len(model_inputs) == 1 and model_inputs[only] == Feature("string", ()):
         return {only: SERIALIZED}
-    if set(model_inputs) <= set(known):
-        return {name: name for name in model_inputs}
-    free = sorted(set(known) - taken)
-    if len(model_inputs) == 1 and len(free) == 1:
-        return {only: free[0]}
-    raise ModelError(
-        f"data.inputs: say which feature each model input reads, as in inputs: {{{only}: FEATURE}}; "
-        f"the model takes {', '.join(sorted(model_inputs))}, the data has {', '.join(sorted(known)) or 'none'}"
+    inputs = {name: name for name in model_inputs if name in known}
+    rest = {name: wants for name, wants in model_inputs.items() if name not in inputs}
+    left = {name: feature for name, feature in free.items() if name not in inputs}
+    if len(model_inputs) == len(rest) == len(left) == 1:
+        return {only: next(iter(left))}  # where it does not fit, whoever brings it there says why
+    fitting = {
+        name: [feature for feature, has in left.items() if _fits(wants, has, parsed=parsed)] for name, wants in rest.items()
+    }
+    chosen = [feature for features in fitting.values() for feature in features]
+    if all(len(features) == 1 for features in fitting.values()) and len(set(chosen)) == len(chosen):
+        return inputs | {name: features[0] for name, features in fitting.items()}
+    raise ModelError(_choice(rest, fitting, known))
+
+
+def _fits(wants: Feature, has: Feature, *, parsed: bool) -> bool:
+    """Say whether a feature can feed an input, were it bound to it."""
+    if has.kind is Kind.IMAGE and len(wants.shape) == 3 and wants.dtype != "string":
+        return True  # of any size: where the job has to say which, it is told so
+    try:
+        _fit("", wants, "", has, parsed=parsed)
+    except ModelError:
+        return False
+    return True
+
+
+def _choice(rest: Mapping[str, Feature], fitting: Mapping[str, Sequence[str]], known: Mapping[str, Feature]) -> str:
+    """Say between which features the job has to choose, or that none fits."""
+    texts = [f"'{name}' takes {wants}, and {_listed(fitting[name])}" for name, wants in rest.items()]
+    name = next((name for name in rest if len(fitting[name]) != 1), next(iter(rest)))
+    example = fitting[name][0] if fitting[name] else "FEATURE"
+    features = ", ".join(f"{feature}: {has}" for feature, has in sorted(known.items())[:SHOWN_FEATURES])
+    more = f" and {len(known) - SHOWN_FEATURES:,} more" if len(known) > SHOWN_FEATURES else ""
+    return (
+        f"data.inputs: say which feature each model input reads, as in inputs: {{{name}: {example}}}; {'; '.join(texts)}; "
+        f"the data has {features or 'none'}{more}"
     )
+
+
+def _listed(features: Sequence[str]) -> str:
+    """Name the features that fit.
+
+    >>> _listed([]), _listed(["a"]), _listed(["a", "b", "c"])
+    ('no feature fits', "'a' fits", "'a', 'b' and 'c' fit")
+    """
+    if not features:
+        return "no feature fits"
+    *first, last = [f"'{feature}'" for feature in features]
+    return f"{', '.join(first)} and {last} fit" if first else f"{last} fits"
 
 
 def _fit(name: str, wants: Feature, feature: str, has: Feature, *, parsed: bool) -> Feature:

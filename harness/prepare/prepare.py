@@ -16,7 +16,7 @@ from harness.models.node_copy import node_path
 from harness.predictions.columns import choose
 from harness.predictions.prediction_files import Column
 from harness.prepare.binding import ask, bind, features_read
-from harness.prepare.input_binding import Matched, match
+from harness.prepare.input_binding import Matched, declared, match
 from harness.prepare.opened import Opened
 
 __all__ = ["Prepared", "columns_of", "load_model", "match_model", "predictor", "prepare_model", "taker", "wanted_predictions"]
@@ -77,7 +77,8 @@ def match_model(
     """
     from harness.predictions.source import OUTPUT, PredictionSource
 
-    bindings = bind(job, metrics, list(model.outputs))
+    features = opened.source.features()
+    bindings = bind(job, metrics, _known_outputs(model), {**features, **declared(job.data)})
     read = features_read(job, bindings)
     extra = [*read, *passed]
     for name, spec in model.inputs.items():
@@ -86,7 +87,6 @@ def match_model(
                 f"{model.path}: input '{name}' is {spec.dtype.name} {spec.shape}: expected examples along the first dimension"
             )
     needs = {name: data_.Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in model.inputs.items()}
-    features = opened.source.features()
     if isinstance(opened.source, PredictionSource):
         data = job.data.model_copy(update={"inputs": {name: OUTPUT + name for name in needs}, "features": {}})
         known = [feature for feature in extra if feature not in features]
@@ -97,10 +97,19 @@ def match_model(
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
         return bindings, match(data, features, needs, list(dict.fromkeys(extra)), parsed=False)
-    matched = match(job.data, features, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat)
+    own_inputs = list(model.models.values())
+    matched = match(job.data, features, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat, models=own_inputs)
     # Predicting certifies what evaluating does, whatever else it passes through.
     read += matched.inputs.values()
     return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in read})
+
+
+def _known_outputs(model: Any) -> dict[str, data_.Feature | None]:
+    """Return what is known of each output of a model, the batch left away; None of a shape that it does not tell."""
+    return {
+        name: None if spec.shape.rank is None else data_.Feature(spec.dtype.name, tuple(spec.shape[1:]))
+        for name, spec in model.outputs.items()
+    }
 
 
 def columns_of(job: Job, bindings: Mapping[str, Binding], model: Any, matched: Matched) -> tuple[Column, ...]:

@@ -2,12 +2,14 @@
 
 import pytest
 
-from harness.data import SERIALIZED, Feature
+from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, ModelError
 from harness.job.specs import DataSpec
 from harness.prepare.input_binding import match
 
 X = Feature("float32", (8,))
+ID, TEXT = Feature("int64", ()), Feature("string", ())
+PICTURE, IMAGE = Feature("float32", (8, 8, 3)), Feature("uint8", (None, None, None), Kind.IMAGE)
 FOUND = {"x": X, "label": Feature("int64", (1,)), "weight": Feature("float32", (1,))}
 
 
@@ -28,6 +30,44 @@ def test_equal_names_go_together():
 def test_the_only_feature_left_feeds_the_only_input():
     found = matched(needs={"keras_tensor_7": X}, extra=("label", "weight"))
     assert found.inputs == {"keras_tensor_7": "x"}
+
+
+@pytest.mark.parametrize(
+    "needs, found, bound",
+    [
+        ({"input_layer_1": X}, {"x": X, "id": ID, "note": TEXT}, {"input_layer_1": "x"}),
+        ({"input_layer_1": PICTURE}, {"image": IMAGE, "class": TEXT}, {"input_layer_1": "image"}),
+        ({"a": X, "b": ID}, {"x": X, "id": ID}, {"a": "x", "b": "id"}),  # each fits one
+        ({"a": X, "x": X}, {"x": X, "y": X}, {"a": "y", "x": "x"}),  # equal names first
+        ({"a": Feature("int64", (8,))}, {"x": X, "n": Feature("int32", (8,))}, {"a": "n"}),  # a float is no integer
+    ],
+)
+def test_the_feature_that_alone_fits_feeds_an_input(needs, found, bound):
+    features = {**found, "label": Feature("int64", ())}
+    assert matched(needs=needs, found=features, parsed=False).inputs == bound
+
+
+def test_two_models_may_read_one_feature_under_two_names():
+    needs = {"input_layer": X, "input_layer_3": X, "age": ID}
+    found = {"x": X, "id": ID, "label": Feature("int64", ())}
+    bound = match(spec(), found, needs, ["label"], parsed=False, models=[["input_layer", "age"], ["input_layer_3", "age"]])
+    assert bound.inputs == {"input_layer": "x", "input_layer_3": "x", "age": "id"}
+    with pytest.raises(ModelError, match="'input_layer' takes .* and 'x' fits; 'input_layer_3' takes .* and 'x' fits"):
+        match(spec(), found, needs, ["label"], parsed=False)  # nor is a feature bound twice in one model
+
+
+def test_what_two_features_fit_is_not_guessed():
+    with pytest.raises(ModelError) as caught:
+        matched(needs={"input_layer_1": X}, found={"left": X, "right": X, "id": ID, "label": ID}, parsed=False)
+    assert str(caught.value) == (
+        "data.inputs: say which feature each model input reads, as in inputs: {input_layer_1: left}; 'input_layer_1' takes "
+        "float32 [8], and 'left' and 'right' fit; the data has id: int64 [], label: int64 [], left: float32 [8], right: float32 [8]"
+    )
+
+
+def test_a_label_is_never_guessed_to_be_an_input():
+    with pytest.raises(ModelError, match="'input_layer_1' takes float32 .8., and no feature fits; the data has"):
+        matched(needs={"input_layer_1": X}, found={"y": X, "id": ID, "note": TEXT}, extra=["y"], parsed=False)
 
 
 def test_a_signature_of_serialized_examples_needs_no_feature():
