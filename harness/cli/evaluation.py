@@ -1,4 +1,4 @@
-"""The commands that look at a model: evaluate, predict, check."""
+"""The commands that look at a model: evaluate, predict, check, init."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import JOB, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
+from harness.cli.options import JOB, LABEL, METRICS, MODEL_OUTPUT, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.job.job import Job
     from harness.run.run import Options
 
-__all__ = ["check", "evaluate", "predict"]
+__all__ = ["check", "evaluate", "init", "predict"]
 
 
 @click.command()
-@JOB
+@click.argument("job", type=click.Path(path_type=Path), metavar="JOB | MODEL DATA...")
+@click.argument("data", nargs=-1, type=click.Path(), metavar="")
 @OUTPUT
 @SET
+@LABEL
+@METRICS
+@MODEL_OUTPUT
 @STALL
 @RESUME
 @OVERWRITE
@@ -33,19 +37,39 @@ __all__ = ["check", "evaluate", "predict"]
 )  # fmt: skip
 def evaluate(
     job: Path,
+    data: Sequence[str],
     output: Path | None,
     overrides: Sequence[str],
+    label: str | None,
+    metrics: str | None,
+    model_output: str | None,
     stall_timeout: float,
     resume: bool,
     overwrite: bool,
     same_data: bool,
     predictions: Path | None,
 ) -> int:
-    """Evaluate a job, as one of the ranks that a launcher started, or alone."""
+    """Evaluate a job, as one of the ranks that a launcher started, or alone.
+
+    MODEL DATA... instead of a job evaluates a model on files, globs or a folder, as the job would that harness init writes.
+    """
     from harness.job.job import Job
+    from harness.ranks.comm import World
     from harness.run.run import Options
 
     options = Options(output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data)
+    if data:
+        from harness.prepare.draft import Wishes
+        from harness.run.drafting import evaluate_draft
+
+        if predictions:
+            raise UsageError("--predictions goes with a job file: harness init writes one of MODEL DATA")
+        wishes = Wishes.of(label, metrics, model_output)
+        return evaluate_draft(str(job), data, wishes, overrides, options, World.from_environment())
+    if label or metrics or model_output:
+        raise UsageError(
+            "--label, --metrics and --model-output go with MODEL DATA; of a job change the keys: --set data.label=NAME"
+        )
     return _run(Job.load(job, overrides), options)
 
 
@@ -79,8 +103,6 @@ def _run(job: Job, options: Options) -> int:
     from harness.ranks.comm import World
     from harness.run.run import run
 
-    if options.resume and options.overwrite:
-        raise UsageError("--resume goes on with the run that is there, --overwrite begins anew: say one of them")
     world = World.from_environment()
     if options.output is None and not options.overwrite:
         folder, message = default_folder(job, resume=options.resume)
@@ -99,3 +121,32 @@ def check(job: Path, overrides: Sequence[str]) -> int:
     from harness.run.check import check as run_check
 
     return run_check(Job.load(job, overrides))
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.argument("data", nargs=-1, required=True, type=click.Path(), metavar="DATA...")
+@click.option(
+    "-o", "--output", default="job.yaml", show_default=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Where the job is written; - prints it.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@LABEL
+@METRICS
+@MODEL_OUTPUT
+def init(
+    model: str,
+    data: Sequence[str],
+    output: Path,
+    force: bool,
+    label: str | None,
+    metrics: str | None,
+    model_output: str | None,
+) -> int:
+    """Write the job that evaluates a model on files, globs or a folder; look at both, and say in comments what was chosen."""
+    from harness.prepare.draft import Wishes
+    from harness.ranks.comm import World
+    from harness.run.drafting import init as run_init
+
+    wishes = Wishes.of(label, metrics, model_output)
+    return run_init(model, data, wishes, output, World.from_environment(), force=force)

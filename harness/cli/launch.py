@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,10 @@ def launch(
     if words[0] not in STARTED:
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{' '.join(words)}'")
     params = STARTED[words[0]].make_context(words[0], words[1:]).params
+    if params.get("data"):
+        raise UsageError(
+            f"launch starts a job file: write it first with harness init {shlex.join([str(params['job']), *params['data']])}"
+        )
     elastic = _elastic({flag: options.pop(flag[2:].replace("-", "_")) for flag, *_ in ELASTIC})
     pod_options = {name: value for name, value in options.items() if value is not None}
     if kubernetes:

@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
-__all__ = ["COUNT", "JOB", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL", "Flag", "flags"]
+__all__ = [
+    "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL", "Flag",
+    "flags",
+]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
 
@@ -27,6 +30,16 @@ RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier at
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Take away the run that is in the run folder, and begin anew.")
 SAME_DATA = click.option(
     "--same-data", is_flag=True, help="Go on although files changed since they were evaluated: they hold the same."
+)
+
+LABEL = click.option("--label", metavar="FEATURE", help="Of MODEL DATA: the label; default: the one that is surely it.")
+METRICS = click.option(
+    "--metrics",
+    metavar="NAME,...",
+    help="Of MODEL DATA: the metrics, with options as in '{top_k: {k: 3}}'; default: those that fit.",
+)
+MODEL_OUTPUT = click.option(
+    "--model-output", metavar="NAME", help="Of MODEL DATA: the output that the label goes with; default: the only one that does."
 )
 
 

@@ -70,6 +70,11 @@ class FolderSource(ColumnSource):
             self._listed = listings
         return self._listed
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the folders."""
+        return self._classes
+
     def features(self) -> dict[str, Feature]:
         """Return `image`, and number and name of its class."""
         return {IMAGE: ENCODED, "label": Feature("int64", ()), "class": Feature("string", ())}

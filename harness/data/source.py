@@ -135,6 +135,11 @@ class Source(ABC):
         return ()
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes of `label` in the order of their numbers, where the format has them; else None."""
+        return None
+
+    @property
     def drawn(self) -> Drawn | None:
         """Ids of the examples, where they are a part of what the files hold."""
         return None

@@ -11,7 +11,7 @@ from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, ModelError, nearest
 from harness.job.specs import DataSpec, FeatureSpec
 
-__all__ = ["Matched", "declared", "feature_of_extra", "match"]
+__all__ = ["Matched", "declared", "feature_of_extra", "fits", "match"]
 
 SHOWN_FEATURES = 40  # in a message
 
@@ -140,7 +140,7 @@ def _bind(
     if len(model_inputs) == len(rest) == len(left) == 1:
         return {only: next(iter(left))}  # where it does not fit, whoever brings it there says why
     fitting = {
-        name: [feature for feature, has in left.items() if _fits(wants, has, parsed=parsed)] for name, wants in rest.items()
+        name: [feature for feature, has in left.items() if fits(wants, has, parsed=parsed)] for name, wants in rest.items()
     }
     chosen = [feature for features in fitting.values() for feature in features]
     if all(len(features) == 1 for features in fitting.values()) and len(set(chosen)) == len(chosen):
@@ -148,7 +148,7 @@ def _bind(
     raise ModelError(_choice(rest, fitting, known))
 
 
-def _fits(wants: Feature, has: Feature, *, parsed: bool) -> bool:
+def fits(wants: Feature, has: Feature, *, parsed: bool) -> bool:
     """Say whether a feature can feed an input, were it bound to it."""
     if has.kind is Kind.IMAGE and len(wants.shape) == 3 and wants.dtype != "string":
         return True  # of any size: where the job has to say which, it is told so

@@ -58,6 +58,10 @@ class Options:
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
     again: bool = False  # in a further round of an elastic run
 
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise UsageError("--resume goes on with the run that is there, --overwrite begins anew: say one of them")
+
 
 @dataclass(frozen=True)
 class Command:

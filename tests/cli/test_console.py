@@ -46,6 +46,11 @@ def test_help_answers_at_once() -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
 
 
+def test_the_package_is_the_console_script() -> None:
+    done = subprocess.run([sys.executable, "-m", "harness", "--help"], capture_output=True, text=True, check=True)
+    assert "evaluate" in done.stdout and done.stderr == ""
+
+
 def test_a_package_that_is_loaded_is_found() -> None:
     done = subprocess.run([sys.executable, "-c", CODE, "click,numpy", "--help"], capture_output=True, text=True, check=True)
     assert done.stderr.endswith("loaded: click")
