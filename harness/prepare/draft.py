@@ -26,6 +26,7 @@ __all__ = ["FirstLook", "Wishes", "batch_size", "write_draft"]
 
 LARGEST_BATCH, SMALLEST_BATCH = 256, 8
 BATCH_BYTES = 32 << 20  # of what the model takes
+BATCHES = 16  # that there should be, for several ranks to share
 WIDTH = 110
 SHOWN = 6  # names in a comment
 NO_GROUPS = ("id", "index", "key")
@@ -50,6 +51,7 @@ class FirstLook:
       files_opened: how many of the files these are, and of how many.
       class_names: where the data knows them.
       fixed_batch: the only batch size that the model takes; None of most.
+      signature: of the model, where it is not the usual one.
     """
 
     model: str
@@ -67,6 +69,7 @@ class FirstLook:
     files_opened: tuple[int, int] = (1, 1)
     class_names: tuple[str, ...] | None = None
     fixed_batch: int | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,12 @@ def write_draft(look: FirstLook, wishes: Wishes, folder: Path) -> str:
     output = (wishes.output or (task.output if task else None)) if len(look.model_outputs) > 1 else None
     chosen = list(wishes.metrics) or (choose_metrics(task, query) if task else [])
     entries = completed(chosen, task, output, query, folder)
+    model = look.model if look.signature is None else {"path": look.model, "signature": look.signature}
     lines = [
         "# Written by harness init, from what the model and the first examples show. docs/job.md has every key.",
-        *_line(f"model: {_flow(look.model)}", _model_comment(look)),
+        *_line(f"model: {_flow(model)}", _model_comment(look)),
         *_data_lines(look, wishes, label, task),
-        f"batch_size: {batch_size(look.model_inputs, look.fixed_batch)}",
+        f"batch_size: {look.fixed_batch or batch_size(look.model_inputs, _examples_in_all(look))}",
         *_line("metrics:", _task_comment(task, query)),
         *(f"  - {_flow(entry.name)}" + (f": {_flow(dict(entry.options))}" if entry.options else "") for entry in entries),
     ]
@@ -124,14 +128,14 @@ def write_draft(look: FirstLook, wishes: Wishes, folder: Path) -> str:
     return "\n".join([*lines, *_further_lines(look, query), ""])
 
 
-def batch_size(model_inputs: Mapping[str, Feature], fixed: int | None = None) -> int:
-    """Return how many examples the model sees at once: the largest power of two whose inputs take up to 32 MiB.
+def batch_size(model_inputs: Mapping[str, Feature], examples: int) -> int:
+    """Return how many examples the model sees at once: a power of two, of inputs of up to 32 MiB, that makes several batches.
 
-    >>> batch_size({"x": Feature("float32", (8,))}), batch_size({"image": Feature("float32", (224, 224, 3))})
+    A chunk holds at least a batch, and is the work of one rank.
+
+    >>> batch_size({"x": Feature("float32", (8,))}, 10_000), batch_size({"image": Feature("float32", (224, 224, 3))}, 10_000)
     (256, 32)
     """
-    if fixed:
-        return fixed
     sizes = [
         np.dtype("float64" if spec.dtype in ("string", "bfloat16") else spec.dtype).itemsize for spec in model_inputs.values()
     ]
@@ -139,9 +143,15 @@ def batch_size(model_inputs: Mapping[str, Feature], fixed: int | None = None) ->
         size * math.prod(dim or 1 for dim in spec.shape) for size, spec in zip(sizes, model_inputs.values(), strict=True)
     )
     batch = LARGEST_BATCH
-    while batch > SMALLEST_BATCH and batch * bytes_ > BATCH_BYTES:
+    while batch > SMALLEST_BATCH and (batch * bytes_ > BATCH_BYTES or batch * BATCHES > examples):
         batch //= 2
     return batch
+
+
+def _examples_in_all(look: FirstLook) -> int:
+    """Return about how many examples all files hold."""
+    opened, files = look.files_opened
+    return look.examples * files // opened
 
 
 def _data_lines(look: FirstLook, wishes: Wishes, label: np.ndarray, task: Task | None) -> list[str]:

@@ -84,16 +84,21 @@ def completed(entries: Sequence[Entry], task: Task | None, output: str | None, q
     """
     results = []
     for entry in entries:
-        options: dict[str, Any] = {} if output is None else {"output": output}
+        own_label = "label" in entry.options  # which may go with another output: binding finds it
+        options: dict[str, Any] = {} if output is None or own_label else {"output": output}
         if entry.name != "python":
             kind = load(entry.name, folder)
             # Of several scores the highest is that of the logits too.
             compares = task is not None and task.kind is TaskKind.CLASSES and kind.score_scale is ScoreScale.DECISION
-            wanted = {
-                "from_logits": task is not None and task.scale is Scale.LOGITS and not compares,
-                "one_hot": task is not None and task.one_hot,
-                "query": query,
-            }
+            wanted = (
+                {}
+                if own_label
+                else {
+                    "from_logits": task is not None and task.scale is Scale.LOGITS and not compares,
+                    "one_hot": task is not None and task.one_hot,
+                    "query": query,
+                }
+            )
             options |= {option: value for option, value in wanted.items() if value and option in kind.model_fields}
         results.append(Entry(entry.name, {**options, **entry.options}))
     return results

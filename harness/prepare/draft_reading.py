@@ -63,8 +63,7 @@ def choose_reading(
     """
     if label is not None and label.isidentifier() and label not in features:
         raise JobError(f"--label: the data has no feature '{label}': {nearest(label, features)}")
-    names = {name.lower(): name for name in reversed(list(features)) if name not in model_inputs}
-    by_name = next((names[name] for name in LABELS if name in names), None) if label is None else None
+    by_name = _by_name([name for name in features if name not in model_inputs]) if label is None else None
     free = {name: feature for name, feature in features.items() if name not in (label, by_name)}
     declared: dict[str, _Declared] = {}
     fitting: dict[str, set[str]] = {}
@@ -85,6 +84,20 @@ def choose_reading(
         {feature.name: feature.reason for feature in declared.values()},
         by_name=by_name is not None,
     )
+
+
+def _by_name(features: Collection[str]) -> str | None:
+    """Return the feature that has the first of the usual names of labels, or alone ends with it as image/class/label does.
+
+    >>> _by_name(["x", "target", "Label"]), _by_name(["image/class/label"]), _by_name(["a/label", "b/label"])
+    ('Label', 'image/class/label', None)
+    """
+    for word in LABELS:
+        names = [name for name in features if name.lower() == word]
+        names = names or [name for name in features if name.lower().rpartition("/")[2] == word]
+        if len(names) == 1:
+            return names[0]
+    return None
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ def _declare(
     if len(columns) != size:
         return None
     spec = {"dtype": "int64" if _is_integer(wants) else "float32", "columns": columns}
-    reason = f"{size} column{'s' * (size > 1)} of numbers, in their order: is it that of training?"
+    reason = "a column of numbers" if size == 1 else f"{size} columns of numbers, in their order: is it that of training?"
     return _Declared(made, spec, reason, frozenset(columns))
 
 

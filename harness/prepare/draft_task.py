@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.errors import JobError
+from harness.errors import JobError, nearest
 
 __all__ = ["Scale", "Task", "TaskKind", "choose_task", "task_of"]
 
@@ -62,8 +62,10 @@ def choose_task(label: np.ndarray, outputs: Mapping[str, np.ndarray], wanted: st
       label: [n, ...], of the first examples; text as objects.
       outputs: predictions of them, [n, ...] by name.
       wanted: the output that the user named.
-    Raises: JobError: none goes with the label, or several do.
+    Raises: JobError: there is no such output; none goes with the label, or several do.
     """
+    if wanted is not None and wanted not in outputs:
+        raise JobError(f"--model-output: the model has no output '{wanted}': {nearest(wanted, outputs)}")
     tasks = {name: task_of(name, label, array) for name, array in outputs.items() if wanted in (None, name)}
     candidates = [task for task in tasks.values() if task]
     for preferred in (TaskKind.CLASSES, Scale.PROBABILITIES):

@@ -51,12 +51,10 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
 
     tf_setup.import_tensorflow()
     tf_setup.set_up(world.local_rank, tf_setup.threads_per_rank(world), 0)
-    from harness.models import loading
-
     path = model_files.resolve(model)
     kind, patterns = _locate(data)
     source, opened_files = _open(kind, patterns)
-    loaded = loading.load(path, ModelSpec.model_validate({"path": model}))
+    loaded, signature = _load(path)
     inputs, outputs = _described(loaded.inputs), _described(loaded.outputs)
     reading = choose_reading(
         inputs, source.features(), parsed=source.flat, pictures=_pictures(source, inputs), label=wishes.label
@@ -74,14 +72,37 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
     matched = match(job.data, narrowed.features(), inputs, [reading.label, *queries], parsed=narrowed.flat)
     examples = sum(file.examples for file in narrowed.files)
     fixed = next((spec.shape[0] for spec in loaded.inputs.values() if spec.shape[0] is not None), None)
-    values, predictions = _predict(loaded, matched, narrowed, fixed or min(batch_size(inputs), LOOKED_AT))
+    values, predictions = _predict(loaded, matched, narrowed, fixed or min(batch_size(inputs, examples), LOOKED_AT))
     look = FirstLook(
         _beside(model, folder), tuple(_beside(pattern, folder) for pattern in patterns), kind, inputs, outputs,
         source.features(), source.flat, reading, matched.inputs,
         {name: values[name] for name in (reading.label, *queries)}, predictions,
-        examples, opened_files, source.class_names, fixed,
+        examples, opened_files, source.class_names, fixed, signature,
     )  # fmt: skip
     return write_draft(look, wishes, folder)
+
+
+def _load(path: str) -> tuple[Any, str | None]:
+    """Load the model; also return its signature, where it is not the usual one but the only one.
+
+    Raises: ModelError: it cannot be loaded, or has several signatures, and none is the usual one.
+    """
+    import tensorflow as tf
+
+    from harness.models import loading
+
+    try:
+        return loading.load(path, ModelSpec.model_validate({"path": path})), None
+    except ModelError:
+        if not os.path.exists(os.path.join(path, "saved_model.pb")):
+            raise
+        try:
+            signatures = list(tf.saved_model.load(path).signatures)
+        except Exception:  # noqa: BLE001 - whatever it is, the first error says it better
+            signatures = []
+        if len(signatures) != 1:
+            raise
+    return loading.load(path, ModelSpec.model_validate({"path": path, "signature": signatures[0]})), signatures[0]
 
 
 def _locate(data: Sequence[str]) -> tuple[str, tuple[str, ...]]:

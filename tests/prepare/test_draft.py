@@ -40,7 +40,7 @@ data:
   # inputs: {input_layer: x}  (found by name, or by dtype and shape; write it to say otherwise)
   label: label  # int64, 0 to 2 in the 2 examples that were looked at; chosen for its name; others: weight
   # weight: weight  (to weigh each example by it)
-batch_size: 256
+batch_size: 64
 metrics:  # a class out of several (3): the output looks like probabilities
   - accuracy
   - f1
@@ -133,9 +133,14 @@ def test_hundreds_of_columns_are_written_over_several_lines():
 
 
 @pytest.mark.parametrize(
-    "shape, dtype, fixed, size",
-    [((8,), "float32", None, 256), ((224, 224, 3), "float32", None, 32), ((224, 224, 3), "uint8", None, 128),
-     ((None, None, 3), "float32", None, 256), ((4096, 4096, 3), "float32", None, 8), ((), "string", None, 256), ((8,), "float32", 3, 3)],
+    "shape, dtype, examples, size",
+    [((8,), "float32", 10**6, 256), ((8,), "float32", 797, 32), ((8,), "float32", 20, 8), ((224, 224, 3), "float32", 10**6, 32),
+     ((224, 224, 3), "uint8", 10**6, 128), ((None, None, 3), "float32", 10**6, 256), ((4096, 4096, 3), "float32", 10**6, 8), ((), "string", 10**6, 256)],
 )  # fmt: skip
-def test_a_batch_takes_about_so_much_memory(shape, dtype, fixed, size):
-    assert batch_size({"x": Feature(dtype, shape)}, fixed) == size
+def test_a_batch_takes_about_so_much_memory_and_there_are_several(shape, dtype, examples, size):
+    assert batch_size({"x": Feature(dtype, shape)}, examples) == size
+
+
+def test_what_a_model_insists_on_is_written():
+    job = job_of(replace(LOOK, fixed_batch=3, signature="predict"))
+    assert job.batch_size == 3 and job.model is not None and (job.model.path, job.model.signature) == ("net.keras", "predict")

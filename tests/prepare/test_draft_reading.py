@@ -22,6 +22,7 @@ def reading(inputs, features, **keys):
         ({"input_layer": X}, {"x": X, "weight": R, "Label": N}, "Label", True),
         ({"input_layer": X}, {"x": X, "target": R, "label": N}, "label", True),  # the first of the usual names
         ({"y": X}, {"y": X, "target": N}, "target", True),  # an input is no label, whatever its name
+        ({"input_layer": X}, {"x": X, "image/class/label": N, "image/class/text": T}, "image/class/label", True),
         ({"input_layer": X}, {"x": X, "clicked": N}, "clicked", False),
         ({"x": X, "m": N}, {"x": X, "m": N, "clicked": R}, "clicked", False),
         ({"input_layer": X}, {**WIDE, "species": T}, "species", False),
@@ -85,6 +86,12 @@ def test_what_binding_cannot_know_is_declared(inputs, features, declarations):
     chosen = reading(inputs, features, pictures={"jpeg"})
     assert (chosen.declarations, chosen.label) == (declarations, "label")
     assert set(chosen.reasons) == set(declarations)
+
+
+def test_a_label_that_is_not_there_names_the_nearest():
+    with pytest.raises(JobError, match="--label: the data has no feature 'lable': did you mean 'label'"):
+        reading({"input_layer": X}, {"x": X, "label": N}, label="lable")
+    assert reading({"input_layer": X}, {"x": X, "label": N}, label="label > 0").label == "label > 0"
 
 
 def test_whole_records_need_nothing_declared():

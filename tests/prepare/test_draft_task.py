@@ -74,6 +74,8 @@ def test_scores_of_classes_and_probabilities_are_preferred_and_nothing_else():
     assert choose_task(label, heads).output == "probabilities"
     assert choose_task(label, heads, "logits").output == "logits"
     assert choose_task(np.array([0.5, 2.0]), heads).output == "amount"
+    with pytest.raises(JobError, match="the model has no output 'logit': did you mean 'logits'"):
+        choose_task(label, heads, "logit")
     with pytest.raises(JobError, match="say --model-output, one of a, b; the model has a .3., b .3."):
         choose_task(label, {"a": SOFT, "b": SOFT})
 
@@ -117,6 +119,8 @@ def test_options_follow_from_label_and_output_and_the_users_word_stands():
         {"output": "p", "query": "qid"},
         {"output": "p", "metric": "a:B"},
     ]
+    own_label = [Entry("mae", {"label": "age"})]
+    assert completed(own_label, task, "p", None, Path(".")) == own_label  # it may go with another output
     (entry,) = completed([Entry("accuracy")], Task(B, Scale.LOGITS, "p", 2), None, None, Path("."))
     assert entry.options == {"from_logits": True}
     with pytest.raises(JobError, match="unknown metric 'acuracy': did you mean 'accuracy'"):

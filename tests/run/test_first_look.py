@@ -12,7 +12,7 @@ import pytest
 
 from harness.job.job import Job
 from harness.job.yaml_text import parse
-from tests.conftest import ROOT
+from tests.conftest import ROOT, start
 
 EXAMPLE = ROOT / "examples/first_hour"
 
@@ -171,6 +171,16 @@ def test_a_command_and_the_job_that_keeps_it_write_the_same_bytes(world, harness
     assert (run / "metrics.json").read_bytes() == (tmp_path / "runs/job/metrics.json").read_bytes()
     values = json.loads((run / "metrics.json").read_text())["metrics"]
     assert set(values) == {"accuracy", "top_k"}
+
+
+@pytest.mark.ranks
+def test_ranks_look_each_for_itself_and_write_the_same_bytes(world, harness, tmp_path) -> None:
+    words = ["evaluate", world.folder / "classifier.keras", world.folder / "all.npz"]
+    several = start(["mpirun", "-np", "2", "--oversubscribe", "harness", *words], tmp_path, {"HARNESS_THREADS": "1"})
+    assert several.code == 0 and several.out.count("keep this job: ") == 1, several.text
+    assert harness(*words, "-o", tmp_path / "alone", cwd=tmp_path).code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "metrics.json").read_bytes() == (tmp_path / "alone/metrics.json").read_bytes()
 
 
 @pytest.mark.parametrize(
