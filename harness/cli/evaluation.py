@@ -20,8 +20,8 @@ __all__ = ["check", "evaluate", "init", "predict"]
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB | MODEL DATA...")
-@click.argument("data", nargs=-1, type=click.Path(), metavar="")
+@click.argument("job", type=click.Path(path_type=Path), metavar="JOB")
+@click.argument("data", nargs=-1, type=click.Path(), metavar="| MODEL DATA...")
 @OUTPUT
 @SET
 @LABEL

@@ -107,7 +107,7 @@ def write_draft(look: FirstLook, wishes: Wishes, folder: Path) -> str:
     try:
         task: Task | None = choose_task(label, look.predictions, wishes.output)
     except JobError:
-        if not wishes.metrics:
+        if not wishes.metrics or wishes.output:
             raise
         task = None
     query = find_query(look.features, look.values, task, label) if task else None

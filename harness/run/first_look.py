@@ -56,9 +56,9 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
     source, opened_files = _open(kind, patterns)
     loaded, signature = _load(path)
     inputs, outputs = _described(loaded.inputs), _described(loaded.outputs)
-    reading = choose_reading(
-        inputs, source.features(), parsed=source.flat, pictures=_pictures(source, inputs), label=wishes.label
-    )
+    features = source.features()
+    pictures = _pictures(source, features, inputs)
+    reading = choose_reading(inputs, features, parsed=source.flat, pictures=pictures, label=wishes.label)
     section = {
         "files": list(patterns),
         "format": kind,
@@ -67,15 +67,19 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
         "features": {name: dict(spec) for name, spec in reading.declarations.items()},
     }
     job = Job.from_dict({"model": model, "data": section, "predictions": {}}, where="harness init")
+    # As in a run: labels that are expressions, columns that are one feature.
     narrowed = open_data(job, handed=Given(model, source, "-")).source
-    queries = [name for name in source.features() if name.lower() in QUERIES and name != reading.label]
+    queries = [
+        name for name, feature in features.items()
+        if name.lower() in QUERIES and name != reading.label and feature.shape in ((), (1,))
+    ]  # fmt: skip
     matched = match(job.data, narrowed.features(), inputs, [reading.label, *queries], parsed=narrowed.flat)
     examples = sum(file.examples for file in narrowed.files)
     fixed = next((spec.shape[0] for spec in loaded.inputs.values() if spec.shape[0] is not None), None)
     values, predictions = _predict(loaded, matched, narrowed, fixed or min(batch_size(inputs, examples), LOOKED_AT))
     look = FirstLook(
         _beside(model, folder), tuple(_beside(pattern, folder) for pattern in patterns), kind, inputs, outputs,
-        source.features(), source.flat, reading, matched.inputs,
+        features, source.flat, reading, matched.inputs,
         {name: values[name] for name in (reading.label, *queries)}, predictions,
         examples, opened_files, source.class_names, fixed, signature,
     )  # fmt: skip
@@ -170,12 +174,12 @@ def _described(specs: Mapping[str, Any]) -> dict[str, Feature]:
     return {name: Feature(spec.dtype.name, tuple(spec.shape[1:])) for name, spec in specs.items()}
 
 
-def _pictures(source: Source, inputs: Mapping[str, Feature]) -> set[str]:
+def _pictures(source: Source, features: Mapping[str, Feature], inputs: Mapping[str, Feature]) -> set[str]:
     """Return the features whose first value is an encoded image; none where no input could take one."""
     if not any(len(wants.shape) == 3 and wants.dtype != "string" for wants in inputs.values()):
         return set()
     texts = {
-        name: Feature("string", ()) for name, has in source.features().items()
+        name: Feature("string", ()) for name, has in features.items()
         if has.dtype == "string" and (has.shape == () or (source.flat and has.shape == (1,)))
     }  # fmt: skip
     first = _read(source, texts, [(0, 1)]) if texts else {}

@@ -85,6 +85,8 @@ def test_metrics_of_the_users_choice_need_no_task_that_is_known():
     with pytest.raises(JobError, match="no metric is known for a label"):
         draft(look)
     assert [metric.name for metric in job_of(look, Wishes.of(None, "accuracy", None)).metrics] == ["accuracy"]
+    with pytest.raises(JobError, match="--model-output: the model has no output 'dens': did you mean 'dense'"):
+        draft(look, Wishes.of(None, "accuracy", "dens"))
 
 
 @pytest.mark.parametrize(
