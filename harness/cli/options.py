@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 __all__ = [
-    "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL", "Flag",
-    "flags",
+    "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL",
+    "Flag", "flags",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import CommError, HarnessError, JobError, RunFolderError, WorldChanged
+from harness.errors import CommError, HarnessError, JobError, RunFolderError, UsageError, WorldChanged
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
