@@ -151,6 +151,7 @@ def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
         b"ERROR:root:failure count == 2 -> stop running\n",
         b"[vm:08439] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n",
         b"[vm:08439] 2 more processes have sent help message help-mpi-api.txt / mpi-abort\n",
+        b"[vm:03494] [[24920,0],0] ORTE_ERROR_LOG: Out of resource in file /openmpi-4.1.8/orte/util/show_help.c at line 507\n",
         b"[vm:17843] [[10573,0],0] ORTE_ERROR_LOG: Data unpack would read past end of buffer in file show_help.c at line 507\n",
         b"[warn] Epoll MOD(1) on fd 24 failed.  Old events were 6; read change was 0 (none): Bad file descriptor\n",
         b'[vm:08439] Set MCA parameter "orte_base_help_aggregate" to 0 to see all help / error messages\n',
