@@ -7,6 +7,7 @@ same. What seems to have fallen is measured again, `AGAIN` times at most: it has
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -25,6 +26,8 @@ __all__ = [
     "SHORT",
     "Held",
     "Judged",
+    "add_arguments",
+    "answer",
     "judge",
     "load",
     "measure",
@@ -134,6 +137,43 @@ def table(judged: Sequence[Judged]) -> str:
         verdict = "FALLEN" if one.fallen else "holds"
         lines.append(f"| {one.name} | {one.held.ratio:.3f} | {one.noise:.0%} | {one.least:.3f} | {found} | {verdict} |")
     return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--short", action="store_true", help="some of the ratios, in a minute or two")
+    parser.add_argument("--groups", nargs="+", choices=FULL, help="these alone")
+    parser.add_argument("--held", type=Path, default=HELD, help="the ratios to compare with")
+    parser.add_argument("--document", type=Path, help="judge what an earlier check found, and measure nothing")
+    parser.add_argument("--record", type=int, default=0, metavar="N", help="measure N times and hold what is found")
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure, judge an earlier check, or hold what is measured.
+
+    Returns: raw values and a table.
+    """
+    recorded = {name.rpartition("/")[0] for name in load(options.held)[0]} if options.held.exists() else set(FULL)
+    full = tuple(group for group in FULL if options.record or group in recorded)
+    groups = options.groups or (SHORT if options.short else full)
+    if options.record:
+        measured = [measure(groups, options.folder) for _ in range(options.record)]
+        record(measured, options.held)
+        best = {name: max(one[name] for one in measured) for name in measured[0]}
+        return {"measured": measured, "best": best}, table(judge(best, load(options.held)[0]))
+    held, where = load(options.held)
+    here = environment()
+    if options.document:
+        earlier = json.loads(options.document.read_text())
+        best, measured, here = earlier["best"], earlier["measured"], earlier["environment"]
+    alike = same_machine(here, where)
+    if not options.document:
+        best, measured = measure_until_sure(groups, options.folder, held, alike=alike)
+    judged = judge(best, held, alike=alike)
+    lines = table(judged)
+    if not alike:
+        lines += f"\n\nHeld are ratios of another kind of machine ({where['processor']}): their noise is doubled."
+    return {"measured": measured, "best": best, "fallen": [one.name for one in judged if one.fallen]}, lines
 
 
 def measure(groups: Sequence[str], folder: Path) -> Ratios:

@@ -7,6 +7,7 @@ is what `measure` starts.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 
 from benchmarks.launched import TIMEOUT_S, launched_environment
 
-__all__ = ["FORMATS", "Counting", "measure", "table"]
+__all__ = ["FORMATS", "Counting", "add_arguments", "answer", "measure", "table"]
 
 RECORD = bytes(range(256)) * 4
 ROW = "0.123456789," * 80 + '"a text, with a\nnewline"\n'
@@ -61,6 +62,23 @@ class Counting:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {**asdict(self), "ratio": self.ratio, "cpu_ratio": self.cpu_ratio}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the file")
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure the formats.
+
+    Returns: raw values and a table.
+    """
+    found = measure(options.folder, ranks=options.ranks, rounds=options.rounds, mib=options.mib, kinds=options.formats)
+    return {"ranks": options.ranks, "formats": [one.document() for one in found]}, table(found)
 
 
 def measure(folder: Path, *, ranks: int, rounds: int, mib: int, kinds: Sequence[str]) -> list[Counting]:

@@ -8,7 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["environment"]
+__all__ = ["CORES", "environment"]
+
+CORES = len(os.sched_getaffinity(0))
 
 PACKAGES = ("tensorflow", "keras", "numpy", "horovod", "mpi4py", "openmpi")
 
@@ -18,7 +20,7 @@ def environment() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": CORES,
         "load": os.getloadavg(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import building
 from benchmarks.launched import Run, job_of, launch, launched_environment
 
-__all__ = ["Footprint", "measure", "table"]
+__all__ = ["Footprint", "add_arguments", "answer", "measure", "table"]
 
 CASE = "dense-64-128-10"
 # Phases of a rank before its first chunk that are not TensorFlow's import.
@@ -46,6 +48,28 @@ class Footprint:
         runs = {name: [run.document() for run in getattr(self, name)] for name in ("small", "large")}
         figures = {"help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio}
         return {**runs, **figures, "starts": {ranks: [starting(run) for run in some] for ranks, some in self.starts.items()}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure start-up and memory, then jobs that grow wider.
+
+    Returns: raw values and a table.
+    """
+    found = measure(options.folder, examples=options.examples, ranks=options.ranks, rounds=options.rounds)
+    wide = building.measure(options.folder, rounds=options.rounds)
+    document = {
+        "footprint": found.document(),
+        "phases": phases(found.large),
+        "building": [one.document() for one in wide],
+    }
+    return document, f"{table(found)}\n\n{building.table(wide)}"
 
 
 def measure(folder: Path, *, examples: int, ranks: int, rounds: int) -> Footprint:

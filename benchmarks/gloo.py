@@ -7,6 +7,7 @@ several of its metrics have in common is synced once, as a collection could, and
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ from benchmarks import reduction
 from benchmarks.cases import CASES, write
 from benchmarks.launched import TIMEOUT_S, job_of, launch, launched_environment, mapped
 
-__all__ = ["Compared", "State", "compare", "measure", "table"]
+__all__ = ["Compared", "State", "add_arguments", "answer", "compare", "measure", "table"]
 
 TORCH, TORCHMETRICS, NUMPY = "2.13.0", "1.9.0", "2.4.6"
 TOLERANCE = 1e-4  # TorchMetrics sums the cross-entropy in float32
@@ -57,6 +58,25 @@ class Compared:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {**asdict(self), "ratio": {state.name: state.ratio for state in self.states}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=409_600)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--launches", type=int, default=3)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure both.
+
+    Returns: raw values and a table.
+    """
+    found = measure(
+        options.folder, examples=options.examples, ranks=options.ranks, rounds=options.rounds, launches=options.launches
+    )
+    return found.document(), table(found)
 
 
 def measure(folder: Path, *, examples: int, ranks: int, rounds: int, launches: int) -> Compared:

@@ -8,6 +8,7 @@ cache by the code that thins out a pass; all that follows is what a run does. `m
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -23,7 +24,7 @@ import numpy as np
 
 from benchmarks.launched import TIMEOUT_S, launched_environment
 
-__all__ = ["Indexing", "Memory", "measure", "table"]
+__all__ = ["Indexing", "Memory", "add_arguments", "answer", "measure", "table"]
 
 FILES = 16
 RECORD_BYTES = 1016  # a kilobyte, and its frame
@@ -73,6 +74,21 @@ class Indexing:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return asdict(self)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--records", type=int, nargs="+", default=[10**7, 10**8, 10**9], help="of sparse files")
+    parser.add_argument("--ranks", type=int, default=2)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure some numbers of records.
+
+    Returns: raw values and a table.
+    """
+    openings = measure(options.folder, records=options.records, ranks=options.ranks)
+    return {"ranks": options.ranks, "openings": [one.document() for one in openings]}, table(openings)
 
 
 def measure(folder: Path, *, records: Sequence[int], ranks: int) -> list[Indexing]:

@@ -7,6 +7,7 @@ padded to its shape. LoadGen's own summary is read for the figures (the `mlcommo
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CASES, METRICS, write
+from benchmarks.environment import CORES
 
-__all__ = ["SCENARIOS", "Scenario", "measure", "table"]
+__all__ = ["SCENARIOS", "Scenario", "add_arguments", "answer", "measure", "table"]
 
 SCENARIOS = ("Offline", "SingleStream")
 FIGURES = {
@@ -42,6 +44,27 @@ class Scenario:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return asdict(self)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["dense-784-512-10", "convnet"])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each scenario, at least")
+    parser.add_argument("--threads", type=int, default=CORES)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure the cases in every scenario.
+
+    Returns: raw values and a table.
+    """
+    from harness.step import tensorflow as tf_setup
+
+    tf_setup.set_up(0, options.threads, 0)
+    found = []
+    for case in options.cases:
+        found += measure(case, options.folder, seconds=options.seconds)
+    return {"scenarios": [one.document() for one in found]}, table(found)
 
 
 def measure(case: str, folder: Path, *, seconds: float) -> list[Scenario]:

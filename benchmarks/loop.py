@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case, write_as
+from benchmarks.cases import CASES, DATA, Case, write, write_as
+from benchmarks.environment import CORES
+from benchmarks.legs import LEGS
 from benchmarks.worker import Worker
 
-__all__ = ["Measured", "measure", "table"]
+__all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
 
 TOLERANCE = 1e-4  # Keras sums in float32
 
@@ -67,6 +70,41 @@ class Measured:
             "harness_over": {leg: self.ratio("harness", leg) for leg in against},
             "harness_over_cpu": {leg: self.cpu_ratio("harness", leg) for leg in against},
         }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="all that the data can be had for")
+    parser.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
+    parser.add_argument("--data", choices=DATA, default="memory", help="where the examples lie; bare-cut is for memory alone")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--warmups", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=CORES)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure as many cases as are asked for, those that the data can be had for by default.
+
+    Returns: raw values and a table.
+    """
+    found = []
+    legs = [leg for leg in options.legs if leg != "bare-cut" or options.data == "memory"]
+    for name in options.cases or [name for name, case in CASES.items() if case.photos == (options.data == "jpeg")]:
+        write(CASES[name], options.folder)
+        found.append(
+            measure(
+                CASES[name],
+                legs,
+                options.folder,
+                rounds=options.rounds,
+                warmups=options.warmups,
+                threads=options.threads,
+                data=options.data,
+            )
+        )
+    return {"threads": options.threads, "data": options.data, "cases": [one.document() for one in found]}, "\n\n".join(
+        table(one) for one in found
+    )
 
 
 def measure(

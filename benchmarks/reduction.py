@@ -7,6 +7,7 @@ is what `measure` starts.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ import numpy as np
 
 from benchmarks.launched import TIMEOUT_S, Run, job_of, launch, launched_environment
 
-__all__ = ["Reduction", "few_and_many", "measure", "table"]
+__all__ = ["Reduction", "add_arguments", "answer", "few_and_many", "measure", "table"]
 
 SIZES = (8 << 10, 128 << 10, 1 << 20, 8 << 20, 32 << 20)
 FEW: list[Any] = ["accuracy", "cross_entropy", "precision", "recall", "confusion_matrix"]
@@ -42,6 +43,25 @@ class Reduction:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {**asdict(self), "ratio": {size: self.ratio(size) for size in self.ours}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--launches", type=int, default=3, help="runs with 5 and with 50 metrics")
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure the final sum, and whole runs with few and many metrics.
+
+    Returns: raw values and a table.
+    """
+    found = measure(options.folder, ranks=options.ranks, rounds=options.rounds)
+    runs = few_and_many(options.folder, ranks=options.ranks, rounds=options.launches)
+    document = {"reduction": found.document(), **{name: [run.document() for run in some] for name, some in runs.items()}}
+    # As JSON has it: a page is made of what was written.
+    return json.loads(json.dumps(document)), table(found)
 
 
 def measure(folder: Path, *, ranks: int, rounds: int, sizes: Sequence[int] = SIZES) -> Reduction:

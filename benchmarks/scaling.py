@@ -7,6 +7,7 @@ at the same time, which share its memory and its clock.
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from benchmarks.cases import CASES
 from benchmarks.launched import Run, job_of, launch
 from benchmarks.worker import Worker
 
-__all__ = ["EXAMPLES", "Scaling", "measure", "table"]
+__all__ = ["EXAMPLES", "Scaling", "add_arguments", "answer", "measure", "table"]
 
 # About twenty seconds for one thread: the first call of the step, in which every rank compiles, does not get shorter.
 EXAMPLES = {"convnet": 480_000, "transformer": 48_000, "mobilenet-96": 10_000, "wide-embedding": 4_000_000}
@@ -66,6 +67,24 @@ class Scaling:
             "case": self.case, **runs, "bare": self.bare, "speedup": self.speedup, "most": self.most,
             "weak_efficiency": self.weak_efficiency, "alike": self.alike,
         }  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--cases", nargs="+", choices=EXAMPLES, default=["convnet", "transformer"])
+    parser.add_argument("--examples", type=int, help="default: about twenty seconds of the case")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--crowded", type=int, nargs="*", default=[4, 16], help="more ranks than cores, for the bytes")
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure the cases.
+
+    Returns: raw values and a table.
+    """
+    sizes = {"rounds": options.rounds, "crowded": options.crowded}
+    found = [measure(case, options.folder, examples=options.examples or EXAMPLES[case], **sizes) for case in options.cases]
+    return {"cases": [one.document() for one in found]}, table(found)
 
 
 def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Sequence[int]) -> Scaling:

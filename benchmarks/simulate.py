@@ -9,6 +9,7 @@ communication operations in MPICH, 2005): 2 log2 p steps, 2 (p - 1) / p of the b
 
 from __future__ import annotations
 
+import argparse
 import math
 import resource
 import time
@@ -18,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Simulated", "allreduce_s", "fit", "measure", "table"]
+from benchmarks import metadata, report
+
+__all__ = ["Simulated", "add_arguments", "allreduce_s", "answer", "fit", "measure", "table"]
 
 STATE = 1 << 16  # integers of a state: some metrics with a hundred slices
 SEGMENTS = 16  # of each rank
@@ -38,6 +41,34 @@ class Simulated:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return asdict(self)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--ranks", type=int, default=4096)
+    parser.add_argument("--examples", type=int, default=10**9)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Simulate the world; extrapolate its final sum where the newest results hold a measured one.
+
+    Returns: raw values and a table.
+    """
+    found = measure(ranks=options.ranks, examples=options.examples)
+    worlds = [metadata.count(ranks) for ranks in sorted({1, 100, options.ranks})]
+    document = found.document() | {"metadata": [world.document() for world in worlds]}
+    lines = f"{table(found)}\n\n{metadata.table(worlds)}"
+    measured = report.load(options.results).get("reduction")
+    if measured is not None:
+        bare = {int(size): sorted(seconds)[len(seconds) // 2] for size, seconds in measured["reduction"]["bare"].items()}
+        latency_s, byte_s = fit(list(bare), list(bare.values()))
+        sum_s = allreduce_s(found.ranks, found.sum_bytes, latency_s, byte_s)
+        document |= {"latency_s": latency_s, "byte_s": byte_s, "allreduce_s": sum_s, "fitted_to": measured["file"]}
+        lines += (
+            f"\n\nExtrapolated, not measured: with the {1e6 * latency_s:.0f} us a step and {1e-9 / byte_s:.1f} GB/s fitted to "
+            f"MPI_Allreduce between two ranks here, the final sum of {found.ranks:,} ranks takes {1e3 * sum_s:.1f} ms."
+        )
+    return document, lines
 
 
 def measure(*, ranks: int, examples: int, batch_size: int = 256) -> Simulated:

@@ -6,6 +6,7 @@ short ones measure the machine's other work. Processor time is what to look at w
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import METRICS, Case
+from benchmarks.cases import CASES, METRICS, Case, write
 
-__all__ = ["QUESTIONS", "Cost", "measure", "table"]
+__all__ = ["QUESTIONS", "Cost", "add_arguments", "answer", "measure", "table"]
 
 SLICES = 1000
 REPLICATES = 200
@@ -58,6 +59,30 @@ class Cost:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {**asdict(self), "ratio": self.ratio, "cpu_ratio": self.cpu_ratio}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure the questions one after the other, in this process.
+
+    Returns: raw values and a table.
+    """
+    from harness.step import tensorflow as tf_setup
+
+    tf_setup.import_tensorflow()
+    tf_setup.set_up(0, options.threads, 0)
+    costs = []
+    for name in options.questions:
+        case, added = QUESTIONS[name]
+        write(CASES[case], options.folder)
+        costs.append(measure(name, CASES[case], added, options.folder, rounds=options.rounds))
+    return {"threads": options.threads, "costs": [each.document() for each in costs]}, table(costs)
 
 
 def measure(name: str, case: Case, added: Mapping[str, Any], folder: Path, *, rounds: int) -> Cost:

@@ -7,6 +7,7 @@ the whole launch is reported beside.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 from benchmarks.cases import METRICS
 from benchmarks.launched import launch, launched_environment
 
-__all__ = ["Compared", "measure", "table"]
+__all__ = ["Compared", "add_arguments", "answer", "measure", "table"]
 
 VERSION = "0.52.0"
 TOLERANCE = 1e-4  # TFMA sums in float32
@@ -48,6 +49,21 @@ class Compared:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {**asdict(self), "ratio": self.ratio}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--examples", type=int, default=500_000)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure both.
+
+    Returns: raw values and a table.
+    """
+    found = measure(options.folder, examples=options.examples, ranks=options.ranks)
+    return found.document(), table(found)
 
 
 def measure(folder: Path, *, examples: int, ranks: int) -> Compared:

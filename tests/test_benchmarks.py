@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from benchmarks import check, gloo, indexing, metadata, report, simulate
+from benchmarks.__main__ import ASKED, QUESTIONS, parser
 from benchmarks.targets import TARGETS, met
 from harness.plan.plan import default_chunk_size
 from harness.ranks.comm import SingleComm
@@ -34,6 +35,12 @@ def loop(ratio):
 def write(folder, *documents):
     for number, one in enumerate(documents):
         (folder / f"{one['question']}-2026010{number}T000000Z.json").write_text(json.dumps(one))
+
+
+def test_what_make_bench_asks_can_be_asked():
+    for name, forms in ASKED.items():
+        for arguments in forms:
+            assert parser().parse_args([name.partition("-")[0], *arguments]).question in QUESTIONS
 
 
 def test_a_target_is_reached_not_reached_or_not_measured():
