@@ -25,6 +25,7 @@ from benchmarks import (
     footprint,
     gloo,
     indexing,
+    jobs,
     loadgen,
     loop,
     peers,
@@ -58,6 +59,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
         ["--data", "parquet", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "parquet"],
     ),
+    "jobs": (["--rounds", "3"], []),
     "scaling": (["--cases", "convnet", "--rounds", "1", "--crowded", "4"], ["--rounds", "5"]),
     "reduction": (["--launches", "5"], ["--launches", "5", "--rounds", "51"]),
     "footprint": (["--rounds", "1"], ["--rounds", "5"]),
@@ -88,6 +90,7 @@ class Question:
 
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", loop),
+    "jobs": Question("the five most common jobs against what a user would write without the harness", jobs),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", slices),
     "readers": Question("each format's reader against a plain loop over the same files", readers),
     "counting": Question("counting files: all ranks against one of them", counting),

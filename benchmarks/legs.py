@@ -14,65 +14,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CLASSES, METRICS, Case, write_as
+from benchmarks.one_rank import Pass, one_rank
 
-__all__ = ["LEGS"]
-
-Pass = Callable[[], dict[str, float]]
+__all__ = ["LEGS", "set_threads"]
 
 
 def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     """One rank, through the harness's own parts; every pass starts a new pipeline."""
-    from harness.job.job import Job
-    from harness.metrics import make
-    from harness.plan.certificate import Certificate
-    from harness.prepare.opened import open_data
-    from harness.prepare.prepare import predictor, prepare_model
-    from harness.ranks.comm import SingleComm
-    from harness.results.outcome import outcome
-    from harness.run.loop import evaluate
-    from harness.step import tensorflow as tf_setup
-    from harness.sums.accumulator import Accumulator
-    from harness.sums.reduction import reduce
-
     saved, _, _ = case.files(folder)
     features = {"image": {"dtype": "float32", "shape": list(case.shape), "image": True}} if case.photos else {}
     files = {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label", "features": features}
-    job = Job.from_dict(
-        {
-            "model": str(saved),
-            "data": files,
-            "metrics": METRICS,
-            "batch_size": case.batch_size,
-        }
-    )
-    tf_setup.import_tensorflow()
-    tf_setup.set_up(0, threads, job.seed)
-    from harness.ranks.share import FixedShare
-    from harness.step.build import make_feed
-    from harness.step.step import Step
-
-    metrics = make(job.metrics)
-    opened = open_data(job)
-    prepared = prepare_model(job, metrics, opened)
-    feed = make_feed(opened.source, prepared.matched.wanted, job.batch_size, threads)
-    share = FixedShare([opened.plan[index] for index in range(len(opened.plan))])
-    feed.open(share)
-    step = Step(predictor(prepared.model, prepared.matched), prepared.question, feed)
-
-    def run() -> dict[str, float]:
-        feed.open(share)
-        accumulator, certificate = Accumulator(step.layouts), Certificate(opened.plan)
-        evaluate(share, step, accumulator, lambda chunk: None)
-        certificate.expect(share.chunks)
-        total = accumulator.total()
-        certificate.add(total.lines)
-        reduced = reduce(SingleComm(), total, step.layouts, prepared.question, certificate, 0)
-        if problems := reduced.certificate.problems():
-            raise RuntimeError("\n".join(problems))
-        values = outcome(reduced, step.layouts, prepared.question).results
-        return {key: found.value for key, found in values.items() if isinstance(found.value, float)}
-
-    return run
+    return one_rank({"model": str(saved), "data": files, "metrics": METRICS, "batch_size": case.batch_size}, threads)
 
 
 def bare_leg(case: Case, folder: Path, threads: int, data: str, *, xla: bool) -> Pass:
@@ -82,7 +34,7 @@ def bare_leg(case: Case, folder: Path, threads: int, data: str, *, xla: bool) ->
     """
     import tensorflow as tf
 
-    _threads(threads)
+    set_threads(threads)
     model = _model(case, folder)
     batches = case.examples // case.batch_size
     dataset = _batches(case, folder, threads, data, labels=False)
@@ -111,7 +63,7 @@ def cut_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
         raise ValueError(f"bare-cut cuts arrays in memory, not {data}")
     import tensorflow as tf
 
-    _threads(threads)
+    set_threads(threads)
     model, (image, _) = _model(case, folder), _arrays(case, folder)
     whole = tf.constant(image)
     size, batches = case.batch_size, len(image) // case.batch_size
@@ -141,7 +93,7 @@ def keras_leg(case: Case, folder: Path, threads: int, data: str, *, steps: int =
 
     from benchmarks import keras_metrics as own
 
-    _threads(threads)
+    set_threads(threads)
     model, dataset = _model(case, folder), _batches(case, folder, threads, data, labels=True)
     matrix = own.ConfusionMatrix(CLASSES, name="confusion_matrix")
     metrics = [
@@ -170,7 +122,8 @@ def keras_leg(case: Case, folder: Path, threads: int, data: str, *, steps: int =
     return run
 
 
-def _threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
+    """Give TensorFlow as many threads as a rank of the harness has."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -12,11 +12,9 @@ from typing import Any
 from benchmarks.cases import CASES, DATA, Case, write, write_as
 from benchmarks.environment import CORES
 from benchmarks.legs import LEGS
-from benchmarks.worker import Worker
+from benchmarks.worker import compare, loop_worker, take_turns
 
 __all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
-
-TOLERANCE = 1e-4  # Keras sums in float32
 
 
 @dataclass(frozen=True)
@@ -115,24 +113,9 @@ def measure(
     Raises: RuntimeError: a leg failed, or legs report unlike results.
     """
     write_as(case, folder, data)
-    workers = [Worker(leg, case, folder, threads, data) for leg in legs]
-    before: dict[str, list[float]] = {leg: [] for leg in legs}
-    seconds: dict[str, list[float]] = {leg: [] for leg in legs}
-    cpu: dict[str, list[float]] = {leg: [] for leg in legs}
-    found: dict[str, Mapping[str, float]] = {}
-    try:
-        for number in range(warmups + rounds):
-            # Every other round backwards, so that no leg always follows the same one.
-            for worker in workers if number % 2 == 0 else workers[::-1]:
-                elapsed_s, worker_cpu_s, found[worker.leg] = worker.measure()
-                (before if number < warmups else seconds)[worker.leg].append(elapsed_s)
-                if number >= warmups:
-                    cpu[worker.leg].append(worker_cpu_s)
-    finally:
-        for worker in workers:
-            worker.close()
-    _compare(found)
-    return Measured(case, before, seconds, cpu, found, data)
+    turns = take_turns([loop_worker(leg, case, folder, threads, data) for leg in legs], rounds=rounds, warmups=warmups)
+    compare(turns.results)
+    return Measured(case, turns.warmups, turns.seconds, turns.cpu_seconds, turns.results, data)
 
 
 def table(measured: Measured) -> str:
@@ -147,12 +130,3 @@ def table(measured: Measured) -> str:
         name = f"{leg} (limit)" if leg == limit else leg
         lines.append(f"| {name} | {measured.rate(leg):,.0f} | {measured.spread(leg):.1%} | {ratio} |")
     return "\n".join(lines)
-
-
-def _compare(found: Mapping[str, Mapping[str, float]]) -> None:
-    """Make sure that all legs report the same before any speed is."""
-    own = found.get("harness", {})
-    for leg, results in found.items():
-        for name in own.keys() & results.keys():
-            if not abs(own[name] - results[name]) <= TOLERANCE:  # NaN does not pass
-                raise RuntimeError(f"{name}: the harness reports {own[name]}, {leg} reports {results[name]}")

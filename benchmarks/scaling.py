@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.cases import CASES
 from benchmarks.launched import Run, job_of, launch
-from benchmarks.worker import Worker
+from benchmarks.worker import loop_worker
 
 __all__ = ["EXAMPLES", "Scaling", "add_arguments", "answer", "measure", "table"]
 
@@ -113,7 +113,7 @@ def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Seq
 
 def _bare(case: str, folder: Path, cores: Sequence[int]) -> float:
     """Return how many times as fast bare loops of one thread are on all cores as on one: the median over some passes."""
-    workers = [Worker("bare-cut", CASES[case], folder, 1, core=core) for core in cores]
+    workers = [loop_worker("bare-cut", CASES[case], folder, 1, core=core) for core in cores]
     try:
         ratios, spent_s = [], 0.0
         for worker in workers:

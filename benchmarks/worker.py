@@ -7,24 +7,34 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import CASES, Case
+from benchmarks.one_rank import Pass
 
-__all__ = ["Worker"]
+__all__ = ["Turns", "Worker", "compare", "loop_worker", "serve", "take_turns"]
+
+TOLERANCE = 1e-4  # Keras sums in float32
 
 
 class Worker:
-    """A process that holds one leg ready; it sleeps while others are measured. With a core it stays on that."""
+    """A process that holds one leg ready; it sleeps while others are measured.
 
-    def __init__(self, leg: str, case: Case, folder: Path, threads: int, data: str = "memory", core: int | None = None) -> None:
+    Args:
+      leg: its name.
+      arguments: of `python -m`: a module that ends in `serve`, and what it takes.
+      core: the process stays on it; None for all.
+    """
+
+    def __init__(self, leg: str, arguments: Sequence[str], core: int | None = None) -> None:
         self.leg = leg
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         pinned = [] if core is None else ["taskset", "-c", str(core)]
         self._process = subprocess.Popen(
-            [*pinned, sys.executable, "-m", "benchmarks.worker", leg, case.name, str(folder), str(threads), data],
+            [*pinned, sys.executable, "-m", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,17 +72,66 @@ class Worker:
         raise RuntimeError(f"the worker of leg {self.leg} ended with code {self._process.wait()}; its messages are above")
 
 
-def main(leg: str, case: str, folder: str, threads: str, data: str) -> None:
-    """Build a leg, then make a pass for every line that comes in."""
-    from benchmarks.legs import LEGS
+def loop_worker(leg: str, case: Case, folder: Path, threads: int, data: str = "memory", core: int | None = None) -> Worker:
+    """Hold a leg of the loop ready."""
+    return Worker(leg, ["benchmarks.worker", leg, case.name, str(folder), str(threads), data], core)
 
-    run = LEGS[leg](CASES[case], Path(folder), int(threads), data)
+
+@dataclass(frozen=True)
+class Turns:
+    """Raw seconds of each pass by leg: `warmups` first, then one value per round, in processor seconds too; results by leg."""
+
+    warmups: Mapping[str, list[float]]
+    seconds: Mapping[str, list[float]]
+    cpu_seconds: Mapping[str, list[float]]
+    results: Mapping[str, Mapping[str, float]]
+
+
+def take_turns(workers: Sequence[Worker], *, rounds: int, warmups: int) -> Turns:
+    """Let workers make passes, A B B A A B ..., so that no leg always follows the same one; end them."""
+    legs = [worker.leg for worker in workers]
+    before, seconds, cpu_seconds = ({leg: list[float]() for leg in legs} for _ in range(3))
+    results: dict[str, Mapping[str, float]] = {}
+    try:
+        for number in range(warmups + rounds):
+            for worker in workers if number % 2 == 0 else workers[::-1]:
+                elapsed_s, worker_cpu_s, results[worker.leg] = worker.measure()
+                (before if number < warmups else seconds)[worker.leg].append(elapsed_s)
+                if number >= warmups:
+                    cpu_seconds[worker.leg].append(worker_cpu_s)
+    finally:
+        for worker in workers:
+            worker.close()
+    return Turns(before, seconds, cpu_seconds, results)
+
+
+def compare(found: Mapping[str, Mapping[str, float]]) -> None:
+    """Make sure that all legs report the same before any speed is.
+
+    Raises: RuntimeError: a leg reports another value than the harness.
+    """
+    own = found.get("harness", {})
+    for leg, results in found.items():
+        for name in own.keys() & results.keys():
+            if not abs(own[name] - results[name]) <= TOLERANCE:  # NaN does not pass
+                raise RuntimeError(f"{name}: the harness reports {own[name]}, {leg} reports {results[name]}")
+
+
+def serve(run: Pass) -> None:
+    """Make a pass for every line that comes in."""
     print("{}", flush=True)
     for _ in sys.stdin:
         start, cpu_start = time.perf_counter(), time.process_time()
-        found = run()
+        results = run()
         elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
-        print(json.dumps({"seconds": elapsed_s, "cpu_seconds": cpu_s, "results": found}), flush=True)
+        print(json.dumps({"seconds": elapsed_s, "cpu_seconds": cpu_s, "results": results}), flush=True)
+
+
+def main(leg: str, case: str, folder: str, threads: str, data: str) -> None:
+    """Build a leg of the loop, and serve."""
+    from benchmarks.legs import LEGS
+
+    serve(LEGS[leg](CASES[case], Path(folder), int(threads), data))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,13 @@ import sys
 
 import pytest
 
-from benchmarks import check, gloo, indexing, metadata, report, simulate
+from benchmarks import check, gloo, indexing, jobs, metadata, report, simulate
 from benchmarks.__main__ import ASKED, QUESTIONS, parser
+from benchmarks.job_cases import JOBS
+from benchmarks.job_peers import PEERS
 from benchmarks.targets import TARGETS, met
+from benchmarks.worker import compare
+from harness.job.job import Job
 from harness.plan.plan import default_chunk_size
 from harness.ranks.comm import SingleComm
 
@@ -111,6 +115,26 @@ def test_what_sparse_files_are_said_to_hold_is_what_a_job_opens(tmp_path, monkey
     assert 0 < part.chunks < whole.chunks and not sum(path.stat().st_blocks for path in tmp_path.glob("*.tfrecord"))
     found = dataclasses.replace(whole, ranks=[indexing.Memory(10**6, 2 * 10**6, 8 * 10**6, 4 * 10**6)] * 2, index_bytes=8 * 10**6)
     assert " | 8.0 | 8.0 | 8.0 | 1.0 | 2.0 |" in indexing.table([found])
+
+
+def test_each_of_the_common_jobs_has_a_peer_and_is_a_job(tmp_path):
+    assert JOBS.keys() == PEERS.keys() == jobs.BESIDE.keys()
+    for case in JOBS.values():
+        assert Job.from_dict(case.job(tmp_path)).batch_size == case.batch_size
+
+
+def test_a_job_is_compared_within_its_rounds():
+    seconds, cpu_seconds = {"harness": [1.0, 2.0, 4.0], "peer": [3.0, 4.0, 2.0]}, {"harness": [1.0] * 3, "peer": [0.5] * 3}
+    measured = jobs.Measured("text", 100, seconds, cpu_seconds, {})
+    assert (measured.ratio, measured.cpu_ratio) == (2.0, 0.5)
+    assert jobs.table([measured]).endswith("| text | keras evaluate over tf.data | 50 | 33 | 2.00 | 0.50 |")
+
+
+@pytest.mark.parametrize("value", [0.9, float("nan")])
+def test_legs_that_report_unlike_values_are_not_compared(value):
+    compare({"harness": {"accuracy": 0.5, "f_beta": 0.1}, "peer": {"accuracy": 0.50001}})
+    with pytest.raises(RuntimeError, match=f"accuracy: the harness reports 0.5, peer reports {value}"):
+        compare({"harness": {"accuracy": 0.5}, "peer": {"accuracy": value}})
 
 
 HELD = {"loop/convnet/over keras": 1.5, "loop/convnet/over bare": 0.95, "readers/csv/over plain": 0.8}
