@@ -182,7 +182,7 @@ JOBS: Mapping[str, JobCase] = {
         ),
         JobCase(
             "table", 400_000, 1024, "data.parquet",
-            {"data": {"inputs": {"x": "x"}, "features": TABLE}, "metrics": ["binary_accuracy", "roc_auc", "binary_cross_entropy"]},
+            {"data": {"inputs": {"x": "x"}, "features": TABLE}, "metrics": ["binary_accuracy", "roc_auc", "cross_entropy"]},
             _write_table,
         ),
         JobCase(

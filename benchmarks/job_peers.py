@@ -36,7 +36,7 @@ def _table(job: JobCase, folder: Path, threads: int) -> Pass:
         return {
             "binary_accuracy": float(metrics.accuracy_score(label, scores > 0.5)),
             "roc_auc": float(metrics.roc_auc_score(label, scores)),
-            "binary_cross_entropy": float(metrics.log_loss(label, scores.astype(np.float64))),
+            "cross_entropy": float(metrics.log_loss(label, scores.astype(np.float64))),
         }
 
     return run
@@ -57,7 +57,10 @@ def _text(job: JobCase, folder: Path, threads: int) -> Pass:
         return tf.cast(features["tokens"], tf.int32), features["label"]
 
     records = tf.data.TFRecordDataset(str(folder / job.data)).batch(job.batch_size)
-    dataset = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    length = tf.data.experimental.assert_cardinality(
+        -(-_examples(folder) // job.batch_size)
+    )  # else Keras counts a batch too many
+    dataset = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).apply(length).prefetch(tf.data.AUTOTUNE)
     topics = model.output_shape[-1]
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
@@ -97,6 +100,10 @@ def _embeddings(job: JobCase, folder: Path, threads: int) -> Pass:
         return {"first": float(same[able, 0].mean()), "nearest": float(same[able].any(axis=1).mean())}
 
     return run
+
+
+def _examples(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
 
 
 def _model(folder: Path, threads: int) -> Any:

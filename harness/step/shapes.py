@@ -30,6 +30,7 @@ GROUP_REPLICATED = 256
 GROUP_BYTES = 8 << 20  # of what the terms read
 STRING_BYTES = 64  # what a string is taken for
 ROW = 16  # tensors of terms have a multiple of 16 rows: vector functions give other bits in a shorter tail
+LEAST_EXAMPLES = 2  # of a group: the sum over the positions of a single example would be one over a whole tensor
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> tuple[S
     tf.function(trace, autograph=False).get_concrete_function(batch.element())
     specs = read[0]
     size = specs.marks[0].shape[0]
-    group = _group(size, [*specs.marks, *specs.features.values(), *specs.outputs.values()], replicated=grid.draws > 1)
-    rows = group * size
+    rows = size * terms.common_positions(specs.features)
+    group = _group(size, rows, [*specs.marks, *specs.features.values(), *specs.outputs.values()], replicated=grid.draws > 1)
+    examples = group * size
     features, outputs = (
-        {name: _of_rows(spec, rows) for name, spec in by_name.items()} for by_name in (specs.features, specs.outputs)
+        {name: _of_examples(spec, examples) for name, spec in by_name.items()} for by_name in (specs.features, specs.outputs)
     )
-    traced = TracedTerms(terms, terms.labels.looked_up(features), outputs, rows)
+    traced = TracedTerms(terms, terms.labels.looked_up(features), outputs, examples)
     formed = traced.formed
     carry_every = additions(formed.additions)
     if not carry_every:
@@ -124,14 +126,21 @@ def _spec(label: str, tensor: Any) -> Any:
     return tf.TensorSpec(shape, tensor.dtype)
 
 
-def _group(size: int, specs: list[Any], *, replicated: bool) -> int:
-    """Return how many batches make a group; tensors of terms get a multiple of 16 rows."""
+def _group(size: int, rows: int, specs: list[Any], *, replicated: bool) -> int:
+    """Return how many batches make a group; tensors of terms get a multiple of 16 rows.
+
+    Args:
+      size: examples a batch.
+      rows: of the tensors of terms, a batch: its examples, or the positions of them.
+      specs: of what the terms read.
+      replicated: whether there are replicates.
+    """
     bytes_ = sum(int(np.prod(spec.shape.as_list())) * (spec.dtype.size or STRING_BYTES) for spec in specs)
-    unit = ROW // math.gcd(ROW, size)
+    unit = max(ROW // math.gcd(ROW, rows), -(-LEAST_EXAMPLES // size))
     most = GROUP_REPLICATED if replicated else GROUP_EXAMPLES
     batches = max(1, min(most // size, GROUP_BYTES // bytes_, GROUP_BATCHES))
     return -(-batches // unit) * unit
 
 
-def _of_rows(spec: Any, rows: int) -> Any:
-    return tf.TensorSpec([rows, *spec.shape[1:]], spec.dtype)
+def _of_examples(spec: Any, examples: int) -> Any:
+    return tf.TensorSpec([examples, *spec.shape[1:]], spec.dtype)

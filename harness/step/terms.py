@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -49,6 +50,14 @@ class Terms:
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the model that the terms read."""
         return tuple(dict.fromkeys(n for b in self._bindings.values() for n in (b.output, *(output for _, output in b.outputs))))
+
+    def common_positions(self, features: Mapping[str, Any]) -> int:
+        """Return what divides the positions of an example, of every metric; 1 where one reads whole examples.
+
+        Args:
+          features: labels by name, [B, ...], or their specs.
+        """
+        return math.gcd(*(_positions_of_label(binding, features) for binding in self._bindings.values())) or 1
 
     def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> BatchTerms:
         """Return the terms of a batch.
@@ -106,6 +115,14 @@ class Terms:
             if owner != binding:
                 terms.shared.append((binding, owner))
         return positions
+
+
+def _positions_of_label(binding: Binding, features: Mapping[str, Any]) -> int:
+    """Return the positions of an example where each has a label of its own, else 1."""
+    of_positions = binding.inputs in (Inputs.CLASSES, Inputs.BINARY, Inputs.NUMBERS) and not binding.one_hot
+    if binding.label is None or not of_positions or binding.also or binding.outputs:
+        return 1
+    return math.prod(features[binding.label].shape[1:])
 
 
 def _formed(key: str, metric: Metric, positions: Positions, mask: Any, also: Mapping[str, Any]) -> Mapping[str, Any]:

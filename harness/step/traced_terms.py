@@ -19,14 +19,14 @@ class TracedTerms:
     Args:
       terms: forms them.
       features, outputs: specs of what the terms read, by name, [G * B, ...].
-      rows: G * B.
+      examples: G * B.
 
     Attributes:
       formed: the columns of a group, with the tensors of this graph.
     Raises: ShapeError: a tensor does not fit its metric.
     """
 
-    def __init__(self, terms: Terms, features: Mapping[str, Any], outputs: Mapping[str, Any], rows: int) -> None:
+    def __init__(self, terms: Terms, features: Mapping[str, Any], outputs: Mapping[str, Any], examples: int) -> None:
         self.formed = BatchTerms()
         self._features, self._outputs = tuple(features), tuple(outputs)
 
@@ -36,7 +36,7 @@ class TracedTerms:
             )
             return self.formed.tensors()
 
-        mask = tf.TensorSpec([rows], tf.bool)
+        mask = tf.TensorSpec([examples], tf.bool)
         self._call = tf.function(form, autograph=False).get_concrete_function([*features.values()], [*outputs.values()], mask)
 
     def __call__(self, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> BatchTerms:
