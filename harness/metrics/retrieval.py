@@ -95,11 +95,55 @@ class RetrievalRecall(RowMetric):
         step = max(1, BLOCK // len(label))
         for at in range(0, len(label), step):
             own = np.arange(at, min(at + step, len(label)))
-            near = self._near(vectors[own], vectors)
-            near[np.arange(len(own)), own] = -np.inf
-            first = np.argsort(-near, axis=1, kind="stable")[:, : min(self.k, len(label) - 1)]
-            hit = (label[first] == label[own][:, None]).any(axis=1)
+            hit = self._hits(vectors, label, own)
             sums["found"] += int(times[own][hit & able[own]].sum())
+
+    def _hits(self, vectors: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Say which of some examples have one of their label among the k nearest others, bool [m].
+
+        A matrix product is fast, but its bits may depend on the number of threads. It only says who may be among the k
+        nearest: all that are less than twice its error farther than the k-th. Where those are k, they are the ones; where
+        they are more, `_near` decides between them.
+
+        Args:
+          vectors: float64 [n, D]. label: [n]. own: int64 [m], the examples that look.
+        """
+        k = min(self.k, len(label) - 1)
+        hit = np.zeros(len(own), bool)
+        if not k:
+            return hit
+        about, error = self._about(vectors[own], vectors)
+        about[np.arange(len(own)), own] = -np.inf
+        least = np.partition(about, -k, axis=1)[:, -k] - 2 * error
+        # Numbers may be so large that their products are not finite: that line is decided by `_near` alone.
+        near = (about >= least[:, None]) | ~np.isfinite(error)[:, None]
+        looking, others = np.nonzero(near)
+        hit[looking[label[others] == label[own[looking]]]] = True
+        starts = np.searchsorted(looking, np.arange(len(own) + 1))
+        for number in np.flatnonzero(np.diff(starts) > k).tolist():
+            some = others[starts[number] : starts[number + 1]]
+            distance = -self._near(vectors[own[number]][None], vectors[some])[0]
+            distance[some == own[number]] = np.inf
+            first = some[np.argsort(distance, kind="stable")[:k]]
+            hit[number] = (label[first] == label[own[number]]).any()
+        return hit
+
+    def _about(self, some: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return about how near each is to each, float64 [m, n], and how far that may be from `_near`, [m].
+
+        N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1: in any order a computed a . b is off
+        by less than D u |a| |b| / (1 - D u), u = 2^-53. Both are, and so are the norms: four times as much, and for
+        numbers that underflow, is more than enough. A squared distance is off by as much of (|a| + |b|)^2.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.einsum("id,id->i", others, others)
+            own, largest = np.einsum("id,id->i", some, some), float(squares.max())
+            about = some @ others.T
+            scale = np.sqrt(own) * np.sqrt(largest)
+            if self.similarity == "euclidean":
+                about = 2 * about - own[:, None] - squares
+                scale = (np.sqrt(own) + np.sqrt(largest)) ** 2
+        return about, 8 * (some.shape[1] + 4) * (scale * 2.0**-53 + 2.0**-1000)
 
     def _near(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Return how near each is to each, float64 [m, n]; the higher the nearer."""

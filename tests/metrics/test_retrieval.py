@@ -51,6 +51,52 @@ def test_equally_near_ones_rank_by_example_id():
     assert value(RetrievalRecall(), [0, 0, 0], [[1, 0]] * 3, [1, 2, 1]) == 0.5  # the first finds the second; the third the first
 
 
+def sorted_hits(metric, vectors, label):
+    """All others of each example in the order of their exact nearness, by a stable sort."""
+    near = metric._near(vectors, vectors)
+    np.fill_diagonal(near, -np.inf)
+    first = np.argsort(-near, axis=1, kind="stable")[:, : min(metric.k, len(label) - 1)]
+    return (label[first] == label[:, None]).any(axis=1)
+
+
+random = np.random.default_rng(5)
+CLOSE = {
+    "far apart": random.normal(size=(60, 24)),
+    "whole numbers, many ties": np.round(random.normal(size=(60, 3))),
+    "one vector, and an ulp or two": np.ones((60, 24)) * (1 + random.integers(-2, 3, (60, 1)) * 2.0**-52),
+    "three points, and rounding": np.repeat(random.normal(size=(3, 24)), 20, axis=0) + random.normal(size=(60, 24)) * 1e-15,
+    "squares that underflow": random.normal(size=(60, 24)) * 1e-163,
+    "squares that overflow": random.normal(size=(60, 24)) * 1e160 * random.integers(0, 2, (60, 1)),
+    "products that overflow": random.choice([-1e308, 0, 1e308], (60, 24)),
+    "one alone": np.ones((1, 2)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+@pytest.mark.parametrize("similarity", ["dot", "euclidean"])
+@pytest.mark.parametrize("vectors", CLOSE.values(), ids=CLOSE.keys())
+def test_a_matrix_product_does_not_decide_who_is_nearest(vectors, similarity):
+    label = np.random.default_rng(6).integers(0, 9, len(vectors))
+    for k in (1, 4, 70):
+        metric = RetrievalRecall(k=k, similarity=similarity)
+        assert np.array_equal(metric._hits(vectors, label, np.arange(len(label))), sorted_hits(metric, vectors, label))
+
+
+def test_few_are_compared_one_by_one(monkeypatch):
+    compared = []
+    near = RetrievalRecall._near
+
+    def counted(metric, some, others):
+        compared.append(len(some) * len(others))
+        return near(metric, some, others)
+
+    monkeypatch.setattr(RetrievalRecall, "_near", counted)
+    vectors, label = np.random.default_rng(7).normal(size=(300, 16)), np.arange(300) % 20
+    vectors[1] = vectors[0]
+    assert 0 < value(RetrievalRecall(k=2), [0] * 300, vectors, label) < 1
+    assert sum(compared) < 900  # of 90,000 pairs
+
+
 def test_multiplicities_count_those_that_look():
     vectors, label = [[1, 0], [1, 0.1], [0, 1], [0.1, 1], [1, 0.05]], [1, 1, 2, 2, 2]
     # the last one does not find its own; looking twice it counts twice, and never finds its copy
