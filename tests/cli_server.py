@@ -25,7 +25,7 @@ def main() -> None:
         if not child:
             os.chdir(request["cwd"])
             os.environ.update(request["environ"])
-            tf_build.XLA_EXAMPLES = int(os.environ.get("XLA_EXAMPLES", tf_build.XLA_EXAMPLES))
+            tf_build.XLA_POSITIONS = int(os.environ.get("XLA_POSITIONS", tf_build.XLA_POSITIONS))
             for descriptor, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
                 flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(name, flags, 0o644), descriptor)

@@ -92,7 +92,7 @@ def alone(jobs, tmp_path_factory) -> dict[str, Path]:
 
 def test_sums_compiled_with_xla_are_the_same(jobs, alone, harness, tmp_path):
     """A run of millions of examples compiles them, these runs do not."""
-    assert harness("evaluate", jobs["all"], "-o", tmp_path / "run", environ={"XLA_EXAMPLES": "0"}).code == 0
+    assert harness("evaluate", jobs["all"], "-o", tmp_path / "run", environ={"XLA_POSITIONS": "0"}).code == 0
     assert (tmp_path / "run/metrics.json").read_bytes() == (alone["all"] / "metrics.json").read_bytes()
 
 

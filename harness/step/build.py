@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from harness.data.columns import limit_threads
 from harness.data.content import ContentHash
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
+from harness.metrics.contract import Inputs
 from harness.metrics.question import Question
 from harness.prepare.opened import Opened
 from harness.prepare.prepare import Prepared, predictor, taker
@@ -22,10 +24,11 @@ from harness.step.pipeline_feed import PipelineFeed
 from harness.step.step import Step
 from harness.sums.grid import most_slices
 
-__all__ = ["Built", "Resources", "compile_step", "make_feed"]
+__all__ = ["Built", "Resources", "compile_step", "make_feed", "pays_with_xla"]
 
-# XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example. The bits are the same.
-XLA_EXAMPLES = 4_000_000
+# XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example, or pixel with few classes. The bits are the
+# same.
+XLA_POSITIONS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Resources:
     Attributes:
       threads: of the pipeline.
       allowed_bytes: that the state may take.
-      share: about how many examples it will evaluate; where they are many, sums are compiled with XLA.
+      share: about how many examples it will evaluate; where they have many positions, sums are compiled with XLA.
     """
 
     threads: int
@@ -86,7 +89,7 @@ def compile_step(
     feed = make_feed(opened.source, wanted, job.batch_size, resources.threads, skip=skip, hashed=prepared.matched.hashed)
     try:
         feed.open(share)
-        with with_xla(resources.share >= XLA_EXAMPLES):
+        with with_xla(pays_with_xla(resources.share, prepared.question, wanted)):
             step = Step(
                 predict,
                 prepared.question,
@@ -102,6 +105,20 @@ def compile_step(
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     return Built(step, feed, prepared, predict_canary, canary)
+
+
+def pays_with_xla(examples: int, question: Question, wanted: Mapping[str, Feature]) -> bool:
+    """Say whether a rank adds up so many positions that it pays to compile the sums: those of its examples' largest label.
+
+    Args:
+      examples: of the rank, about.
+      question: what is asked.
+      wanted: features that are parsed.
+    """
+    labels = {binding.label for binding in question.bindings.values() if binding.inputs is not Inputs.RAW}
+    shapes = [feature.shape for name, feature in wanted.items() if name in labels]
+    positions = max((math.prod(size or 1 for size in shape) for shape in shapes), default=1)
+    return examples * positions >= XLA_POSITIONS
 
 
 def make_feed(

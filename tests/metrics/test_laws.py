@@ -86,7 +86,7 @@ def test_chunks_and_batches_do_not_matter(base, bench, name):
 @pytest.mark.parametrize("name", ALL)
 def test_sums_compiled_with_xla_are_the_same(base, bench, name):
     """A run of millions of examples compiles them, these runs do not."""
-    assert bench.entries("compiled", environ={"XLA_EXAMPLES": "0"})[name] == base[name]
+    assert bench.entries("compiled", environ={"XLA_POSITIONS": "0"})[name] == base[name]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -4,22 +4,29 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from harness.data import Feature
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
 from harness.metrics import make
+from harness.metrics.question import Question
+from harness.step.build import pays_with_xla
 from harness.step.shapes import _group
 from harness.step.terms import Terms
 
 EXAMPLES, SIDE, CLASSES = 16, 24, 5
 
 
-def terms_of(*metrics):
+def metrics_of(*metrics):
     job = Job.from_dict({"model": "m", "data": {"files": "x.npz", "label": "label"}, "metrics": list(metrics)})
     made = make(job.metrics)
     bindings = {
         key: metric.binding(metric.output or "scores", metric.label or "label", metric.weight) for key, metric in made.items()
     }
-    return Terms(made, bindings)
+    return made, bindings
+
+
+def terms_of(*metrics):
+    return Terms(*metrics_of(*metrics))
 
 
 def tensors():
@@ -67,6 +74,22 @@ def test_positions_are_known_where_each_has_a_label():
     assert terms_of(*METRICS).common_positions(features) == SIDE * SIDE
     assert terms_of("accuracy", {"mean_iou": {"per_image": True}}).common_positions(features) == 1  # it reads whole images
     assert terms_of({"accuracy": {"one_hot": True}}).common_positions(features) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "shape", "examples", "pays"),
+    [
+        ("accuracy", (), 4_000_000, True),
+        ("accuracy", (), 3_999_999, False),
+        ("accuracy", (512, 512), 16, True),
+        ("accuracy", (512, None), 7_813, True),
+        ({"mean_iou": {"per_image": True}}, (512, 512), 16, False),  # it has one position an image
+    ],
+)
+def test_sums_are_compiled_where_positions_are_many(metric, shape, examples, pays):
+    metrics, bindings = metrics_of(metric)
+    wanted = {"label": Feature("int64", shape), "image": Feature("float32", (4096, 4096))}
+    assert pays_with_xla(examples, Question(metrics, bindings), wanted) == pays
 
 
 @pytest.mark.parametrize(
