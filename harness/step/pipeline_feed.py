@@ -21,6 +21,7 @@ from harness.step import tensorflow as tf_setup
 from harness.step.batch import Batch, Group, Masks
 from harness.step.blocks import block_of, read_runs
 from harness.step.feed import Feed, Handle, Stream
+from harness.step.packed_columns import PackedColumns
 from harness.step.wait_clock import WaitClock
 
 __all__ = ["PipelineFeed", "PipelineStream"]
@@ -124,6 +125,7 @@ class PipelineFeed(Feed):
         self._clock = WaitClock()
         self._dataset: Any = None
         self._pure = False
+        self._columns = PackedColumns({})
         self._iterator: Any = None
 
     def open(self, share: Share) -> None:
@@ -174,19 +176,19 @@ class PipelineFeed(Feed):
         """Read on the host, a block of batches at a time; parse in the graph, a batch at a time."""
         size = self.batch_size
         first = next(iter(self.source.read(0, 1, 1)))
+        self._columns = PackedColumns(first.raw)
+        sample = self._columns.pack({name: np.repeat(array[None], size, axis=1) for name, array in first.raw.items()})
         signature = {
             "ids": tf.TensorSpec([None, size], tf.int64),
             "count": tf.TensorSpec([None], tf.int32),
             "chunk": tf.TensorSpec([None], tf.int64),
             "last": tf.TensorSpec([None], tf.bool),
-            "raw": {
-                name: tf.TensorSpec([None, size, *array.shape[1:]], tf.as_dtype(array.dtype)) for name, array in first.raw.items()
-            },
+            "raw": {name: tf.TensorSpec([None, *array.shape[1:]], tf.as_dtype(array.dtype)) for name, array in sample.items()},
         }
 
         @tf.autograph.experimental.do_not_convert
         def parse(block: dict[str, Any]) -> dict[str, Any]:
-            raw = dict(block.pop("raw"))
+            raw = self._columns.unpack(block.pop("raw"))
             bad = raw.pop(BAD, None)
             features = self.source.parse(raw, self.wanted)
             keep = features.pop(KEEP, None)
@@ -215,7 +217,8 @@ class PipelineFeed(Feed):
 
     def _block(self, records: Records, chunk: Chunk, *, final: bool) -> dict[str, Any]:
         self.records_read += len(records.ids)
-        return block_of(records, chunk, self.batch_size, final=final)
+        block = block_of(records, chunk, self.batch_size, final=final)
+        return {**block, "raw": self._columns.pack(block["raw"])}
 
     def _guarded(self, generate: Callable[[], Iterator[Any]]) -> Callable[[], Iterator[Any]]:
         """Keep what a generator raises: TensorFlow turns it into a text of its own."""
