@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,7 @@ def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", metavar="KEY", help="of the long tests the tenth that a key chooses, and nothing else")
     parser.addoption("--shuffle", action="store_true", help="files, and the tests of each, in a random order")
+    parser.addoption("--mixed", action="store_true", help="files with ranks beside files without, as they go on")
     parser.addoption("--seed", type=int, help="of the order and of the property tests; it is printed")
 
 
@@ -182,9 +183,13 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (--seed {config.option.seed} has the same)"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     selection.mark(items)
+    yield  # -m chooses by the marks; what it leaves is ordered
     if config.option.part:
         items[:] = selection.part(items, config.option.part)
     if config.option.shuffle:
         items[:] = selection.shuffled(items, config.option.seed)
+    if config.option.mixed:
+        items[:] = selection.mixed(items)
