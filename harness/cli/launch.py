@@ -94,6 +94,8 @@ def launch(
         raise UsageError(
             f"launch starts a job file: write it first with harness init {shlex.join([str(params['job']), *params['data']])}"
         )
+    if restarts and params["overwrite"]:
+        raise UsageError("--restarts goes on with a run, --overwrite begins anew: say --overwrite without --restarts")
     elastic = _elastic({flag: options.pop(flag[2:].replace("-", "_")) for flag, *_ in ELASTIC})
     pod_options = {name: value for name, value in options.items() if value is not None}
     if kubernetes:

@@ -110,7 +110,8 @@ def _array(name: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind == "O":
         if not all(isinstance(value, str | bytes) for value in array.ravel().tolist()):
-            raise JobError(f"data: {name}: expected numbers or texts in an array of one shape, found objects")
+            what = "objects: a value is missing (None, NaN), or of another kind or shape"
+            raise JobError(f"data: {name}: expected numbers or texts in an array of one shape, found {what}")
         texts = np.empty(array.size, object)  # NumPy's own fixed-width types drop zeros at the end of bytes
         texts[:] = [text.encode() if isinstance(text, str) else text for text in array.ravel().tolist()]
         array = texts.reshape(array.shape)

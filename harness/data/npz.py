@@ -126,6 +126,8 @@ def _load(path: str) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError, TypeError) as exc:
         raise DataError(f"{path}: not a readable .npz file (numpy.savez writes them): {exc}") from exc
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise DataError(f"{path}: expected arrays, found an archive of other files: {', '.join(others[:3])}")
     scalars = [name for name, array in arrays.items() if not array.ndim]
     if not arrays or scalars:
         raise DataError(f"{path}: expected arrays with one value per example, found {_show(arrays) or 'none'}")

@@ -109,7 +109,11 @@ class SharedIndex:
 
 def folders() -> list[Path]:
     """Return where an index may lie: in the cache, or in this node's temporary folder."""
-    return [pass_cache.cache_folder(), private_folder.of_node()]
+    places = []
+    for place in (pass_cache.cache_folder, private_folder.of_node):
+        with contextlib.suppress(OSError, RuntimeError):  # neither home nor temporary folder
+            places.append(place())
+    return places
 
 
 def blocks(arrays: Iterable[np.ndarray]) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from harness.errors import RunFolderError, TakenOver
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.names.scratch import scratch_name
 
-__all__ = ["Attempt", "Lock", "Owner", "begin", "earlier"]
+__all__ = ["Attempt", "Lock", "Owner", "begin", "earlier", "retire"]
 
 LEAVING_S = 5.0  # a process of this machine that is about to end may take so long
 STILL_S = 10.0  # heartbeats come every second; network file systems show them late
@@ -194,7 +194,7 @@ class Attempt:
 
 def begin(folder: RunFolder, kept: Sequence[str], done: int, ranks: int) -> Attempt:
     """Number a new attempt and leave a record of it."""
-    number = max((n for n, _ in earlier(folder)), default=0) + 1
+    number = max((int(path.stem) for path in _numbered(folder)), default=0) + 1
     record = {
         "attempt": number, "started": datetime.now(UTC).isoformat(timespec="seconds"), "size": ranks,
         "host": socket.gethostname(), "pid": os.getpid(), "chunks_resumed": done, "journal": list(kept),
@@ -203,12 +203,20 @@ def begin(folder: RunFolder, kept: Sequence[str], done: int, ranks: int) -> Atte
     return Attempt(number, tuple(kept), done)
 
 
+def retire(folder: RunFolder) -> None:
+    """Forget what is known of the attempts so far, but that they were: a later one gets a higher number."""
+    for path in _numbered(folder):
+        write_atomically(path, json.dumps({"erased": True}) + "\n")
+
+
 def earlier(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
-    """Return number and record of all attempts so far."""
-    records = [
-        (int(path.stem), read_json(path) or {}) for path in folder.attempts.glob("*.json") if re.fullmatch(r"\d+", path.stem)
-    ]
-    return sorted(records, key=lambda pair: pair[0])
+    """Return number and record of all attempts so far, but those of a run that was erased."""
+    records = [(int(path.stem), read_json(path) or {}) for path in _numbered(folder)]
+    return sorted(((number, record) for number, record in records if not record.get("erased")), key=lambda pair: pair[0])
+
+
+def _numbered(folder: RunFolder) -> list[Path]:
+    return [path for path in folder.attempts.glob("*.json") if re.fullmatch(r"\d+", path.stem)]
 
 
 def _path(folder: RunFolder, number: int) -> Path:

@@ -6,53 +6,62 @@ Of a job only the keys that can change a value count.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import JobError, RunFolderError
+from harness.folder.attempts import retire
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.job.job import Job
 
-__all__ = ["claim", "default_folder", "differences", "erase"]
+__all__ = ["claim", "default_folder", "differences", "erase", "owned"]
 
 SHOWN = 5  # keys named in a message
 VALUE_CHARACTERS = 60
 ABSENT = object()
 
 
-def claim(folder: RunFolder, digests: Mapping[str, str], job: Job) -> bool:
-    """Make a folder this job's, or find that it is.
+def owned(folder: RunFolder, digests: Mapping[str, str], job: Job) -> bool:
+    """See whose run a folder holds; it is made where it is not there.
 
     Args:
       folder: of the run.
       digests: of the job, its data and its model.
-      job: whose run it becomes.
-    Returns: whether the run in it is done.
+      job: that wants it.
+    Returns: whether this very run is in it, and done.
     Raises: RunFolderError: it holds another job's run, or something else, or cannot be written.
     """
     path = folder.path
+    # What another process, or one that was killed, has begun with.
+    begun = (folder.lock.name, folder.attempts.name, folder.resolved_job_json.name)
     try:
         path.mkdir(parents=True, exist_ok=True)
         known = path.is_dir() and folder.job_json.exists()
-        if not known and any(not entry.name.startswith((".", "slurm-")) for entry in path.iterdir()):
+        if not known and any(not entry.name.startswith((".", "slurm-")) and entry.name not in begun for entry in path.iterdir()):
             raise RunFolderError(f"{path}: not a run folder, and not empty; choose another with -o")
     except OSError as exc:
         raise RunFolderError(f"{path}: cannot be used as run folder: {exc.strerror}; choose another with -o") from exc
-    if known:
-        recorded = read_json(folder.job_json) or {}
-        other = [name for name in sorted({*digests, *recorded}) if recorded.get(name) != digests.get(name)]
-        if other and not _has_nothing_to_lose(folder):
-            raise RunFolderError(
-                f"{path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} from this "
-                f"one's{_shown(differences(folder, job))}; choose another folder with -o, or begin anew with --overwrite"
-            )
-        if not other:
-            return folder.metrics_json.exists()
+    if not known:
+        return False
+    recorded = _object(folder.job_json)
+    other = [name for name in sorted({*digests, *recorded}) if recorded.get(name) != digests.get(name)]
+    if other and not _has_nothing_to_lose(folder):
+        raise RunFolderError(
+            f"{path}: holds the run of another job: its {' and '.join(other)} differ{'s' * (len(other) == 1)} from this "
+            f"one's{_shown(differences(folder, job))}; choose another folder with -o, or begin anew with --overwrite"
+        )
+    return not other and folder.metrics_json.exists()
+
+
+def claim(folder: RunFolder, digests: Mapping[str, str], job: Job) -> None:
+    """Make a folder this job's; whoever does holds its lock."""
+    if _object(folder.job_json) == dict(digests):
+        return
     write_atomically(folder.resolved_job_json, json.dumps(job.resolved, indent=1, sort_keys=True) + "\n")
     write_atomically(folder.job_json, json.dumps(dict(digests), indent=1, sort_keys=True) + "\n")
-    return False
 
 
 def default_folder(job: Job, *, resume: bool = False) -> tuple[Path, str]:
@@ -94,36 +103,76 @@ def differences(folder: RunFolder, job: Job) -> list[str]:
 
 
 def erase(folder: RunFolder) -> None:
-    """Take away the run that a folder holds, its lock apart. What says whose it was goes last, so that this can be repeated.
+    """Take away the run that a folder holds; whoever does holds its lock, which stays.
+
+    What has been finished goes first, what says whose it was last: half a run is never taken for one, and can be erased
+    again. The numbers of attempts stay, so that one that comes back to life finds that a later one has begun.
 
     Raises: RunFolderError: there is something in it that is no part of a run, or that cannot be taken away.
     """
-    tables = [folder.table_csv(key) for key in (read_json(folder.metrics_json) or {}).get("metrics", {})]
-    own = [
-        folder.metrics_json, folder.metrics_csv, folder.replicates_npz, *tables, folder.run_json, folder.predictions,
-        folder.journal, folder.attempts, folder.progress, folder.plan_json, folder.question_json, folder.data_json,
-        folder.failure_json, folder.stop, folder.meet, folder.status_json, folder.resolved_job_json, folder.job_json,
+    inside = {
+        folder.journal: r".*\.segment|\..*", folder.progress: r"rank-\d+\.json|\..*", folder.attempts: r"\d+\.json|\..*",
+        folder.predictions: r"part-\d+\..*|_manifest\.json|\..*",
+    }  # fmt: skip
+    files = [
+        folder.metrics_json, *_tables(folder), folder.metrics_csv, folder.replicates_npz, folder.run_json, folder.plan_json,
+        folder.question_json, folder.data_json, folder.failure_json, folder.stop, folder.meet, folder.status_json,
+        folder.resolved_job_json, folder.job_json,
     ]  # fmt: skip
-    kept = {folder.lock.name, *(path.name for path in own)}
+    kept = {folder.lock, *files}
     try:
-        foreign = sorted(e.name for e in folder.path.iterdir() if e.name not in kept and not e.name.startswith((".", "slurm-")))
+        foreign = [
+            str(entry.relative_to(folder.path))
+            for entry in sorted(folder.path.iterdir())
+            if not entry.name.startswith((".", "slurm-"))
+            and (entry.is_dir() and not entry.is_symlink() if entry in kept else entry not in inside)
+        ]
+        foreign += [
+            str(entry.relative_to(folder.path))
+            for part, names in inside.items()
+            if part.is_dir() and not part.is_symlink()
+            for entry in sorted(part.iterdir())
+            if not re.fullmatch(names, entry.name) or (entry.is_dir() and not entry.name.startswith("."))
+        ]
         if foreign:
             raise RunFolderError(
                 f"{folder.path}: holds {', '.join(foreign[:SHOWN])} beside a run, and is not overwritten; "
                 "move that away, or choose another folder with -o"
             )
-        for path in own:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        for part in (folder.journal, folder.predictions, folder.progress):
+            if part.is_symlink():
+                part.unlink()
+            elif part.is_dir():
+                shutil.rmtree(part)
+        retire(folder)
+        for path in files:
+            path.unlink(missing_ok=True)
     except OSError as exc:
         raise RunFolderError(f"{exc.filename}: cannot be taken away: {exc.strerror}; choose another folder with -o") from exc
 
 
+def _tables(folder: RunFolder) -> list[Path]:
+    """Return the files of metrics that are tables; where that is not known, what those of all metrics would be called."""
+    metrics = _object(folder.metrics_json).get("metrics")
+    if isinstance(metrics, dict):
+        values = {key: entry.get("value") for key, entry in metrics.items() if isinstance(entry, dict)}
+        keys = [key for key, value in values.items() if isinstance(value, dict) and "columns" in value]
+    else:
+        asked = _object(folder.question_json).get("question")
+        listed = asked.get("metrics") if isinstance(asked, dict) else None
+        keys = [str(entry["key"]) for entry in listed or [] if isinstance(entry, dict) and "key" in entry]
+    return [folder.table_csv(key) for key in keys]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Read a JSON object, an empty one where there is none."""
+    document = read_json(path)
+    return document if isinstance(document, dict) else {}
+
+
 def _has_nothing_to_lose(folder: RunFolder) -> bool:
     """Say whether an attempt failed before it had results: its job may be mended and run again."""
-    failed = (read_json(folder.status_json) or {}).get("state") == "failed" and not folder.metrics_json.exists()
+    failed = _object(folder.status_json).get("state") == "failed" and not folder.metrics_json.exists()
     return failed and not folder.has_segments
 
 

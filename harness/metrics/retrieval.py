@@ -14,6 +14,7 @@ from harness.metrics.groups import group_key
 
 __all__ = ["RetrievalRecall"]
 
+WIDEST = 400  # powers of two between the sizes of embeddings whose distances are compared
 BLOCK = 1 << 22  # similarities that are held at once
 
 
@@ -70,7 +71,7 @@ class RetrievalRecall(RowMetric):
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Count the examples that find one of their label, those that could, and those left out."""
-        sums = {"found": 0, "able": 0, "left_out": 0, "bad": 0}
+        sums = {"found": 0, "able": 0, "left_out": 0, "bad": 0, "apart": 0}
         names = sorted(name for name in part.values if name != "label")
         vectors = np.stack([part.values[name] for name in names], axis=1)
         good = np.isfinite(vectors).all(axis=1)
@@ -88,17 +89,41 @@ class RetrievalRecall(RowMetric):
         able = sizes[where] > 1
         sums["left_out"] += int(times[~able].sum())
         sums["able"] += int(times[able].sum())
-        if self.similarity == "cosine":
-            length = np.sqrt(np.einsum("id,id->i", vectors, vectors))
-            # an embedding of zeros is equally far from all
-            vectors = vectors / np.where(length > 0, length, 1.0)[:, None]
+        comparable = self._comparable(vectors)
+        if comparable is None:
+            sums["apart"] += 1
+            return
+        looking, others = comparable
         step = max(1, BLOCK // len(label))
         for at in range(0, len(label), step):
             own = np.arange(at, min(at + step, len(label)))
-            hit = self._hits(vectors, label, own)
+            hit = self._hits(looking[own], others, label, own)
             sums["found"] += int(times[own][hit & able[own]].sum())
 
-    def _hits(self, vectors: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def _comparable(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale the vectors of a group so that no square or product leaves the range of float64.
+
+        By powers of two, which change no digit and nothing of who is nearer: each vector by its own where only its
+        direction counts, as of the one that looks under `dot`.
+
+        Returns: who looks and who is looked at, [n, D] each; None where distances have no digits for the small and the large.
+        """
+        exponents = np.frexp(np.abs(vectors).max(axis=1, initial=0.0))[1]
+        some = vectors.any(axis=1)
+        largest = int(exponents[some].max()) if some.any() else 0
+        alone, together = np.ldexp(vectors, -exponents[:, None]), np.ldexp(vectors, -largest)
+        if self.similarity == "cosine":
+            length = np.sqrt(np.einsum("id,id->i", alone, alone))
+            # an embedding of zeros is equally far from all
+            unit = alone / np.where(length > 0, length, 1.0)[:, None]
+            return unit, unit
+        if self.similarity == "dot":
+            return alone, together
+        if (some & (exponents < largest - WIDEST)).any():
+            return None
+        return together, together
+
+    def _hits(self, looking_vectors: np.ndarray, vectors: np.ndarray, label: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Say which of some examples have one of their label among the k nearest others, bool [m].
 
         A matrix product is fast, but its bits may depend on the number of threads. It only says who may be among the k
@@ -106,23 +131,22 @@ class RetrievalRecall(RowMetric):
         they are more, `_near` decides between them.
 
         Args:
-          vectors: float64 [n, D]. label: [n]. own: int64 [m], the examples that look.
+          looking_vectors: float64 [m, D], of those that look. vectors: [n, D]. label: [n]. own: int64 [m], who looks.
         """
         k = min(self.k, len(label) - 1)
         hit = np.zeros(len(own), bool)
         if not k:
             return hit
-        about, error = self._about(vectors[own], vectors)
+        about, error = self._about(looking_vectors, vectors)
         about[np.arange(len(own)), own] = -np.inf
         least = np.partition(about, -k, axis=1)[:, -k] - 2 * error
-        # Numbers may be so large that their products are not finite: that line is decided by `_near` alone.
-        near = (about >= least[:, None]) | ~np.isfinite(error)[:, None]
+        near = about >= least[:, None]
         looking, others = np.nonzero(near)
         hit[looking[label[others] == label[own[looking]]]] = True
         starts = np.searchsorted(looking, np.arange(len(own) + 1))
         for number in np.flatnonzero(np.diff(starts) > k).tolist():
             some = others[starts[number] : starts[number + 1]]
-            distance = -self._near(vectors[own[number]][None], vectors[some])[0]
+            distance = -self._near(looking_vectors[number][None], vectors[some])[0]
             distance[some == own[number]] = np.inf
             first = some[np.argsort(distance, kind="stable")[:k]]
             hit[number] = (label[first] == label[own[number]]).any()
@@ -135,14 +159,13 @@ class RetrievalRecall(RowMetric):
         by less than D u |a| |b| / (1 - D u), u = 2^-53. Both are, and so are the norms: four times as much, and for
         numbers that underflow, is more than enough. A squared distance is off by as much of (|a| + |b|)^2.
         """
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.einsum("id,id->i", others, others)
-            own, largest = np.einsum("id,id->i", some, some), float(squares.max())
-            about = some @ others.T
-            scale = np.sqrt(own) * np.sqrt(largest)
-            if self.similarity == "euclidean":
-                about = 2 * about - own[:, None] - squares
-                scale = (np.sqrt(own) + np.sqrt(largest)) ** 2
+        squares = np.einsum("id,id->i", others, others)
+        own, largest = np.einsum("id,id->i", some, some), float(squares.max())
+        about = some @ others.T
+        scale = np.sqrt(own) * np.sqrt(largest)
+        if self.similarity == "euclidean":
+            about = 2 * about - own[:, None] - squares
+            scale = (np.sqrt(own) + np.sqrt(largest)) ** 2
         return about, 8 * (some.shape[1] + 4) * (scale * 2.0**-53 + 2.0**-1000)
 
     def _near(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -159,6 +182,10 @@ class RetrievalRecall(RowMetric):
         """
         if bad := totals.exact("bad"):
             raise Undefined(f"{bad} embeddings are NaN or infinite")
+        if totals.exact("apart"):
+            raise Undefined(
+                f"some embeddings are more than 2^{WIDEST} times as large as others: distances have no digits for both"
+            )
         share = ratio(totals.exact("found"), totals.exact("able"), "no example has another of its label in its group")
         if not self.counts:
             return share

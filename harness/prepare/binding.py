@@ -112,7 +112,7 @@ def class_list(job: Job) -> tuple[str, ...] | None:
     classes = job.data.classes
     if isinstance(classes, str):
         try:
-            names = tuple(Path(job.resolve(classes)).read_text("utf-8").splitlines())
+            names = tuple(Path(job.resolve(classes)).read_text("utf-8-sig").splitlines())
         except OSError as exc:
             raise JobError(f"data.classes: {classes} cannot be read: {exc.strerror}") from exc
         except UnicodeDecodeError as exc:

@@ -186,10 +186,15 @@ def _class_lines(look: FirstLook, label: np.ndarray, task: Task | None) -> list[
         names = tuple(sorted({_text(value) for value in label.ravel().tolist()}))
     if names is None or task is None or not task.classes:
         return []
+    if len(names) != task.classes and look.class_names is not None:
+        raise JobError(
+            f"the data has {len(names):,} classes ({_listed(names)}), the output has {task.classes:,}: name the folder whose "
+            "subfolders are the classes, or write a job that lists all of them with data.classes"
+        )
     if len(names) != task.classes:
         shown = f"the data shows {len(names):,} ({_comment(_listed(names))}), the output has {task.classes:,}"
         return [f"  # classes: {shown}; list them in the order of its scores"]
-    return _line(f"  classes: {_flow(list(names))}", "in the order of the output's scores")
+    return _line(f"  classes: {_flow(list(names))}", "taken to be in the order of the output's scores: is it that of training?")
 
 
 def _further_lines(look: FirstLook, query: str | None) -> list[str]:
@@ -271,7 +276,9 @@ def _flow(value: Any) -> str:
     """
     if any(not text.isprintable() for text in _texts(value)):
         return json.dumps(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=WIDTH - 10, sort_keys=False, allow_unicode=True)
+    # A key has to stand on one line, and a long one with spaces would be folded.
+    width = math.inf if any(len(text) > WIDTH // 2 for text in _texts(value)) else WIDTH - 10
+    text = yaml.safe_dump(value, default_flow_style=True, width=width, sort_keys=False, allow_unicode=True)
     lines = [line for line in text.splitlines() if line != "..."]
     return "\n      ".join(line.strip() for line in lines)
 
@@ -279,13 +286,9 @@ def _flow(value: Any) -> str:
 def _texts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [text for pair in value.items() for part in pair for text in _texts(part)]
-    return (
-        [text for part in value for text in _texts(part)]
-        if isinstance(value, list | tuple)
-        else [value]
-        if isinstance(value, str)
-        else []
-    )
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def _listed(names: Sequence[str]) -> str:

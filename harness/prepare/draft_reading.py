@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.data import SERIALIZED, Feature, Kind
 from harness.errors import JobError, nearest
-from harness.prepare.input_binding import fits
+from harness.prepare.input_binding import fits, read_by
 
 __all__ = ["Reading", "choose_reading", "is_scalar"]
 
@@ -64,7 +64,8 @@ def choose_reading(
     if label is not None and label.isidentifier() and label not in features:
         raise JobError(f"--label: the data has no feature '{label}': {nearest(label, features)}")
     by_name = _by_name([name for name in features if name not in model_inputs]) if label is None else None
-    free = {name: feature for name, feature in features.items() if name not in (label, by_name)}
+    read = read_by(label, features) if label else {by_name}
+    free = {name: feature for name, feature in features.items() if name not in read}
     declared: dict[str, _Declared] = {}
     fitting: dict[str, set[str]] = {}
     for name, wants in model_inputs.items():

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data import SERIALIZED, Feature, Kind
+from harness.data import SERIALIZED, Feature, Kind, expressions
 from harness.errors import JobError, ModelError, nearest
 from harness.job.specs import DataSpec, FeatureSpec
 
-__all__ = ["Matched", "declared", "feature_of_extra", "fits", "match"]
+__all__ = ["Matched", "declared", "feature_of_extra", "fits", "match", "read_by"]
 
 SHOWN_FEATURES = 40  # in a message
 
@@ -54,7 +54,8 @@ def match(
     known = {**found, **declared(data)}
     inputs = dict(data.inputs or {})
     if not inputs:
-        free = {name: feature for name, feature in known.items() if name not in extra}
+        read = {name for text in extra for name in read_by(text, known)}
+        free = {name: feature for name, feature in known.items() if name not in read}
         for names in models or (model_inputs,):
             own = {name: model_inputs[name] for name in names if name not in inputs}
             bound = {inputs[name] for name in names if name in inputs}
@@ -78,6 +79,17 @@ def match(
         have = feature_of_extra(feature, known, parsed=parsed)
         wanted.setdefault(feature, have)
     return Matched(inputs, wanted)
+
+
+def read_by(text: str, known: Mapping[str, Feature]) -> set[str]:
+    """Return the features that a label or weight reads: itself, and those of an expression."""
+    if text.isidentifier():
+        return {text}
+    try:
+        names = expressions.names(expressions.parse(text, "label or weight"))
+    except JobError:
+        return {text}  # a name as image/class/label
+    return {text, *names} if names <= set(known) else {text}
 
 
 def feature_of_extra(name: str, known: Mapping[str, Feature], *, parsed: bool) -> Feature:

@@ -18,6 +18,7 @@ __all__ = [
 
 DIGITS = 6  # of a number whose error is not known
 ERROR_DIGITS = 2  # of the error; the number ends where they do
+FLOAT_DIGITS = 16  # that a float64 has
 NULL = "null"
 
 
@@ -38,6 +39,8 @@ def number(value: Any, error: float | None = None) -> str:
     ('0.9172', '0.917189', '1,234,567', 'null')
     >>> number(1234.5678, 31.4), number(0.5, 0.0), number(1e-12, 3e-14)
     ('1,235', '0.5', '1.000e-12')
+    >>> number(0.3, 1e-17), number(1.0, 5e-324), number(1e20, 1000.0), number(999999000000000.0, 0.5)
+    ('0.3000000000000000', '1.000000000000000', '1.000000000000000e+20', '999,999,000,000,000.0')
     """
     if value is None:
         return NULL
@@ -47,10 +50,11 @@ def number(value: Any, error: float | None = None) -> str:
         return f"{value:,}"
     if not error or not math.isfinite(error) or not math.isfinite(value):
         return f"{value:.{DIGITS}g}"
-    last = math.floor(math.log10(error)) - ERROR_DIGITS + 1  # the exponent of the last digit
-    if 1e-4 <= max(abs(value), error) < 1e15:
-        return f"{value:,.{max(-last, 0)}f}"
-    return f"{value:.{max(math.floor(math.log10(max(abs(value), error))) - last, 0)}e}"
+    first, last = (math.floor(math.log10(number)) for number in (max(abs(value), error), error))
+    digits = min(max(first - last + ERROR_DIGITS, 1), FLOAT_DIGITS)
+    if -4 <= first < FLOAT_DIGITS - 1:
+        return f"{value:,.{max(digits - 1 - first, 0)}f}"
+    return f"{value:.{digits - 1}e}"
 
 
 def metrics_table(document: Mapping[str, Any]) -> TextTable:
@@ -117,9 +121,7 @@ def sort_slices(document: Mapping[str, Any], wanted: str, definitions: Mapping[s
     keys = sliced_metrics(document)
     key = wanted if wanted in keys else METRIC_ALIASES.get(wanted, wanted)
     if key not in keys:
-        near = nearest(wanted, keys)
-        hint = f": did you mean {near!r}?" if near else ""
-        raise UsageError(f"--sort {wanted}: no slice has one number for it{hint}; there are: {', '.join(keys) or 'none'}")
+        raise UsageError(f"--sort {wanted}: no slice has one number for it: {nearest(wanted, keys)}")
     sign = -1 if better(definitions.get(key, key)) is Better.LOWER else 1
 
     def badness(entry: Mapping[str, Any]) -> tuple[bool, float]:

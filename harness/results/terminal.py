@@ -104,7 +104,10 @@ def in_markdown(folder: RunFolder, *, sort: str | None = None) -> str:
     """
     document = finished(folder)
     slices = _chosen_slices(folder, document, sort)
-    tables = [metrics_table(document), *(differences_table(*pair) for pair in document.get("differences", {}).items())]
+    values = {key: entry["value"] for key, entry in document["metrics"].items()}
+    whole = {key: value for key, value in values.items() if isinstance(value, dict) and "columns" in value}
+    tables = [metrics_table(document), *(_value_table(*pair) for pair in whole.items())]
+    tables += [*(differences_table(*pair) for pair in document.get("differences", {}).items())]
     if slices:
         tables.append(slices_table(document, slices, len(document["metrics"])))
     return "\n\n".join([*map(markdown, tables), _certificate(document)])
@@ -209,4 +212,8 @@ def _print_value(console: Console, key: str, value: dict[str, Any], folder: RunF
     if len(columns) > WIDEST_TABLE or len(rows) > 2 * WIDEST_TABLE:
         _say(console, f"{key}: {len(rows)} lines of {len(columns)} columns in {folder.table_csv(key).name}")
         return
-    _print(console, TextTable(list(columns), [[number(cell) for cell in row] for row in rows], title=key))
+    _print(console, _value_table(key, value))
+
+
+def _value_table(key: str, value: dict[str, Any]) -> TextTable:
+    return TextTable(list(value["columns"]), [[number(cell) for cell in row] for row in value["rows"]], title=key)

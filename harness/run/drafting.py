@@ -54,7 +54,7 @@ def evaluate_draft(
     name = f"{_word(model)}-{_word(data[0])}-{question.digest[:DIGEST]}"
     job = Job.from_dict(raw, name=name, where="harness evaluate", overrides=overrides)
     if world.rank == 0:
-        print(_summary(job), flush=True)
+        print("\n".join([_summary(job), *_orders(job)]), flush=True)
     code = run(job, options, world)
     if code == 0 and world.rank == 0:
         print(f"keep this job: {kept_by(model, data, wishes)}")
@@ -71,6 +71,14 @@ def kept_by(model: str, data: Sequence[str], wishes: Wishes) -> str:
     for option, value in (("--label", wishes.label), ("--metrics", wishes.metrics_text), ("--model-output", wishes.output)):
         words += [option, value] if value else []
     return shlex.join([*words, "-o", "job.yaml"])
+
+
+def _orders(job: Job) -> list[str]:
+    """Say in which order classes and columns are taken: neither model nor data tell, and another gives other numbers."""
+    classes = [f"classes: {', '.join(job.data.classes)}"] if isinstance(job.data.classes, list | tuple) else []
+    features = {name: spec.columns for name, spec in job.data.features.items() if spec.columns}
+    listed = [*classes, *(f"columns of {name}: {', '.join(columns)}" for name, columns in features.items())]
+    return [f"{text}; taken to be in this order, as in training" for text in listed]
 
 
 def _summary(job: Job) -> str:

@@ -130,8 +130,9 @@ def class_names(texts: Iterable[bytes], features: Sequence[str]) -> tuple[str, .
     if all(name.isdecimal() for name in names):
         # Sorted as text, 10 comes before 2: whether they are names or numbers the job has to say.
         raise JobError(
-            f"{label}: every text is a number ({', '.join(names[:SHOWN])}): where they are numbers of classes declare them, "
-            f"data.features: {{{features[0]}: {{dtype: int64}}}}, where they are names list them in order with data.classes"
+            f"{label}: every text is a number ({', '.join(names[:SHOWN])}), and whether they are names or numbers of classes "
+            "the data do not say: list them in the order of the output's columns with data.classes; in a CSV file a column "
+            f"may be declared a number as well, data.features: {{{features[0]}: {{dtype: int64}}}}"
         )
     return tuple(names)
 

@@ -13,7 +13,7 @@ from harness.errors import DataError, RunFolderError
 from harness.folder.attempts import Attempt, Lock, begin
 from harness.folder.journal import United, find, plan_digest, unite
 from harness.folder.ownership import claim as claim_folder
-from harness.folder.ownership import erase
+from harness.folder.ownership import erase, owned
 from harness.folder.question_file import question_digest
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.folder.segment import Origin
@@ -68,18 +68,19 @@ def claim(
     """
     folder, lock = destination.folder, destination.lock
     assert lock is not None
-    if destination.overwrite and folder.job_json.exists():
-        lock.take()
-        erase(folder)
-        lock.give_back()
-    if changes := _other_sizes(folder, opened):
-        raise DataError(
-            f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
-            "the data that were evaluated, or evaluate these in another folder with -o"
-        )
-    if claim_folder(folder, {**opened.digests, **(digests or {})}, job):
-        return opened, None
+    own = {**opened.digests, **(digests or {})}
+    overwrite = destination.overwrite and folder.job_json.exists()
+    if not overwrite:
+        _check_sizes(folder, opened)
+        if owned(folder, own, job):
+            return opened, None
     lock.take()
+    if overwrite:
+        erase(folder)
+    if owned(folder, own, job):  # finished since, by another process
+        lock.give_back()
+        return opened, None
+    claim_folder(folder, own, job)
     united = _unite(opened, folder, destination.resume)
     folder.clear()
     done = tuple(united.done.tolist())
@@ -89,6 +90,18 @@ def claim(
     write_atomically(folder.plan_json, json.dumps(first) + "\n")
     folder.set_status("running", None, pid=os.getpid(), ranks=ranks, attempt=attempt.number)
     return replace(opened, done=done), attempt
+
+
+def _check_sizes(folder: RunFolder, opened: Opened) -> None:
+    """See that the data are those that a folder holds a run of.
+
+    Raises: DataError: a file has another size.
+    """
+    if changes := _other_sizes(folder, opened):
+        raise DataError(
+            f"{'; '.join(changes[:SHOWN])}: these are other data than {folder.path} holds a run of. Nothing is lost: put back "
+            "the data that were evaluated, or evaluate these in another folder with -o"
+        )
 
 
 def _other_sizes(folder: RunFolder, opened: Opened) -> list[str]:

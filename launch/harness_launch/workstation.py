@@ -156,8 +156,8 @@ def launch(
         return 0
     shared = folder if places else None
     for attempt in range(restarts + 1):
-        if attempt == 1:
-            command = [*(word for word in command if word not in ("--resume", "--overwrite")), "--resume"]
+        if attempt and "--resume" not in command:
+            command = [*command, "--resume"]
         try:
             code = _attempt(start, command, path, share, shared)
             if code not in RESTARTED or attempt == restarts:

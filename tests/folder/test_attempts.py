@@ -13,9 +13,9 @@ import pytest
 
 from harness.errors import HarnessError, RunFolderError
 from harness.folder.attempts import Lock, Owner, begin, earlier
-from harness.folder.ownership import claim
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
+from tests.folder.claimed import claimed
 
 JOB = Job.from_dict({"model": "m", "data": {"files": "a.npz"}, "metrics": ["accuracy"]})
 DIGESTS = {"job": "1", "data": "2", "model": "3"}
@@ -24,7 +24,7 @@ DIGESTS = {"job": "1", "data": "2", "model": "3"}
 @pytest.fixture
 def folder(tmp_path):
     found = RunFolder(tmp_path / "run")
-    claim(found, DIGESTS, JOB)
+    claimed(found, DIGESTS, JOB)
     found.clear()
     return found
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from harness.errors import RunFolderError
-from harness.folder.ownership import claim, default_folder, differences, erase
+from harness.folder.attempts import begin, earlier
+from harness.folder.ownership import default_folder, differences, erase
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from tests.conftest import Made
+from tests.folder.claimed import claimed
 
 
 def job(folder: Path, **keys: object) -> Job:
@@ -35,7 +38,7 @@ def digests(of: Job) -> dict[str, str]:
 )  # fmt: skip
 def test_the_keys_that_differ_are_named_with_both_values(tmp_path, keys, expected):
     folder = RunFolder(tmp_path / "run")
-    claim(folder, digests(job(tmp_path)), job(tmp_path))
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
     found = differences(folder, job(tmp_path, **keys))
     assert [line for line in expected if line not in found] == []
     assert bool(found) == bool(expected)
@@ -43,31 +46,31 @@ def test_the_keys_that_differ_are_named_with_both_values(tmp_path, keys, expecte
 
 def test_a_refusal_says_what_differs_and_what_to_do(tmp_path):
     folder, other = RunFolder(tmp_path / "run"), job(tmp_path, batch_size=7)
-    claim(folder, digests(job(tmp_path)), job(tmp_path))
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
     with pytest.raises(RunFolderError, match=r"its job differs .*batch_size is not given there and 7 here.*-o.*--overwrite"):
-        claim(folder, digests(other), other)
+        claimed(folder, digests(other), other)
 
 
 def test_a_folder_of_an_older_harness_is_refused_without_its_keys(tmp_path):
     folder, other = RunFolder(tmp_path / "run"), job(tmp_path, batch_size=7)
-    claim(folder, digests(job(tmp_path)), job(tmp_path))
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
     folder.resolved_job_json.unlink()
     with pytest.raises(RunFolderError, match="its job differs from this one's; choose"):
-        claim(folder, digests(other), other)
+        claimed(folder, digests(other), other)
 
 
 def test_a_changed_job_gets_the_next_folder_and_finds_it_again(tmp_path):
     first, second, third = job(tmp_path), job(tmp_path, batch_size=7), job(tmp_path, batch_size=8)
     runs = tmp_path / "runs"
     assert default_folder(first) == (runs / "digits", "")
-    claim(RunFolder(runs / "digits"), digests(first), first)
+    claimed(RunFolder(runs / "digits"), digests(first), first)
     for wanted, number in ((second, 2), (third, 3)):
         path, message = default_folder(wanted)
         assert path == runs / f"digits-{number}"
         assert "digits holds the run of another job (batch_size is not given there" in message and str(path) in message
         # To go on with a run is not to begin another.
         assert default_folder(wanted, resume=True) == (runs / "digits", "")
-        claim(RunFolder(path), digests(wanted), wanted)
+        claimed(RunFolder(path), digests(wanted), wanted)
         assert default_folder(wanted, resume=True)[0] == path
     assert default_folder(first) == (runs / "digits", "")
     assert default_folder(second)[0] == runs / "digits-2"
@@ -76,9 +79,9 @@ def test_a_changed_job_gets_the_next_folder_and_finds_it_again(tmp_path):
 
 def test_a_run_is_erased_and_nothing_else(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    claim(folder, digests(job(tmp_path)), job(tmp_path))
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
     folder.clear()
-    folder.metrics_json.write_text('{"metrics": {"confusion_matrix": {}}}')
+    folder.metrics_json.write_text('{"metrics": {"confusion_matrix": {"value": {"columns": []}}}}')
     folder.table_csv("confusion_matrix").write_text("")
     (folder.path / "slurm-7.log").write_text("kept")
     (folder.path / "notes.txt").write_text("mine")
@@ -87,12 +90,65 @@ def test_a_run_is_erased_and_nothing_else(tmp_path):
     assert folder.metrics_json.exists()
     (folder.path / "notes.txt").unlink()
     erase(folder)
-    assert [path.name for path in folder.path.iterdir()] == ["slurm-7.log"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["attempts", "slurm-7.log"]
+
+
+@pytest.mark.parametrize("foreign", ["journal/notes.txt", "predictions/analysis.ipynb", "accuracy.csv", "attempts/x/y", "stop/z"])
+def test_what_is_no_part_of_a_run_is_not_erased(tmp_path, foreign):
+    folder = RunFolder(tmp_path / "run")
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
+    folder.clear()
+    folder.metrics_json.write_text('{"metrics": {"accuracy": {"value": 0.5}}}')
+    path = folder.path / foreign
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(RunFolderError, match=foreign.rpartition("/")[0].partition("/")[0] or foreign):
+        erase(folder)
+    assert path.read_text() == "mine" and folder.metrics_json.exists()
+
+
+def test_an_erasing_that_was_cut_off_at_any_place_is_done_again(tmp_path, monkeypatch):
+    """What is left is never taken for a run that is done, or that can be gone on with."""
+    for places in range(1, 40):
+        folder = RunFolder(tmp_path / f"run{places}")
+        claimed(folder, digests(job(tmp_path)), job(tmp_path))
+        folder.clear()
+        folder.metrics_json.write_text('{"metrics": {"confusion_matrix": {"value": {"columns": []}}}}')
+        folder.question_json.write_text('{"question": {"metrics": [{"key": "confusion_matrix"}]}}')
+        folder.table_csv("confusion_matrix").write_text("")
+        (folder.journal / "0001-00000-000001.segment").touch()
+        (folder.attempts / "0001.json").write_text("{}")
+        left = [places]
+
+        def cut(call, left=left):
+            def counted(*args, **how):
+                left[0] -= 1
+                if not left[0]:
+                    raise KeyboardInterrupt
+                return call(*args, **how)
+
+            return counted
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", cut(Path.unlink))
+            patched.setattr("shutil.rmtree", cut(shutil.rmtree))
+            ended = False
+            try:
+                erase(folder)
+                ended = True
+            except KeyboardInterrupt:
+                assert not (folder.metrics_json.exists() and folder.has_segments) or places == 1
+        if ended:
+            break
+        erase(folder)
+        assert sorted(path.name for path in folder.path.iterdir()) == ["attempts"]
+        assert earlier(folder) == [] and begin(folder, (), 0, 1).number == 2
+    assert ended and places > 10
 
 
 def test_a_link_in_a_run_folder_is_taken_away_and_not_what_it_leads_to(tmp_path):
     folder, elsewhere = RunFolder(tmp_path / "run"), tmp_path / "elsewhere"
-    claim(folder, digests(job(tmp_path)), job(tmp_path))
+    claimed(folder, digests(job(tmp_path)), job(tmp_path))
     elsewhere.mkdir()
     (elsewhere / "part").write_text("")
     folder.predictions.symlink_to(elsewhere)

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from harness.errors import RunFolderError
-from harness.folder.ownership import claim
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.job.job import Job
+from tests.folder.claimed import claimed
 
 JOB = Job.from_dict({"model": "m", "data": {"files": "a.npz"}, "metrics": ["accuracy"]})
 DIGESTS = {"job": "1", "data": "2", "model": "3"}
@@ -21,20 +21,20 @@ def folder(tmp_path):
 
 
 def test_a_new_folder_is_claimed(folder):
-    assert claim(folder, DIGESTS, JOB) is False
+    assert claimed(folder, DIGESTS, JOB) is False
     assert json.loads(folder.job_json.read_text()) == DIGESTS
     folder.clear()
     assert folder.progress.is_dir() and folder.journal.is_dir() and folder.attempts.is_dir()
 
 
 def test_a_folder_of_the_same_job_is_claimed_again(folder):
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     folder.clear()
     folder.record_failure("it broke", rank=1)
     folder.heartbeat(0).write_text("{}")
     (folder.journal / "0001-00000-000001.segment").touch()
     (folder.journal / ".0001-00000-000002.segment.host.7").touch()
-    assert claim(folder, DIGESTS, JOB) is False
+    assert claimed(folder, DIGESTS, JOB) is False
     folder.clear()
     assert [path.name for path in folder.journal.iterdir()] == ["0001-00000-000001.segment"]
     assert not folder.failure_json.exists()  # the last attempt's
@@ -42,9 +42,9 @@ def test_a_folder_of_the_same_job_is_claimed_again(folder):
 
 
 def test_a_run_that_is_done_is_left_alone(folder):
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     folder.metrics_json.write_text("{}")
-    assert claim(folder, DIGESTS, JOB) is True
+    assert claimed(folder, DIGESTS, JOB) is True
 
 
 @pytest.mark.parametrize(
@@ -55,50 +55,50 @@ def test_a_run_that_is_done_is_left_alone(folder):
     ],
 )
 def test_another_jobs_folder_is_refused(folder, changed, message):
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     before = folder.job_json.read_text()
     with pytest.raises(RunFolderError) as caught:
-        claim(folder, {**DIGESTS, **changed}, JOB)
+        claimed(folder, {**DIGESTS, **changed}, JOB)
     assert message in str(caught.value) and "-o" in str(caught.value)
     assert folder.job_json.read_text() == before
 
 
 def test_a_folder_of_another_job_that_failed_without_results_is_taken_over(folder):
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     folder.set_status("failed", 2)
-    assert claim(folder, {**DIGESTS, "model": "mended"}, JOB) is False
+    assert claimed(folder, {**DIGESTS, "model": "mended"}, JOB) is False
     assert json.loads(folder.job_json.read_text())["model"] == "mended"
     folder.clear()
     folder.set_status("failed", 1)
     segment = folder.journal / "0001-00000-000001.segment"
     segment.touch()  # something has been finished
     with pytest.raises(RunFolderError, match="its model differs"):
-        claim(folder, DIGESTS, JOB)
+        claimed(folder, DIGESTS, JOB)
     segment.unlink()
     folder.metrics_json.write_text("{}")
     folder.set_status("failed", 2)
     with pytest.raises(RunFolderError, match="its model differs"):
-        claim(folder, DIGESTS, JOB)
+        claimed(folder, DIGESTS, JOB)
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(RunFolderError, match="not a run folder, and not empty; choose another with -o"):
-        claim(RunFolder(tmp_path), DIGESTS, JOB)
+        claimed(RunFolder(tmp_path), DIGESTS, JOB)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_schedulers_output_may_lie_there_before(tmp_path):
     (tmp_path / "slurm-17.out").write_text("")
-    assert claim(RunFolder(tmp_path), DIGESTS, JOB) is False
+    assert claimed(RunFolder(tmp_path), DIGESTS, JOB) is False
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="cannot be used as run folder: Not a directory"):
-        claim(RunFolder(tmp_path / "file" / "run"), DIGESTS, JOB)
+        claimed(RunFolder(tmp_path / "file" / "run"), DIGESTS, JOB)
     with pytest.raises(RunFolderError, match="cannot be used as run folder: File exists"):
-        claim(RunFolder(tmp_path / "file"), DIGESTS, JOB)
+        claimed(RunFolder(tmp_path / "file"), DIGESTS, JOB)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_write_to_a_folder_that_is_gone(tmp_path):
 
 
 def test_only_the_first_failure_is_kept(folder):
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     assert folder.record_failure("first", rank=2) is True
     assert folder.record_failure("second", rank=0) is False
     found = read_json(folder.failure_json)
@@ -141,7 +141,7 @@ def test_a_table_of_any_metric_has_a_file_name(tmp_path):
 @pytest.fixture
 def full(folder, monkeypatch):
     """A run that is under way on a disk without a block to spare: what is there can be written over, names can be made."""
-    claim(folder, DIGESTS, JOB)
+    claimed(folder, DIGESTS, JOB)
     folder.set_status("running", None, pid=12345, ranks=2, attempt=1)
 
     def refuse(*_):

@@ -1,5 +1,8 @@
 """Retrieval by embeddings: by hand, and against scikit-learn's neighbours."""
 
+from fractions import Fraction
+from operator import mul
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,9 +54,9 @@ def test_equally_near_ones_rank_by_example_id():
     assert value(RetrievalRecall(), [0, 0, 0], [[1, 0]] * 3, [1, 2, 1]) == 0.5  # the first finds the second; the third the first
 
 
-def sorted_hits(metric, vectors, label):
+def sorted_hits(metric, looking, others, label):
     """All others of each example in the order of their exact nearness, by a stable sort."""
-    near = metric._near(vectors, vectors)
+    near = metric._near(looking, others)
     np.fill_diagonal(near, -np.inf)
     first = np.argsort(-near, axis=1, kind="stable")[:, : min(metric.k, len(label) - 1)]
     return (label[first] == label[:, None]).any(axis=1)
@@ -72,14 +75,39 @@ CLOSE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
-@pytest.mark.parametrize("similarity", ["dot", "euclidean"])
+@pytest.mark.parametrize("similarity", ["dot", "euclidean", "cosine"])
 @pytest.mark.parametrize("vectors", CLOSE.values(), ids=CLOSE.keys())
 def test_a_matrix_product_does_not_decide_who_is_nearest(vectors, similarity):
     label = np.random.default_rng(6).integers(0, 9, len(vectors))
     for k in (1, 4, 70):
         metric = RetrievalRecall(k=k, similarity=similarity)
-        assert np.array_equal(metric._hits(vectors, label, np.arange(len(label))), sorted_hits(metric, vectors, label))
+        looking, others = metric._comparable(vectors)
+        hits = metric._hits(looking, others, label, np.arange(len(label)))
+        assert np.array_equal(hits, sorted_hits(metric, looking, others, label))
+
+
+@pytest.mark.parametrize("similarity", ["dot", "euclidean", "cosine"])
+@pytest.mark.parametrize("exponent", [-700, -540, 530, 700])
+def test_the_size_of_all_embeddings_changes_nothing(similarity, exponent):
+    vectors, label = np.random.default_rng(8).normal(size=(40, 4)), np.arange(40) % 5
+    metric = RetrievalRecall(k=3, similarity=similarity)
+    assert value(metric, [0] * 40, np.ldexp(vectors, exponent), label) == value(metric, [0] * 40, vectors, label)
+
+
+def test_small_ones_beside_large_ones_are_compared_exactly_or_not_at_all():
+    draws = np.random.default_rng(7)
+    vectors = draws.normal(size=(3, 129))[draws.integers(0, 3, 60)]
+    vectors[draws.random(60) < 0.5] *= 1e-165
+    label, hits = draws.integers(0, 30, 60), 0
+    exact = [[Fraction(entry) for entry in vector] for vector in vectors.tolist()]
+    able = [number for number in range(60) if (label == label[number]).sum() > 1]
+    for number in able:
+        products = [sum(map(mul, exact[number], other)) for other in exact]
+        first = max((other for other in range(60) if other != number), key=lambda other: (products[other], -other))
+        hits += int(label[first] == label[number])
+    assert value(RetrievalRecall(similarity="dot"), [0] * 60, vectors, label) == hits / len(able)
+    with pytest.raises(Undefined, match="more than 2.400 times as large"):
+        value(RetrievalRecall(similarity="euclidean"), [0] * 60, vectors, label)
 
 
 def test_few_are_compared_one_by_one(monkeypatch):

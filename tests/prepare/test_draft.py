@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from harness.data import Feature
 from harness.errors import JobError
 from harness.job.job import Job
 from harness.job.yaml_text import parse
-from harness.prepare.draft import FirstLook, Wishes, batch_size, write_draft
+from harness.prepare.draft import FirstLook, Wishes, _flow, batch_size, write_draft
 from harness.prepare.draft_reading import Reading
 
 NOTHING = Wishes()
@@ -93,9 +94,8 @@ def test_metrics_of_the_users_choice_need_no_task_that_is_known():
     "names, label, classes",
     [
         (("cat", "dog", "owl"), np.array([0, 2]), ("cat", "dog", "owl")),
-        (("cat", "dog"), np.array([0, 1]), None),  # not as many as there are scores: said in a comment
         (None, np.array([b"b", b"a", b"c"], object), ("a", "b", "c")),
-        (None, np.array([b"b", b"a"], object), None),
+        (None, np.array([b"b", b"a"], object), None),  # not as many as there are scores: said in a comment
     ],
 )
 def test_classes_are_named_where_there_are_as_many_as_scores(names, label, classes):
@@ -103,6 +103,19 @@ def test_classes_are_named_where_there_are_as_many_as_scores(names, label, class
     look = replace(LOOK, class_names=names, values={"label": label}, predictions={"dense": rows})
     assert job_of(look).data.classes == classes
     assert ("# classes: the data shows" in draft(look)) == (classes is None)
+
+
+def test_folders_that_are_not_the_classes_are_refused():
+    look = replace(LOOK, class_names=("test", "train"))
+    with pytest.raises(
+        JobError, match="the data has 2 classes .test, train., the output has 3: name the folder whose subfolders"
+    ):
+        draft(look)
+
+
+def test_a_long_name_stands_on_one_line():
+    name = "a name " * 20 + "end"
+    assert yaml.safe_load(f"{_flow(name)}: {_flow({name: [name] * 3})}") == {name: {name: [name] * 3}}
 
 
 HOSTILE = "a\nmetrics: [evil]\x1b[2K # {"

@@ -47,6 +47,12 @@ def test_the_feature_that_alone_fits_feeds_an_input(needs, found, bound):
     assert matched(needs=needs, found=features, parsed=False).inputs == bound
 
 
+def test_what_an_expression_reads_is_no_input():
+    numbers = {"x": Feature("float32", ()), "target": Feature("float32", ()), "target == 1": Feature("bool", ())}
+    bound = match(spec(), numbers, {"input_layer": Feature("float32", ())}, ["target == 1"], parsed=False)
+    assert dict(bound.inputs) == {"input_layer": "x"}
+
+
 def test_two_models_may_read_one_feature_under_two_names():
     needs = {"input_layer": X, "input_layer_3": X, "age": ID}
     found = {"x": X, "id": ID, "label": Feature("int64", ())}

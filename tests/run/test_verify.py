@@ -13,7 +13,6 @@ import pytest
 from harness.errors import RunFolderError
 from harness.exact.splitmix import hash_ids
 from harness.folder.journal import Journal, plan_digest
-from harness.folder.ownership import claim
 from harness.folder.run_folder import RunFolder
 from harness.folder.segment import MAGIC, Name, Origin, Torn, read_segment
 from harness.job.job import Job
@@ -22,6 +21,7 @@ from harness.run.verify import verify
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Layout
 from harness.sums.sums import Sums
+from tests.folder.claimed import claimed
 
 PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..12
 JOB = Job.from_dict({"model": "m", "data": {"files": "a.npz"}, "metrics": ["accuracy"]})
@@ -45,7 +45,7 @@ def segment(*chunks: int) -> Sums:
 def folder(tmp_path):
     """A run of two attempts that is done."""
     found = RunFolder(tmp_path / "run")
-    claim(found, DIGESTS, JOB)
+    claimed(found, DIGESTS, JOB)
     found.clear()
     found.plan_json.write_text(json.dumps({"model": "m", **PLAN.to_dict()}))
     Journal(found.journal, ORIGIN, 1, 0).write(segment(0, 2))
