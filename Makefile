@@ -19,17 +19,17 @@ demo: install
 	@if [ -x $(VENV)/bin/horovodrun ]; then harness launch -np 2 -- evaluate examples/digits/job.yaml; \
 	else echo "no Horovod in this environment (MPI=none): one process"; harness evaluate examples/digits/job.yaml; fi
 
-MIXED := --mixed -n 3 --dist loadfile --no-loadscope-reorder
-
 test: install check
-	@# Ranks wait for each other much of their time: three tests at once, with ranks and without, keep two cores at work.
-	@python -m pytest tests -m "not long" $(MIXED)
+	@python -m pytest tests -m "not ranks and not long" -n 2 --dist loadfile
+	@# Ranks wait for each other much of their time: three tests at once keep two cores at work.
+	@python -m pytest tests -m "ranks and not long" -n 3 --dist loadfile
 
 # make test-all  the long tests too: every metric at five ranks, long chaos, all combinations; for nights and releases
 test-all: install check
 	@# PySpark is large, and no use without Java.
 	@if command -v java > /dev/null; then pip install --quiet -c versions.txt -e ".[spark]"; fi
-	@python -m pytest tests $(MIXED)
+	@python -m pytest tests -m "not ranks" -n 2 --dist loadfile
+	@python -m pytest tests -m ranks -n 3 --dist loadfile
 
 # make test-part KEY=...  the tenth of the long tests that a key chooses
 KEY ?= $(shell git rev-parse HEAD 2> /dev/null || date +%j)

@@ -156,7 +156,6 @@ def harness(cli_server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", metavar="KEY", help="of the long tests the tenth that a key chooses, and nothing else")
     parser.addoption("--shuffle", action="store_true", help="files, and the tests of each, in a random order")
-    parser.addoption("--mixed", action="store_true", help="files with ranks beside files without, as they go on")
     parser.addoption("--seed", type=int, help="of the order and of the property tests; it is printed")
 
 
@@ -191,5 +190,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = selection.part(items, config.option.part)
     if config.option.shuffle:
         items[:] = selection.shuffled(items, config.option.seed)
-    if config.option.mixed:
-        items[:] = selection.mixed(items)

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-__all__ = ["LONG", "SLOW", "mark", "mixed", "part", "shuffled"]
+__all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
@@ -20,8 +20,6 @@ SLOW = (
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
-
-RANKS_S, OTHERS_S = 15.0, 0.1  # that a test takes
 
 # Left out of `make test` as well: each with what proves the same there.
 LONG = {
@@ -122,23 +120,6 @@ def _function(item: pytest.Item) -> str:
 
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
-
-
-def mixed(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests in an order in which files with ranks, which wait, and files without, which compute, go on together."""
-    files: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    places: dict[str, float] = {}
-    for ranks in (True, False):
-        names = [name for name, tests in files.items() if any(test.get_closest_marker("ranks") for test in tests) == ranks]
-        seconds = {name: sum(RANKS_S if test.get_closest_marker("ranks") else OTHERS_S for test in files[name]) for name in names}
-        names.sort(key=lambda name: -seconds[name])  # a long one that begins last is waited for
-        before_s, all_s = 0.0, sum(seconds.values())
-        for name in names:
-            places[name] = before_s / all_s
-            before_s += seconds[name]
-    return [item for name in sorted(files, key=lambda name: places[name]) for item in files[name]]
 
 
 def shuffled(items: list[pytest.Item], seed: int) -> list[pytest.Item]:

@@ -1,12 +1,12 @@
 """The long tests are there under the names by which they are left out, and every one is in one part."""
 
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.selection import LONG, SLOW, mixed, part, shuffled
+from tests.selection import LONG, SLOW, part, shuffled
 
 TESTS = Path(__file__).parent
 
@@ -34,13 +34,3 @@ def test_an_order_is_of_its_seed_and_keeps_files_together():
     assert once == again != other and sorted(item.nodeid for item in once) == sorted(item.nodeid for item in items)
     files = [item.nodeid[0] for item in once]
     assert sum(a != b for a, b in pairwise(files)) == 3
-
-
-def test_files_with_ranks_and_without_go_on_together():
-    def tests(file: str, count: int, ranks: bool) -> list[SimpleNamespace]:
-        return [SimpleNamespace(nodeid=f"{file}::test_{n}", get_closest_marker=lambda _: ranks or None) for n in range(count)]
-
-    items = [*tests("a", 10, False), *tests("b", 30, False), *tests("c", 10, False), *tests("x", 1, True), *tests("y", 2, True)]
-    ordered = mixed(items)
-    assert sorted(item.nodeid for item in ordered) == sorted(item.nodeid for item in items)
-    assert [file for file, _ in groupby(item.nodeid[0] for item in ordered)] == ["b", "y", "a", "x", "c"]
