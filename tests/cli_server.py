@@ -7,6 +7,8 @@ import json
 import os
 import sys
 
+from tests import schemas
+
 
 def main() -> None:
     from harness.step import tensorflow as tf_setup
@@ -15,10 +17,17 @@ def main() -> None:
     import keras  # noqa: F401
 
     import harness.run.run  # noqa: F401
+
+    print("ready", flush=True)
+    with schemas.checked_renames():
+        serve()
+
+
+def serve() -> None:
+    """Run what is asked for, each in a fork."""
     from harness import cli
     from harness.step import build as tf_build
 
-    print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

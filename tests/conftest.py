@@ -20,7 +20,7 @@ import pytest
 import yaml
 from harness_launch.mpirun import command_line, exported
 
-from tests import made, selection
+from tests import made, schemas, selection
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -72,6 +72,13 @@ class Made:
         return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def files_have_their_schema() -> Iterator[None]:
+    """See that every metrics.json, run.json and status.json that a test's process writes is as docs/schemas says."""
+    with schemas.checked_renames():
+        yield
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Models and data."""
@@ -96,6 +103,7 @@ def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
         text = (out + err).decode(errors="replace")
         pytest.fail(f"{' '.join(map(str, argv))} had not ended after {LIMIT_S} s:\n{text}")
     seconds = time.monotonic() - begun
+    schemas.check_written(cwd, time.time() - seconds)
     return Done(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"), seconds)
 
 

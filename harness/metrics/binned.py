@@ -25,6 +25,8 @@ MARGIN = 2.0**-48
 class _Binned(BinaryMetric):
     """Base of metrics of positives and negatives per bin of [0, 1]; a score outside counts in the bin next to it."""
 
+    bound_names: ClassVar[tuple[str, str] | None] = ("low", "high")
+
     bins: int = Field(1000, ge=1, le=1 << 20, description="bins of the histogram of scores")
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:

@@ -95,6 +95,7 @@ class Metric(BaseModel):
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
     plain: ClassVar[PlainMean | None] = None  # what `value` comes to, where it is no more than that; see `plain_mean`
     no_interval: ClassVar[str | None] = None  # why a bootstrap has no interval for it, though it has replicates
+    bound_names: ClassVar[tuple[str, str] | None] = None  # numbers of a value that the exact one lies between, for sure
     summary: ClassVar[str]  # one line: the definition
     source: ClassVar[str] = ""  # where the definition comes from
 
@@ -199,6 +200,10 @@ class Metric(BaseModel):
         A bootstrap in a thousand slices has hundreds of thousands of them. Asked of the harness's own metrics only, whose
         terms are all counts. None: one by one.
         """
+        return None
+
+    def class_support(self, totals: Totals) -> Mapping[str, float] | None:
+        """Return how many positions have the label of each class, or their weight; None where the value is not by class."""
         return None
 
     def gaps(self, totals: Totals) -> Gaps | None:

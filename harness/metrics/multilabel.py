@@ -21,7 +21,7 @@ from harness.metrics.contract import (
     Undefined,
     ratio,
 )
-from harness.metrics.shares import OneVsRest, Share, averaged
+from harness.metrics.shares import OneVsRest, Share, averaged, support
 from harness.metrics.thresholds import RAW_SCORES, check_probability, log_odds, scale_of
 
 __all__ = [
@@ -125,6 +125,10 @@ class PerLabelMetric(_Decided):
         if self.average != "per_class" or not self.is_proportion:
             return None
         return {name: self.share(sums).proportion for name, sums in self.counted(totals)}
+
+    def class_support(self, totals: Totals) -> dict[str, float] | None:
+        """Return how often each label is set, where the value is by label."""
+        return support(self.counted(totals)) if self.average == "per_class" else None
 
     def standard_error(self, totals: Totals) -> float | None:
         """Return that of the mean over examples; the other averages have none."""

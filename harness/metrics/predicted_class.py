@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import ShapeError
 from harness.metrics.contract import Count, CountTotals, Inputs, Metric, Proportion, ScoreScale, Term, Totals
-from harness.metrics.shares import Average, OneVsRest, Share, averaged, averaged_draws, together
+from harness.metrics.shares import Average, OneVsRest, Share, averaged, averaged_draws, support, together
 from harness.metrics.thresholds import RAW_SCORES, check_probability, log_odds, scale_of
 
 __all__ = ["ClassMetric", "PerClassMetric", "PredictedClassMetric", "class_names"]
@@ -155,6 +155,10 @@ class PerClassMetric(PredictedClassMetric):
             return {name: self.share(sums).proportion for name, sums in classes}
         sums = classes[self.positive][1] if self.average == "binary" else together([sums for _, sums in classes])
         return self.share(sums).proportion
+
+    def class_support(self, totals: Totals) -> dict[str, float] | None:
+        """Return how often each class is labelled, where the value is by class."""
+        return support(self.counted(totals)) if self.average == "per_class" else None
 
     def counted(self, totals: Totals) -> list[tuple[str, OneVsRest]]:
         """Return name and sums of every class that takes part."""

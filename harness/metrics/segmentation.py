@@ -75,6 +75,10 @@ class RegionMetric(PerClassMetric):
         names = class_names(totals, len(sums) + first)[first:]
         return {n: float(Fraction(s) / i) if i else None for n, s, i in zip(names, sums, images, strict=True)}
 
+    def class_support(self, totals: Totals) -> dict[str, float] | None:
+        """Return how many pixels have the label of each class; not where images have values of their own."""
+        return None if self.per_image else super().class_support(totals)
+
     def _image_terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Return the value of each image, and whether it has one."""
         import tensorflow as tf

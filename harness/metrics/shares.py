@@ -18,7 +18,7 @@ from harness.metrics.contract import Proportion, Undefined
 
 __all__ = [
     "OneVsRest", "Share", "accuracy", "averaged", "averaged_draws", "f_beta", "jaccard", "precision", "recall",
-    "specificity", "together",
+    "specificity", "support", "together",
 ]  # fmt: skip
 
 Average = Literal["macro", "micro", "weighted", "per_class", "binary"]
@@ -220,6 +220,15 @@ def _sum(ratios: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """
     below = math.lcm(*(below for _, below in ratios))
     return sum(above * (below // own) for above, own in ratios), below
+
+
+def support(classes: Sequence[tuple[str, OneVsRest]]) -> dict[str, float]:
+    """Return how many positions have the label of each class, or their weight.
+
+    >>> support([("a", OneVsRest(1, 2, Fraction(3), 4)), ("b", OneVsRest(1, 1, Fraction(1, 2), 4))])
+    {'a': 3, 'b': 0.5}
+    """
+    return {name: int(sums.labelled) if sums.labelled.denominator == 1 else float(sums.labelled) for name, sums in classes}
 
 
 def together(classes: Sequence[OneVsRest]) -> OneVsRest:

@@ -58,6 +58,10 @@ def _entry(result: Result) -> dict[str, Any]:
         entry["standard_error"] = result.standard_error
     elif result.no_error is not None:
         entry |= {"standard_error": None, "standard_error_reason": result.no_error}
+    if result.support is not None:
+        entry["support"] = dict(result.support)
+    if result.bounds is not None:
+        entry["bounds"] = dict(zip(("at_least", "at_most"), result.bounds, strict=True))
     if result.reason:
         entry["reason"] = result.reason
     return entry

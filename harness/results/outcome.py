@@ -16,7 +16,7 @@ from harness.metrics.totals import DIGITS, ROUNDING
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
-from harness.results.values import Result, result
+from harness.results.values import Result, result, with_details
 from harness.sums.grid import SliceKey, decode
 from harness.sums.layout import Counted, Status, Summed
 from harness.sums.reduction import GrandTotal
@@ -70,7 +70,7 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
     """
     cells = _Cells(total, layouts, question, progress)
     metrics, slices, bootstrap = question.metrics, question.slices, question.bootstrap
-    whole = {key: cells.result(key, 0, 0) for key in metrics}
+    whole = {key: with_details(cells.result(key, 0, 0), metric) for key, metric in metrics.items()}
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
     reported: list[SliceOutcome] = []
     left_out = 0
@@ -81,7 +81,8 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
         if examples < slices.minimum:
             left_out += 1
             continue
-        results = {key: cells.result(key, slot, 0) for key, metric in metrics.items() if metric.in_slices}
+        sliced = {key: metric for key, metric in metrics.items() if metric.in_slices}
+        results = {key: with_details(cells.result(key, slot, 0), metric) for key, metric in sliced.items()}
         within, _ = cells.intervals(results, slot, bootstrap)
         reported.append(SliceOutcome(decode(text, slices), examples, results, within))
     refused = {key: why for key in intervals if (why := cells.no_difference(key, whole[key]))}

@@ -28,6 +28,8 @@ from harness.sums.sums import Layouts, Sums
 __all__ = ["Recomputed", "recompute", "recompute_run"]
 
 SECTIONS = ("metrics", "intervals", "slices", "slices_left_out", "differences")  # of metrics.json, that hold values
+ASKED = ("metric", "python", "options", "binding")  # of a definition, as question.json has it
+DETAILS = ("support", "bounds")  # of a metric, that a document without a schema version lacks
 MOST_NAMED = 5  # values that differ
 
 Leaves = dict[tuple[str | int, ...], str]
@@ -48,22 +50,20 @@ class Recomputed:
     missing: Mapping[str, str]
 
     def problems(self, folder: RunFolder) -> list[str]:
-        """Compare with what the folder reports: each number of metrics.json, and the bytes of the files beside it.
+        """Compare with what the folder reports: numbers and definitions of metrics.json, the bytes of the files beside it.
 
         Where metrics are missing theirs are passed over, and so are metrics.csv and replicates.npz, which hold all of them.
         """
         reported = read_json(folder.metrics_json)
         wanted = _leaves({name: self.document[name] for name in SECTIONS if name in self.document})
-        sections = {name: reported[name] for name in SECTIONS if name in reported} if isinstance(reported, dict) else {}
+        reported = reported if isinstance(reported, dict) else {}
+        if "schema_version" not in reported:
+            wanted = {path: text for path, text in wanted.items() if not _is_detail(path)}
+        sections = {name: reported[name] for name in SECTIONS if name in reported}
         reported_values = {path: text for path, text in _leaves(sections).items() if not self._is_missing(path)}
-        paths = sorted((path for path in wanted | reported_values if wanted.get(path) != reported_values.get(path)), key=str)
-        problems = [
-            f"metrics.json says {' / '.join(map(str, path))} is {reported_values.get(path, 'not there')}, "
-            f"the sums of the journal give {wanted.get(path, 'no such value')}"
-            for path in paths[:MOST_NAMED]
-        ]
-        if len(paths) > MOST_NAMED:
-            problems.append(f"and {len(paths) - MOST_NAMED:,} more differences of metrics.json from the sums of the journal")
+        problems = _differences(reported_values, wanted, "the sums of the journal give")
+        if "schema_version" in reported:
+            problems += _differences(_definitions(reported), _asked(folder), "question.json gives")
         for path, content in derived(folder, self.outcome).items():
             if self.missing and path in (folder.metrics_csv, folder.replicates_npz):
                 continue
@@ -83,6 +83,39 @@ class Recomputed:
             keys = [key.partition("/")[2] for key in self.missing]
             return len(path) > 2 and any(f"{path[2]}/".startswith(f"{key}/") for key in keys)
         return len(path) > 1 and path[1] in self.missing
+
+
+def _differences(reported: Leaves, wanted: Leaves, source: str) -> list[str]:
+    """Say where metrics.json differs from its source: the text says what gives the values that are wanted."""
+    paths = sorted((path for path in wanted | reported if wanted.get(path) != reported.get(path)), key=str)
+    problems = [
+        f"metrics.json says {' / '.join(map(str, path))} is {reported.get(path, 'not there')}, "
+        f"{source} {wanted.get(path, 'no such value')}"
+        for path in paths[:MOST_NAMED]
+    ]
+    if len(paths) > MOST_NAMED:
+        problems.append(f"and {len(paths) - MOST_NAMED:,} more differences of metrics.json from what {source}")
+    return problems
+
+
+def _definitions(document: Mapping[str, Any]) -> Leaves:
+    """Return what metrics.json says was asked; its texts may differ from version to version, and are left out."""
+    leaves = _leaves({name: document[name] for name in ("definitions", "bootstrap") if name in document})
+    return {path: text for path, text in leaves.items() if path[0] == "bootstrap" or (len(path) > 2 and path[2] in ASKED)}
+
+
+def _asked(folder: RunFolder) -> Leaves:
+    """Return what question.json says was asked, by the paths of metrics.json."""
+    question = read_json(folder.question_json)["question"]
+    metrics = {entry["key"]: {name: entry[name] for name in ASKED if name in entry} for entry in question["metrics"]}
+    bootstrap = {"bootstrap": question["bootstrap"]} if question["bootstrap"] else {}
+    return _leaves({"definitions": metrics, **bootstrap})
+
+
+def _is_detail(path: Sequence[str | int]) -> bool:
+    """Say whether a value of metrics.json is one that stands beside a metric's value since there is a schema version."""
+    within = path[2:] if path[0] == "slices" else path
+    return len(within) > 2 and within[0] == "metrics" and within[2] in DETAILS
 
 
 def recompute_run(folder: RunFolder, names: Sequence[str], own: Callable[[str], type[Metric]] | None = None) -> Recomputed:

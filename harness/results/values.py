@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.metrics.status import Status, reasons
 from harness.metrics.totals import ERROR_DIGITS, ROUNDING, resolved
 from harness.sums.layout import INFINITE, Layout
 
-__all__ = ["Result", "objections", "result"]
+__all__ = ["Result", "objections", "result", "with_details"]
 
 NO_SPREAD = "all {n} examples add the same: they show no spread to tell a standard error by"
 
@@ -27,7 +27,7 @@ class Result:
     """What is reported of one metric: its value, or null and why; how many examples, and positions of them, went into it.
 
     `no_error` says why there is no standard error where there is a formula for one. `totals` are what the value was made of;
-    None where it is null.
+    None where it is null. `support` and `bounds` are there where `with_details` has put them.
     """
 
     value: Any
@@ -37,6 +37,8 @@ class Result:
     standard_error: float | None = None
     no_error: str | None = None
     totals: Totals | None = field(default=None, compare=False, repr=False)
+    support: Mapping[str, float] | None = None
+    bounds: tuple[float, float] | None = None
 
 
 def objections(
@@ -112,6 +114,17 @@ def result(
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
+
+
+def with_details(whole: Result, metric: Metric) -> Result:
+    """Return a result with what is reported beside its value, and no replicate needs: support of classes, certain bounds."""
+    if whole.totals is None or not isinstance(whole.value, Mapping):
+        return whole
+    bounds = None
+    if metric.bound_names is not None:
+        lower, upper = metric.bound_names
+        bounds = whole.value[lower], whole.value[upper]
+    return replace(whole, support=metric.class_support(whole.totals), bounds=bounds)
 
 
 def _value(key: str, metric: Metric, totals: Totals) -> Any:

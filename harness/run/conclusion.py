@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InvalidRun
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
+from harness.metrics.question import Question
 from harness.plan.certificate import Certificate
 from harness.prepare.opened import Opened
 from harness.results import files as results
+from harness.results.definitions import explanation
 from harness.results.outcome import Outcome, outcome
 from harness.results.results import Results
 from harness.sums.reduction import Reduced
@@ -61,9 +63,10 @@ def compute(built: Built, reduced: Reduced, progress: Callable[[], None] = lambd
     return outcome(reduced, built.step.layouts, built.question, progress)
 
 
-def summary(job: Job, opened: Opened, certificate: Certificate, values: Outcome) -> dict[str, Any]:
+def summary(job: Job, opened: Opened, question: Question, certificate: Certificate, values: Outcome) -> dict[str, Any]:
     """Return what metrics.json holds beside the values."""
     return {
+        **explanation(question),
         "certificate": {
             "examples": opened.plan.examples,
             "chunks": len(opened.plan),

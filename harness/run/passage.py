@@ -274,7 +274,8 @@ class Passage:
             certify(problems)
             with self.process.timer.phase("write"):
                 outcome = compute(built, reduced, self.door.move)
-                conclusion = Conclusion(outcome, summary(self.job, self.opened, reduced.certificate, outcome), alike)
+                document = summary(self.job, self.opened, built.question, reduced.certificate, outcome)
+                conclusion = Conclusion(outcome, document, alike)
                 if folder is not None:
                     if manifest is not None:
                         certified = manifest.certified(self.opened.digests, reduced.certificate)

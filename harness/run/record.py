@@ -21,6 +21,7 @@ from harness.names.urls import shown
 from harness.prepare.opened import Opened
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
+from harness.results.definitions import SCHEMA_VERSION
 from harness.step import tensorflow as tf_setup
 from harness.sums.accumulator import Accumulator
 from harness.watch.time_split import Watched
@@ -120,6 +121,7 @@ class Record:
         names = [name for rank in ranks for name in rank["journal"]]
         accounts = [{key: value for key, value in rank.items() if key != "journal"} for rank in ranks]
         document = {
+            "schema_version": SCHEMA_VERSION,
             "attempts": [
                 *(record for number, record in earlier(folder) if number < self.attempt.number),
                 self._attempt(accounts, alike),

@@ -21,6 +21,7 @@ from harness.metrics import load
 from harness.results.recompute import Recomputed, recompute_run
 from harness.run.verify import verify
 from harness.sums import layout_json
+from harness.version import __version__
 from tests import made
 from tests.conftest import BIN, ROOT, start
 
@@ -70,7 +71,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"files": [str(folder / "data.tfrecord")], "label": "label", "classes": list("abcde")},
         "metrics": [
             "accuracy", {"recall": {"average": "per_class"}}, {"cross_entropy": {"weight": "weight"}}, "confusion_matrix",
-            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"python": {"metric": "costs:Cost", "price": 2.5}},
+            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"binned_roc_auc": {"positive": 2}}, {"python": {"metric": "costs:Cost", "price": 2.5}},
         ],
         "slices": {"by": [["writer"], ["writer", {"feature": "age", "buckets": [30, 50]}]], "minimum": 20},
         "bootstrap": {"replicates": 40, "seed": 5}, "batch_size": 16, "chunk_size": 32,
@@ -150,6 +151,52 @@ def test_a_value_that_was_changed_is_named(run: RunFolder) -> None:
     for part in ("metrics / left/accuracy / value", "left/roc_auc / low is not there", "slices / 1 / metrics / right/recall / value / a is null",
                  "slices / 0 / examples is true", "invented / value is 0, the sums of the journal give no such value"):  # fmt: skip
         assert any(part in text for text in problems), (part, problems)
+
+
+def test_a_result_explains_itself(run: RunFolder) -> None:
+    document = read_json(run.metrics_json)
+    assert (document["schema_version"], document["harness_version"]) == (1, __version__)
+    assert document["bootstrap"] == {"replicates": 40, "seed": 5, "level": 0.95, "cluster": None}
+    definitions = document["definitions"]
+    assert set(definitions) == set(document["metrics"])
+    loss, recall, cost = (definitions[f"right/{key}"] for key in ("cross_entropy", "recall", "Cost"))
+    assert (loss["metric"], loss["label"], loss["model"], loss["better"]) == (
+        "cross_entropy", "right/cross entropy", "right", "lower",
+    )  # fmt: skip
+    assert [loss["binding"][name] for name in ("label", "output", "weight")] == ["label", "right/probabilities", "weight"]
+    assert recall["options"]["average"] == "per_class" and recall["definition"] == "TP / (TP + FN) per class, averaged"
+    assert (cost["python"], cost["options"]["price"], cost["definition"]) == ("costs:Cost", 2.5, "what an error costs")
+    rows = document["metrics"]["left/confusion_matrix"]["value"]["rows"]
+    assert document["metrics"]["left/recall"]["support"] == {name: sum(counts) for name, *counts in rows}
+    binned = document["metrics"]["left/binned_roc_auc"]
+    assert binned["bounds"] == {"at_least": binned["value"]["low"], "at_most": binned["value"]["high"]}
+    for slice_ in document["slices"]:
+        assert sum(slice_["metrics"]["left/recall"]["support"].values()) == slice_["examples"]
+
+
+def test_a_definition_that_was_changed_is_named(run: RunFolder) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["definitions"]["left/recall"]["options"]["average"] = "macro"
+        document["definitions"]["left/recall"]["definition"] = "the words of another version"
+        document["bootstrap"]["seed"] = 6
+
+    assert changed(run, change) == [
+        "metrics.json says bootstrap / seed is 6, question.json gives 5",
+        'metrics.json says definitions / left/recall / options / average is "macro", question.json gives "per_class"',
+    ]
+
+
+def test_a_result_from_before_there_were_versions(run: RunFolder) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for name in ("schema_version", "harness_version", "definitions", "bootstrap"):
+            del document[name]
+        for part in (document, *document["slices"]):
+            for entry in part["metrics"].values():
+                entry.pop("support", None)
+                entry.pop("bounds", None)
+
+    assert changed(run, change) == []
+    assert len(changed(run, lambda document: document["metrics"]["left/accuracy"].update(value=0.5))) == 1
 
 
 def test_files_beside_it_are_compared(run: RunFolder) -> None:
