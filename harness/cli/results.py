@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from harness.cli.options import RUN
 
 __all__ = ["collect", "show", "verify"]
 
+METRIC = click.option(
+    "--metric", "metrics", metavar="METRIC", multiple=True, help="Only this metric, by key or label; may be repeated."
+)
+
 
 @click.command()
 @RUN
-@click.option("--sort", metavar="METRIC", help="Slices by this metric, worst first.")
+@click.option("--sort", metavar="METRIC", help="Slices by this metric, by key or label, worst first.")
+@METRIC
 @click.option("--json", "form", flag_value="json", help="metrics.json as it is: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="metrics.csv as it is: a line for each value.")
 @click.option("--markdown", "form", flag_value="markdown", help="The tables in Markdown.")
-def show(run: Path, sort: str | None, form: str | None) -> int:
+def show(run: Path, sort: str | None, metrics: Sequence[str], form: str | None) -> int:
     """Show the result of a run as a table."""
     from harness.errors import UsageError
     from harness.folder.run_folder import RunFolder
@@ -28,14 +34,16 @@ def show(run: Path, sort: str | None, form: str | None) -> int:
 
     folder = RunFolder(run)
     if form is None:
-        show_run(folder, sort=sort)
+        show_run(folder, sort=sort, metrics=metrics)
         return 0
     finished(folder)
-    if sort and form != "markdown":
-        raise UsageError(f"--sort goes with the table and with --markdown, not with --{form}")
+    if (sort or metrics) and form != "markdown":
+        option = "--sort" if sort else "--metric"
+        raise UsageError(f"{option} goes with the table and with --markdown, not with --{form}")
     files = {"json": folder.metrics_json, "csv": folder.metrics_csv}
     with contextlib.suppress(BrokenPipeError):
-        click.echo(in_markdown(folder, sort=sort) if form == "markdown" else files[form].read_text().rstrip("\n"))
+        text = in_markdown(folder, sort=sort, metrics=metrics) if form == "markdown" else files[form].read_text()
+        click.echo(text.rstrip("\n"))
     return 0
 
 
@@ -69,17 +77,24 @@ def verify(run: Path, own: Path | None) -> int:
     metavar="FILE",
     help="Write the table too: .csv or .parquet; may be repeated.",
 )
-def collect(runs: Sequence[Path], outputs: Sequence[Path]) -> int:
+@METRIC
+@click.option("--slices", is_flag=True, help="After each run its slices.")
+@click.option("--json", "as_json", is_flag=True, help="All digits: an object a run, with definitions, values and intervals.")
+def collect(runs: Sequence[Path], outputs: Sequence[Path], metrics: Sequence[str], slices: bool, as_json: bool) -> int:
     """Make one table of many runs, one row a run."""
-    from harness.results.collect import check_ending, print_summary, write_summary
-    from harness.results.collect import collect as collect_runs
+    from harness.results.collect import check_ending, frame, read, to_json, with_some_metrics, write_summary
+    from harness.results.run_tables import print_summary
     from harness.results.terminal import console_for
 
     for path in outputs:
         check_ending(path)
-    frame = collect_runs(runs)
-    print_summary(frame, console_for(1))
+    collected = with_some_metrics(read(runs), metrics) if metrics else read(runs)
+    if as_json:
+        with contextlib.suppress(BrokenPipeError):
+            click.echo(json.dumps(to_json(collected, slices=slices), indent=1, allow_nan=False))
+    else:
+        print_summary(collected, console_for(1), slices=slices)
     for path in outputs:
-        write_summary(frame, path)
+        write_summary(frame(collected, slices=slices), path)
         click.echo(f"table: {path}", err=True)
     return 0

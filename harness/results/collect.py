@@ -1,54 +1,119 @@
-"""Many runs in one table: one row a run, read from the files of their folders alone."""
+"""Many runs in one table: one row a run, or one a slice of each, read from the files of their folders alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from harness.errors import UsageError
+from harness.errors import UsageError, nearest
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
-from harness.results.terminal import print_table
+from harness.results.metric_names import key_of, labels, with_metrics
 
-__all__ = ["collect", "print_summary", "write_summary"]
+__all__ = ["ABOUT", "Run", "check_ending", "collect", "frame", "read", "to_json", "with_some_metrics", "write_summary"]
 
 ENDINGS = (".csv", ".parquet")
 ABOUT = ("run", "state", "exit_code", "message", "model", "examples")
 
 
-def collect(runs: Sequence[Path]) -> pd.DataFrame:
-    """Return one row a run: `run`, `state`, `exit_code`, `message`, `model`, `examples`, then a column for each number.
+@dataclass(frozen=True)
+class Run:
+    """One run.
 
-    A metric that is a number is a column of its name, one by class has a column `NAME[CLASS]` for each, with `.low` and
-    `.high` where there are intervals; what is null stays empty. A metric that is named like one of the first columns is
-    `metrics.NAME`. Tables and slices are in the runs' own files.
+    Attributes:
+      about: what is known of it whether or not it has ended, by the names in `ABOUT`.
+      document: its result; empty where there is none.
+    """
+
+    about: Mapping[str, Any]
+    document: Mapping[str, Any]
+
+    @property
+    def slices(self) -> Sequence[Mapping[str, Any]]:
+        """The slices of the result."""
+        return self.document.get("slices") or []
+
+
+def read(runs: Sequence[Path]) -> list[Run]:
+    """Read the folders of some runs.
 
     Raises: UsageError: a run stands there twice.
     """
     paths = [path.absolute() for path in runs]
     if twice := sorted({str(path) for path in paths if paths.count(path) > 1}):
         raise UsageError(f"{', '.join(twice)}: stands there twice")
-    frame = pd.DataFrame([_row(RunFolder(path)) for path in paths])
+    return [_read(RunFolder(path)) for path in paths]
+
+
+def with_some_metrics(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
+    """Return the runs with some of their metrics.
+
+    Args:
+      runs: see `read`.
+      wanted: keys or labels; a run may lack some of them.
+    Raises: UsageError: no run has a metric of that name.
+    """
+    known = [labels(run.document) if run.document else {} for run in runs]
+    keys = [{name: key_of(name, names) for name in wanted} for names in known]
+    for name in wanted:
+        if all(run_keys[name] is None for run_keys in keys):
+            every = dict.fromkeys(text for names in known for pair in names.items() for text in pair)
+            raise UsageError(f"--metric {name}: no run has one of that name: {nearest(name, list(every))}")
+    return [
+        replace(run, document=with_metrics(run.document, [key for key in run_keys.values() if key])) if run.document else run
+        for run, run_keys in zip(runs, keys, strict=True)
+    ]
+
+
+def collect(runs: Sequence[Path]) -> pd.DataFrame:
+    """Return one row a run; see `frame`.
+
+    Raises: UsageError: a run stands there twice.
+    """
+    return frame(read(runs))
+
+
+def frame(runs: Sequence[Run], *, slices: bool = False) -> pd.DataFrame:
+    """Return one row a run: `run`, `state`, `exit_code`, `message`, `model`, `examples`, then a column for each number.
+
+    A metric that is a number is a column of its key, one by class has a column `KEY[CLASS]` for each, with `.low` and
+    `.high` where there are intervals; what is null stays empty. A metric that is named like one of the first columns is
+    `metrics.KEY`. Tables are in the runs' own files.
+
+    Args:
+      runs: see `read`.
+      slices: whether each run is followed by a row for each of its slices; columns `slice:FEATURE` say which, and
+        `examples` are the slice's.
+    """
+    features = dict.fromkeys(f"slice:{name}" for run in runs for part in run.slices for name in part["slice"]) if slices else {}
+    rows = [row for run in runs for row in _rows(run, slices=slices)]
+    first = [*ABOUT, *features]
+    numbers = dict.fromkeys(name for row in rows for name in row if name not in first)
+    table = pd.DataFrame(rows, columns=[*first, *numbers])
     for column in ("exit_code", "examples"):
-        frame[column] = frame[column].astype("Int64")
-    for column in frame.columns[len(ABOUT) :]:
-        frame[column] = frame[column].astype("float64")
-    return frame
+        table[column] = table[column].astype("Int64")
+    for column in numbers:
+        table[column] = table[column].astype("float64")
+    return table
 
 
-def write_summary(frame: pd.DataFrame, path: Path) -> None:
+def to_json(runs: Sequence[Run], *, slices: bool = False) -> list[dict[str, Any]]:
+    """Return an object a run: what `ABOUT` names; of its metrics.json definitions, values, intervals, and slices if asked."""
+    sections = ("definitions", "metrics", "bootstrap", "intervals", *(("slices", "slices_left_out") if slices else ()))
+    return [{**run.about, **{name: run.document[name] for name in sections if name in run.document}} for run in runs]
+
+
+def write_summary(table: pd.DataFrame, path: Path) -> None:
     """Write the table as CSV or Parquet, by the file's ending.
 
     Raises: UsageError: another ending. RunFolderError: it cannot be written.
     """
     check_ending(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, frame.to_csv(index=False) if path.suffix == ".csv" else frame.to_parquet(index=False))
+    write_atomically(path, table.to_csv(index=False) if path.suffix == ".csv" else table.to_parquet(index=False))
 
 
 def check_ending(path: Path) -> None:
@@ -60,27 +125,12 @@ def check_ending(path: Path) -> None:
         raise UsageError(f"-o {path}: expected a file that ends with {' or '.join(ENDINGS)}")
 
 
-def print_summary(frame: pd.DataFrame, console: Console) -> None:
-    """Print the table; columns that no run has anything in are left out."""
-    table = Table(header_style="bold")
-    kept = [name for name in frame.columns if (frame[name].notna() & (frame[name].astype(str) != "")).any()]
-    for name in kept:
-        side: Literal["left", "right"] = "right" if pd.api.types.is_numeric_dtype(frame[name]) else "left"
-        table.add_column(Text(name), justify=side, no_wrap=not console.is_terminal)
-    shared = Path(*_common([Path(run).parts for run in frame["run"]]))
-    for row in frame[kept].itertuples(index=False, name=None):
-        cells = dict(zip(kept, row, strict=True))
-        cells["run"] = str(Path(cells["run"]).relative_to(shared)) if len(frame) > 1 else cells["run"]
-        table.add_row(*(_cell(value) for value in cells.values()))
-    print_table(console, table)
-
-
-def _row(folder: RunFolder) -> dict[str, Any]:
+def _read(folder: RunFolder) -> Run:
     document, run = read_json(folder.metrics_json), read_json(folder.run_json) or {}
     status, failure = read_json(folder.status_json) or {}, read_json(folder.failure_json) or {}
     # The batch script's own word of a job that ended before the run folder was its.
     early = read_json(folder.path / "slurm-status.json") or {}
-    row: dict[str, Any] = {
+    about = {
         "run": str(folder.path),
         "state": "done" if document else status.get("state") or ("failed" if early.get("exit_code") else "not begun"),
         "exit_code": 0 if document else status.get("exit_code", early.get("exit_code")),
@@ -88,11 +138,24 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "model": (run.get("model") or {}).get("path") or "",
         "examples": document["certificate"]["examples"] if document else None,
     }
-    if document:
-        for key, entry in document["metrics"].items():
-            name = f"metrics.{key}" if key in ABOUT else key
-            row |= _columns(name, entry["value"], document.get("intervals", {}).get(key))
-    return row
+    return Run(about, document or {})
+
+
+def _rows(run: Run, *, slices: bool) -> list[dict[str, Any]]:
+    """Return the row of a run, and those of its slices."""
+    rows = [{**run.about, **_numbers(run.document)}]
+    for part in run.slices if slices else ():
+        values = {f"slice:{feature}": str(value) for feature, value in part["slice"].items()}
+        rows.append({**run.about, "examples": part["examples"], **values, **_numbers(part)})
+    return rows
+
+
+def _numbers(part: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the numbers of a result, or of one of its slices, by column."""
+    numbers: dict[str, float | None] = {}
+    for key, entry in part.get("metrics", {}).items():
+        numbers |= _columns(f"metrics.{key}" if key in ABOUT else key, entry["value"], part.get("intervals", {}).get(key))
+    return numbers
 
 
 def _columns(key: str, value: Any, interval: Any) -> dict[str, float | None]:
@@ -105,19 +168,3 @@ def _columns(key: str, value: Any, interval: Any) -> dict[str, float | None]:
         return {}
     bounds = {f"{key}.{side}": interval.get(side) for side in ("low", "high")} if interval else {}
     return {key: value, **bounds}
-
-
-def _common(paths: Sequence[Sequence[str]]) -> list[str]:
-    shared = []
-    for parts in zip(*(path[:-1] for path in paths), strict=False):
-        if len(set(parts)) > 1:
-            break
-        shared.append(parts[0])
-    return shared
-
-
-def _cell(value: Any) -> Text:
-    """Return what a cell shows: as text, because names may hold what rich takes for its markup."""
-    if pd.isna(value):
-        return Text("")
-    return Text(f"{value:.6g}" if isinstance(value, float) else str(value))

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better, better
-from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.metric_names import find_key, labels, number_labels
 
 __all__ = [
-    "NULL", "TextTable", "differences_table", "markdown", "metrics_table", "number", "slice_name", "sliced_metrics",
-    "slices_by_metric", "slices_table", "sort_slices",
+    "NULL", "TextTable", "differences_table", "markdown", "metrics_table", "number", "number_cells", "slice_name",
+    "sliced_metrics", "slices_by_metric", "slices_table", "sort_slices",
 ]  # fmt: skip
 
 DIGITS = 6  # of a number whose error is not known
@@ -58,33 +57,41 @@ def number(value: Any, error: float | None = None) -> str:
 
 
 def metrics_table(document: Mapping[str, Any]) -> TextTable:
-    """Return the values of a document, with their intervals where there are any."""
-    intervals = document.get("intervals", {})
-    table = TextTable(["metric", "value", "low", "high", "examples"] if intervals else ["metric", "value", "examples"])
+    """Return the values of a document, with their intervals and the support of their classes where there are any."""
+    intervals, names = document.get("intervals", {}), number_labels(document)
+    supported = any("support" in entry for entry in document["metrics"].values())
+    ends = ["low", "high"] if intervals else []
+    table = TextTable(["metric", "value", *ends, *(["support"] if supported else []), "examples"])
     for key, entry in document["metrics"].items():
-        for name, value, interval in _lines(key, entry["value"], intervals.get(key, {})):
-            error = _error(entry if name == key else {}, interval)
-            ends = [number(interval[end], error) if interval else "" for end in ("low", "high")] if intervals else []
-            table.rows.append([name, number(value, error), *ends, f"{entry['examples']:,}"])
+        for name, value, interval in _lines(entry["value"], intervals.get(key, {})):
+            error = _error({} if name else entry, interval)
+            cells = [number(interval[end], error) if interval else "" for end in ends]
+            if supported:
+                cells.append(number(entry["support"][name]) if name in entry.get("support", {}) else "")
+            table.rows.append([names[key, name], number(value, error), *cells, f"{entry['examples']:,}"])
     return table
 
 
-def differences_table(pair: str, entries: Mapping[str, Any]) -> TextTable:
-    """Return how much one model differs from the first."""
+def differences_table(document: Mapping[str, Any], pair: str) -> TextTable:
+    """Return how much one model differs from the first; `pair` is MODEL - FIRST."""
     table = TextTable([pair, "difference", "low", "high"])
-    for key, entry in entries.items():
+    model = pair.partition(" - ")[0]
+    names = {
+        "/".join(filter(None, number)).removeprefix(f"{model}/"): label.removeprefix(f"{model}/")
+        for number, label in number_labels(document).items()
+    }
+    for key, entry in document["differences"][pair].items():
         interval = entry.get("interval", {})
         error = _error({}, interval)
-        table.rows.append(
-            [key, number(entry["value"], error), *(number(interval[end], error) if interval else "" for end in ("low", "high"))]
-        )
+        ends = (number(interval[end], error) if interval else "" for end in ("low", "high"))
+        table.rows.append([names.get(key, key), number(entry["value"], error), *ends])
     return table
 
 
 def slices_table(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], most_metrics: int) -> TextTable:
     """Return a line per slice and a column per metric that is one number, with its interval."""
-    keys = sliced_metrics(document)[:most_metrics]
-    table = TextTable(["slice", "examples", *keys])
+    keys, names = sliced_metrics(document)[:most_metrics], labels(document)
+    table = TextTable(["slice", "examples", *(names[key] for key in keys)])
     for entry in slices:
         cells = [_cell(entry, key) for key in keys]
         table.rows.append([slice_name(entry), f"{entry['examples']:,}", *cells])
@@ -93,11 +100,11 @@ def slices_table(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]
 
 def slices_by_metric(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]]) -> TextTable:
     """Return a line per slice and metric: the same for a narrow terminal."""
-    table = TextTable(["slice", "metric", "value", "examples"], names=2)
+    table, names = TextTable(["slice", "metric", "value", "examples"], names=2), labels(document)
     for entry in slices:
         name = slice_name(entry)
         for key in sliced_metrics(document):
-            table.rows.append([name, key, _cell(entry, key), f"{entry['metrics'][key]['examples']:,}"])
+            table.rows.append([name, names[key], _cell(entry, key), f"{entry['metrics'][key]['examples']:,}"])
             name = ""
     return table
 
@@ -114,21 +121,32 @@ def sort_slices(document: Mapping[str, Any], wanted: str, definitions: Mapping[s
 
     Args:
       document: of a run.
-      wanted: key of a metric, or short for it.
-      definitions: names of the metrics in the registry, by key.
+      wanted: key or label of a metric, or short for it.
+      definitions: names of the metrics in the registry, by key: for a document that does not say which way is better.
     Raises: UsageError: no slice has such a metric.
     """
     keys = sliced_metrics(document)
-    key = wanted if wanted in keys else METRIC_ALIASES.get(wanted, wanted)
-    if key not in keys:
-        raise UsageError(f"--sort {wanted}: no slice has one number for it: {nearest(wanted, keys)}")
-    sign = -1 if better(definitions.get(key, key)) is Better.LOWER else 1
+    names = labels(document)
+    key = find_key(wanted, {key: names[key] for key in keys}, f"--sort {wanted}: no slice has one number for it")
+    way = document.get("definitions", {}).get(key, {}).get("better") or better(definitions.get(key, key)).value
+    sign = -1 if way == Better.LOWER.value else 1
 
     def badness(entry: Mapping[str, Any]) -> tuple[bool, float]:
         value = entry["metrics"][key]["value"]
         return value is None, 0.0 if value is None else sign * value
 
     return sorted(document["slices"], key=badness)
+
+
+def number_cells(part: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the numbers of a document, or of one of its slices, with their intervals, by metric and name."""
+    cells = {}
+    for key, entry in part["metrics"].items():
+        for name, value, interval in _lines(entry["value"], part.get("intervals", {}).get(key, {})):
+            if not isinstance(value, str):
+                # The standard error of a metric is not that of each of its numbers.
+                cells[key, name] = _with_interval(value, {} if name else entry, interval)
+    return cells
 
 
 def slice_name(entry: Mapping[str, Any]) -> str:
@@ -157,13 +175,17 @@ def _escaped(text: str) -> str:
 def _cell(entry: Mapping[str, Any], key: str) -> str:
     """Return a metric's value in a slice, with its interval; of a null why it is one."""
     metric = entry["metrics"][key]
-    if metric["value"] is None:
+    return _with_interval(metric["value"], metric, entry.get("intervals", {}).get(key, {}))
+
+
+def _with_interval(value: Any, metric: Mapping[str, Any], interval: Mapping[str, Any]) -> str:
+    """Return a number with its interval, to the digits that its error supports; of a null why it is one."""
+    if value is None:
         return f"{NULL}: {metric['reason']}" if metric.get("reason") else NULL
-    interval = entry.get("intervals", {}).get(key, {})
     error = _error(metric, interval)
     if interval.get("low") is None or interval.get("high") is None:
-        return number(metric["value"], error)
-    return f"{number(metric['value'], error)} [{number(interval['low'], error)}, {number(interval['high'], error)}]"
+        return number(value, error)
+    return f"{number(value, error)} [{number(interval['low'], error)}, {number(interval['high'], error)}]"
 
 
 def _error(entry: Mapping[str, Any], interval: Mapping[str, Any]) -> float | None:
@@ -174,10 +196,10 @@ def _error(entry: Mapping[str, Any], interval: Mapping[str, Any]) -> float | Non
     return None
 
 
-def _lines(key: str, value: Any, intervals: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
-    """Return name, number and interval of each line of a metric."""
+def _lines(value: Any, intervals: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Return name, number and interval of each line of a metric; a metric that is one number has no name."""
     if isinstance(value, dict):
         if "columns" in value:
-            return [(key, "table below", {})]
-        return [(f"{key}  {name}", part, intervals.get(name, {})) for name, part in value.items()]
-    return [(key, value, intervals)]
+            return [("", "table below", {})]
+        return [(name, part, intervals.get(name, {})) for name, part in value.items()]
+    return [("", value, intervals)]

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.tables import (
     NULL,
     TextTable,
@@ -27,7 +28,7 @@ from harness.results.tables import (
     sort_slices,
 )  # fmt: skip
 
-__all__ = ["console_for", "finished", "in_markdown", "print_table", "show"]
+__all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "print_text_table", "show"]
 
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
@@ -55,30 +56,33 @@ def console_for(ranks: int) -> Console:
     return _Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
 
 
-def show(folder: RunFolder, console: Console | None = None, *, sort: str | None = None) -> None:
+def show(folder: RunFolder, console: Console | None = None, *, sort: str | None = None, metrics: Sequence[str] = ()) -> None:
     """Print the result of a run.
 
     Args:
       folder: of the run.
       console: where to print.
       sort: metric by which slices come, worst first; None is the order of the job.
-    Raises: RunFolderError: there is no finished run. UsageError: no slice has the metric.
+      metrics: that are shown, by key or label; none stands for all.
+    Raises: RunFolderError: there is no finished run. UsageError: no slice, or nothing at all, has the metric.
     """
     document = finished(folder)
     slices = _chosen_slices(folder, document, sort)
+    document = _chosen_metrics(document, metrics)
     console = console or console_for(1)
-    metrics: dict[str, Any] = document["metrics"]
-    _print(console, metrics_table(document))
-    for key, entry in metrics.items():
+    names = labels(document)
+    print_text_table(console, metrics_table(document))
+    for key, entry in document["metrics"].items():
         if entry.get("reason"):
-            _say(console, Text.assemble((f"{key} is null:", "yellow"), f" {entry['reason']}"))
+            _say(console, Text.assemble((f"{names[key]} is null:", "yellow"), f" {entry['reason']}"))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
-            _print_value(console, key, value, folder)
-    for key, intervals in document.get("intervals", {}).items():
-        _print_missing(console, key, intervals)
-    for pair, entries in document.get("differences", {}).items():
-        _print(console, differences_table(pair, entries))
+            _print_value(console, names[key], value, folder.table_csv(key).name)
+    _print_missing(console, document)
+    for pair in document.get("differences", {}) if not metrics else ():
+        print_text_table(console, differences_table(document, pair))
+    if bootstrap := document.get("bootstrap"):
+        _say(console, _drawing(bootstrap))
     if slices:
         _print_slices(console, document, slices, folder)
     _say(console, _certificate(document))
@@ -95,19 +99,20 @@ def show(folder: RunFolder, console: Console | None = None, *, sort: str | None 
     _say(console, f"results: {folder.path}")
 
 
-def in_markdown(folder: RunFolder, *, sort: str | None = None) -> str:
-    """Return the result of a run as Markdown; all slices and metrics are in it.
+def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence[str] = ()) -> str:
+    """Return the result of a run as Markdown; all slices are in it.
 
     Args:
-      folder, sort: see `show`.
-    Raises: RunFolderError: there is no finished run. UsageError: no slice has the metric.
+      folder, sort, metrics: see `show`.
+    Raises: RunFolderError: there is no finished run. UsageError: no slice, or nothing at all, has the metric.
     """
     document = finished(folder)
     slices = _chosen_slices(folder, document, sort)
-    values = {key: entry["value"] for key, entry in document["metrics"].items()}
-    whole = {key: value for key, value in values.items() if isinstance(value, dict) and "columns" in value}
+    document = _chosen_metrics(document, metrics)
+    values = {labels(document)[key]: entry["value"] for key, entry in document["metrics"].items()}
+    whole = {label: value for label, value in values.items() if isinstance(value, dict) and "columns" in value}
     tables = [metrics_table(document), *(_value_table(*pair) for pair in whole.items())]
-    tables += [*(differences_table(*pair) for pair in document.get("differences", {}).items())]
+    tables += [differences_table(document, pair) for pair in document.get("differences", {}) if not metrics]
     if slices:
         tables.append(slices_table(document, slices, len(document["metrics"])))
     return "\n\n".join([*map(markdown, tables), _certificate(document)])
@@ -135,6 +140,21 @@ def _chosen_slices(folder: RunFolder, document: dict[str, Any], sort: str | None
     return sort_slices(document, sort, {entry["key"]: entry["metric"] for entry in asked if "metric" in entry})
 
 
+def _chosen_metrics(document: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    names = labels(document)
+    keys = [find_key(name, names, f"--metric {name}: the run has none of that name") for name in wanted]
+    return with_metrics(document, keys) if wanted else document
+
+
+def _drawing(bootstrap: dict[str, Any]) -> str:
+    """Say how intervals were drawn."""
+    cluster = f", by {bootstrap['cluster']}" if bootstrap.get("cluster") else ""
+    return (
+        f"intervals: {100 * bootstrap['level']:g} %, from {bootstrap['replicates']:,} bootstrap replicates{cluster}, "
+        f"seed {bootstrap['seed']}"
+    )
+
+
 def _certificate(document: dict[str, Any]) -> str:
     certificate = document["certificate"]
     return (
@@ -143,16 +163,29 @@ def _certificate(document: dict[str, Any]) -> str:
     )
 
 
+def fits(console: Console, table: TextTable) -> bool:
+    """Say whether a table can be printed without folding what it holds: always where the output is no terminal."""
+    return not console.is_terminal or _width(console, _styled(table)) <= console.width
+
+
+def print_text_table(console: Console, table: TextTable) -> None:
+    """Print a table of texts; see `print_table`."""
+    print_table(console, _styled(table))
+
+
 def print_table(console: Console, table: Table) -> None:
     """Print a table; where the output is no terminal, in the width that it needs."""
-    if not console.is_terminal:
-        wanted = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-        before = console.width
-        console.width = max(wanted, before)  # print's own width is at most the console's
-        console.print(table, crop=False, no_wrap=True)
-        console.width = before
-    else:
+    if console.is_terminal:
         console.print(table)
+        return
+    before = console.width
+    console.width = max(_width(console, table), before)  # print's own width is at most the console's
+    console.print(table, crop=False, no_wrap=True)
+    console.width = before
+
+
+def _width(console: Console, table: Table) -> int:
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def _say(console: Console, text: str | Text) -> None:
@@ -171,10 +204,6 @@ def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def _print(console: Console, table: TextTable) -> None:
-    print_table(console, _styled(table))
-
-
 def _styled(table: TextTable) -> Table:
     """Return a table for a console. Names are folded where there is no room, never cut."""
     styled = Table(header_style="bold", title=Text(table.title) if table.title else None, title_justify="left")
@@ -187,33 +216,34 @@ def _styled(table: TextTable) -> Table:
     return styled
 
 
-def _print_missing(console: Console, key: str, intervals: dict[str, Any]) -> None:
-    """Print why numbers of a metric have no interval: one interval, or one by class."""
-    by_class = all(isinstance(interval, dict) for interval in intervals.values())
-    for name, interval in (intervals if by_class else {"": intervals}).items():
-        if interval.get("reason"):
-            _say(console, f"{f'{key}  {name}' if name else key} has no interval: {interval['reason']}")
+def _print_missing(console: Console, document: dict[str, Any]) -> None:
+    """Print why numbers have no interval: of each metric there is one, or one by class."""
+    names = number_labels(document)
+    for key, intervals in document.get("intervals", {}).items():
+        by_class = all(isinstance(interval, dict) for interval in intervals.values())
+        for name, interval in (intervals if by_class else {"": intervals}).items():
+            if interval.get("reason"):
+                _say(console, f"{names.get((key, name)) or f'{key} {name}'} has no interval: {interval['reason']}")
 
 
 def _print_slices(console: Console, document: dict[str, Any], slices: list[Any], folder: RunFolder) -> None:
     """Print a line per slice; where that is too wide for the terminal, a line per slice and metric."""
     shown = slices[:MOST_SLICES]
     table, metrics = slices_table(document, shown, WIDEST_TABLE), len(sliced_metrics(document))
-    wide = console.measure(_styled(table), options=console.options.update(max_width=10_000)).maximum > console.width
-    turned = console.is_terminal and wide
-    _print(console, slices_by_metric(document, shown) if turned else table)
+    turned = not fits(console, table)
+    print_text_table(console, slices_by_metric(document, shown) if turned else table)
     if len(slices) > MOST_SLICES or (metrics > WIDEST_TABLE and not turned):
         _say(console, f"all {len(slices):,} slices and {metrics:,} metrics: {folder.metrics_csv.name}")
 
 
-def _print_value(console: Console, key: str, value: dict[str, Any], folder: RunFolder) -> None:
+def _print_value(console: Console, label: str, value: dict[str, Any], file: str) -> None:
     """Print a metric that is a table, or say where it is."""
     columns, rows = value["columns"], value["rows"]
     if len(columns) > WIDEST_TABLE or len(rows) > 2 * WIDEST_TABLE:
-        _say(console, f"{key}: {len(rows)} lines of {len(columns)} columns in {folder.table_csv(key).name}")
+        _say(console, f"{label}: {len(rows)} lines of {len(columns)} columns in {file}")
         return
-    _print(console, _value_table(key, value))
+    print_text_table(console, _value_table(label, value))
 
 
-def _value_table(key: str, value: dict[str, Any]) -> TextTable:
-    return TextTable(list(value["columns"]), [[number(cell) for cell in row] for row in value["rows"]], title=key)
+def _value_table(label: str, value: dict[str, Any]) -> TextTable:
+    return TextTable(list(value["columns"]), [[number(cell) for cell in row] for row in value["rows"]], title=label)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from harness.errors import UsageError
-from harness.results.collect import collect, write_summary
+from harness.results.collect import collect, frame, read, to_json, with_some_metrics, write_summary
+from harness.results.run_tables import print_summary
 
 
 def write(folder: Path, name: str, document: Any) -> None:
@@ -80,3 +83,80 @@ def test_what_cannot_be_collected(runs: list[Path], tmp_path: Path, harness: Any
     assert done.code == 2
     assert "expected a file that ends with .csv or .parquet" in done.err
     assert not (tmp_path / "t.xlsx").exists()
+
+
+SLICES = ("a slice whose name is longer than its column", 0.25), ("dog", 0.75)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> list[Path]:
+    """Two runs with labels and slices: `top_k` is another metric in each, and only the first has `recall`."""
+    runs = []
+    for number, k in enumerate((3, 5)):
+        metrics = {"top_k": {"value": 0.875, "examples": 8, "standard_error": 0.01}}
+        definitions = {"top_k": {"label": f"top {k}"}}
+        if number == 0:
+            metrics["recall"] = {"value": {"cat": 0.5}, "examples": 8}
+            definitions["recall"] = {"label": "recall"}
+        parts = [
+            {"slice": {"animal": name, "age": 7}, "examples": 4, "metrics": {"top_k": {"value": value, "examples": 4}}}
+            for name, value in SLICES
+        ]
+        certificate = {"examples": 8, "chunks": 1, "id_hash": "0"}
+        document = {"metrics": metrics, "definitions": definitions, "slices": parts, "certificate": certificate}
+        write(tmp_path / f"run {number}", "metrics.json", document)
+        runs.append(tmp_path / f"run {number}")
+    return runs
+
+
+def printed(runs: list[Path], width: int, **options: Any) -> list[str]:
+    out = io.StringIO()
+    print_summary(read(runs), Console(file=out, width=width, force_terminal=True, color_system=None), **options)
+    lines = [line.replace("┃", "│") for line in out.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    return [" ".join(line.split()) for line in lines]
+
+
+def test_labels_tell_what_one_key_means_in_each_run(labelled: list[Path]) -> None:
+    lines = printed(labelled, 200)
+    assert "│ run │ state │ exit code │ examples │ top 3 │ recall cat │ top 5 │" in lines
+    assert "│ run 0 │ done │ 0 │ 8 │ 0.875 │ 0.5 │ │" in lines
+    assert "│ run 1 │ done │ 0 │ 8 │ │ │ 0.875 │" in lines
+
+
+def test_where_there_is_no_room_metrics_are_rows(labelled: list[Path]) -> None:
+    lines = printed(labelled, 60)
+    assert "│ │ run 0 │ run 1 │" in lines and "│ recall cat │ 0.5 │ │" in lines
+    narrow = printed(labelled, 60, slices=True)
+    assert "│ run │ slice │ metric │ value │" in narrow and "│ │ animal=dog, age=7 │ examples │ 4 │" in narrow
+    names = "".join(line.split("│")[2].strip() for line in narrow if line.count("│") == 5)
+    assert "animal=aslicewhosenameislongerthanitscolumn,age=7" in names.replace(" ", "")
+
+
+def test_slices_have_rows_of_their_own(labelled: list[Path]) -> None:
+    table = frame(read(labelled), slices=True)
+    assert list(table.columns) == [
+        "run", "state", "exit_code", "message", "model", "examples", "slice:animal", "slice:age", "top_k", "recall[cat]",
+    ]  # fmt: skip
+    assert table["examples"].tolist() == [8, 4, 4] * 2 and table["top_k"].tolist() == [0.875, 0.25, 0.75] * 2
+    assert table["slice:animal"].tolist()[1:3] == [name for name, _ in SLICES] and table["slice:age"][1] == "7"
+    assert list(collect(labelled).columns) == [name for name in table.columns if not name.startswith("slice:")]
+
+
+def test_metrics_are_chosen_by_key_and_by_label(labelled: list[Path]) -> None:
+    first, second = with_some_metrics(read(labelled), ["top 3", "recall"])
+    assert (list(first.document["metrics"]), list(second.document["metrics"])) == (["top_k", "recall"], [])
+    assert [list(run.document["metrics"]) for run in with_some_metrics(read(labelled), ["top_k"])] == [["top_k"], ["top_k"]]
+    with pytest.raises(UsageError, match="--metric top3: no run has one of that name: did you mean 'top 3'"):
+        with_some_metrics(read(labelled), ["top3"])
+
+
+def test_the_command_prints_all_digits_as_json(labelled: list[Path], runs: list[Path], harness: Any) -> None:
+    done = harness("collect", labelled[0], *runs[:2], "--json", "--slices", "--metric", "accuracy", "--metric", "top 3")
+    assert done.code == 0, done.err
+    first, whole, failed = json.loads(done.out)
+    assert [part["metrics"] for part in first["slices"]] == [{"top_k": {"value": value, "examples": 4}} for _, value in SLICES]
+    assert (first["definitions"], first["metrics"]["top_k"]["standard_error"]) == ({"top_k": {"label": "top 3"}}, 0.01)
+    assert whole["metrics"] == {"accuracy": {"value": 0.1 + 0.2, "examples": 7}}
+    assert (failed["state"], failed["exit_code"], failed["message"]) == ("failed", 1, "record 3, is torn")
+    assert "slices" not in to_json(read(labelled))[0]

@@ -172,3 +172,64 @@ def test_markdown_holds_all(sliced: RunFolder) -> None:
     assert "| accuracy | 0.512 | 3,000 |" in text
     assert text.index("animal=dog") < text.index("animal=cat")
     assert text.endswith("certificate: every one of 3,000 examples counted once, in 1 chunks, id hash 0")
+
+
+@pytest.fixture
+def explained(tmp_path: Path) -> RunFolder:
+    """A run of two models that explains itself, with support, bounds, slices and a difference."""
+    metrics = {
+        "left/recall": {"value": {"cat": 0.5, "dog": None}, "examples": 4, "support": {"cat": 1234, "dog": 0}},
+        "left/f_beta": {"value": None, "examples": 4, "reason": "class dog is 0/0"},
+        "left/binned_roc_auc": {
+            "value": {"estimate": 0.5, "low": 0.25, "high": 0.75}, "examples": 4,
+            "bounds": {"at_least": 0.25, "at_most": 0.75},
+        },
+        "right/cost": {"value": 0.5, "examples": 4},
+    }  # fmt: skip
+    names = {"left/recall": "left/recall", "left/f_beta": "left/f1 macro", "left/binned_roc_auc": "left/binned roc auc"}
+    definitions = {key: {"label": names.get(key, key), "better": "higher"} for key in metrics}
+    definitions["right/cost"] = {"label": "right/my cost", "better": "lower"}
+    slices = [
+        {"slice": {"age": age}, "examples": 2, "metrics": {"right/cost": {"value": cost, "examples": 2}}}
+        for age, cost in ((1, 0.25), (2, 0.75))
+    ]
+    document = {
+        "metrics": metrics, "definitions": definitions, "slices": slices, "certificate": {"examples": 4, "chunks": 1, "id_hash": "0"},
+        "bootstrap": {"replicates": 1000, "seed": 7, "level": 0.95, "cluster": "user"},
+        "differences": {"right - left": {"cost": {"value": 0.125}, "cost/cat": {"value": 0.25}}},
+    }  # fmt: skip
+    (tmp_path / "metrics.json").write_text(json.dumps(document))
+    return RunFolder(tmp_path)
+
+
+def test_labels_support_and_bounds_are_shown(explained: RunFolder) -> None:
+    lines = lines_of(explained, 300)
+    for line in (
+        "│ metric │ value │ support │ examples │",
+        "│ left/recall cat │ 0.5 │ 1,234 │ 4 │",
+        "│ left/recall dog │ null │ 0 │ 4 │",
+        "│ left/f1 macro │ null │ │ 4 │",
+        "left/f1 macro is null: class dog is 0/0",
+        "│ left/binned roc auc at least │ 0.25 │ │ 4 │",
+        "│ left/binned roc auc at most │ 0.75 │ │ 4 │",
+        "│ my cost │ 0.125 │ │ │",
+        "│ cost/cat │ 0.25 │ │ │",  # of no metric in the file: as it is
+        "│ slice │ examples │ right/my cost │",
+        "intervals: 95 %, from 1,000 bootstrap replicates, by user, seed 7",
+    ):
+        assert line in lines, line
+
+
+@pytest.mark.parametrize("sort", ["right/cost", "right/my cost"])
+def test_slices_are_sorted_by_key_and_by_label(explained: RunFolder, sort: str) -> None:
+    lines = [line for line in lines_of(explained, 300, sort=sort) if "age=" in line]
+    assert lines[0] == "│ age=2 │ 2 │ 0.75 │"  # lower values are better, as the file says
+
+
+def test_some_metrics_are_shown(explained: RunFolder) -> None:
+    text = in_markdown(explained, metrics=["left/f1 macro", "right/cost"])
+    assert [line for line in text.splitlines() if line.startswith("| ")][:4] == [
+        "| metric | value | examples |", "| :--- | ---: | ---: |", "| left/f1 macro | null | 4 |", "| right/my cost | 0.5 | 4 |",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="--metric f3: the run has none of that name"):
+        show(explained, Console(file=io.StringIO()), metrics=["f3"])
