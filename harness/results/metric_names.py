@@ -155,5 +155,5 @@ def _words(document: Mapping[str, Any], key: str, label: str) -> tuple[str, ...]
     model = definition.get("model")
     text = f"{model}/{' '.join(words)}" if model else " ".join(words)
     if text != label:
-        return (key,)
+        words = (key.removeprefix(f"{model}/") if model else key,)
     return (model, *words) if model else words

@@ -68,7 +68,7 @@ def _lines(run: Run, name: str, *, slices: bool) -> list[_Line]:
 
 def _by_title(part: Mapping[str, Any], titles: Mapping[tuple[str, str], str]) -> dict[str, str]:
     """Return the numbers of a result, or of a slice of it; one that the whole does not have, for it is null, by its key."""
-    return {titles.get(place, " ".join(place)): text for place, text in number_cells(part).items()}
+    return {titles.get(place, "/".join(filter(None, place))): text for place, text in number_cells(part).items()}
 
 
 def _text(value: Any) -> str:

@@ -103,6 +103,8 @@ def test_several_models() -> None:
     document = document_of(("f_beta", {}), ("top_k", {"k": 1}), models=("left", "left/b"))
     assert list(labels(document).values()) == ["left/f1 macro", "left/top 1", "left/b/f1 macro", "left/b/top 1"]
     assert list(exported_names(document).values()) == ["left/f1/macro", "left/top 1", "left:2fb/f1/macro", "left:2fb/top 1"]
+    two = document_of(("recall", {"output": "a"}), ("recall", {"output": "b"}), models=("left",))
+    assert list(exported_names(two).values()) == ["left/recall:28output:3da:29", "left/recall:28output:3db:29"]
 
 
 def test_classes_that_are_called_like_an_average() -> None:
