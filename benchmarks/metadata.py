@@ -199,7 +199,7 @@ def _commits(folder: Any, ranks: int) -> tuple[float, float]:
 
         def chunk() -> None:
             sums = Sums.zero(layouts)
-            lines = np.array([[next(chunks), 1, 0, 1, 0, 0, 0]])
+            lines = np.array([[next(chunks), 1, 0, 1, 0, 0, 0, 0]])
             accumulator.add(Sums(lines, sums.state, sums.grid, sums.rows), 1)
             committer.border()
 

@@ -62,7 +62,7 @@ class Committer:
 
     Args:
       accumulator: of this rank.
-      matches: says whether lines of the certificate, int64 [n, 7], are whole chunks of the plan.
+      matches: says whether lines of the certificate, int64 [n, 8], are whole chunks of the plan.
       write: takes the sums of a segment, and leaves them as they are.
       turn: of this rank.
       first_s, most_s: of the pace.

@@ -27,7 +27,7 @@ FAN_IN = 16  # so many segments of a rank become one: files and bytes stay few h
 
 @dataclass(frozen=True)
 class Found:
-    """A segment that is whole: its name, whose it is, and its lines, int64 [n, 7]."""
+    """A segment that is whole: its name, whose it is, and its lines, int64 [n, 8]."""
 
     name: str
     origin: Origin

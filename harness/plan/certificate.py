@@ -15,14 +15,14 @@ from harness.plan.plan import Chunk, Plan
 
 __all__ = ["Certificate"]
 
-COUNT, HASH, EXPECTED, KEPT, FILTERED, SKIPPED, CONTENT = range(7)
-ROWS = 7
+COUNT, HASH, EXPECTED, KEPT, FILTERED, SKIPPED, KEPT_HASH, CONTENT = range(8)
+ROWS = 8
 SHOWN = 5  # chunks named in a message
 
 
 class Certificate:
-    """Counts and hashes by chunk, int64 [7, chunks]: counted, id hash, expected id hash, of the counted ones kept, filtered,
-    skipped, and the content hash (see `data/content.py`). Hashes are mod 2^64.
+    """Counts and hashes by chunk, int64 [8, chunks]: counted, id hash, expected id hash, of the counted ones kept, filtered,
+    skipped, the id hash of those that were kept, and the content hash (see `data/content.py`). Hashes are mod 2^64.
     """
 
     def __init__(self, plan: Plan, table: np.ndarray | None = None) -> None:
@@ -35,10 +35,10 @@ class Certificate:
         return Certificate(self._plan, table)
 
     def add(self, seen: np.ndarray) -> None:
-        """Add what a chunk's batches counted: int64 [n, 7] of chunk, count, id hash, kept, filtered, skipped, content hash."""
+        """Add what a chunk's batches counted: int64 [n, 8]; see `sums.LINE`."""
         np.add.at(self.table[COUNT], seen[:, 0], seen[:, 1])
         np.add.at(self.table[HASH], seen[:, 0], seen[:, 2])
-        for row, column in ((KEPT, 3), (FILTERED, 4), (SKIPPED, 5), (CONTENT, 6)):
+        for row, column in ((KEPT, 3), (FILTERED, 4), (SKIPPED, 5), (KEPT_HASH, 6), (CONTENT, 7)):
             np.add.at(self.table[row], seen[:, 0], seen[:, column])
 
     def expect(self, chunks: Iterable[Chunk]) -> None:
@@ -51,7 +51,7 @@ class Certificate:
         self._expected[wanted] = True
 
     def matches(self, lines: np.ndarray) -> bool:
-        """Say whether lines, int64 [n, 7] as `add` takes them, are whole chunks of the plan."""
+        """Say whether lines, int64 [n, 8] as `add` takes them, are whole chunks of the plan."""
         chunks = lines[:, 0]
         self.expect(self._plan[index] for index in chunks.tolist())
         whole = lines[:, 1] == np.diff(self._plan.bounds)[chunks]
@@ -68,12 +68,18 @@ class Certificate:
         kept, filtered, skipped = (int(self.table[row].sum()) for row in (KEPT, FILTERED, SKIPPED))
         if not filtered and not skipped:
             return {}
-        return {"read": self.examples, "kept": kept, **{k: v for k, v in (("filtered", filtered), ("skipped", skipped)) if v}}
+        parts = {name: count for name, count in (("filtered", filtered), ("skipped", skipped)) if count}
+        return {"read": self.examples, "kept": kept, **parts}
+
+    @property
+    def kept_hash(self) -> str:
+        """The sum of the id hashes of the examples that were kept, in hexadecimal: two runs with the same kept the same ones."""
+        return self._total(KEPT_HASH)
 
     @property
     def id_hash(self) -> str:
         """The sum of all id hashes, in hexadecimal."""
-        return f"{int(self.table[HASH].sum(dtype=np.int64)) & (2**64 - 1):016x}"
+        return self._total(HASH)
 
     @property
     def contents(self) -> np.ndarray:
@@ -84,7 +90,10 @@ class Certificate:
     @property
     def content_hash(self) -> str:
         """The sum of the content hashes of all examples, in hexadecimal."""
-        return f"{int(self.contents.sum(dtype=np.int64)) & (2**64 - 1):016x}"
+        return self._total(CONTENT)
+
+    def _total(self, row: int) -> str:
+        return f"{int(self.table[row].sum(dtype=np.int64)) & (2**64 - 1):016x}"
 
     def problems(self) -> list[str]:
         """Say which chunks do not match the plan; empty where all do."""

@@ -20,7 +20,7 @@ __all__ = ["Certified", "Results"]
 @dataclass(frozen=True)
 class Certified:
     """What the certificate says: how many examples were counted once, in how many chunks, the sum of their id hashes, and
-    that of the hashes of what was read of them.
+    that of the hashes of what was read of them; `kept_hash` is that of the ids of those that were neither filtered nor skipped.
     """
 
     examples: int
@@ -28,6 +28,7 @@ class Certified:
     id_hash: str
     left_out: Mapping[str, int] = field(default_factory=dict)
     content_hash: str | None = None
+    kept_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ class Results(Mapping[str, Any]):
         """The proof that every example was counted once."""
         fields = dict(self.document["certificate"])
         content_hash, _ = fields.pop("content_hash", None), fields.pop("content_reason", None)
-        return Certified(fields.pop("examples"), fields.pop("chunks"), fields.pop("id_hash"), fields, content_hash)
+        id_hash = fields.pop("id_hash")
+        kept_hash = fields.pop("kept_hash", id_hash)
+        return Certified(fields.pop("examples"), fields.pop("chunks"), id_hash, fields, content_hash, kept_hash)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())

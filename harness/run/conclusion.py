@@ -72,7 +72,7 @@ def summary(job: Job, opened: Opened, question: Question, certificate: Certifica
             "chunks": len(opened.plan),
             "id_hash": certificate.id_hash,
             **_content(opened, certificate),
-            **certificate.left_out,
+            **({"kept_hash": certificate.kept_hash, **certificate.left_out} if certificate.left_out else {}),
         },
         **({"predictions": opened.left_out} if opened.left_out else {}),
         **({"classes": list(opened.classes)} if opened.text_labels and opened.classes else {}),

@@ -200,6 +200,8 @@ def _results(folder: RunFolder, metrics: Any, digests: Mapping[str, str], plan: 
     if certified.get("content_hash") is not None or not certified.get("content_reason"):
         wanted["content_hash"] = certificate.content_hash
     left_out = certificate.left_out
+    if left_out or "kept_hash" in certified:
+        wanted["kept_hash"] = certificate.kept_hash
     wanted |= {name: left_out.get(name) for name in LEFT_OUT if name in left_out or name in certified}
     problems = [
         f"metrics.json certifies {name} {certified.get(name)}, plan and journal say {'nothing of it' if value is None else value}"

@@ -110,8 +110,8 @@ class Feed(ABC):
         """Add the content hashes of the chunks that a call of the step has evaluated.
 
         Args:
-          lines: of batches, int64 [n, 6], the chunk first.
-        Returns: int64 [n, 7]: the content hash of a chunk stands in its first line, the others have 0.
+          lines: of batches, int64 [n, 7], the chunk first.
+        Returns: int64 [n, 8]: the content hash of a chunk stands in its first line, the others have 0.
         """
         contents = np.zeros([len(lines), 1], np.int64)
         chunks, first = np.unique(lines[:, 0], return_index=True)

@@ -43,8 +43,7 @@ class Call:
 
     Attributes:
       sums: of its chunks; their grid stays in the graph.
-      batches: one line per batch, int64 [batches, 7]: chunk, count, id hash, of the count kept, filtered, skipped, and
-        the content hash of the chunk in its first line.
+      batches: one line per batch, int64 [batches, 8], see `LINE`; the content hash of the chunk stands in its first line.
       reading_s: of the call, in which the feed was waited for.
       columns: by name, what `take` returned of the real examples, one array [count, ...] a batch; ids under `ID`.
     """
@@ -212,9 +211,12 @@ class Step:
         """Return which rows of a group count, bool [G * B], and what the certificate holds of each batch."""
         real = tf.range(self._feed.batch_size, dtype=tf.int64) < places[:, 1:]
         masks = Masks.of(tf.reshape(real, [-1]), bad, keep)
-        hashes = tf.reshape(tf.where(masks.read, hash_ids(ids), tf.zeros_like(ids)), [self._shapes.group, -1])
-        sums = tf.reduce_sum(hashes, axis=1, keepdims=True)
-        return masks.kept, tf.concat([places, sums, masks.counts(self._shapes.group)], axis=1)
+        hashes, none = hash_ids(ids), tf.zeros_like(ids)
+        read, kept = (
+            tf.reduce_sum(tf.reshape(tf.where(mask, hashes, none), [self._shapes.group, -1]), axis=1, keepdims=True)
+            for mask in (masks.read, masks.kept)
+        )
+        return masks.kept, tf.concat([places, read, masks.counts(self._shapes.group), kept], axis=1)
 
 
 def _check_names(names: Sequence[str] | None, counts: Mapping[str, int]) -> None:

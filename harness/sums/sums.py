@@ -21,7 +21,8 @@ from harness.sums.rows import RowTable
 
 __all__ = ["LINE", "Layouts", "Sums", "add_lines", "renumbering"]
 
-LINE = 7  # columns of a line of the certificate: chunk, count, id hash, kept, filtered, skipped, content hash
+# Columns of a line of the certificate: chunk, count, id hash, kept, filtered, skipped, id hash of those kept, content hash.
+LINE = 8
 GRID_ARRAYS = ("dense", "buckets", "weighted")
 
 
@@ -76,7 +77,7 @@ class Sums:
 
     @property
     def lines(self) -> np.ndarray:
-        """One line a chunk, int64 [chunks, 7], ascending by chunk; see `LINE`."""
+        """One line a chunk, int64 [chunks, 8], ascending by chunk; see `LINE`."""
         if len(self._lines) > 1:
             self._lines = [add_lines(self._lines)]
         return self._lines[0]
@@ -177,8 +178,9 @@ class Sums:
 def add_lines(lines: Iterable[np.ndarray]) -> np.ndarray:
     """Add lines up by chunk: one line a chunk, ascending. Hashes wrap at 2^64.
 
-    >>> add_lines([np.array([[5, 2, 7, 2, 0, 0, 4]]), np.array([[3, 1, 1, 1, 0, 0, 1], [5, 2, -9, 2, 0, 0, 0]])]).tolist()
-    [[3, 1, 1, 1, 0, 0, 1], [5, 4, -2, 4, 0, 0, 4]]
+    >>> first, second = [[5, 2, 7, 2, 0, 0, 7, 4]], [[3, 1, 1, 1, 0, 0, 1, 1], [5, 2, -9, 1, 1, 0, 3, 0]]
+    >>> add_lines([np.array(first), np.array(second)]).tolist()
+    [[3, 1, 1, 1, 0, 0, 1, 1], [5, 4, -2, 3, 1, 0, 10, 4]]
     """
     every = np.concatenate(list(lines))
     chunks, places = np.unique(every[:, 0], return_inverse=True)

@@ -51,6 +51,8 @@ def test_filter_is_counted_and_certified(run, world):
     assert {k: certificate[k] for k in ("examples", "read", "kept", "filtered")} == {
         "examples": 203, "read": 203, "kept": int(kept.sum()), "filtered": int((~kept).sum()),
     }  # fmt: skip
+    hashed = hash_ids(np.flatnonzero(kept)).sum(dtype=np.uint64)
+    assert certificate["kept_hash"] == f"{int(hashed):016x}" != certificate["id_hash"]
 
 
 def test_a_filter_may_compare_for_equality(run):

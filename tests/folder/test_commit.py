@@ -40,7 +40,7 @@ def call(chunk: int, hash_by: int = 0) -> Sums:
     sums = Sums.zero(LAYOUTS)
     sums.state = np.eye(3, dtype=np.int64)[chunk]
     sums.rows["auc"] = RowStore.of(RowTable(np.array([float(chunk)]), {}, np.array([whole.start]), np.zeros((1, 0), np.int64)))
-    lines = np.array([[chunk, 4, PLAN.id_hash(whole) + hash_by, 4, 0, 0, chunk + 5]])
+    lines = np.array([[chunk, 4, PLAN.id_hash(whole) + hash_by, 4, 0, 0, 0, chunk + 5]])
     return Sums(lines, sums.state, sums.grid, sums.rows)
 
 
@@ -155,7 +155,7 @@ def test_rows_of_a_metric_do_not_change_how_often_a_rank_commits(row_count, upti
         if row_count:
             ids = np.arange(row_count)
             sums.rows["auc"] = RowStore.of(RowTable(ids + 0.5, {}, ids, np.zeros((row_count, 0), np.int64)))
-        lines = np.array([[chunk, 4, plan.id_hash(plan[chunk]), 4, 0, 0, 0]])
+        lines = np.array([[chunk, 4, plan.id_hash(plan[chunk]), 4, 0, 0, 0, 0]])
         accumulator.add(Sums(lines, sums.state, sums.grid, sums.rows), 1)
         clock.now += 1.0
         committer.border()

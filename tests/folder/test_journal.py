@@ -35,7 +35,7 @@ PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..1
 
 def line(plan: Plan, chunk: int) -> list[int]:
     count = plan[chunk].stop - plan[chunk].start
-    return [chunk, count, plan.id_hash(plan[chunk]), count, 0, 0, 1000 + chunk]
+    return [chunk, count, plan.id_hash(plan[chunk]), count, 0, 0, plan.id_hash(plan[chunk]), 1000 + chunk]
 
 
 def added(*parts: Sums) -> Sums:
@@ -50,7 +50,7 @@ def segment(plan: Plan, *chunks: int) -> Sums:
     """A segment whose state says how often each chunk was added."""
     state = np.zeros(len(plan), np.int64)
     state[list(chunks)] = 1
-    lines = np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 7)
+    lines = np.array([line(plan, chunk) for chunk in sorted(chunks)], np.int64).reshape(-1, 8)
     return Sums(lines, state, NO_GRID)
 
 
@@ -157,24 +157,24 @@ TABLE = RowTable(
 GRID = GridState(
     ("0\x1eib", "0\x1eia"), np.arange(6).reshape(3, 1, 2), np.arange(3).reshape(3, 1, 1), np.zeros((3, 0, 1, 5), np.int64)
 )
-FULL = Sums(np.array([[1, 4, -5, 3, 1, 0, 2**63 - 1]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": RowStore.of(TABLE)})
+FULL = Sums(np.array([[1, 4, -5, 3, 1, 0, 8, 2**63 - 1]]), np.array([1, -2, 2**62]), GRID, {"roc/auc=1": RowStore.of(TABLE)})
 
 
 def test_a_segment_comes_back_as_it_was(tmp_path):
     (tmp_path / "s").write_bytes(b"".join(pack(FULL, ORIGIN)))
     origin, back = read_segment(tmp_path / "s")
     assert origin == ORIGIN
-    assert back.lines.tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]] and back.state.tolist() == [1, -2, 2**62]
+    assert back.lines.tolist() == [[1, 4, -5, 3, 1, 0, 8, 2**63 - 1]] and back.state.tolist() == [1, -2, 2**62]
     assert back.grid.keys == GRID.keys and back.grid.flat().tolist() == GRID.flat().tolist()
     assert {name: a.tolist() for name, a in back.rows["roc/auc=1"].table().to_arrays().items()} == {
         "key": [0.5, -0.0], "ids": [7, 8], "slices": [[1], [2]], "weights": [1.0, 2.0], "value.y": [1, 0],
     }  # fmt: skip
-    assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5, 3, 1, 0, 2**63 - 1]]
+    assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5, 3, 1, 0, 8, 2**63 - 1]]
 
 
 def test_merging_finds_slices_by_their_keys():
     other = dataclasses.replace(GRID, keys=("0\x1eia", "0\x1eic"))
-    both = added(FULL, Sums(np.array([[0, 4, 2, 4, 0, 0, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": RowStore.of(TABLE)}))
+    both = added(FULL, Sums(np.array([[0, 4, 2, 4, 0, 0, 2, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": RowStore.of(TABLE)}))
     assert both.grid.keys == ("0\x1eib", "0\x1eia", "0\x1eic")
     assert both.grid.dense[:, 0].tolist() == [[0, 2], [2, 3], [6, 8], [4, 5]]
     assert both.rows["roc/auc=1"].table().slices.tolist() == [[1], [2], [2], [3]]

@@ -11,7 +11,8 @@ PLAN = Plan((File("a", 0, 7), File("b", 0, 5)), 2, 4)  # chunks 0..4, 4..8, 8..1
 
 
 def line(chunk: int, *ids: int) -> list[int]:
-    return [chunk, len(ids), int(hash_ids(np.array(ids)).sum(dtype=np.uint64).astype(np.int64)), len(ids), 0, 0, sum(ids)]
+    hashes = int(hash_ids(np.array(ids)).sum(dtype=np.uint64).astype(np.int64))
+    return [chunk, len(ids), hashes, len(ids), 0, 0, hashes, sum(ids)]
 
 
 BATCHES = [line(0, 0, 1), line(0, 2, 3), line(1, 4, 5), line(1, 6, 7), line(2, 8, 9), line(2, 10, 11)]
@@ -73,13 +74,15 @@ def test_a_long_list_of_problems_is_cut():
 
 
 def test_what_is_filtered_and_skipped_is_counted_apart():
-    parts = [[*BATCHES[0][:3], 1, 1, 0, 0], [*BATCHES[1][:3], 0, 0, 2, 0], *BATCHES[2:]]
+    parts = [[*BATCHES[0][:3], 1, 1, 0, line(0, 1)[2], 0], [*BATCHES[1][:3], 0, 0, 2, 0, 0], *BATCHES[2:]]
     certificate = certified(parts)
     assert certificate.problems() == []
     assert certificate.left_out == {"read": 12, "kept": 9, "filtered": 1, "skipped": 2}
-    assert certified(BATCHES).left_out == {}
+    rest = [1, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert certificate.kept_hash == f"{int(hash_ids(np.array(rest)).sum(dtype=np.uint64)):016x}"
+    assert certified(BATCHES).left_out == {} and certified(BATCHES).kept_hash == certified(BATCHES).id_hash
 
 
 def test_examples_that_are_neither_kept_nor_left_out_are_a_problem():
-    parts = [[*BATCHES[0][:3], 1, 0, 0, 0], *BATCHES[1:]]
+    parts = [[*BATCHES[0][:3], 1, 0, 0, 0, 0], *BATCHES[1:]]
     assert "chunk 0 (a, records 0..4) read 4 examples, but 3 were kept, filtered or skipped" in certified(parts).problems()

@@ -61,7 +61,7 @@ def run(tmp_path):
     lines = []
     for chunk in (plan[1], plan[3]):
         records = Records(np.arange(chunk.start, chunk.stop), {"x": X[chunk.start : chunk.stop], "label": LABEL[chunk.start : chunk.stop]})  # fmt: skip
-        lines.append([chunk.index, 4, plan.id_hash(chunk), 4, 0, 0, signed(ContentHash().of(records))])
+        lines.append([chunk.index, 4, plan.id_hash(chunk), 4, 0, 0, plan.id_hash(chunk), signed(ContentHash().of(records))])
     origin = Origin("1", "2", "3", plan_digest(plan), "l", "s")
     journal = Journal(folder.journal, origin, 1, 0)
     grid = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)

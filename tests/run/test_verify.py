@@ -37,7 +37,10 @@ NO_GRID = GridState.zero(GridLayout((), (), (), (), Layout((), ())), 1)
 
 def segment(*chunks: int) -> Sums:
     counts = {chunk: PLAN[chunk].stop - PLAN[chunk].start for chunk in chunks}
-    lines = [[chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0, 7 * chunk - 9] for chunk, count in counts.items()]
+    lines = [
+        [chunk, count, PLAN.id_hash(PLAN[chunk]), count, 0, 0, PLAN.id_hash(PLAN[chunk]), 7 * chunk - 9]
+        for chunk, count in counts.items()
+    ]
     return Sums(np.array(lines, np.int64), np.zeros(1, np.int64), NO_GRID)
 
 
@@ -178,7 +181,7 @@ def test_forged_digests_are_a_verdict(folder, digests):
 
 @pytest.mark.parametrize("chunk", [3, -1, 2**62, -(2**63)])
 def test_a_segment_of_another_plan_is_a_verdict(folder, chunk):
-    lines = np.array([[chunk, 4, 1, 4, 0, 0, 0]], np.int64)
+    lines = np.array([[chunk, 4, 1, 4, 0, 0, 0, 0]], np.int64)
     for plan, wanted in ((ORIGIN.plan, "holds chunks that the plan does not have"), ("other", "is of another plan")):
         Journal(folder.journal, replace(ORIGIN, plan=plan), 2, 0).write(Sums(lines, np.zeros(1, np.int64), NO_GRID))
         says(folder, f"{SECOND} {wanted}", "chunk 1 (a, records 4..7; b, records 0..1) is missing")
@@ -196,18 +199,18 @@ def signed(header: Any, arrays: bytes = b"") -> bytes:
 WHOSE = asdict(ORIGIN)
 HEADERS = [
     b"", b"{", b"[" * 5000, [], {}, {"origin": WHOSE, "keys": [], "arrays": []}, {"origin": WHOSE, "keys": [], "arrays": [7]},
-    {"origin": {**WHOSE, "job": 7}, "keys": [], "arrays": [["lines", "<i8", [0, 7]]]},
-    {"origin": {**WHOSE, "x": "y"}, "keys": [], "arrays": [["lines", "<i8", [0, 7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [2**62, 7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [-1, -7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [1, 7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "|O", [0, 7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "nonsense", [0, 7]]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<f8", [0, 7]]]},
+    {"origin": {**WHOSE, "job": 7}, "keys": [], "arrays": [["lines", "<i8", [0, 8]]]},
+    {"origin": {**WHOSE, "x": "y"}, "keys": [], "arrays": [["lines", "<i8", [0, 8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [2**62, 8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [-1, -8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [1, 8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "|O", [0, 8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "nonsense", [0, 8]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["lines", "<f8", [0, 8]]]},
     {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", [0, 6]]]},
     {"origin": WHOSE, "keys": [], "arrays": [["lines", "<i8", "x"]]},
-    {"origin": WHOSE, "keys": [], "arrays": [["state", "<i8", [0, 7]]]},
-    {"origin": WHOSE, "keys": 3, "arrays": [["lines", "<i8", [0, 7]]]},
+    {"origin": WHOSE, "keys": [], "arrays": [["state", "<i8", [0, 8]]]},
+    {"origin": WHOSE, "keys": 3, "arrays": [["lines", "<i8", [0, 8]]]},
 ]  # fmt: skip
 
 
@@ -220,7 +223,7 @@ def test_a_forged_segment_with_a_valid_checksum_is_a_verdict(folder, header):
 
 
 def test_segments_without_what_they_should_hold_are_torn(folder):
-    grid = {"origin": WHOSE, "keys": ["a"], "arrays": [["lines", "<i8", [0, 7]], ["state", "<i8", [0]]]}
+    grid = {"origin": WHOSE, "keys": ["a"], "arrays": [["lines", "<i8", [0, 8]], ["state", "<i8", [0]]]}
     rows = {"origin": WHOSE, "keys": [], "arrays": [*grid["arrays"], ["rows.auc\nunknown", "<i8", [0]]]}
     for header in (grid, rows, {"origin": WHOSE, "keys": [], "arrays": grid["arrays"][:1]}):
         (folder.journal / SECOND).write_bytes(signed(header))

@@ -162,7 +162,7 @@ def test_what_a_rank_holds_is_carried_whenever_a_call_adds_to_it():
     accumulator = Accumulator(layouts)
     call = exact.to_cells(np.array(LARGEST)) * exact.HEADROOM  # what one call may leave
     for chunk in range(64):
-        accumulator.add(Sums(np.array([[chunk, 1, 0, 1, 0, 0, 0]]), call, Sums.zero(layouts).grid), 1)
+        accumulator.add(Sums(np.array([[chunk, 1, 0, 1, 0, 0, 0, 0]]), call, Sums.zero(layouts).grid), 1)
     total = accumulator.total().state
     assert exact.to_fraction(total) == 64 * exact.HEADROOM * Fraction(LARGEST)
     assert total[: exact.LIMBS - 1].max() < 2**32

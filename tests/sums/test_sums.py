@@ -33,7 +33,8 @@ def sums(draw: st.DrawFn) -> Sums:
     """Some sums; their slices in any order, some without any row, some without a grid."""
     chunks = draw(st.lists(st.integers(0, 9), unique=True, max_size=4))
     lines = np.array(
-        [[c, draw(st.integers(1, 9)), draw(st.integers(-(2**63), 2**63 - 1)), 1, 0, 0, c] for c in sorted(chunks)], np.int64
+        [[c, draw(st.integers(1, 9)), draw(st.integers(-(2**63), 2**63 - 1)), 1, 0, 0, 5 * c, c] for c in sorted(chunks)],
+        np.int64,
     )
     names = tuple(draw(keys))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -51,7 +52,7 @@ def sums(draw: st.DrawFn) -> Sums:
             RowTable(rng.standard_normal(count), {"positive": rng.integers(0, 2, count)}, rng.integers(0, 2**40, count), slices)
         )
     state = np.concatenate([to_cells(np.array(draw(st.floats(-1e30, 1e30)))).ravel(), rng.integers(0, 9, 2)])
-    return Sums(lines.reshape(-1, 7), state, grid, rows)
+    return Sums(lines.reshape(-1, 8), state, grid, rows)
 
 
 def canonical(total: Sums) -> dict[str, Any]:
