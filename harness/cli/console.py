@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
@@ -43,7 +44,7 @@ def cli() -> None:
     """
 
 
-for _command in (check, collect, doctor, evaluate, index, init, launch, metrics, predict, show, submit, verify):
+for _command in (check, collect, compare, doctor, evaluate, index, init, launch, metrics, predict, show, submit, verify):
     cli.add_command(_command)
 
 

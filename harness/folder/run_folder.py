@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "replicates.npz"
 
     @property
+    def slice_replicates_npz(self) -> Path:
+        """The same of slices, in the order of metrics.json: one array [slices, replicates] per metric, NaN for null."""
+        return self.path / "slice_replicates.npz"
+
+    @property
     def predictions(self) -> Path:
         """Folder of what `harness predict` writes."""
         return self.path / "predictions"

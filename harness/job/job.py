@@ -193,6 +193,7 @@ class Job(Spec):
             "model": place,
             "models": {"__all__": place},
             "data": {"files"},
+            "bootstrap": {"slice_replicates"},
         }
         return self.model_dump(mode="json", exclude_defaults=True, exclude=elsewhere)
 

@@ -231,6 +231,7 @@ class BootstrapSpec(Spec):
     seed: int = 0
     cluster: str | None = None  # feature whose equal values are drawn together
     level: float = Field(0.95, gt=0, lt=1)
+    slice_replicates: bool = True  # keep the replicates of slices, so that runs can be compared by slice
 
 
 class PredictionsSpec(Spec):

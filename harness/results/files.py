@@ -151,10 +151,12 @@ def derived(folder: RunFolder, outcome: Outcome) -> dict[Path, bytes]:
         if isinstance(result.value, Table):
             table = pd.DataFrame(list(result.value.rows), columns=list(result.value.columns))
             contents[folder.table_csv(key)] = table.to_csv(index=False).encode()
-    if outcome.replicates:
-        buffer = io.BytesIO()
-        np.savez(buffer, **outcome.replicates)  # type: ignore[arg-type]
-        contents[folder.replicates_npz] = buffer.getvalue()
+    kept = {folder.replicates_npz: outcome.replicates, folder.slice_replicates_npz: outcome.slice_replicates}
+    for path, replicates in kept.items():
+        if replicates:
+            buffer = io.BytesIO()
+            np.savez(buffer, **replicates)  # type: ignore[arg-type]
+            contents[path] = buffer.getvalue()
     contents[folder.metrics_csv] = long_form(outcome).to_csv(index=False).encode()
     return contents
 

@@ -16,6 +16,7 @@ from harness.metrics.totals import DIGITS, ROUNDING
 from harness.results.gap_interval import GapReplicates
 from harness.results.interval_choice import Evidence, independent, interval_of
 from harness.results.intervals import Interval
+from harness.results.slice_replicates import SliceReplicates
 from harness.results.values import Result, result, with_details
 from harness.sums.grid import SliceKey, decode
 from harness.sums.layout import Counted, Status, Summed
@@ -48,6 +49,8 @@ class Outcome:
       slices: in the order of the job, then by value.
       left_out: how many slices had fewer examples than the job's minimum.
       replicates: values by replicate, float64 [replicates] (NaN for null), by metric key, for later comparison.
+      slice_replicates: the same of the slices, in their order, float64 [slices, replicates]; none where the job keeps none, or
+        they are more than `slice_replicates.MOST`.
       no_difference: metrics whose replicates say nothing of a difference either, and why, by key.
     """
 
@@ -56,6 +59,7 @@ class Outcome:
     slices: Sequence[SliceOutcome] = ()
     left_out: int = 0
     replicates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    slice_replicates: Mapping[str, np.ndarray] = field(default_factory=dict)
     no_difference: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +77,7 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
     whole = {key: with_details(cells.result(key, 0, 0), metric) for key, metric in metrics.items()}
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
     reported: list[SliceOutcome] = []
+    drawn = SliceReplicates(bootstrap)
     left_out = 0
     for slot, text in enumerate(total.grid.keys, start=1):
         assert slices is not None  # only slices have keys
@@ -83,10 +88,11 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
             continue
         sliced = {key: metric for key, metric in metrics.items() if metric.in_slices}
         results = {key: with_details(cells.result(key, slot, 0), metric) for key, metric in sliced.items()}
-        within, _ = cells.intervals(results, slot, bootstrap)
+        within, values = cells.intervals(results, slot, bootstrap)
+        drawn.add(len(reported), values)
         reported.append(SliceOutcome(decode(text, slices), examples, results, within))
     refused = {key: why for key in intervals if (why := cells.no_difference(key, whole[key]))}
-    return Outcome(whole, intervals, tuple(reported), left_out, replicates, refused)
+    return Outcome(whole, intervals, tuple(reported), left_out, replicates, drawn.arrays(len(reported)), refused)
 
 
 class _Cells:

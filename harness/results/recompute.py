@@ -52,7 +52,7 @@ class Recomputed:
     def problems(self, folder: RunFolder) -> list[str]:
         """Compare with what the folder reports: numbers and definitions of metrics.json, the bytes of the files beside it.
 
-        Where metrics are missing theirs are passed over, and so are metrics.csv and replicates.npz, which hold all of them.
+        Where metrics are missing theirs are passed over, and so are metrics.csv and the replicates, which hold all of them.
         """
         reported = read_json(folder.metrics_json)
         wanted = _leaves({name: self.document[name] for name in SECTIONS if name in self.document})
@@ -65,7 +65,7 @@ class Recomputed:
         if "schema_version" in reported:
             problems += _differences(_definitions(reported), _asked(folder), "question.json gives")
         for path, content in derived(folder, self.outcome).items():
-            if self.missing and path in (folder.metrics_csv, folder.replicates_npz):
+            if self.missing and path in (folder.metrics_csv, folder.replicates_npz, folder.slice_replicates_npz):
                 continue
             try:
                 alike = read_regular(path) == content

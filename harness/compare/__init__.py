@@ -1,0 +1,1 @@
+"""Finished runs against each other: what differs, how surely, and whether it may ship. Reads files; loads no TensorFlow."""

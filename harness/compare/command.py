@@ -1,0 +1,72 @@
+"""Runs to comparisons to texts: what the command line and Python ask for."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.compare import documents
+from harness.compare.comparison import Comparison, compare
+from harness.compare.ranking import Ranked, rank
+from harness.compare.sides import Side, read_sides
+
+__all__ = ["ENDINGS", "Compared"]
+
+ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Sides, the first of which is the baseline.
+
+    Attributes:
+      comparisons: of each other side with the baseline.
+      ranked: each number of all sides.
+    """
+
+    sides: Sequence[Side]
+    comparisons: Sequence[Comparison]
+    ranked: Sequence[Ranked]
+
+    @classmethod
+    def of(
+        cls,
+        runs: Sequence[Path],
+        *,
+        metrics: Collection[str] = (),
+        model: str | None = None,
+        level: float | None = None,
+        pair: bool = True,
+    ) -> Compared:
+        """Compare run folders, or the models of one; see `comparison.compare`."""
+        sides = read_sides(runs, model)
+        comparisons = [compare(sides[0], side, metrics=metrics, level=level, pair=pair) for side in sides[1:]]
+        return cls(sides, comparisons, rank(sides, metrics=metrics, level=level, pair=pair))
+
+    def text(self, form: str) -> str:
+        """Return a document: json, csv, markdown or latex."""
+        several = self.ranked if len(self.sides) > 2 else ()
+        if form == "json":
+            return documents.to_json(self.comparisons, several)
+        if form == "markdown":
+            return documents.to_markdown(self.comparisons, several)
+        if form == "latex":
+            return documents.latex(self.sides, self.ranked)
+        import pandas as pd
+
+        buffer = io.StringIO()
+        pd.DataFrame(documents.rows(self.comparisons)).to_csv(buffer, index=False)
+        return buffer.getvalue()
+
+    def show(self) -> None:
+        """Print the comparisons as tables."""
+        from harness.compare.terminal import print_comparison, print_ranking
+        from harness.results.terminal import console_for
+
+        console = console_for(1)
+        for comparison in self.comparisons:
+            print_comparison(console, comparison)
+        if len(self.sides) > 2:
+            print_ranking(console, self.sides, self.ranked)

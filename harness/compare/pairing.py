@@ -1,0 +1,49 @@
+"""Whether two sides may be compared example by example: the same examples, labels and draws. Pure."""
+
+from __future__ import annotations
+
+from harness.compare.sides import Side
+
+__all__ = ["hindrances", "notes"]
+
+DRAWS = ("replicates", "seed", "level", "cluster")
+
+
+def hindrances(first: Side, second: Side) -> list[str]:
+    """Return why replicates of two sides are not of the same draws of the same examples; empty where they are."""
+    reasons = []
+    if first.document["digests"]["data"] != second.document["digests"]["data"]:
+        reasons.append("their data differ: other files, sizes or counts of examples")
+    for key, value in first.data_keys.items():
+        if value != (other := second.data_keys.get(key)):
+            reasons.append(f"data.{key} is {_text(value)} and {_text(other)}")
+    if first.id_hash != second.id_hash and not reasons:
+        reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
+    spec, other_spec = first.question.bootstrap, second.question.bootstrap
+    if (spec is None) != (other_spec is None):
+        without = first if spec is None else second
+        reasons.append(f"{without.name} has no bootstrap, and so no replicates")
+    elif spec is not None and other_spec is not None:
+        for key in DRAWS:
+            if getattr(spec, key) != getattr(other_spec, key):
+                reasons.append(f"bootstrap.{key} is {_text(getattr(spec, key))} and {_text(getattr(other_spec, key))}")
+    return reasons
+
+
+def notes(first: Side, second: Side) -> list[str]:
+    """Return what hinders nothing and should be known."""
+    found = []
+    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
+    if None not in hashes and hashes[0] != hashes[1]:
+        found.append(
+            f"what {first.name} and {second.name} read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): "
+            "other features, or the files were changed"
+        )
+    if first.question.classes != second.question.classes:
+        same = sorted(first.question.classes or ()) == sorted(second.question.classes or ())
+        found.append(f"{first.name} and {second.name} have {'the same classes in another order' if same else 'other classes'}")
+    return found
+
+
+def _text(value: object) -> str:
+    return "not given" if value is None else str(value)

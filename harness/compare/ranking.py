@@ -1,0 +1,77 @@
+"""Three or more sides: of each metric the best, and those that cannot be told from it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from harness.compare.comparison import compare
+from harness.compare.families import holm
+from harness.compare.sides import WHOLE, Number, Side
+from harness.metrics.direction import Better
+
+__all__ = ["Ranked", "rank"]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One metric of all sides.
+
+    Attributes:
+      number: which.
+      values: of each side; None where it is not there.
+      best: the place of the best side; None where no way is better, or no side has a value.
+      alike: the places of those whose difference from the best was tested and not shown, the best itself among them.
+    """
+
+    number: str
+    values: Sequence[Number | None]
+    best: int | None
+    alike: frozenset[int]
+
+
+def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float | None = None, pair: bool = True) -> list[Ranked]:
+    """Rank the sides by each number of the whole.
+
+    Each other side is compared with the best; the p-values of a number are adjusted together by Holm. The best of several is
+    chosen by the same examples that it is judged by: its value is on average too good.
+    """
+    names = dict.fromkeys(
+        name for side in sides for name in side.numbers[WHOLE] if not metrics or side.metric_of(name) in metrics
+    )
+    p_values: dict[tuple[int, str], dict[int, float | None]] = {}
+    ranked = []
+    for name in names:
+        values = [side.numbers[WHOLE].get(name) for side in sides]
+        held = {at: each.value for at, each in enumerate(values) if each is not None and each.value is not None}
+        way = sides[0].better(name)
+        if not held or way is Better.NEITHER:
+            ranked.append(Ranked(name, values, None, frozenset()))
+            continue
+        best = max(held, key=lambda at: held[at] if way is Better.HIGHER else -held[at])
+        if (best, "") not in p_values:
+            _compare_with(sides, best, level, pair, p_values)
+        known = p_values.get((best, name), {})
+        tested = [(at, p) for at in held if (p := known.get(at)) is not None]
+        threshold = 1 - (level if level is not None else _level(sides[0])) + 1e-12
+        adjusted = holm([p for _, p in tested])
+        alike = {at for (at, _), p in zip(tested, adjusted, strict=True) if p > threshold}
+        ranked.append(Ranked(name, values, best, frozenset(alike | {best})))
+    return ranked
+
+
+def _level(side: Side) -> float:
+    return side.question.bootstrap.level if side.question.bootstrap else 0.95
+
+
+def _compare_with(
+    sides: Sequence[Side], best: int, level: float | None, pair: bool, p_values: dict[tuple[int, str], dict[int, float | None]]
+) -> None:
+    """Note the p-values of every number of the other sides against the best one."""
+    p_values[best, ""] = {}
+    for at, side in enumerate(sides):
+        if at == best:
+            continue
+        for line in compare(sides[best], side, level=level, pair=pair).lines:
+            if line.slice == WHOLE:
+                p_values.setdefault((best, line.number), {})[at] = line.difference.p

@@ -1,0 +1,233 @@
+"""What is compared: a finished run, or one model of a run, as numbers by metric and slice with their replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import RunFolderError, UsageError, nearest
+from harness.folder.question_file import read_question
+from harness.folder.run_folder import RunFolder, read_json
+from harness.metrics.contract import Metric
+from harness.metrics.direction import Better, better
+from harness.metrics.question import Question
+from harness.metrics.question_json import to_json
+from harness.results.terminal import finished
+
+__all__ = ["WHOLE", "Number", "Side", "SliceName", "read_sides"]
+
+SliceName = tuple[tuple[str, Any], ...]  # features and their values
+WHOLE: SliceName = ()
+OWN_OPTIONS = frozenset({"name", "output", "from_logits", "slices", "bootstrap"})  # that a model may have its own way
+DATA_KEYS = ("filter", "transform", "features", "sample", "limit", "on_bad_record", "unknown_label")  # of a job: which examples
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a side.
+
+    Attributes:
+      value: None where it is null.
+      reason: why it is null.
+      examples: that it is of.
+      standard_error: by the replicates, else by a formula; None where neither is there.
+      replicates: float64 [replicates], NaN for null; None where none were kept.
+      no_difference: why replicates say nothing of a difference; None where they do.
+    """
+
+    value: float | None
+    reason: str | None
+    examples: int
+    standard_error: float | None = None
+    replicates: np.ndarray | None = None
+    no_difference: str | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the things that are compared.
+
+    Attributes:
+      name: by which it is shown.
+      document: metrics.json of its run.
+      question: what the run asked.
+      metrics: by key, without the model's name.
+      definitions: what each metric reports, apart from what a model may have its own way.
+      data_keys: the job's keys that say which examples are evaluated.
+      numbers: by slice, `WHOLE` first, and by metric, or METRIC/NAME where a metric has several.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+    question: Question
+    metrics: Mapping[str, Metric]
+    definitions: Mapping[str, Any]
+    data_keys: Mapping[str, Any]
+    numbers: Mapping[SliceName, Mapping[str, Number]]
+
+    @property
+    def id_hash(self) -> str:
+        """The hash of the ids of the examples that were scored."""
+        certificate = self.document["certificate"]
+        return str(certificate.get("kept_hash", certificate["id_hash"]))
+
+    def better(self, number: str) -> Better:
+        """Return which way a number is better."""
+        definition = self.definitions.get(self.metric_of(number), {})
+        return better(definition.get("metric", ""))
+
+    def metric_of(self, number: str) -> str:
+        """Return the key of the metric that a number is of."""
+        return next((key for key in self.metrics if number == key or number.startswith(f"{key}/")), number)
+
+    def counts(self, number: str) -> bool:
+        """Say whether every example adds 0 or 1 to a number, weighs the same and is drawn on its own."""
+        metric = self.metrics.get(number)
+        plain = metric.plain_mean() if metric is not None else None
+        key = next((key for key in self.question.metrics if key == number or key.endswith(f"/{number}")), None)
+        if plain is None or plain.bucket is None or key is None or self.question.bindings[key].weight is not None:
+            return False
+        entry = self.document["metrics"].get(key, {})
+        clustered = self.question.bootstrap is not None and self.question.bootstrap.cluster is not None
+        return not clustered and "positions" not in entry
+
+
+@dataclass
+class _Reader:
+    """Takes the numbers of one model out of a run's files."""
+
+    question: Question
+    metrics: Mapping[str, Metric]
+    model: str | None
+    names: dict[str, str] = field(default_factory=dict)
+
+    def numbers(self, part: Mapping[str, Any], replicates: Mapping[str, np.ndarray]) -> dict[str, Number]:
+        """Return the numbers of metrics.json, or of one of its slices."""
+        intervals = part.get("intervals", {})
+        found = {}
+        for key, entry in part["metrics"].items():
+            if (name := self._own(key)) is None:
+                continue
+            for suffix, value, interval in _lines(entry["value"], intervals.get(key, {})):
+                error = interval.get("standard_error")
+                if error is None and not suffix:
+                    error = entry.get("standard_error")
+                found[f"{name}{suffix}"] = Number(
+                    value,
+                    entry.get("reason"),
+                    entry["examples"],
+                    error,
+                    replicates.get(f"{key}{suffix}"),
+                    self._refusal(name, interval),
+                )
+        return found
+
+    def _own(self, key: str) -> str | None:
+        if self.model is None:
+            return key
+        return key.removeprefix(f"{self.model}/") if key.startswith(f"{self.model}/") else None
+
+    def _refusal(self, name: str, interval: Mapping[str, Any]) -> str | None:
+        metric = self.metrics.get(name)
+        if metric is None or metric.plain_mean() is not None:
+            return None
+        if type(metric).gaps is not Metric.gaps:
+            return "calibration errors are biased upwards, of two models not alike: their difference has no interval"
+        if metric.no_interval is not None:
+            return metric.no_interval
+        return interval.get("reason") if interval.get("low") is None else None
+
+
+def read_sides(paths: Sequence[Path], model: str | None = None) -> list[Side]:
+    """Read runs, or the models of one run.
+
+    Args:
+      paths: run folders; of one alone its models are the sides.
+      model: of runs with several models the one that is compared.
+    Raises: RunFolderError: a folder holds no finished run. UsageError: there are not two sides, or a run has several models.
+    """
+    runs = [_read_run(path, model) for path in paths]
+    if len(runs) == 1:
+        if len(runs[0]) < 2:
+            raise UsageError(f"{paths[0]}: one run of one model; expected two runs, or a run of several models")
+        return runs[0]
+    for path, sides in zip(paths, runs, strict=True):
+        if len(sides) > 1:
+            names = ", ".join(side.name for side in sides)
+            raise UsageError(f"{path} has several models: {names}; say which with --model, or compare them with each other alone")
+    return _named([sides[0] for sides in runs], paths)
+
+
+def _named(sides: Sequence[Side], paths: Sequence[Path]) -> list[Side]:
+    """Name runs by the last parts of their paths that tell them apart."""
+    from dataclasses import replace
+
+    parts = [path.absolute().parts for path in paths]
+    for size in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-size:]) for each in parts]
+        if len(set(names)) == len(names):
+            return [replace(side, name=name) for side, name in zip(sides, names, strict=True)]
+    raise UsageError(f"{paths[0]}: stands there twice")
+
+
+def _read_run(path: Path, model: str | None) -> list[Side]:
+    """Return the sides of a run: one a model; the model that is asked for where there are several."""
+    folder = RunFolder(path)
+    document = finished(folder)
+    question, _ = read_question(folder)
+    models: Sequence[str | None] = question.models if len(question.models) > 1 else [None]
+    if model is not None and len(question.models) > 1:
+        if model not in question.models:
+            raise UsageError(f"--model {model}: {path} has no such model: {nearest(model, question.models)}")
+        models = [model]
+    job = read_json(folder.resolved_job_json)
+    data = (job.get("data") or {}) if isinstance(job, dict) else {}
+    data_keys = {key: data.get(key) for key in DATA_KEYS}
+    kept, kept_of_slices = _arrays(folder.replicates_npz), _arrays(folder.slice_replicates_npz)
+    definitions = {entry.pop("key"): entry for entry in to_json(question)["metrics"]}
+    sides = []
+    for name in models:
+        prefix = "" if name is None else f"{name}/"
+        metrics = {key.removeprefix(prefix): metric for key, metric in question.metrics.items() if key.startswith(prefix)}
+        reader = _Reader(question, metrics, name)
+        numbers = {WHOLE: reader.numbers(document, kept)}
+        for at, entry in enumerate(document.get("slices") or []):
+            rows = {key: array[at] for key, array in kept_of_slices.items() if len(array) > at}
+            numbers[tuple(entry["slice"].items())] = reader.numbers(entry, rows)
+        defined = {key: _definition(definitions[prefix + key]) for key in metrics}
+        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers))
+    return sides
+
+
+def _definition(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a metric reports: its name, its options, what it reads of the data."""
+    options = {key: value for key, value in (entry["options"] or {}).items() if key not in OWN_OPTIONS}
+    read = {key: entry["binding"][key] for key in ("label", "weight", "ignore_label", "positive", "also")}
+    return {**{key: entry[key] for key in ("metric", "python") if key in entry}, **options, **read}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of replicates; none where there is no such file.
+
+    Raises: RunFolderError: it is not what a run writes.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as exc:
+        raise RunFolderError(f"{path}: not what a run writes: {exc}") from exc
+
+
+def _lines(value: Any, interval: Mapping[str, Any]) -> Iterator[tuple[str, float | None, Mapping[str, Any]]]:
+    """Return suffix, value and interval of each number of a metric; tables have none."""
+    if isinstance(value, dict):
+        if "columns" not in value:
+            yield from ((f"/{name}", part, interval.get(name, {})) for name, part in value.items() if not isinstance(part, str))
+    elif not isinstance(value, str):
+        yield "", value, interval

@@ -1,0 +1,65 @@
+"""Comparisons as people read them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from harness.compare.comparison import Comparison, Line
+from harness.compare.documents import lines_table, ranking_table, worst_first
+from harness.compare.ranking import Ranked
+from harness.compare.sides import WHOLE, Side
+from harness.results.terminal import _say, _styled, print_table
+
+__all__ = ["print_comparison", "print_ranking"]
+
+MOST_SLICES = 40  # shown; all are in compare.json
+MOST_LEFT_OUT = 10
+CHOSEN = "The best of several is chosen by these same examples: its value is on average too good"
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the whole, then slices, the worst first, and what the table rests on."""
+    names = comparison.first.name, comparison.second.name
+    title = f"{names[1]} against {names[0]}"
+    whole = [line for line in comparison.lines if line.slice == WHOLE]
+    slices = sorted((line for line in comparison.lines if line.slice != WHOLE), key=worst_first)
+    print_table(console, _styled(lines_table(whole, *names, title)))
+    if slices:
+        print_table(console, _styled(lines_table(slices[:MOST_SLICES], *names)))
+        if len(slices) > MOST_SLICES:
+            _say(console, f"the worst {MOST_SLICES} of {len(slices):,} numbers of slices; all of them: -o compare.json")
+    for line in whole:
+        if line.difference.reason:
+            _say(console, f"{line.number}: the difference has no interval: {line.difference.reason}")
+    for what, reason in comparison.left_out[:MOST_LEFT_OUT]:
+        _say(console, f"not compared: {what}: {reason}")
+    if len(comparison.left_out) > MOST_LEFT_OUT:
+        _say(console, f"and {len(comparison.left_out) - MOST_LEFT_OUT:,} more that are not compared")
+    for note in comparison.notes:
+        _say(console, f"note: {note}")
+    _say(console, rests_on(comparison))
+
+
+def print_ranking(console: Console, sides: Sequence[Side], ranked: Sequence[Ranked]) -> None:
+    """Print all sides side by side."""
+    print_table(console, _styled(ranking_table(sides, ranked)))
+    _say(console, f"** the best; * cannot be told from it. {CHOSEN}")
+
+
+def rests_on(comparison: Comparison) -> str:
+    """Say how the differences were made, and what holds all of them together."""
+    how = "within the same replicates" if comparison.is_paired else "as if the examples had nothing to do with each other"
+    text = f"differences {how}; intervals of {comparison.level:.0%}; "
+    if not comparison.family:
+        return text + "no p-values: without replicates there are none" if comparison.is_paired else text + "no p-values"
+    text += f"p-values hold for all {comparison.family:,} together (Holm)"
+    if (wanted := comparison.wanted_replicates) is not None:
+        counted = _by_replicates(comparison.lines)
+        text += f"; {counted} of them count replicates: for so many p-values bootstrap.replicates has to be {wanted:,}"
+    return text
+
+
+def _by_replicates(lines: Sequence[Line]) -> int:
+    return sum(line.difference.method == "replicates" for line in lines)

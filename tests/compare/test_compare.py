@@ -1,0 +1,185 @@
+"""harness compare over real runs: what is paired, what is refused, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import harness
+from harness.cli import cli
+from tests import made
+
+BOOTSTRAP = {"replicates": 60, "seed": 5}
+LABELLED = ["accuracy", "f1", "cross_entropy", {"recall": {"average": "per_class"}}, "ece", "confusion_matrix"]
+GROUPS = np.array(["a", "b", "c"])[np.arange(made.EXAMPLES) % 3]
+
+
+def model(noise: float, seed: int):
+    """A softmax of the examples' own kernel, more or less spoilt."""
+    import tensorflow as tf
+
+    kernel = tf.constant(made.kernel() + np.random.default_rng(seed).normal(size=made.kernel().shape, scale=noise), tf.float32)
+    return lambda x: tf.nn.softmax(x @ kernel)
+
+
+def run(folder: Path, noise: float, seed: int, **options) -> Path:
+    """Evaluate such a model into a run folder."""
+    found = made.examples()
+    arrays = {"x": found.x, "label": found.label, "group": GROUPS, "weight": found.weight}
+    keep = options.pop("keep", slice(None))
+    options = {"bootstrap": BOOTSTRAP, "slices": [["group"]], "metrics": LABELLED, **options}
+    metrics = options.pop("metrics")
+    data = {name: array[keep] for name, array in arrays.items()}
+    harness.evaluate(model(noise, seed), data, metrics, output=folder, inputs={"x": "x"}, label="label", **options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("compared")
+    others = {
+        "seed": {"bootstrap": {"replicates": 60, "seed": 6}},
+        "fewer": {"keep": slice(0, 150)},
+        "alone": {"bootstrap": None},
+        "weighted": {"metrics": [{"accuracy": {"weight": "weight"}}, {"f1": {"average": "micro"}}]},
+        "unkept": {"bootstrap": {**BOOTSTRAP, "slice_replicates": False}},
+    }
+    made_runs = {"a": run(folder / "a", 0.0, 0), "b": run(folder / "b", 0.8, 11), "c": run(folder / "c", 0.3, 2)}
+    return made_runs | {name: run(folder / name, 0.8, 11, **options) for name, options in others.items()}
+
+
+def compare(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["compare", *map(str, arguments)], standalone_mode=False)
+    if done.exception is not None:
+        return 2, str(done.exception)
+    return done.return_value, done.output
+
+
+def document(*arguments: str | Path) -> dict:
+    code, text = compare(*arguments, "--json")
+    assert code == 0, text
+    return json.loads(text)
+
+
+def by_name(found: dict, side: int = 0) -> dict:
+    return {(tuple(line["slice"].items()), line["metric"]): line for line in found["comparisons"][side]["lines"]}
+
+
+def test_differences_are_those_of_the_replicates(runs):
+    lines = by_name(document(runs["a"], runs["b"]))
+    values = [json.loads((runs[name] / "metrics.json").read_text())["metrics"]["f_beta"]["value"] for name in "ab"]
+    drawn = [np.load(runs[name] / "replicates.npz")["f_beta"] for name in "ab"]
+    line = lines[(), "f_beta"]
+    assert line["difference"] == values[1] - values[0] and [line["baseline_value"], line["value"]] == values
+    differences = drawn[1] - drawn[0]
+    assert line["standard_error"] == pytest.approx(differences.std(ddof=1), rel=1e-12)
+    assert [line["low"], line["high"]] == pytest.approx(np.quantile(differences, [0.025, 0.975], method="weibull").tolist())
+    assert line["better"] == "higher" and line["verdict"] in ("worse", "no difference shown")
+    assert lines[(), "cross_entropy"]["verdict"] == "worse" and lines[(), "cross_entropy"]["difference"] > 0
+    assert lines[(), "recall/3"]["value"] == pytest.approx(np.load(runs["b"] / "replicates.npz")["recall/3"].mean(), abs=0.1)
+    assert "biased" in lines[(), "expected_calibration_error"]["reason"]
+
+
+def test_slices_are_paired_within_their_own_replicates(runs):
+    lines = by_name(document(runs["a"], runs["b"]))
+    drawn = [np.load(runs[name] / "slice_replicates.npz")["cross_entropy"] for name in "ab"]
+    names = [entry["slice"] for entry in json.loads((runs["a"] / "metrics.json").read_text())["slices"]]
+    assert drawn[0].shape == (3, 60) and names == [{"group": "a"}, {"group": "b"}, {"group": "c"}]
+    for at, name in enumerate(names):
+        line = lines[tuple(name.items()), "cross_entropy"]
+        assert line["standard_error"] == pytest.approx((drawn[1][at] - drawn[0][at]).std(ddof=1), rel=1e-12)
+    assert (
+        sum(line["p_holm"] is not None for line in lines.values()) == document(runs["a"], runs["b"])["comparisons"][0]["family"]
+    )
+
+
+def test_replicates_of_slices_are_a_choice_and_change_no_value(runs):
+    assert not (runs["unkept"] / "slice_replicates.npz").exists()
+    assert (runs["unkept"] / "metrics.json").read_bytes() == (runs["b"] / "metrics.json").read_bytes()
+    lines = by_name(document(runs["a"], runs["unkept"]))
+    assert lines[(("group", "a"),), "accuracy"]["reason"] == "no replicates were kept"
+    assert lines[(), "accuracy"]["p"] is not None
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("seed", "bootstrap.seed is 5 and 6"),
+        ("fewer", "their data differ"),
+        ("alone", "has no bootstrap"),
+    ],
+)
+def test_what_cannot_be_paired_is_named_and_can_be_compared_otherwise(runs, other, words):
+    code, text = compare(runs["a"], runs[other])
+    assert code == 2 and words in text and "--unpaired" in text
+    found = document(runs["a"], runs[other], "--unpaired")
+    assert found["paired"] is False
+    line = by_name(found)[(), "accuracy"]
+    errors = [
+        json.loads((runs[name] / "metrics.json").read_text())["metrics"]["accuracy"]["standard_error"] for name in ("a", other)
+    ]
+    assert line["standard_error"] == pytest.approx(np.hypot(*errors), rel=0.3)
+    paired = by_name(document(runs["a"], runs["b"]))[(), "accuracy"]
+    assert line["standard_error"] > paired["standard_error"]
+
+
+def test_other_options_and_missing_metrics_are_left_out_by_name(runs):
+    found = document(runs["b"], runs["weighted"])
+    left_out = {entry["what"]: entry["reason"] for entry in found["comparisons"][0]["left_out"]}
+    assert left_out["accuracy"] == "weight is None and weight"
+    assert left_out["f_beta"] == "average is macro and micro"
+    assert left_out["cross_entropy"] == f"{found['sides'][1]['name']} does not have it"
+    assert found["comparisons"][0]["lines"] == []
+
+
+def test_the_table_says_what_it_shows(runs):
+    code, text = compare(runs["a"], runs["b"], "--metrics", "accuracy,nll")
+    assert code == 0 and "b against a" in text and "worse" in text and "f_beta" not in text
+    assert "p-values hold for all 8 together (Holm)" in text
+    code, text = compare(runs["a"], runs["b"], "--metrics", "acuracy")
+    assert code == 2 and "did you mean 'accuracy'" in text
+
+
+def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
+    found = document(runs["b"], runs["a"], runs["c"])
+    ranking = {entry["metric"]: entry for entry in found["ranking"]}
+    assert ranking["cross_entropy"]["best"] in ("a", "c") and "b" not in ranking["cross_entropy"]["alike"]
+    assert ranking["expected_calibration_error"]["alike"] == [ranking["expected_calibration_error"]["best"]]
+    code, text = compare(runs["b"], runs["a"], runs["c"], "--latex")
+    assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross\\_entropy" in text
+    code, text = compare(runs["b"], runs["a"], runs["c"])
+    assert code == 0 and "**" in text and "on average too good" in text
+
+
+def test_one_run_needs_several_models(runs):
+    code, text = compare(runs["a"])
+    assert code == 2 and "expected two runs, or a run of several models" in text
+    code, text = compare(runs["a"], runs["a"])
+    assert code == 2 and "stands there twice" in text
+    code, text = compare(runs["a"], runs["a"] / "journal")
+    assert code == 2 and "no finished run" in text
+
+
+def test_documents_are_the_same_bytes_and_need_no_tensorflow(runs, tmp_path):
+    files = [tmp_path / f"compare.{ending}" for ending in ("json", "csv", "md", "tex")]
+    arguments = [str(runs["a"]), str(runs["b"]), *(word for path in files for word in ("-o", str(path)))]
+    assert compare(*arguments)[0] == 0
+    code = (
+        "import sys; from harness.cli import cli\n"
+        "cli.main(['compare', *sys.argv[1:], '--json'], standalone_mode=False)\n"
+        "print([name for name in ('tensorflow', 'mpi4py', 'horovod') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(runs["a"]), str(runs["b"])], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr.strip() == "[]", done.stderr
+    assert done.stdout.encode() == files[0].read_bytes()
+    assert files[1].read_text().startswith("side,slice,metric,") and "| metric |" in files[2].read_text()
+    code, text = compare(*arguments[:2], "-o", str(tmp_path / "x.html"))
+    assert code == 2 and ".json, .csv, .md, .tex" in text

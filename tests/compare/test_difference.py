@@ -1,0 +1,138 @@
+"""Differences of two numbers against SciPy and statsmodels, and how often they are right in simulated data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from harness.compare.difference import Difference, mcnemar, paired, unpaired
+from harness.compare.families import benjamini_hochberg, holm
+from harness.compare.sides import Number
+
+REPLICATES = 200
+
+
+def number(value: float, drawn: np.ndarray | None = None, *, examples: int = 1000, error: float | None = None) -> Number:
+    return Number(value, None, examples, error, drawn)
+
+
+def accuracies(
+    rng: np.random.Generator, both: int, first: int, second: int, neither: int, replicates: int = REPLICATES
+) -> Difference:
+    """The difference of two models' accuracies, by how many examples which of them has right; replicates as a run draws them."""
+    n = both + first + second + neither
+    drawn = rng.poisson([both, first, second, neither], (replicates, 4)) / 1.0
+    total = drawn.sum(axis=1)
+    sides = [(both + first) / n, (both + second) / n]
+    replicas = [(drawn[:, 0] + drawn[:, 1]) / total, (drawn[:, 0] + drawn[:, 2]) / total]
+    return paired(*(number(value, drawn, examples=n) for value, drawn in zip(sides, replicas, strict=True)), 0.95, counted=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corrections_are_those_of_statsmodels(seed):
+    rng = np.random.default_rng(seed)
+    p_values = np.concatenate([rng.uniform(size=30), rng.uniform(0, 0.01, size=10), [0.5, 0.5, 0.0, 1.0]])
+    assert np.allclose(holm(p_values.tolist()), multipletests(p_values, method="holm")[1], rtol=1e-14)
+    assert np.allclose(benjamini_hochberg(p_values.tolist()), multipletests(p_values, method="fdr_bh")[1], rtol=1e-14)
+    assert holm([]) == benjamini_hochberg([]) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 7), (3, 9), (12, 12), (40, 60)])
+def test_mcnemar_is_statsmodels(first, second):
+    theirs = their_mcnemar([[5, first], [second, 5]], exact=True).pvalue if first + second else 1.0
+    assert mcnemar(first, second) == pytest.approx(theirs, rel=1e-12)
+
+
+def test_interval_and_error_are_those_of_the_replicates_differences():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.5, 0.01, REPLICATES), rng.normal(0.52, 0.01, REPLICATES)
+    found = paired(number(0.5, a), number(0.52, b), 0.9, counted=False)
+    low, high = np.quantile(b - a, [0.05, 0.95], method="weibull")  # Hyndman and Fan's type 6
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
+    assert found.standard_error == pytest.approx((b - a).std(ddof=1), rel=1e-12)
+    t = abs(found.value) / found.standard_error
+    assert found.method == "normal" and found.p == pytest.approx(2 * scipy.stats.t.sf(t, REPLICATES - 1), rel=0.01)
+
+
+@pytest.mark.parametrize("t", [0.1, 1.0, 2.0, 3.3, 5.0])
+def test_small_p_values_are_those_of_students_t(t):
+    rng = np.random.default_rng(1)
+    drawn = np.sort(rng.normal(size=REPLICATES))
+    drawn = (drawn - drawn.mean()) / drawn.std(ddof=1)  # skewness and kurtosis of a normal sample
+    found = paired(number(0.0, np.zeros(REPLICATES)), number(t, drawn + t), 0.95, counted=False)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(t, REPLICATES - 1), rel=0.02)
+
+
+def test_replicates_that_are_not_normal_are_counted():
+    rng = np.random.default_rng(2)
+    drawn = rng.exponential(size=REPLICATES)
+    found = paired(number(0.0, np.zeros(REPLICATES)), number(1.0, drawn), 0.95, counted=False)
+    assert (found.method, found.p) == ("replicates", 2 / (REPLICATES + 1))
+    below = paired(number(0.0, np.zeros(REPLICATES)), number(0.2, drawn - 0.5), 0.95, counted=False)
+    assert below.p == pytest.approx(2 * (1 + (drawn <= 0.5).sum()) / (REPLICATES + 1))
+
+
+def test_without_pairs_variances_add():
+    found = unpaired(number(0.5, error=0.03), number(0.6, error=0.04), 0.95)
+    reach = scipy.stats.norm.ppf(0.975) * 0.05
+    assert (found.low, found.high) == pytest.approx((0.1 - reach, 0.1 + reach))
+    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(2), rel=1e-9)
+    assert unpaired(number(0.5), number(0.6, error=0.04), 0.95).reason == "a side has no standard error"
+
+
+def test_what_has_no_interval_says_why():
+    flat = np.full(REPLICATES, 0.5)
+    assert "no spread" in paired(number(0.5, flat), number(0.6, flat + 0.1), 0.95, counted=False).reason
+    gaps = np.where(np.arange(REPLICATES) % 3 == 0, np.nan, 0.5)
+    assert "null in 67 of 200" in paired(number(0.5, gaps), number(0.6, flat), 0.95, counted=False).reason
+    refused = Number(0.5, None, 10, None, flat, "biased")
+    assert paired(refused, number(0.5, flat), 0.95, counted=False).reason == "biased"
+
+
+def test_two_models_that_are_right_on_the_same_examples_differ_by_little():
+    found = accuracies(np.random.default_rng(3), 900, 0, 0, 100)
+    assert (found.value, found.p, found.method) == (0.0, 1.0, "discordant counts")
+    bound = scipy.stats.beta.ppf(1 - 0.0125, 1, 1000)
+    assert (found.low, found.high) == pytest.approx((-bound, bound), rel=1e-9)
+
+
+@pytest.mark.parametrize("discordant", [2, 6, 12, 30, 200])
+def test_intervals_of_differences_cover_the_truth(discordant):
+    """1,000 pairs of which so many are judged differently on average, one model better by a quarter of that."""
+    rng = np.random.default_rng(discordant)
+    shares = np.array([0.7, discordant * 3 / 8000, discordant * 5 / 8000, 0.3 - discordant / 1000])
+    truth = shares[2] - shares[1]
+    draws = rng.multinomial(1000, shares, 400)
+    found = [accuracies(rng, *counts) for counts in draws.tolist()]
+    covered = sum(each.low - 1e-12 <= truth <= each.high + 1e-12 for each in found)
+    assert covered >= 400 * 0.95 - 3 * np.sqrt(400 * 0.95 * 0.05), covered
+
+
+@pytest.mark.parametrize(("pairs", "discordant"), [(1000, 60), (1000, 8), (25, 4)])
+def test_false_alarms_among_forty_slices_are_held(pairs, discordant):
+    """No slice differs; by Holm there is any alarm in at most 5 % of the simulations, but for their noise."""
+    rng = np.random.default_rng(pairs + discordant)
+    simulations, alarms = 120, 0
+    half = discordant / pairs / 2
+    for _ in range(simulations):
+        slices = rng.multinomial(pairs, [0.6, half, half, 0.4 - 2 * half], 40)
+        p_values = [accuracies(rng, *counts).p for counts in slices.tolist()]
+        alarms += min(holm(p_values)) <= 0.05
+    assert alarms <= simulations * 0.05 + 3 * np.sqrt(simulations * 0.05 * 0.95), alarms
+
+
+def test_pairs_see_what_two_samples_do_not():
+    """Two models that agree on 95 % of the examples, one better by two points: how often each test shows it."""
+    rng = np.random.default_rng(4)
+    draws = rng.multinomial(1000, [0.78, 0.015, 0.035, 0.17], 200).tolist()
+    shown = {"paired": 0, "unpaired": 0}
+    for counts in draws:
+        shown["paired"] += accuracies(rng, *counts).p <= 0.05
+        first, second = (counts[0] + counts[1]) / 1000, (counts[0] + counts[2]) / 1000
+        errors = [np.sqrt(p * (1 - p) / 999) for p in (first, second)]
+        found = unpaired(number(first, error=errors[0]), number(second, error=errors[1]), 0.95)
+        shown["unpaired"] += found.p <= 0.05
+    assert shown["paired"] > 150 and shown["unpaired"] < 40, shown
