@@ -12,6 +12,7 @@ import click
 
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
+from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
 from harness.cli.results import collect, show, verify
@@ -44,7 +45,7 @@ def cli() -> None:
     """
 
 
-for _command in (check, collect, compare, doctor, evaluate, index, init, launch, metrics, predict, show, submit, verify):
+for _command in (check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, show, submit, verify):
     cli.add_command(_command)
 
 

@@ -17,7 +17,7 @@ from harness.compare.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval
 
-__all__ = ["Difference", "mcnemar", "paired", "unpaired"]
+__all__ = ["Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "unpaired"]
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
 # probability e^-m, that all m fall to one side 2^-m.
@@ -65,10 +65,9 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
     drawn = [None if math.isnan(number) else number for number in (second.replicates - first.replicates).tolist()]
     percentiles = interval(value, drawn, level)
     if counted and first.examples == second.examples:
-        spread = percentiles.standard_error or 0.0
-        discordant = first.examples * (first.examples * spread * spread + value * value)
-        if discordant < FEW_DISCORDANT:
-            return _by_counts(value, discordant, first.examples, level, percentiles.standard_error)
+        discordant, error = discordant_examples(value, drawn, first.examples)
+        if discordant is not None:
+            return by_counts(value, discordant, first.examples, level, error)
     if percentiles.reason is not None or percentiles.standard_error is None:
         return Difference(value, reason=percentiles.reason)
     p, method = _p_value(value, percentiles.standard_error, drawn)
@@ -103,7 +102,22 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return min(2 * below / 2**total, 1.0)
 
 
-def _by_counts(value: float, discordant: float, examples: int, level: float, error: float | None) -> Difference:
+def discordant_examples(value: float, drawn: Sequence[float | None], examples: int) -> tuple[float | None, float | None]:
+    """Return on how many examples only one side is right, as the spread of the replicates tells, and that spread.
+
+    Of m of n examples that differ by one, and a difference d of all, a replicate has the variance (m / n - d^2) / n. The
+    number is None where there are so many that replicates hold.
+    """
+    ordered = defined([None if each is None or math.isnan(each) else each for each in drawn])
+    if len(ordered) < 2:
+        return None, None
+    mean = math.fsum(ordered) / len(ordered)
+    variance = math.fsum((x - mean) ** 2 for x in ordered.tolist()) / (len(ordered) - 1)
+    discordant = examples * (examples * variance + value * value)
+    return (discordant if discordant < FEW_DISCORDANT else None), math.sqrt(variance) or None
+
+
+def by_counts(value: float, discordant: float, examples: int, level: float, error: float | None) -> Difference:
     """Return a difference by how many examples are right on one side only, as the spread of the replicates tells.
 
     The interval is that of Clopper and Pearson of each of the two counts, each erring by half: it holds its level and more.
@@ -124,13 +138,14 @@ def _p_value(value: float, error: float, drawn: Sequence[float | None]) -> tuple
     R replicates cannot give a p-value below 2 / (R + 1).
     """
     ordered = defined(drawn)
-    if _nearly_normal(ordered):
+    if nearly_normal(ordered):
         return _tails(_deviate(abs(value) / error, len(ordered) - 1)), "normal"
     below, above = int((ordered <= 0).sum()), int((ordered >= 0).sum())
     return min(2 * (1 + min(below, above)) / (len(ordered) + 1), 1.0), "replicates"
 
 
-def _nearly_normal(ordered: np.ndarray) -> bool:
+def nearly_normal(ordered: np.ndarray) -> bool:
+    """Say whether replicates have about the skewness and the kurtosis of normal ones."""
     mean = math.fsum(ordered) / len(ordered)
     centred = ordered - mean
     second, third, fourth = (math.fsum(centred**power) / len(ordered) for power in (2, 3, 4))

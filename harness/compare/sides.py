@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from harness.metrics.question import Question
 from harness.metrics.question_json import to_json
 from harness.results.terminal import finished
 
-__all__ = ["WHOLE", "Number", "Side", "SliceName", "read_sides"]
+__all__ = ["WHOLE", "Number", "Side", "SliceName", "read_side", "read_sides"]
 
 SliceName = tuple[tuple[str, Any], ...]  # features and their values
 WHOLE: SliceName = ()
@@ -37,6 +37,7 @@ class Number:
       standard_error: by the replicates, else by a formula; None where neither is there.
       replicates: float64 [replicates], NaN for null; None where none were kept.
       no_difference: why replicates say nothing of a difference; None where they do.
+      no_interval: why the number itself has none; None where it has one, or could have.
     """
 
     value: float | None
@@ -45,6 +46,7 @@ class Number:
     standard_error: float | None = None
     replicates: np.ndarray | None = None
     no_difference: str | None = None
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class _Reader:
                     error,
                     replicates.get(f"{key}{suffix}"),
                     self._refusal(name, interval),
+                    interval.get("reason") if interval.get("low") is None else None,
                 )
         return found
 
@@ -150,22 +153,25 @@ def read_sides(paths: Sequence[Path], model: str | None = None) -> list[Side]:
       model: of runs with several models the one that is compared.
     Raises: RunFolderError: a folder holds no finished run. UsageError: there are not two sides, or a run has several models.
     """
-    runs = [_read_run(path, model) for path in paths]
-    if len(runs) == 1:
-        if len(runs[0]) < 2:
+    if len(paths) == 1:
+        sides = _read_run(paths[0], model)
+        if len(sides) < 2:
             raise UsageError(f"{paths[0]}: one run of one model; expected two runs, or a run of several models")
-        return runs[0]
-    for path, sides in zip(paths, runs, strict=True):
-        if len(sides) > 1:
-            names = ", ".join(side.name for side in sides)
-            raise UsageError(f"{path} has several models: {names}; say which with --model, or compare them with each other alone")
-    return _named([sides[0] for sides in runs], paths)
+        return sides
+    return _named([read_side(path, model) for path in paths], paths)
+
+
+def read_side(path: Path, model: str | None = None) -> Side:
+    """Read a run of one model, or one model of a run; see `read_sides`."""
+    sides = _read_run(path, model)
+    if len(sides) > 1:
+        names = ", ".join(side.name for side in sides)
+        raise UsageError(f"{path} has several models: {names}; say which with --model, or compare them with each other alone")
+    return sides[0]
 
 
 def _named(sides: Sequence[Side], paths: Sequence[Path]) -> list[Side]:
     """Name runs by the last parts of their paths that tell them apart."""
-    from dataclasses import replace
-
     parts = [path.absolute().parts for path in paths]
     for size in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-size:]) for each in parts]

@@ -183,3 +183,30 @@ def test_documents_are_the_same_bytes_and_need_no_tensorflow(runs, tmp_path):
     assert files[1].read_text().startswith("side,slice,metric,") and "| metric |" in files[2].read_text()
     code, text = compare(*arguments[:2], "-o", str(tmp_path / "x.html"))
     assert code == 2 and ".json, .csv, .md, .tex" in text
+
+
+def judge(*arguments: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["gate", *map(str, arguments)], standalone_mode=False)
+    return (2, str(done.exception)) if done.exception is not None else (done.return_value, done.output)
+
+
+def test_a_gate_ends_with_its_verdict(runs, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "- f1: {may_drop: 0.9}\n- nll: {at_most: 10}\n- accuracy: {by: group, may_drop: 0.9}\n- examples_per_s: {at_least: 0.001}\n"
+    )
+    code, text = judge(runs["b"], rules, "--baseline", runs["a"], "-o", tmp_path / "gate.xml", "-o", tmp_path / "gate.json")
+    assert code == 0 and text.splitlines()[-1].startswith("PASS: ")
+    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "PASS"
+    assert (tmp_path / "gate.xml").read_text().startswith('<testsuites name="harness gate" tests="6" failures="0" errors="0">')
+    rules.write_text("- cross_entropy: {must_gain: 0}\n")
+    assert judge(runs["b"], rules, "--baseline", runs["a"])[0] == 1
+    rules.write_text("- accuracy: {at_least: 0.68}\n")
+    codes = [judge(runs["a"], rules, *more)[0] for more in ((), ("--inconclusive", "pass"), ("--inconclusive", "fail"))]
+    assert codes == [5, 0, 1]
+    assert judge(runs["a"], rules, "--github")[1].startswith("::warning title=INCONCLUSIVE")
+    rules.write_text("- accuracy: {may_drop: 0.5}\n")
+    code, text = judge(runs["seed"], rules, "--baseline", runs["a"])
+    assert code == 2 and "bootstrap.seed is 5 and 6" in text
+    code, text = judge(runs["a"] / "journal", rules)
+    assert code == 2 and "no finished run" in text

@@ -1,0 +1,260 @@
+"""Whether a run passes its rules: with confidence, or not known. Pure.
+
+A rule passes where the whole interval of its number lies on the good side of the bound, fails where all of it lies on the
+other, and is inconclusive where the interval holds the bound. Both ends are one-sided, each at the rule's level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from harness.compare.bounds import Bounds, bounds_of, bounds_of_difference, bounds_of_gap
+from harness.compare.comparison import slice_text
+from harness.compare.pairing import hindrances
+from harness.compare.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
+from harness.compare.sides import WHOLE, Number, Side, SliceName
+from harness.errors import UsageError, nearest
+from harness.metrics.direction import Better
+from harness.names.metric_aliases import METRIC_ALIASES
+
+__all__ = ["Gated", "Judgement", "Verdict", "gate"]
+
+
+class Verdict(Enum):
+    """What a rule, or the gate, comes to."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule comes to.
+
+    Attributes:
+      rule: in words.
+      verdict, value, low, high: of the number that decides; of slices the one that does worst.
+      bound: what the value is held against; `is_floor`: above it is good.
+      where: the slice that decides.
+      reason: what else is to be said.
+      examples, wanted_examples: that the number is of, and about how many it would take to know.
+    """
+
+    rule: str
+    verdict: Verdict
+    value: float | None
+    bound: float | None
+    low: float | None = None
+    high: float | None = None
+    where: str = ""
+    reason: str = ""
+    examples: int | None = None
+    wanted_examples: int | None = None
+    is_floor: bool = True
+
+    @property
+    def room(self) -> float:
+        """How far the value lies on the good side of its bound."""
+        if self.value is None or self.bound is None:
+            return 0.0
+        return self.value - self.bound if self.is_floor else self.bound - self.value
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The judgements of all rules, and of each slice of the rules on slices."""
+
+    judgements: Sequence[Judgement]
+    slices: Mapping[str, Sequence[Judgement]]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return FAIL where a rule fails, else INCONCLUSIVE where one is, else PASS."""
+        return worst(self.judgements).verdict
+
+
+def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | None = None) -> Gated:
+    """Judge a run.
+
+    Args:
+      run, baseline: see `sides.read_sides`; without a baseline no rule may ask for one.
+      rules: at least one.
+      speed: examples a second of its last attempt, where it is known.
+    Raises: UsageError: a rule is on what is not there, or is null, or cannot be judged; names it.
+    """
+    if rules.needs_baseline:
+        if baseline is None:
+            wanting = (rule.metric for rule in rules.rules if isinstance(rule, MetricRule | SliceRule) and rule.against_baseline)
+            raise UsageError(f"the rule on {next(wanting)} is against a baseline: name it with --baseline")
+        if reasons := hindrances(baseline, run):
+            raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
+    court = _Court(run, baseline, rules, speed)
+    judgements, slices = [], {}
+    for rule in rules.rules:
+        found = court.judge(rule)
+        judgements.append(worst(found))
+        if isinstance(rule, SliceRule):
+            slices[judgements[-1].rule] = found
+    return Gated(judgements, slices)
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement:
+    """Return the judgement that decides."""
+    order = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
+    return min(judgements, key=lambda each: (order[each.verdict], each.room))
+
+
+class _Court:
+    """Judges the rules of one file."""
+
+    def __init__(self, run: Side, baseline: Side | None, rules: Rules, speed: float | None) -> None:
+        self._run, self._baseline, self._rules, self._speed = run, baseline, rules, speed
+        self._family = sum(self._members(rule) for rule in rules.rules) if rules.correct == "bonferroni" else 1
+
+    def judge(self, rule: Rule) -> list[Judgement]:
+        """Return what a rule comes to: of a rule on slices for each of them."""
+        if isinstance(rule, SliceRule):
+            return [self._judged(rule, where) for where in self._slices(rule, rule.metric)]
+        if isinstance(rule, MetricRule):
+            return [self._judged(rule, WHOLE)]
+        if isinstance(rule, GapRule):
+            return [self._gap(rule)]
+        if isinstance(rule, NullsRule):
+            null = sorted(name for name, number in self._run.numbers[WHOLE].items() if number.value is None)
+            verdict = Verdict.PASS if len(null) <= rule.at_most else Verdict.FAIL
+            return [Judgement(f"nulls at most {rule.at_most}", verdict, len(null), rule.at_most, reason=", ".join(null))]
+        if isinstance(rule, CertificateRule):
+            return [self._certificate(rule)]
+        assert isinstance(rule, SpeedRule)
+        if self._speed is None:
+            raise UsageError("the rule on examples_per_s: run.json says nothing of the speed")
+        verdict = Verdict.PASS if self._speed >= rule.at_least else Verdict.FAIL
+        return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, self._speed, rule.at_least)]
+
+    def _members(self, rule: Rule) -> int:
+        """Return how many intervals a rule asks for."""
+        if isinstance(rule, SliceRule):
+            return len(self._slices(rule, rule.metric))
+        return int(isinstance(rule, MetricRule | GapRule))
+
+    def _tail(self, level: float | None) -> float:
+        return (1 - (level if level is not None else self._rules.level)) / self._family
+
+    def _judged(self, rule: MetricRule | SliceRule, where: SliceName) -> Judgement:
+        """Return what a rule on a number comes to."""
+        name, run, baseline = _key(self._run, rule.metric), self._run, self._baseline
+        number = self._number(run, where, rule.metric)
+        text = rule.text(rule.metric) + (f" in slices by {' x '.join(rule.features)}" if isinstance(rule, SliceRule) else "")
+        tail, counted = self._tail(rule.level), run.counts(name)
+        bound, is_floor = getattr(rule, rule.bound), True
+        if rule.against_baseline:
+            assert baseline is not None
+            way = run.better(name)
+            if way is Better.NEITHER:
+                raise UsageError(f"the rule on {name}: no way of it is known to be better; use at_least or at_most")
+            before = self._number(baseline, where, rule.metric)
+            found = bounds_of_difference(before, number, tail, counted=counted and baseline.counts(name))
+            sign = 1 if way is Better.HIGHER else -1
+            bound = sign * (bound if rule.bound == "must_gain" else -bound)
+            is_floor = way is Better.HIGHER
+        else:
+            found = bounds_of(number, tail, counted=counted)
+            is_floor = rule.bound == "at_least"
+        return _held(text, found, bound, is_floor, number.examples, slice_text(where), point=not rule.interval)
+
+    def _gap(self, rule: GapRule) -> Judgement:
+        wheres = self._slices(rule, rule.metric)
+        if len(wheres) < 2:
+            raise UsageError(f"the rule on the gap of {rule.metric}: there is one slice by {' x '.join(rule.features)}")
+        numbers = [self._number(self._run, where, rule.metric) for where in wheres]
+        found = bounds_of_gap(numbers, self._tail(rule.level), counted=self._run.counts(_key(self._run, rule.metric)))
+        ends = sorted(zip(wheres, numbers, strict=True), key=lambda pair: pair[1].value or 0.0)
+        between = f"{slice_text(ends[0][0])} and {slice_text(ends[-1][0])}"
+        return _held(rule.text(), found, rule.at_most, False, sum(number.examples for number in numbers), between)
+
+    def _certificate(self, rule: CertificateRule) -> Judgement:
+        certificate = self._run.document["certificate"]
+        wanted: list[tuple[str, Any, Any, Callable[[Any, Any], bool]]] = [
+            ("examples", certificate["examples"], rule.examples, lambda have, want: have == want),
+            ("id_hash", certificate["id_hash"], rule.id_hash, lambda have, want: have == want),
+            ("skipped", certificate.get("skipped", 0), rule.skipped_at_most, lambda have, want: have <= want),
+        ]
+        wrong = [
+            f"{name} is {have}, expected {want}"
+            for name, have, want, holds in wanted
+            if want is not None and not holds(have, want)
+        ]
+        verdict = Verdict.FAIL if wrong else Verdict.PASS
+        return Judgement("certificate", verdict, certificate["examples"], rule.examples, reason="; ".join(wrong))
+
+    def _slices(self, rule: SliceRule | GapRule, name: str) -> list[SliceName]:
+        """Return the slices by some features that have enough examples and the metric.
+
+        Raises: UsageError: there are none.
+        """
+        wanted = set(rule.features)
+        by = [where for where in self._run.numbers if where != WHOLE and {feature for feature, _ in where} == wanted]
+        if not by:
+            known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
+            raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
+        kept = [where for where in by if self._number(self._run, where, name).examples >= rule.minimum]
+        if not kept:
+            raise UsageError(f"the rule on {name}: no slice by {' x '.join(rule.features)} has {rule.minimum:,} examples")
+        return kept
+
+    def _number(self, side: Side, where: SliceName, name: str) -> Number:
+        """Return a number that has a value.
+
+        Raises: UsageError: it is not there, or null.
+        """
+        within = f" of {slice_text(where)}" if where != WHOLE else ""
+        if where not in side.numbers:
+            raise UsageError(f"the rule on {name}: {side.name} has no slice {slice_text(where)}")
+        number = side.numbers[where].get(_key(side, name))
+        if number is None:
+            raise UsageError(f"the rule on {name}: {side.name} has no such number{within}: {nearest(name, side.numbers[where])}")
+        if number.value is None:
+            raise UsageError(f"the rule on {name}{within}: it is null in {side.name}: {number.reason}")
+        return number
+
+
+def _key(side: Side, name: str) -> str:
+    """Return the name of a number, given that or a short one."""
+    return name if name in side.numbers[WHOLE] else METRIC_ALIASES.get(name, name)
+
+
+def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int, where: str, *, point: bool = False) -> Judgement:
+    """Hold a number and its bounds against a bound.
+
+    Raises: UsageError: there are no bounds of it.
+    """
+    if point:
+        good = found.value >= bound if is_floor else found.value <= bound
+        verdict = Verdict.PASS if good else Verdict.FAIL
+        return Judgement(text, verdict, found.value, bound, None, None, where, "by the value alone", examples, None, is_floor)
+    if found.low is None or found.high is None:
+        of = f" ({where})" if where else ""
+        raise UsageError(f"the rule {text}{of}: it has no interval: {found.reason}; interval: false judges the value alone")
+    above, below = found.low >= bound, found.high <= bound
+    holds, breaks = (above, found.high < bound) if is_floor else (below, found.low > bound)
+    verdict = Verdict.PASS if holds else Verdict.FAIL if breaks else Verdict.INCONCLUSIVE
+    wanted = _wanted(found, bound, examples) if verdict is Verdict.INCONCLUSIVE else None
+    return Judgement(text, verdict, found.value, bound, found.low, found.high, where, "", examples, wanted, is_floor)
+
+
+def _wanted(found: Bounds, bound: float, examples: int) -> int | None:
+    """Return about how many examples would bring the bound out of the interval, the value staying as it is; None for no number.
+
+    An interval is as wide as one over the root of the examples.
+    """
+    assert found.low is not None and found.high is not None
+    reach = found.high - found.value if bound > found.value else found.value - found.low
+    distance = abs(bound - found.value)
+    if distance == 0 or not math.isfinite(reach / distance):
+        return None
+    return math.ceil(examples * (reach / distance) ** 2)

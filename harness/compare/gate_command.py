@@ -1,0 +1,81 @@
+"""A run folder and a file of rules to a ruling: what the command line and Python ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.compare import gate_documents
+from harness.compare.gate import Gated, Verdict, gate
+from harness.compare.rules import read_rules, rules_of
+from harness.compare.sides import read_side
+from harness.folder.run_folder import RunFolder, read_json
+
+__all__ = ["ENDINGS", "Ruling"]
+
+ENDINGS = {".json": "json", ".md": "markdown", ".xml": "junit"}
+CODES: Mapping[Verdict, int] = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 5}
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a gate comes to.
+
+    Attributes:
+      run, baseline: names of the sides.
+      gated: the judgements.
+    """
+
+    run: str
+    baseline: str | None
+    gated: Gated
+
+    @classmethod
+    def of(cls, run: Path, rules: Path | Any, baseline: Path | None = None, model: str | None = None) -> Ruling:
+        """Judge a run folder.
+
+        Args:
+          run, baseline: run folders.
+          rules: the path of a file, or what such a file holds.
+          model: of runs with several models, the one that is judged.
+        Raises: UsageError: see `gate.gate`. RunFolderError: there is no finished run: it failed, or is INVALID.
+        """
+        read = read_rules(rules) if isinstance(rules, Path) else rules_of(rules, "rules")
+        side = read_side(run, model)
+        before = read_side(baseline, model) if baseline is not None else None
+        return cls(str(run), None if baseline is None else str(baseline), gate(side, read, before, _speed(run)))
+
+    @property
+    def verdict(self) -> str:
+        """PASS, FAIL or INCONCLUSIVE."""
+        return self.gated.verdict.value
+
+    def exit_code(self, inconclusive: str | None = None) -> int:
+        """Return 0, 1 or 5; "pass" or "fail" says what an inconclusive gate is taken for."""
+        if self.gated.verdict is Verdict.INCONCLUSIVE and inconclusive is not None:
+            return 0 if inconclusive == "pass" else 1
+        return CODES[self.gated.verdict]
+
+    def text(self, form: str) -> str:
+        """Return a document: json, markdown, junit or github."""
+        if form == "json":
+            return gate_documents.to_json(self.gated, self.run, self.baseline)
+        if form == "markdown":
+            return gate_documents.to_markdown(self.gated, self.run)
+        return gate_documents.junit(self.gated, self.run) if form == "junit" else gate_documents.github(self.gated)
+
+    def show(self) -> None:
+        """Print a line a rule, and the verdict."""
+        from harness.results.terminal import _say, _styled, console_for, print_table
+
+        console = console_for(1)
+        print_table(console, _styled(gate_documents.table(self.gated)))
+        _say(console, f"{self.verdict}: {self.run}")
+
+
+def _speed(run: Path) -> float | None:
+    document: Any = read_json(RunFolder(run).run_json) or {}
+    attempts = document.get("attempts") or []
+    return float(attempts[-1]["examples_per_s"]) if attempts else None

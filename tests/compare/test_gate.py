@@ -1,0 +1,219 @@
+"""Gates: what passes, fails and is not known, and how often a gate is wrong in simulated data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from harness.compare import gate_documents
+from harness.compare.bounds import bounds_of, bounds_of_difference, bounds_of_gap
+from harness.compare.gate import Verdict, gate
+from harness.compare.rules import rules_of
+from harness.compare.sides import WHOLE, Number, Side
+from harness.errors import UsageError
+from harness.job.specs import BootstrapSpec
+from harness.metrics import load
+from harness.metrics.contract import Binding, Inputs
+from harness.metrics.question import Question
+
+REPLICATES = 400
+METRICS = {"accuracy": load("accuracy")(), "cross_entropy": load("cross_entropy")(), "mean": load("mean")(label="x")}
+
+
+def side(numbers: dict, name: str = "new") -> Side:
+    """A side with such numbers by slice."""
+    binding = Binding(Inputs.CLASSES, "output", "label")
+    question = Question(METRICS, dict.fromkeys(METRICS, binding), bootstrap=BootstrapSpec(replicates=REPLICATES))
+    document = {
+        "certificate": {"examples": 1000, "id_hash": "00", "skipped": 2},
+        "digests": {"data": "d"},
+        "metrics": {key: {"examples": 1000} for key in METRICS},
+    }
+    definitions = {key: {"metric": key} for key in METRICS}
+    return Side(name, document, question, METRICS, definitions, {}, numbers)
+
+
+def loss(value: float, error: float = 0.01, *, shared: int = 0, seed: int = 1) -> Number:
+    """A number whose replicates are normal; those of one `shared` seed move together."""
+    drawn = value + 5 * error * np.random.default_rng(shared).normal(size=REPLICATES)
+    drawn = drawn + error * np.random.default_rng(seed).normal(size=REPLICATES)
+    return Number(value, None, 1000, 5 * error, drawn)
+
+
+def accuracy(right: int, examples: int) -> Number:
+    return Number(right / examples, None, examples, 0.01, None)
+
+
+def judge(rule, run: Side, baseline: Side | None = None, **options):
+    return gate(run, rules_of({"rules": [rule], **options}, "rules"), baseline).judgements[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ({"accuracy": {"at_least": 0.85}}, "PASS"),
+        ({"accuracy": {"at_least": 0.89}}, "INCONCLUSIVE"),
+        ({"accuracy": {"at_least": 0.95}}, "FAIL"),
+        ({"accuracy": {"at_most": 0.95}}, "PASS"),
+        ({"accuracy": {"at_least": 0.89, "interval": False}}, "PASS"),
+        ({"accuracy": {"at_least": 0.9001, "interval": False}}, "FAIL"),
+        ({"cross_entropy": {"may_drop": 0.1}}, "PASS"),
+        ({"cross_entropy": {"may_drop": 0.05}}, "INCONCLUSIVE"),
+        ({"cross_entropy": {"may_drop": 0.0}}, "FAIL"),
+        ({"cross_entropy": {"must_gain": 0.0}}, "FAIL"),
+        ({"nll": {"may_drop": 0.1}}, "PASS"),
+        ({"nulls": {"at_most": 0}}, "PASS"),
+        ({"certificate": {"examples": 1000, "id_hash": "00", "skipped_at_most": 2}}, "PASS"),
+        ({"certificate": {"examples": 999}}, "FAIL"),
+        ({"certificate": {"skipped_at_most": 1}}, "FAIL"),
+    ],
+)
+def test_each_bound_has_three_verdicts(rule, verdict):
+    run = side({WHOLE: {"accuracy": accuracy(900, 1000), "cross_entropy": loss(0.55, seed=2)}})
+    before = side({WHOLE: {"accuracy": accuracy(900, 1000), "cross_entropy": loss(0.5)}}, "old")
+    assert judge(rule, run, before).verdict is Verdict(verdict)
+
+
+def test_an_inconclusive_rule_says_how_many_examples_would_tell():
+    run = side({WHOLE: {"accuracy": accuracy(900, 1000), "cross_entropy": loss(0.5)}})
+    found = judge({"accuracy": {"at_least": 0.89}}, run)
+    low = scipy.stats.beta.ppf(0.05, 900, 101)
+    assert (found.low, found.wanted_examples) == (pytest.approx(low), pytest.approx(1000 * ((0.9 - low) / 0.01) ** 2, rel=0.01))
+    assert judge({"accuracy": {"at_least": 0.9}}, run).wanted_examples is None
+    assert "no number of examples tells" in gate_documents.remark(judge({"accuracy": {"at_least": 0.9}}, run))
+
+
+def test_rules_are_held_together_unless_they_say_otherwise():
+    run = side({WHOLE: {"accuracy": accuracy(900, 1000), "cross_entropy": loss(0.5)}})
+    rules = [{"accuracy": {"at_least": 0.8}}, {"cross_entropy": {"at_most": 0.9}}, {"nulls": {"at_most": 0}}]
+    together = gate(run, rules_of(rules, "x")).judgements[0]
+    alone = gate(run, rules_of({"rules": rules, "correct": "none"}, "x")).judgements[0]
+    assert together.low == pytest.approx(scipy.stats.beta.ppf(0.025, 900, 101))
+    assert alone.low == pytest.approx(scipy.stats.beta.ppf(0.05, 900, 101))
+    own = gate(run, rules_of([{"accuracy": {"at_least": 0.8, "level": 0.99}}], "x")).judgements[0]
+    assert own.low == pytest.approx(scipy.stats.beta.ppf(0.01, 900, 101))
+
+
+def sliced(*right: int) -> Side:
+    numbers = {WHOLE: {"accuracy": accuracy(sum(right), 500 * len(right))}}
+    return side(numbers | {(("g", name),): {"accuracy": accuracy(k, 500)} for name, k in zip("abc", right, strict=False)})
+
+
+def test_slices_are_judged_one_by_one_and_the_worst_speaks():
+    found = gate(sliced(460, 450, 400), rules_of([{"accuracy": {"by": "g", "at_least": 0.85, "level": 0.9}}], "x"))
+    (judgements,) = found.slices.values()
+    assert [each.verdict.value for each in judgements] == ["PASS", "PASS", "FAIL"] and found.verdict is Verdict.FAIL
+    assert found.judgements[0].where == "g=c"
+    found = gate(sliced(460, 450, 440), rules_of([{"accuracy": {"by": ["g"], "at_least": 0.7}}], "x"))
+    assert found.verdict is Verdict.PASS and found.judgements[0].where == "g=c"
+
+
+@pytest.mark.parametrize(("at_most", "verdict"), [(0.2, "PASS"), (0.12, "INCONCLUSIVE"), (0.02, "FAIL")])
+def test_gaps_between_slices(at_most, verdict):
+    found = judge({"gap": {"metric": "accuracy", "by": "g", "at_most": at_most}}, sliced(460, 450, 400))
+    assert found.verdict is Verdict(verdict) and found.value == pytest.approx(0.12) and found.where == "g=c and g=a"
+
+
+def test_a_gap_is_seldom_said_to_be_smaller_than_it_is():
+    """Three slices of one accuracy and one that is 0.1 below: a gap of at most 0.1 has to pass in 5 % at most."""
+    rng = np.random.default_rng(0)
+    passed = 0
+    for _ in range(120):
+        right = rng.binomial(400, [0.9, 0.9, 0.9, 0.8]).tolist()
+        found = bounds_of_gap([accuracy(k, 400) for k in right], 0.05, counted=True)
+        assert found.low <= found.value <= found.high
+        passed += found.high < 0.1
+    assert passed <= 120 * 0.05 + 3 * np.sqrt(120 * 0.05 * 0.95), passed
+
+
+@pytest.mark.parametrize(("examples", "discordant"), [(1000, 100), (1000, 12), (200, 60)])
+def test_at_the_margin_one_in_twenty_passes(examples, discordant):
+    """The new model is worse by just the margin: the gate may let it pass at the rate that it says."""
+    rng = np.random.default_rng(examples + discordant)
+    margin = 0.4 * discordant / examples
+    shares = [0.7, 0.7 * discordant / examples, 0.3 * discordant / examples, 0.3 - discordant / examples]
+    simulations, passed = 400, 0
+    for counts in rng.multinomial(examples, shares, simulations).tolist():
+        drawn = rng.poisson(counts, (200, 4))
+        total = drawn.sum(axis=1)
+        sides = [
+            Number((counts[0] + counts[at]) / examples, None, examples, None, (drawn[:, 0] + drawn[:, at]) / total)
+            for at in (1, 2)
+        ]
+        passed += bounds_of_difference(*sides, 0.05, counted=True).low >= -margin
+    assert passed <= simulations * 0.05 + 3 * np.sqrt(simulations * 0.05 * 0.95), passed
+
+
+def test_bounds_beyond_the_replicates_follow_their_spread_or_are_refused():
+    number = loss(0.5)
+    percentile = bounds_of(number, 0.05, counted=False)
+    assert percentile.low == pytest.approx(np.quantile(number.replicates, 0.05, method="weibull"))
+    far = bounds_of(number, 1e-4, counted=False)
+    assert far.low == pytest.approx(0.5 + scipy.stats.norm.ppf(1e-4) * number.replicates.std(ddof=1), rel=0.01)
+    skew = replace(number, replicates=np.random.default_rng(3).exponential(size=REPLICATES))
+    assert bounds_of(skew, 1e-4, counted=False).reason == "a bound of 0.0001 takes 50,000 replicates, found 400"
+
+
+WRONG = [
+    ([], "no rules: a gate without rules would pass everything"),
+    ({"levels": 0.9, "rules": [{"accuracy": {"at_least": 0.9}}]}, "unknown key levels: did you mean 'level'?"),
+    ([{"accuracy": {}}], "expected one of at_least, at_most, may_drop, must_gain, found none"),
+    ([{"accuracy": {"at_least": 0.5, "at_most": 0.9}}], "found at_least and at_most"),
+    ([{"accuracy": {"atleast": 0.5}}], "unknown key atleast: did you mean 'at_least'?"),
+    ([{"accuracy": 0.9}], "rule 1 (accuracy): expected a bound, as in {at_least: 0.9}, found 0.9"),
+    (["accuracy"], "rule 1: expected one metric with its bound"),
+    ([{"accuracy": {"may_drop": -0.1}}], "may_drop: Input should be greater than or equal to 0"),
+    ([{"gap": {"metric": "accuracy", "by": "g"}}], "at_most: Field required"),
+    ("accuracy", "expected `rules:` with a list of rules"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("document", "words"), WRONG)
+def test_rules_that_say_nothing_are_refused_by_name(document, words):
+    with pytest.raises(UsageError) as caught:
+        rules_of(document, "rules.yaml")
+    assert words in str(caught.value) and str(caught.value).startswith("rules.yaml")
+
+
+MISSING = [
+    ({"acuracy": {"at_least": 0.9}}, "the rule on acuracy: new has no such number: did you mean 'accuracy'?"),
+    ({"accuracy": {"may_drop": 0.1}}, "the rule on accuracy is against a baseline: name it with --baseline"),
+    ({"cross_entropy": {"at_most": 0.9}}, "the rule on cross_entropy: it is null in new: 3 NaN"),
+    ({"accuracy": {"by": "country", "at_least": 0.9}}, "no slices by country: valid: g"),
+    ({"accuracy": {"by": "g", "at_least": 0.9, "minimum": 501}}, "no slice by g has 501 examples"),
+    ({"mean": {"at_least": 0.9}}, "it has no interval: there are neither replicates nor a standard error: evaluate with a bootstrap"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "words"), MISSING)
+def test_a_rule_on_what_is_not_there_is_no_pass(rule, words):
+    run = sliced(460, 450)
+    run.numbers[WHOLE].update(cross_entropy=Number(None, "3 NaN", 1000), mean=Number(0.5, None, 1000))
+    with pytest.raises(UsageError) as caught:
+        judge(rule, run)
+    assert words in str(caught.value)
+
+
+def test_documents_say_the_same():
+    rules = [
+        {"accuracy": {"by": "g", "at_least": 0.85}},
+        {"accuracy": {"at_least": 0.5}},
+        {"accuracy": {"at_least": 0.87, "level": 0.99}},
+    ]
+    run = sliced(460, 450, 400)
+    run.numbers[("g", "<&>\x00"),] = run.numbers[("g", "c"),]
+    found = gate(run, rules_of(rules, "x"))
+    suites = ElementTree.fromstring(gate_documents.junit(found, "runs/new"))
+    cases = list(suites.iter("testcase"))
+    assert (suites.get("tests"), suites.get("failures"), suites.get("errors"), len(cases)) == ("6", "2", "1", 6)
+    assert [len(list(case)) for case in cases] == [0, 0, 1, 1, 0, 1] and cases[3].get("name").endswith("g=<&>�")
+    document = json.loads(gate_documents.to_json(found, "runs/new", None))
+    assert document["verdict"] == "FAIL" and [len(each) for each in document["slices"].values()] == [4]
+    lines = gate_documents.github(found).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::error", "::warning"] and "%00" not in lines[0]
+    assert gate_documents.to_markdown(found, "runs/new").startswith("**FAIL**: runs/new\n\n| rule | verdict |")
