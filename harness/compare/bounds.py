@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
 
-from harness.compare.difference import by_counts, discordant_examples, nearly_normal
+from harness.compare.difference import by_counts, discordant_examples, nearly_normal, reach_of_none
 from harness.compare.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import DEFINED_SHARE, defined, quantile
@@ -74,6 +74,9 @@ def bounds_of_difference(first: Number, second: Number, tail: float, *, counted:
         if discordant is not None:
             found = by_counts(value, discordant, first.examples, 1 - 2 * tail, error)
             return Bounds(value, found.low, found.high, error)
+    if value == 0 and first.examples == second.examples and all(each == 0 for each in drawn):
+        reach = reach_of_none(first.examples, tail)
+        return Bounds(value, -reach, reach)
     return _by_replicates(value, drawn, tail)
 
 

@@ -17,7 +17,7 @@ from harness.compare.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval
 
-__all__ = ["Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "unpaired"]
+__all__ = ["Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "reach_of_none", "unpaired"]
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
 # probability e^-m, that all m fall to one side 2^-m.
@@ -35,7 +35,7 @@ class Difference:
       low, high: interval; None where there is none.
       standard_error: of the difference.
       p: of no difference, two-sided; None where there is none.
-      method: how `p` was made: "normal", "replicates", "discordant counts".
+      method: how `p` was made: "normal", "replicates", "discordant counts", "no difference seen".
       reason: why there is no interval.
     """
 
@@ -68,6 +68,9 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
         discordant, error = discordant_examples(value, drawn, first.examples)
         if discordant is not None:
             return by_counts(value, discordant, first.examples, level, error)
+    if value == 0 and first.examples == second.examples and all(each == 0 for each in drawn):
+        reach = reach_of_none(first.examples, (1 - level) / 2)
+        return Difference(value, -reach, reach, None, 1.0, "no difference seen")
     if percentiles.reason is not None or percentiles.standard_error is None:
         return Difference(value, reason=percentiles.reason)
     p, method = _p_value(value, percentiles.standard_error, drawn)
@@ -100,6 +103,17 @@ def mcnemar(first_only: int, second_only: int) -> float:
     total, fewer = first_only + second_only, min(first_only, second_only)
     below = sum(math.comb(total, k) for k in range(fewer + 1))
     return min(2 * below / 2**total, 1.0)
+
+
+def reach_of_none(examples: int, tail: float) -> float:
+    """Return how large a share of all examples may differ, where none of those that were seen does.
+
+    It bounds the difference of a number in [0, 1] to which each example adds at most its share.
+
+    >>> round(reach_of_none(1000, 0.05), 6)
+    0.002991
+    """
+    return 1 - math.exp(math.log(tail) / examples)
 
 
 def discordant_examples(value: float, drawn: Sequence[float | None], examples: int) -> tuple[float | None, float | None]:
@@ -163,7 +177,7 @@ def _deviate(t: float, freedom: int) -> float:
     Mathematical Statistics 30, 1959.
 
     >>> round(_deviate(2.0, 199), 4), round(_deviate(4.0, 199), 4)
-    (1.9877, 3.9178)
+    (1.9876, 3.918)
     """
     return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
 

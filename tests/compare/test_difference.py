@@ -83,6 +83,13 @@ def test_without_pairs_variances_add():
     assert unpaired(number(0.5), number(0.6, error=0.04), 0.95).reason == "a side has no standard error"
 
 
+def test_runs_that_never_differ_may_differ_by_what_was_not_seen():
+    drawn = np.random.default_rng(5).normal(size=REPLICATES)
+    found = paired(number(0.5, drawn), number(0.5, drawn), 0.95, counted=False)
+    assert (found.p, found.method) == (1.0, "no difference seen")
+    assert found.high == -found.low == pytest.approx(scipy.stats.beta.ppf(0.975, 1, 1000), rel=1e-9)
+
+
 def test_what_has_no_interval_says_why():
     flat = np.full(REPLICATES, 0.5)
     assert "no spread" in paired(number(0.5, flat), number(0.6, flat + 0.1), 0.95, counted=False).reason
