@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.comparison.api import compare, gate
     from harness.results.results import Results
     from harness.run.api import Evaluator, evaluate
     from harness.run.keras_callback import ExactValidation
 
 from harness.version import __version__
 
-__all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "evaluate"]
+__all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "compare", "evaluate", "gate"]
 
 PLACES = {
     "Evaluator": "run.api",
     "ExactValidation": "run.keras_callback",
     "Results": "results.results",
+    "compare": "comparison.api",
     "evaluate": "run.api",
+    "gate": "comparison.api",
 }
 
 

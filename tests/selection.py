@@ -14,7 +14,7 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "cli/test_console", "compare/", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "cli/test_console", "comparison/", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
@@ -79,7 +79,7 @@ LONG = {
     "step/test_grid_memory.py::test_a_grid_that_grows_while_it_is_added_to_is_the_same": "labels that are no class grow it too",
     "step/test_groups.py::test_the_sums_of_positions_do_not_depend_on_the_group[True": "without XLA; the limbs that it compiles: exact/test_tf_limbs",
     "test_coverage.py::test_intervals_cover_the_truth": "results/test_intervals against formulas; make coverage",
-    "test_docs.py::test_commands_of_a_page_work_as_written[docs/compare": "compare/test_compare",
+    "test_docs.py::test_commands_of_a_page_work_as_written[docs/compare": "comparison/test_compare",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/prediction": "predictions/test_predictions",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/python": "the other pages",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/quickstart": "the README",

@@ -35,7 +35,7 @@ def compare(
     outputs: Sequence[Path],
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
-    from harness.compare.command import ENDINGS, Compared
+    from harness.comparison.command import ENDINGS, Compared
     from harness.errors import UsageError
     from harness.folder.run_folder import write_atomically
 

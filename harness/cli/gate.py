@@ -37,7 +37,7 @@ def gate(
     outputs: Sequence[Path],
 ) -> int:
     """Judge a run by the rules of a file: exit code 0 is PASS, 1 FAIL, 5 INCONCLUSIVE."""
-    from harness.compare.gate_command import ENDINGS, Ruling
+    from harness.comparison.gate_command import ENDINGS, Ruling
     from harness.errors import UsageError
     from harness.folder.run_folder import write_atomically
 

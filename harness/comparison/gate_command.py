@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.compare import gate_documents
-from harness.compare.gate import Gated, Verdict, gate
-from harness.compare.rules import read_rules, rules_of
-from harness.compare.sides import read_side
+from harness.comparison import gate_documents
+from harness.comparison.gate import Gated, Verdict, gate
+from harness.comparison.rules import read_rules, rules_of
+from harness.comparison.sides import read_side
 from harness.folder.run_folder import RunFolder, read_json
 
 __all__ = ["ENDINGS", "Ruling"]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from harness.compare.bounds import Bounds, bounds_of, bounds_of_difference, bounds_of_gap
-from harness.compare.comparison import slice_text
-from harness.compare.pairing import hindrances
-from harness.compare.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
-from harness.compare.sides import WHOLE, Number, Side, SliceName
+from harness.comparison.bounds import Bounds, bounds_of, bounds_of_difference, bounds_of_gap
+from harness.comparison.comparison import slice_text
+from harness.comparison.pairing import hindrances
+from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
+from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
 from harness.names.metric_aliases import METRIC_ALIASES

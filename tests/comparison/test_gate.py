@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.compare import gate_documents
-from harness.compare.bounds import bounds_of, bounds_of_difference, bounds_of_gap
-from harness.compare.gate import Verdict, gate
-from harness.compare.rules import rules_of
-from harness.compare.sides import WHOLE, Number, Side
+from harness.comparison import gate_documents
+from harness.comparison.bounds import bounds_of, bounds_of_difference, bounds_of_gap
+from harness.comparison.gate import Verdict, gate
+from harness.comparison.rules import rules_of
+from harness.comparison.sides import WHOLE, Number, Side
 from harness.errors import UsageError
 from harness.job.specs import BootstrapSpec
 from harness.metrics import load

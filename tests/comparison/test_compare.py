@@ -210,3 +210,11 @@ def test_a_gate_ends_with_its_verdict(runs, tmp_path):
     assert code == 2 and "bootstrap.seed is 5 and 6" in text
     code, text = judge(runs["a"] / "journal", rules)
     assert code == 2 and "no finished run" in text
+
+
+def test_python_has_both(runs):
+    compared = harness.compare(runs["a"], runs["b"], metrics=["accuracy"])
+    (line, *_) = compared.comparisons[0].lines
+    assert line.number == "accuracy" and compared.text("csv").startswith("side,slice,metric,")
+    ruling = harness.gate(runs["b"], [{"accuracy": {"may_drop": 0.9}}], runs["a"])
+    assert (ruling.verdict, ruling.exit_code(), len(ruling.gated.judgements)) == ("PASS", 0, 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from harness.compare.comparison import compare
-from harness.compare.families import holm
-from harness.compare.sides import WHOLE, Number, Side
+from harness.comparison.comparison import compare
+from harness.comparison.families import holm
+from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
 
 __all__ = ["Ranked", "rank"]

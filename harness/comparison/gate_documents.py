@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from harness.compare.gate import Gated, Judgement, Verdict
+from harness.comparison.gate import Gated, Judgement, Verdict
 from harness.results.tables import TextTable, markdown, number
 
 __all__ = ["github", "junit", "table", "to_json", "to_markdown"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harness.compare.comparison import Comparison, Line
-from harness.compare.documents import lines_table, ranking_table, worst_first
-from harness.compare.ranking import Ranked
-from harness.compare.sides import WHOLE, Side
+from harness.comparison.comparison import Comparison, Line
+from harness.comparison.documents import lines_table, ranking_table, worst_first
+from harness.comparison.ranking import Ranked
+from harness.comparison.sides import WHOLE, Side
 from harness.results.terminal import _say, _styled, print_table
 
 __all__ = ["print_comparison", "print_ranking"]

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.compare import documents
-from harness.compare.comparison import Comparison, compare
-from harness.compare.ranking import Ranked, rank
-from harness.compare.sides import Side, read_sides
+from harness.comparison import documents
+from harness.comparison.comparison import Comparison, compare
+from harness.comparison.ranking import Ranked, rank
+from harness.comparison.sides import Side, read_sides
 
 __all__ = ["ENDINGS", "Compared"]
 
@@ -62,7 +62,7 @@ class Compared:
 
     def show(self) -> None:
         """Print the comparisons as tables."""
-        from harness.compare.terminal import print_comparison, print_ranking
+        from harness.comparison.terminal import print_comparison, print_ranking
         from harness.results.terminal import console_for
 
         console = console_for(1)

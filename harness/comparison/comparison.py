@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.compare.difference import Difference, paired, unpaired
-from harness.compare.families import benjamini_hochberg, holm
-from harness.compare.pairing import hindrances, notes
-from harness.compare.sides import WHOLE, Number, Side, SliceName
+from harness.comparison.difference import Difference, paired, unpaired
+from harness.comparison.families import benjamini_hochberg, holm
+from harness.comparison.pairing import hindrances, notes
+from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
 from harness.names.metric_aliases import METRIC_ALIASES

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
 
-from harness.compare.difference import by_counts, discordant_examples, nearly_normal, reach_of_none
-from harness.compare.sides import Number
+from harness.comparison.difference import by_counts, discordant_examples, nearly_normal, reach_of_none
+from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import DEFINED_SHARE, defined, quantile
 

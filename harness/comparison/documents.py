@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from harness.compare.comparison import Comparison, Line, slice_text
-from harness.compare.ranking import Ranked
-from harness.compare.sides import WHOLE, Number, Side
+from harness.comparison.comparison import Comparison, Line, slice_text
+from harness.comparison.ranking import Ranked
+from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
 from harness.results.tables import TextTable, markdown, number
 

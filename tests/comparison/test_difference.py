@@ -8,9 +8,9 @@ import scipy.stats
 from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from harness.compare.difference import Difference, mcnemar, paired, unpaired
-from harness.compare.families import benjamini_hochberg, holm
-from harness.compare.sides import Number
+from harness.comparison.difference import Difference, mcnemar, paired, unpaired
+from harness.comparison.families import benjamini_hochberg, holm
+from harness.comparison.sides import Number
 
 REPLICATES = 200
 

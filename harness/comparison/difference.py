@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.compare.sides import Number
+from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.compare.sides import Side
+from harness.comparison.sides import Side
 
 __all__ = ["hindrances", "notes"]
 

@@ -1,0 +1,47 @@
+"""Comparisons and gates from Python: what `harness compare` and `harness gate` do, with objects instead of exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from harness.comparison.command import Compared
+from harness.comparison.gate_command import Ruling
+
+__all__ = ["compare", "gate"]
+
+
+def compare(
+    *runs: str | Path,
+    metrics: Collection[str] = (),
+    model: str | None = None,
+    level: float | None = None,
+    pair: bool = True,
+) -> Compared:
+    """Compare run folders with the first one, or the models of one run with each other.
+
+    Args:
+      runs: run folders, the baseline first.
+      metrics: keys of those that are compared, or short for them; all where none is named.
+      model: of runs with several models, the one that is compared.
+      level: of intervals and verdicts; default: the bootstrap's.
+      pair: take differences within replicates; False is wider, and asks for nothing in common.
+    Returns: `comparisons`, each with its `lines`; `ranked`; `text("markdown")` and other documents.
+    Raises: UsageError: runs cannot be paired, or a metric is not there. RunFolderError: a folder holds no finished run.
+    """
+    return Compared.of([Path(run) for run in runs], metrics=metrics, model=model, level=level, pair=pair)
+
+
+def gate(run: str | Path, rules: Any, baseline: str | Path | None = None, model: str | None = None) -> Ruling:
+    """Judge a run folder by rules.
+
+    Args:
+      run, baseline: run folders.
+      rules: the path of a file, or what such a file holds: [{"accuracy": {"at_least": 0.9}}].
+      model: of runs with several models, the one that is judged.
+    Returns: `verdict` is "PASS", "FAIL" or "INCONCLUSIVE"; `gated.judgements` has a line a rule.
+    Raises: UsageError: a rule is on what is not there, or is null. RunFolderError: there is no finished run.
+    """
+    file = Path(rules) if isinstance(rules, str | Path) else rules
+    return Ruling.of(Path(run), file, None if baseline is None else Path(baseline), model)
