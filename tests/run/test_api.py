@@ -158,7 +158,7 @@ def test_a_short_name_reads_what_it_asked_for(model):
 
 
 def test_the_package_shows_what_is_for_others():
-    assert dir(harness) == sorted(["Evaluator", "ExactValidation", "Results", "__version__", "evaluate"])
+    assert dir(harness) == sorted(["Evaluator", "ExactValidation", "Results", "__version__", "compare", "evaluate", "gate"])
 
 
 def test_a_value_that_is_none_has_a_reason(model):
