@@ -19,7 +19,7 @@ MOST_SLICES = 20  # of a Markdown document
 
 
 def to_json(comparisons: Sequence[Comparison], ranked: Sequence[Ranked] = ()) -> str:
-    """Return compare.json; see docs/schemas/compare.schema.json."""
+    """Return compare.json; see docs/schemas/compare.json."""
     first = comparisons[0]
     sides = [first.first, *(comparison.second for comparison in comparisons)]
     document: dict[str, Any] = {

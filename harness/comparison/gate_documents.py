@@ -37,7 +37,7 @@ def remark(each: Judgement) -> str:
 
 
 def to_json(gated: Gated, run: str, baseline: str | None) -> str:
-    """Return gate.json; see docs/schemas/gate.schema.json."""
+    """Return gate.json; see docs/schemas/gate.json."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "verdict": gated.verdict.value,

@@ -13,8 +13,9 @@ from harness.metrics.question import Question
 from harness.metrics.question_json import to_json
 from harness.version import __version__
 
-__all__ = ["SCHEMA_VERSION", "explanation"]
+__all__ = ["KEEPING", "SCHEMA_VERSION", "explanation"]
 
+KEEPING = {"slice_replicates"}  # keys of the bootstrap that change no value
 SCHEMA_VERSION = 1  # of metrics.json and run.json; docs/results.md says what may change within one
 
 
@@ -26,7 +27,7 @@ def explanation(question: Question) -> dict[str, Any]:
         "definitions": _definitions(question),
     }
     if question.bootstrap is not None:
-        document["bootstrap"] = question.bootstrap.model_dump(mode="json")
+        document["bootstrap"] = question.bootstrap.model_dump(mode="json", exclude=KEEPING)
     return document
 
 

@@ -20,6 +20,7 @@ from harness.metrics.contract import Metric
 from harness.metrics.question import Question
 from harness.metrics.question_json import MALFORMED, placeholders
 from harness.ranks.comm import SingleComm
+from harness.results.definitions import KEEPING
 from harness.results.files import derived, differences_json, to_json
 from harness.results.outcome import Outcome, outcome
 from harness.sums.reduction import FoldedRows, GrandTotal, fold_rows, slice_keys
@@ -108,7 +109,8 @@ def _asked(folder: RunFolder) -> Leaves:
     """Return what question.json says was asked, by the paths of metrics.json."""
     question = read_json(folder.question_json)["question"]
     metrics = {entry["key"]: {name: entry[name] for name in ASKED if name in entry} for entry in question["metrics"]}
-    bootstrap = {"bootstrap": question["bootstrap"]} if question["bootstrap"] else {}
+    asked = {key: value for key, value in (question["bootstrap"] or {}).items() if key not in KEEPING}
+    bootstrap = {"bootstrap": asked} if asked else {}
     return _leaves({"definitions": metrics, **bootstrap})
 
 
