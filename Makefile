@@ -4,7 +4,7 @@ VENV := $(CURDIR)/.venv
 PATH := $(VENV)/bin:$(PATH)
 export PATH
 
-.PHONY: help demo test test-all test-part quick check check-speed docs coverage chaos bench bench-full install clean
+.PHONY: help demo test test-all test-part quick check check-speed docs site coverage chaos bench bench-full install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -56,6 +56,13 @@ check: install
 # make docs  write docs/metrics.md from the registry of metrics
 docs: install
 	@python -m harness.metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
+
+# make site  the pages as a site with a search, in build/site; a broken link or anchor ends it
+site: install
+	@pip install --quiet -c versions.txt -e ".[docs]"
+	@# Not --quiet: mkdocs then counts no warnings, and --strict ends nothing.
+	@NO_MKDOCS_2_WARNING=1 mkdocs build
+	@echo "build/site/index.html; its search wants a server: python -m http.server -d build/site"
 
 # make coverage  2,000 simulations of 95 % intervals: how many cover the truth (some minutes)
 coverage: install

@@ -41,6 +41,7 @@ setup(
         "bench": pinned("matplotlib", "mlcommons-loadgen", "tf_keras"),
         "spark": pinned("pyspark"),
         "demo": pinned("scikit-learn"),
+        "docs": pinned("mkdocs", "mkdocs-material"),
         "dev": [
             *pinned(
                 "scikit-learn",

@@ -18,7 +18,7 @@ SLOW = (
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
-    "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
+    "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "test_tasks", "watch/test_time_split",
 )  # fmt: skip
 
 # Left out of `make test` as well: each with what proves the same there.
@@ -89,6 +89,15 @@ LONG = {
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[gloo": "two ranks over MPI",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[mpi-3": "two ranks; three in ranks/test_same_bytes",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[mpi-5": "two ranks; three in ranks/test_same_bytes",
+    "test_site.py": "test_docs follows links and anchors",
+    "test_tasks.py::test_a_page_does_what_it_shows[csv": "run/test_first_look",
+    "test_tasks.py::test_a_page_does_what_it_shows[gpus": "ranks/test_same_bytes",
+    "test_tasks.py::test_a_page_does_what_it_shows[notebook": "run/test_api",
+    "test_tasks.py::test_a_page_does_what_it_shows[predictions": "worst-examples predicts",
+    "test_tasks.py::test_a_page_does_what_it_shows[resume": "ranks/test_resume",
+    "test_tasks.py::test_a_page_does_what_it_shows[slices": "test_slices_bootstrap",
+    "test_tasks.py::test_a_page_does_what_it_shows[text-labels": "step/test_class_labels",
+    "test_tasks.py::test_a_page_does_what_it_shows[training": "run/test_keras_callback",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[parsing": "reading and predicting in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-arrays": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-outside": "in a pipeline",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -22,7 +24,10 @@ from harness.job.specs import BootstrapSpec, DataSpec, FeatureSpec, ModelSpec, S
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "slurm/README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
+TASKS = "docs/tasks/"  # tests/test_tasks.py does what these pages show
 BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> list[str]:
@@ -59,7 +64,7 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.ranks
-@pytest.mark.parametrize("page", [page for page in PAGES if commands((ROOT / page).read_text())])
+@pytest.mark.parametrize("page", [page for page in PAGES if commands((ROOT / page).read_text()) and not page.startswith(TASKS)])
 def test_commands_of_a_page_work_as_written(page: str, checkout: Path) -> None:
     if run("launch/install --check", checkout).returncode:
         # make demo would build the environment that runs this test anew.
@@ -94,14 +99,43 @@ def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
     assert [line for line in commands if line.startswith("make ")] == ["make test", "make check-speed", "make test-part"]
 
 
+def anchors(text: str) -> set[str]:
+    """Return the anchors that a git host gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken(page: Path, text: str) -> list[str]:
+    """Return the links of a page that lead to no file, or to no heading of one; links to elsewhere are not followed."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", FENCED.sub("", text)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or target.is_dir() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    return broken
+
+
+def test_broken_links_are_seen() -> None:
+    text = "[a](data.md#formats) [b](data.md#shapes) [c](nowhere.md) [d](decisions/) [e](https://example.com/x#y)\n```text\n[f](g)\n```\n"
+    assert broken(ROOT / "docs" / "job.md", text) == ["data.md#shapes", "nowhere.md", "decisions/"]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", (ROOT / page).read_text())
-    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
-    assert missing == []
+    assert broken(ROOT / page, (ROOT / page).read_text()) == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/job.md", "docs/data.md"])
+def test_the_site_has_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    beside = {"CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
+    named = re.findall(r"^ +- (\S+\.md)$", text, re.MULTILINE)
+    assert len(named) == len(set(named))
+    # docs/site/hooks.py adds the decisions.
+    assert {page for page in PAGES if not page.startswith("docs/decisions/")} | beside == set(named)
+
+
+@pytest.mark.parametrize("page", ["docs/job.md", "docs/data.md"])
 def test_jobs_shown_are_valid(page: str) -> None:
     blocks = [yaml.safe_load(block) for _, kind, block in BLOCK.findall((ROOT / page).read_text()) if kind == "yaml"]
     assert blocks
@@ -118,8 +152,18 @@ def test_every_key_of_a_job_is_explained() -> None:
     assert sorted(key for key in keys - {"dtype", "shape"} if f"\n| `{key}` |" not in text) == []
 
 
-def test_every_command_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_every_command_is_listed() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
     assert (
         sorted(name for name in cli.commands if f"\n| `harness {name} " not in text and f"\n| `harness {name}`" not in text) == []
     )
+
+
+def test_the_picture_of_the_readme_is_drawn_from_a_result_and_loads_nothing() -> None:
+    picture = runpy.run_path(str(ROOT / "docs" / "site" / "picture.py"))
+    kept = (ROOT / "docs" / "result.svg").read_text()
+    for svg in (kept, picture["draw"]([picture["COMMAND"], "│ accuracy │ 0.9172 │"])):
+        texts = ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+        assert texts[0].replace("\xa0", " ").strip() == picture["COMMAND"]
+        assert any("accuracy" in text for text in texts)
+        assert re.findall(r"https?://[^\s\"]+", svg) == ["http://www.w3.org/2000/svg"]
