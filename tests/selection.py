@@ -89,6 +89,7 @@ LONG = {
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[gloo": "two ranks over MPI",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[mpi-3": "two ranks; three in ranks/test_same_bytes",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[mpi-5": "two ranks; three in ranks/test_same_bytes",
+    "test_pythons.py": "test_packaging installs a wheel under this Python",
     "test_site.py": "test_docs follows links and anchors",
     "test_tasks.py::test_a_page_does_what_it_shows[csv": "run/test_first_look",
     "test_tasks.py::test_a_page_does_what_it_shows[gpus": "ranks/test_same_bytes",

@@ -21,6 +21,7 @@ from tests.conftest import ROOT, Made
 
 LEFT_OUT = ("horovod", "exact_harness", "__editable__", "harness")  # of this environment: a clean one has none of them
 ABOUT = f"exact_harness-{__version__}.dist-info"
+WHEEL_FILES = ("harness/", "launch/", "setup.py", "pyproject.toml", "versions.txt", "README.md", "MANIFEST.in")
 PLAIN = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PATH", "VIRTUAL_ENV")}
 
 
@@ -46,18 +47,7 @@ def python(*words: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    checkout = copy_of_the_checkout(
-        folder / "checkout",
-        "harness/",
-        "launch/",
-        "setup.py",
-        "pyproject.toml",
-        "versions.txt",
-        "README.md",
-        "MANIFEST.in",
-        "tests/",
-        "benchmarks/",
-    )
+    checkout = copy_of_the_checkout(folder / "checkout", *WHEEL_FILES, "tests/", "benchmarks/")
     python("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", folder, checkout, cwd=folder)
     (path,) = folder.glob("*.whl")
     return path
