@@ -74,6 +74,7 @@ LONG = {
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the jobs of all, and the numbers of one",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
+    "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",
     "slurm/test_slurm.py::test_what_was_cancelled_and_what_was_requeued_enough_goes_on": "a job that is followed by another",
     "step/test_class_labels.py::test_predictions_keep_the_text": "predictions/test_predictions; what is skipped in Python",
     "step/test_grid_memory.py::test_a_grid_that_grows_while_it_is_added_to_is_the_same": "labels that are no class grow it too",

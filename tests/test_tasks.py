@@ -26,23 +26,23 @@ INDEX = "README.md"
 WITH_RANKS = {"gpus.md", "resume.md", "training.md"}
 NAMED = re.compile(r"# (\S+\.(?:yaml|py))\n")
 SHELL = re.compile(r"[|&<>;]")
+CLUSTER = "<!-- not run: needs a cluster -->\n"  # tests/slurm/test_task_page.py has one
 SCREEN = 44  # lines of a page
 
 
-def blocks(page: str) -> Iterator[tuple[str, str]]:
-    """Yield kind and text of each block of a page that is run."""
+def blocks(page: str, *, on_a_cluster: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each block of a page that is run here, or of each that needs a cluster."""
     for left_out, kind, text in BLOCK.findall((TASKS / page).read_text()):
-        if not left_out:
+        assert left_out in ("", CLUSTER)
+        if bool(left_out) == on_a_cluster:
             yield kind, text
 
 
 PAGES = sorted(path.name for path in TASKS.glob("*.md") if path.name != INDEX)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(examples: Path) -> Path:
     """Return examples/tasks with its models and data, beside the other examples."""
-    examples = tmp_path_factory.mktemp("examples")
     shutil.copytree(ROOT / "examples" / "python", examples / "python")
     folder = examples / "tasks"
     folder.mkdir()
@@ -51,6 +51,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = start([sys.executable, "prepare.py"], folder)
     assert done.code == 0, done.text
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("examples"))
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.ranks] * (page in WITH_RANKS)) for page in PAGES])
