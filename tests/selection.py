@@ -14,11 +14,11 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "cli/test_console", "comparison/", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
-    "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "test_tasks", "watch/test_time_split",
+    "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
 # Left out of `make test` as well: each with what proves the same there.
