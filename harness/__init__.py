@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.comparison.api import compare, gate
     from harness.results.results import Results
-    from harness.run.api import Evaluator, evaluate
+    from harness.run.api import evaluate
+    from harness.run.evaluator import Evaluator
     from harness.run.keras_callback import ExactValidation
 
 from harness.version import __version__
@@ -15,7 +16,7 @@ from harness.version import __version__
 __all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "compare", "evaluate", "gate"]
 
 PLACES = {
-    "Evaluator": "run.api",
+    "Evaluator": "run.evaluator",
     "ExactValidation": "run.keras_callback",
     "Results": "results.results",
     "compare": "comparison.api",
@@ -29,10 +30,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def __getattr__(name: str) -> Any:
-    """Load what Python's door offers when it is asked for: the command line must not pay for it, nor load TensorFlow."""
-    if name not in PLACES:
-        raise AttributeError(f"module 'harness' has no attribute '{name}'")
-    import importlib
+if not TYPE_CHECKING:  # else a type checker would take any name for one of these
 
-    return getattr(importlib.import_module(f"harness.{PLACES[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        """Load what Python's door offers when it is asked for: the command line must not pay for it, nor load TensorFlow."""
+        if name not in PLACES:
+            raise AttributeError(f"module 'harness' has no attribute '{name}'")
+        import importlib
+
+        return getattr(importlib.import_module(f"harness.{PLACES[name]}"), name)

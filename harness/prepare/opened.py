@@ -37,6 +37,7 @@ class Opened:
     digests: dict[str, str]
     done: tuple[int, ...] = ()  # chunks that earlier attempts have finished
     model_paths: dict[str, str | None] = field(default_factory=dict)  # by the model's name; None where it has no file
+    model_digests: dict[str, str] = field(default_factory=dict)  # by name, of those that are not handed over
     copies: dict[str, str] = field(default_factory=dict)  # digest by name, of the models that each node gets a copy of
     left_out: dict[str, int] = field(default_factory=dict)  # by the run that predicted: read, kept, filtered, skipped
     classes: tuple[str, ...] | None = None  # names, of the job or found in the labels
@@ -57,11 +58,11 @@ class Given:
     """What Python hands over, in place of what a job names.
 
     Attributes:
-      model: what to call it in messages; None where the job names one.
+      models: what to call those that are handed over, by name; the job names the others.
       source, digest: the examples and the digest of their contents; None where the job names files.
     """
 
-    model: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
     source: data_.Source | None = None
     digest: str = ""
 
@@ -102,9 +103,7 @@ def survey(job: Job, began: Began | None = None, handed: Given | None = None) ->
     """
     class_list(job)
     handed = handed or Given()
-    models: dict[str, str | None] = {}
-    if handed.model is None:
-        models = dict(began.models) if began else _locate(job)
+    models = dict(began.models) if began else _locate(job, handed)
     if handed.source is not None:
         return Surveyed(models)
     named = [job.resolve(path) for path in job.data.files]
@@ -120,8 +119,12 @@ def survey(job: Job, began: Began | None = None, handed: Given | None = None) ->
     return Surveyed(models, tuple(paths), before, tuple(counts))
 
 
-def _locate(job: Job) -> dict[str, str | None]:
-    return {name: model_files.locate(spec, job.resolve, job.folder) for name, spec in job.named_models.items()}
+def _locate(job: Job, handed: Given) -> dict[str, str | None]:
+    return {
+        name: model_files.locate(spec, job.resolve, job.folder)
+        for name, spec in job.named_models.items()
+        if name not in handed.models
+    }
 
 
 def model_digests(job: Job, models: Mapping[str, str | None], ranks: int) -> ModelDigests:
@@ -183,13 +186,15 @@ def open_counted(job: Job, surveyed: Surveyed, digest: Callable[[], ModelDigests
         "data": handed.digest or data_.digest(files),
         "model": model_files.joined(of_models.models) if of_models.models else "",
     }
-    shown = handed.model or "; ".join(f"{name}: {path}" if name else f"{path}" for name, path in surveyed.models.items())
+    places = {name: handed.models.get(name) or surveyed.models[name] for name in job.named_models}
+    shown = "; ".join(f"{name}: {place}" if name else f"{place}" for name, place in places.items())
     return Opened(
         source,
         plan,
         shown,
         digests,
         model_paths=surveyed.models,
+        model_digests=of_models.models,
         copies=of_models.copies,
         classes=class_list(job),
         inventory=inventory,

@@ -51,8 +51,12 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened, *, pr
     return Prepared(model, ask(job, metrics, bindings, opened.classes), matched, columns)
 
 
-def load_model(job: Job, opened: Opened) -> Any:
-    """Load what predicts: a model, several as one, or what was predicted earlier."""
+def load_model(job: Job, opened: Opened, own: Mapping[str, Any] | None = None) -> Any:
+    """Load what predicts: a model, several as one, or what was predicted earlier.
+
+    Args:
+      own: models that are loaded already, by name.
+    """
     from harness.models import loading as tf_model
     from harness.predictions.source import PredictionSource
 
@@ -60,6 +64,9 @@ def load_model(job: Job, opened: Opened) -> Any:
         return tf_model.stored(opened.source.outputs)
     loaded = {}
     for name, spec in job.named_models.items():
+        if own and name in own:
+            loaded[name] = own[name]
+            continue
         path = opened.model_paths[name]
         if path is not None and name in opened.copies:
             path = str(node_path(path, opened.copies[name]))

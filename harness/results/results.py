@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
 from harness.names.metric_aliases import METRIC_ALIASES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Certified", "Results"]
 
@@ -45,7 +48,7 @@ class Results(Mapping[str, Any]):
     """
 
     document: Mapping[str, Any]
-    table: Any = field(compare=False, repr=False)
+    table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -83,7 +86,7 @@ class Results(Mapping[str, Any]):
         return metrics
 
     @property
-    def slices(self) -> Any:
+    def slices(self) -> pd.DataFrame:
         """A pandas DataFrame of a line a slice: `slice:FEATURE` of each feature, `examples`, numbers as in `numbers`."""
         import pandas as pd
 
@@ -94,7 +97,7 @@ class Results(Mapping[str, Any]):
         return pd.DataFrame(lines, columns=[*features, *(name for name in columns if name not in features)])
 
     @property
-    def intervals(self) -> Any:
+    def intervals(self) -> pd.DataFrame:
         """A pandas DataFrame of a line an interval, of the whole and of slices; without a bootstrap it has no lines.
 
         Its columns: number as `numbers` names it, `slice:FEATURE` of each feature, value, low, high, method, reason.
@@ -111,12 +114,44 @@ class Results(Mapping[str, Any]):
         return pd.DataFrame(lines, columns=["number", *features, "value", "low", "high", "method", "reason"])
 
     @property
-    def confusion_matrix(self) -> Any:
+    def models(self) -> pd.DataFrame:
+        """The numbers of several models side by side, [numbers, models], the first model first; of one model it is empty."""
+        import pandas as pd
+
+        differences = self.document.get("differences")
+        if differences is None:
+            return pd.DataFrame()
+        first = [name.partition(" - ")[2] for name in differences][:1]
+        lines: dict[str, dict[str, float]] = {}
+        for key, number in self.numbers.items():
+            model, _, name = key.partition("/")
+            lines.setdefault(name, {})[model] = number
+        names = dict.fromkeys([*first, *(model for line in lines.values() for model in line)])
+        return pd.DataFrame.from_dict(lines, orient="index", columns=list(names)).rename_axis("number")
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """A line for each number of each model but the first: how much it is above the first model's.
+
+        Its columns: difference ("new - old"), number, value, low, high, method, reason; of one model it has no lines.
+        """
+        import pandas as pd
+
+        lines = [
+            {"difference": difference, "number": number, "value": entry["value"], **entry.get("interval", {})}
+            for difference, entries in self.document.get("differences", {}).items()
+            for number, entry in entries.items()
+        ]
+        return pd.DataFrame(lines, columns=["difference", "number", "value", "low", "high", "method", "reason"])
+
+    @property
+    def confusion_matrix(self) -> pd.DataFrame:
         """The confusion matrix as a pandas DataFrame, [labels, predictions], by the names of the classes.
 
-        Raises: KeyError: the job has no such metric, or under another name.
+        Raises: KeyError: the job has no such metric, or several models or under another name.
         """
-        return self["confusion_matrix"].set_index("label").rename_axis(columns="prediction")
+        table: pd.DataFrame = self["confusion_matrix"]
+        return table.set_index("label").rename_axis(columns="prediction")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy of all of it, as metrics.json holds it."""
@@ -153,15 +188,35 @@ class Results(Mapping[str, Any]):
         lines = []
         for key, entry in self._metrics.items():
             for name, number in _numbers({key: entry}).items():
-                _, interval = intervals.get(name, (None, {"low": None}))
-                ends = "" if interval["low"] is None else f"{interval['low']:.6g} to {interval['high']:.6g}"
-                value = "" if number != number else f"{number:.6g}"
-                lines.append([name, value, ends, entry["examples"], entry.get("reason", "")])
-        table = pd.DataFrame(lines, columns=["metric", "value", "interval", "examples", "reason"])
-        shown = [name for name in table if name not in ("interval", "reason") or table[name].any()]
+                _, interval = intervals.get(name, (None, {}))
+                lines.append([name, _digits(number), _ends(interval), entry["examples"], entry.get("reason", "")])
+        tables = [_html(pd.DataFrame(lines, columns=["metric", "value", "interval", "examples", "reason"]))]
+        if "differences" in self.document:
+            compared = [
+                [line["difference"], line["number"], _digits(line["value"]), _ends(line), line["reason"]]
+                for line in self.differences.to_dict("records")
+            ]
+            tables.append(_html(pd.DataFrame(compared, columns=["difference", "metric", "value", "interval", "reason"])))
         proof = f"every one of {self.certificate.examples:,} examples counted once, id hash {self.certificate.id_hash}"
         warnings = "".join(f"<p>warning: {html.escape(warning)}</p>" for warning in self.warnings)
-        return f"{table[shown].to_html(index=False, border=0)}<p>certificate: {proof}</p>{warnings}"
+        return f"{''.join(tables)}<p>certificate: {proof}</p>{warnings}"
+
+
+def _html(table: pd.DataFrame) -> str:
+    """Write a table, without columns of intervals and reasons in which nothing stands."""
+    table = table.fillna("")
+    shown = [name for name in table if name not in ("interval", "reason") or table[name].any()]
+    written: str = table[shown].to_html(index=False, border=0)
+    return written
+
+
+def _digits(number: float) -> str:
+    return "" if number != number else f"{number:.6g}"
+
+
+def _ends(interval: Mapping[Any, Any]) -> str:
+    low, high = interval.get("low"), interval.get("high")
+    return "" if low is None or low != low else f"{low:.6g} to {high:.6g}"
 
 
 def _features(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,291 +1,84 @@
-"""The door of Python: evaluate a model that a script or notebook holds, on all ranks of its own Horovod world, or alone.
-
-The house behind it is that of the command line: the same plan, compiled step, sums and certificate, and so the same bits.
-A failure on one rank is raised on all of them; nobody's process is ended. Loads TensorFlow when something is evaluated.
-"""
+"""`harness.evaluate`: evaluate models that a script or notebook holds, on all ranks of its own Horovod world, or alone."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-import numpy as np
-
-from harness.data import memory
-from harness.errors import DataError, HarnessError, RunFolderError
-from harness.folder.attempts import Attempt, Lock
-from harness.folder.run_folder import RunFolder
-from harness.job.job import Job
-from harness.prepare.binding import ask, make_metrics
-from harness.prepare.opened import Given, Opened, open_data, survey
-from harness.prepare.prepare import Prepared, load_model, match_model
-from harness.ranks.schedule import Assigned, Schedule, static_share
-from harness.ranks.share import FixedShare
 from harness.results.results import Results
-from harness.run.consensus import check_shared, from_rank_0, join
-from harness.run.counting import count
-from harness.run.door import Home
-from harness.run.found_classes import find_classes
-from harness.run.opening import open_on_all
-from harness.run.passage import Passage
-from harness.run.provenance import meet, summed
-from harness.run.python_data import features_of, section_of
-from harness.run.python_door import PythonDoor, own_errors
-from harness.run.record import Process, Timer
-from harness.run.run_lock import Destination, claim
-from harness.step import tensorflow as tf_setup
-from harness.watch.failure import Ended, Told
+from harness.run.evaluator import Evaluator
 
-__all__ = ["Evaluator", "evaluate"]
-
-T = TypeVar("T")
+__all__ = ["evaluate"]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - help() lists every option
     model: Any,
     data: Any,
-    metrics: str | Sequence[Any],
+    metrics: str | Sequence[str | Mapping[str, Any]],
     *,
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    **options: Any,
+    label: str | None = None,
+    weight: str | None = None,
+    inputs: Mapping[str, str] | Sequence[str] | None = None,
+    slices: Sequence[str | Sequence[Any]] | Mapping[str, Any] | None = None,
+    bootstrap: Mapping[str, Any] | None = None,
+    classes: Sequence[str] | str | None = None,
+    unknown_label: Literal["error", "skip", "null"] | None = "error",
+    batch_size: int = 64,
+    chunk_size: int | None = None,
+    batched: bool | None = None,
+    alone: bool = False,
+    folder: str | Path = ".",
+    progress: bool = True,
 ) -> Results:
     """Evaluate a model on data, on all ranks or alone. Where there are several ranks, every one of them calls this.
 
     Args:
-      model: a Keras model, a function, a loaded SavedModel, the path of a model, or the model section of a job.
+      model: a Keras model, a function, a loaded SavedModel, the path of a model, or the model section of a job. Several by
+        name: {"old": model, "new": "models/2"}; each metric is then reported as old/METRIC and new/METRIC.
       data: (x, y) or (x, y, weights) of arrays; arrays by feature name; a pandas DataFrame; a tf.data.Dataset of the like;
         the path of files; or the data section of a job. The same on all ranks: it is the harness that shares it out.
       metrics: names, or names with options, as in a job: ["accuracy", {"top_k": {"k": 3}}].
       output: folder for the files of a run.
       resume: go on from what an earlier attempt in that folder has finished.
       overwrite: take away the run that is in that folder, and begin anew.
-      options: see `Evaluator`.
-    Returns: the same on all ranks.
-    Raises: HarnessError: what went wrong; where a rank fails, on all of them.
-    """
-    return Evaluator(model, data, metrics, **options).evaluate(output, resume=resume, overwrite=overwrite)
-
-
-UNLIKE = (
-    "the ranks gave different bits for one and the same batch: machines that are not alike, which may change the "
-    "last digits, or a function whose ranks hold different weights, which makes the values those of no model"
-)
-
-
-class Evaluator:
-    """Evaluates one model on the same data again and again: all is built once, weights are those of the moment.
-
-    Args:
-      model, data, metrics: see `evaluate`.
-      label, weight: features; of (x, y, weights) they are known.
-      inputs: the model's inputs and the features they read; for a function the features it takes.
-      slices, bootstrap, classes, unknown_label, batch_size, chunk_size: as in a job.
+      label: the feature that is the label, or an expression; of (x, y) it is known.
+      weight: the feature that weighs examples; of (x, y, weights) it is known.
+      inputs: the feature that each input of the model reads, {"input": "feature"}; for a function the features it takes.
+      slices: features whose values are reported apart, and crosses of them: ["writer", ["writer", "label"]]; or the slices
+        section of a job.
+      bootstrap: confidence intervals: {"replicates": 200}, also with "seed", "cluster" and "level".
+      classes: names of the classes, in the order of the scores; or the path of a file of a name a line.
+      unknown_label: what becomes of a label that is text and no class: "error", "skip" leaves the example out, "null" (or None)
+        makes the metrics that read it null.
+      batch_size: examples that the model sees at once.
+      chunk_size: examples in a chunk, the unit that ranks share out; None is chosen by the number of examples.
       batched: whether the elements of a tf.data.Dataset are batches, where their shapes do not tell.
       alone: evaluate in this process only, whatever ranks there are.
       folder: what relative paths and own metrics are looked for in.
-    Raises: HarnessError: model, data and metrics do not go together.
+      progress: show a bar in a notebook.
+    Returns: the same on all ranks.
+    Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
-
-    def __init__(  # noqa: PLR0913 - a public door: each is an option of its own
-        self,
-        model: Any,
-        data: Any,
-        metrics: str | Sequence[Any],
-        *,
-        label: str | None = None,
-        weight: str | None = None,
-        inputs: Mapping[str, str] | Sequence[str] | None = None,
-        slices: Any = None,
-        bootstrap: Mapping[str, Any] | None = None,
-        classes: Sequence[str] | str | None = None,
-        unknown_label: str | None = "error",
-        batch_size: int = 64,
-        chunk_size: int | None = None,
-        batched: bool | None = None,
-        alone: bool = False,
-        folder: str | Path = ".",
-    ) -> None:
-        tf_setup.import_tensorflow()
-        self._comm = join(alone=alone)
-        if self._comm.size > 1:
-            tf_setup.choose_device(self._comm.local_rank)
-        self._object = None if isinstance(model, str | Path | Mapping) else model
-        options = {"label": label, "weight": weight, "inputs": inputs}
-        keys = {
-            "metrics": metrics if isinstance(metrics, str) else list(metrics), "slices": slices, "bootstrap": bootstrap,
-            "batch_size": batch_size, "chunk_size": chunk_size,
-        }  # fmt: skip
-        self._door = PythonDoor(self._comm)
-        with own_errors(), tf_setup.op_determinism(True):
-            section, self._source, digest, self._named = self._door.together(lambda: section_of(data, batched))
-            for name, value in options.items():
-                if value is not None:
-                    listed = name == "inputs" and not isinstance(value, Mapping)
-                    section[name] = {feature: feature for feature in value} if listed else value
-            if classes is not None:
-                section["classes"] = classes if isinstance(classes, str) else list(classes)
-            if unknown_label != "error":
-                section["unknown_label"] = unknown_label
-            spec = model if self._object is None else f"given: {_described(model)}"
-            raw = {"model": str(spec) if isinstance(spec, Path) else spec, "data": section, **keys}
-            self._job = self._door.together(
-                lambda: Job.from_dict({k: v for k, v in raw.items() if v is not None}, folder=folder, where="harness.evaluate")
-            )
-            self._metrics = self._door.together(lambda: make_metrics(self._job))
-            described = None if self._object is None else _described(model)
-            self._opened = self._open(Given(described, self._source, digest))
-            self._provenance = meet(self._comm, self._opened.source, self._opened.plan, self._opened.inventory)
-            chunks = static_share(self._opened.plan, self._comm.rank, self._comm.size)
-            self._assigned = Assigned(Schedule.STATIC, FixedShare(chunks))
-            process = Process(self._comm, Timer(), tf_setup.threads_per_rank(self._comm), tf_setup.devices())
-            passage = Passage(process, self._job, self._opened, self._provenance, self._door)
-            self._passage = find_classes(passage, self._metrics)
-            self._opened = self._passage.opened
-            self._built = self._passage.build(self._assigned, self._prepare)
-
-    def evaluate(self, output: str | Path | None = None, *, resume: bool = False, overwrite: bool = False) -> Results:
-        """Evaluate with the weights that the model has now; every rank calls this.
-
-        Args:
-          output: folder for the files of a run; where it holds this very run, it is read instead.
-          resume: go on from what an earlier attempt in that folder has finished, with the same weights.
-          overwrite: take away the run that is in that folder, unless it is under way, and begin anew.
-        Raises: HarnessError: what went wrong; where a rank fails, on all of them.
-        """
-        from harness.models.python_objects import of_rank_0, weights
-
-        folder = None if output is None else RunFolder(Path(output).absolute())
-        lock = Lock(folder) if folder and self._comm.rank == 0 else None
-        variables = weights(self._object) if self._object is not None else []
-        try:
-            with own_errors(), tf_setup.op_determinism(True), of_rank_0(self._comm, variables) as differing:
-                results = self._evaluate(None if folder is None else Destination(folder, lock, resume, overwrite), differing)
-        finally:
-            if lock:
-                lock.give_back()
-        if self._comm.rank == 0:
-            for text in results.warnings:
-                warnings.warn(text, stacklevel=2)
-        return results
-
-    def _from_rank_0(self, work: Callable[[], T]) -> T:
-        """Do something on rank 0, and have what it gives on all."""
-        return work() if self._comm.size == 1 else from_rank_0(self._comm, work)
-
-    def _open(self, handed: Given) -> Opened:
-        """Find model and data; make sure that all ranks were given the same."""
-        comm = self._comm
-        if handed.source is None:
-            if comm.size == 1:
-                return open_data(self._job, handed=handed)
-            counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
-            return open_on_all(comm, lambda: counted.open(self._job, handed))
-        opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
-        mine = [opened.plan.examples, opened.digests["data"], opened.digests["job"]]
-        views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
-        for rank, view in enumerate(views):
-            if view != views[0]:
-                what = next(name for name, a, b in zip(("how many", "which", "options"), view, views[0], strict=True) if a != b)
-                difference = {
-                    "how many": f"rank {rank} was given {view[0]:,} examples, rank 0 {views[0][0]:,}",
-                    "which": f"rank {rank} was given other examples than rank 0",
-                    "options": f"rank {rank} was given other metrics or options than rank 0",
-                }[what]
-                raise DataError(
-                    f"data: {difference}; every rank has to be given the same, all of it and in the same order: "
-                    "no shard(), no shuffle() without a seed; the harness shares it out"
-                )
-        return opened
-
-    def _prepare(self) -> Prepared:
-        """Load the model, bind the metrics."""
-        from harness.models.python_objects import from_object
-
-        job, opened = self._job, self._opened
-        if self._object is None:
-            model = load_model(job, opened)
-        else:
-            model = from_object(self._object, features_of(job, opened.source, self._named))
-        names = self._named.inputs if self._named else None
-        if job.data.inputs is None and names is not None and len(names) == len(model.inputs):
-            # In the order in which they were given; the digest of the job is that of what was asked for.
-            bound = dict(zip(model.inputs, names, strict=True))
-            job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
-        bindings, matched = match_model(job, self._metrics, opened, model)
-        return Prepared(model, ask(job, self._metrics, bindings, opened.classes), matched)
-
-    def _evaluate(self, output: Destination | None, differing: Sequence[str]) -> Results:
-        comm, built = self._comm, self._built
-        built.canary = self._door.together(built.predict_canary)
-        opened = replace(self._opened, digests={**self._opened.digests, "model": self._model_digest()})
-        passage = replace(self._passage, process=replace(self._passage.process, timer=Timer()), opened=opened)
-        if output is None:
-            return self._take(passage, self._assigned, differing)
-        folder = output.folder
-        opened, attempt = self._claim(output, opened)
-        if attempt is None:
-            self._provenance.confirm(comm, folder, summed(folder), finished=True)
-            return self._from_rank_0(lambda: Results.load(folder.path))
-        try:
-            check_shared(folder, comm)
-            self._provenance.confirm(comm, folder, attempt.kept, finished=False)
-            left = np.setdiff1d(np.arange(len(opened.plan)), np.array(opened.done, np.int64))
-            share = FixedShare(static_share(opened.plan, comm.rank, comm.size, left))
-            passage = replace(passage, opened=opened, home=Home(folder, attempt))
-            return self._take(passage, Assigned(Schedule.STATIC, share), differing)
-        except HarnessError as exc:
-            if comm.rank == 0:
-                ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)
-                with contextlib.suppress(HarnessError):
-                    folder.set_status("failed", ended.code)
-            raise
-
-    def _take(self, passage: Passage, assigned: Assigned, differing: Sequence[str]) -> Results:
-        """Take the passage; all ranks get what rank 0 concludes."""
-        self._built.feed.open(assigned.share)
-        self._built.step.grid.clear()
-        conclusion = passage.evaluate(self._built, assigned)
-
-        def results() -> Results:
-            assert conclusion is not None
-            return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
-
-        return self._from_rank_0(results)
-
-    def _claim(self, output: Destination, opened: Opened) -> tuple[Opened, Attempt | None]:
-        def work() -> tuple[dict[str, str], tuple[int, ...], Attempt | None]:
-            claimed, attempt = claim(output, opened, self._job, self._comm.size)
-            if isinstance(self._source, memory.DatasetSource) and (attempt is None or claimed.done):
-                raise RunFolderError(
-                    f"{output.folder.path}: holds a run, and of a tf.data.Dataset nobody can tell whether it is the same; "
-                    "choose another folder, or remove that one"
-                )
-            return opened.digests, claimed.done, attempt
-
-        digests, done, attempt = self._from_rank_0(work)
-        return replace(opened, digests=digests, done=done), attempt
-
-    def _model_digest(self) -> str:
-        """Return the digest of the model: of its files, of its weights, or of what a function says of the first batch."""
-        from harness.models.python_objects import digest, weights
-
-        if self._object is None:
-            return self._opened.digests["model"]
-        variables = weights(self._object)
-        if variables:
-            return digest(variables)
-        return hashlib.sha256(str(self._built.canary).encode()).hexdigest()
-
-
-def _described(model: Any) -> str:
-    from harness.models.python_objects import describe
-
-    return describe(model)
+    evaluator = Evaluator(
+        model,
+        data,
+        metrics,
+        label=label,
+        weight=weight,
+        inputs=inputs,
+        slices=slices,
+        bootstrap=bootstrap,
+        classes=classes,
+        unknown_label=unknown_label,
+        batch_size=batch_size,
+        chunk_size=chunk_size,
+        batched=batched,
+        alone=alone,
+        folder=folder,
+        progress=progress,
+    )
+    return evaluator.evaluate(output, resume=resume, overwrite=overwrite)

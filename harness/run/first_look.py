@@ -68,7 +68,7 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
     }
     job = Job.from_dict({"model": model, "data": section, "predictions": {}}, where="harness init")
     # As in a run: labels that are expressions, columns that are one feature.
-    narrowed = open_data(job, handed=Given(model, source, "-")).source
+    narrowed = open_data(job, handed=Given({"": model}, source, "-")).source
     queries = [
         name for name, feature in features.items()
         if name.lower() in QUERIES and name != reading.label and feature.shape in ((), (1,))

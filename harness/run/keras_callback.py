@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 import keras
 
-from harness.run.api import Evaluator, Results
+from harness.results.results import Results
+from harness.run.evaluator import Evaluator
+from harness.run.options import Options
 
 __all__ = ["ExactValidation"]
 
 
-class ExactValidation(keras.callbacks.Callback):
+class ExactValidation(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Evaluates at the end of an epoch, and writes the numbers into `logs` on all ranks.
 
     What reads them, as EarlyStopping and ModelCheckpoint do, has to come after it in the list of callbacks; all ranks then
@@ -22,12 +24,21 @@ class ExactValidation(keras.callbacks.Callback):
       data, metrics: see `harness.evaluate`.
       prefix: of the names in `logs`.
       every: epochs.
-      options: see `harness.Evaluator`.
+      options: see `harness.evaluate`; `progress` is off unless it is asked for: Keras shows its own.
     """
 
-    def __init__(self, data: Any, metrics: str | Sequence[Any], *, prefix: str = "val_", every: int = 1, **options: Any) -> None:
+    def __init__(
+        self,
+        data: Any,
+        metrics: str | Sequence[str | Mapping[str, Any]],
+        *,
+        prefix: str = "val_",
+        every: int = 1,
+        **options: Unpack[Options],
+    ) -> None:
         super().__init__()
         self._data, self._asked, self._prefix, self._every, self._options = data, metrics, prefix, every, options
+        self._options.setdefault("progress", False)
         self._evaluator: Evaluator | None = None
         self._of: Any = None
         self.results: list[Results] = []  # of every evaluation so far

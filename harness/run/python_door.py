@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from harness.errors import HarnessError
+from harness.ranks.comm import Comm
 from harness.run.door import Door
 from harness.watch.failure import Ended, Told, say
+from harness.watch.notebook_bar import NotebookBar
 
 __all__ = ["PythonDoor", "own_errors"]
 
 T = TypeVar("T")
+AFTERWARDS = {"waiting": "adding up", "writing": "computing the values"}  # by the phase of the passage
 
 
 @contextlib.contextmanager
@@ -26,7 +29,25 @@ def own_errors() -> Iterator[None]:
 
 
 class PythonDoor(Door):
-    """The door of Python: what fails on one rank is raised on all of them, and nobody's process is ended."""
+    """The door of Python: what fails on one rank is raised on all of them, and nobody's process is ended.
+
+    Args:
+      comm: of the ranks.
+      bar: shows how far this rank is.
+    """
+
+    def __init__(self, comm: Comm, bar: NotebookBar) -> None:
+        super().__init__(comm)
+        self.bar = bar
+
+    def move(self, phase: str | None = None, where: str | None = None) -> None:
+        """Show what comes after the examples."""
+        if phase in AFTERWARDS:
+            self.bar.say(AFTERWARDS[phase])
+
+    def progress(self, examples: int, chunks: int) -> None:
+        """Show how many examples are done."""
+        self.bar.move(examples)
 
     def together(self, work: Callable[[], T]) -> T:
         """Do something on every rank; where it fails on one, all raise."""

@@ -146,7 +146,7 @@ class Record:
         options = {
             name: {"path": opened.model_paths[name], "precision": spec.precision, "jit_compile": spec.jit_compile,
                    **({"python": spec.python} if spec.python else {"signature": spec.signature})}
-            for name, spec in job.named_models.items()
+            for name, spec in job.named_models.items() if name in opened.model_paths
         }  # fmt: skip
         return {**document, **options[""]} if job.model else {**document, "models": options}
 

@@ -72,7 +72,13 @@ def main(folder: Path, out: Path, init: bool) -> None:
     )  # fmt: skip
     assert again.document == run.document
 
+    both = {"first": folder / "classifier", "second": {"path": str(folder / "classifier.keras")}}
+    sized: dict[str, Any] = {"bootstrap": {"replicates": 5}, **SIZES}
+    found["several"] = harness.evaluate(both, files, ["accuracy"], label="label", output=out / "several", **sized).document
+
     model = keras.models.load_model(folder / "classifier.keras")
+    mixed = {"object": model, "path": folder / "classifier", "function": lambda x: tf.nn.softmax(x @ made.kernel())}
+    found["mixed"] = harness.evaluate(mixed, (examples.x, examples.label), ["accuracy"], **sized).document
     evaluator = harness.Evaluator(model, (examples.x, examples.label), METRICS, slices=None, **SIZES)
     found["arrays"] = evaluator.evaluate().document
     dataset = tf.data.Dataset.from_tensor_slices((examples.x, examples.label))
@@ -120,6 +126,8 @@ def main(folder: Path, out: Path, init: bool) -> None:
                     assert text in str(exc), exc
                 else:
                     raise AssertionError("ranks with other data were not refused")
+            turned = mixed if rank == 0 else dict(reversed(mixed.items()))
+            failing("other models, metrics or options than rank 0", turned, (examples.x, examples.label), ["accuracy"], **SIZES)
             last = made.EXAMPLES - 1
 
             def broken(x: Any, y: Any) -> Any:

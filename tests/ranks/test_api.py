@@ -30,6 +30,8 @@ def alone(world: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The same examples in three forms, and a model that is the same function in two.
     assert found["arrays"]["metrics"] == found["dataset"]["metrics"] == found["examples"]["metrics"] == found["files"]["metrics"]
     assert found["function"]["metrics"] == found["arrays"]["metrics"]
+    accuracy = found["arrays"]["metrics"]["accuracy"]
+    assert [found["mixed"]["metrics"][f"{name}/accuracy"] for name in ("object", "path", "function")] == 3 * [accuracy]
     assert found["weights"]["metrics"]["accuracy"]["value"] != found["arrays"]["metrics"]["accuracy"]["value"]
     assert found["other weights"]["metrics"]["accuracy"]["value"] < 0.1 < found["arrays"]["metrics"]["accuracy"]["value"]
     return out
@@ -44,6 +46,12 @@ def test_the_files_of_a_run_are_those_of_the_command_line(alone, world, harness,
     assert done.code == 0, done.text
     for name in ("metrics.json", "metrics.csv", "confusion_matrix.csv", "job.json"):
         assert (alone / "run" / name).read_bytes() == (tmp_path / "run" / name).read_bytes(), name
+    both = {"first": str(world.folder / "classifier"), "second": str(world.folder / "classifier.keras")}  # in YAML sorted
+    job = world.job(tmp_path / "several.yaml", model=None, models=both, bootstrap={"replicates": 5})
+    done = harness("evaluate", job, "-o", tmp_path / "several")
+    assert done.code == 0, done.text
+    for name in ("metrics.json", "metrics.csv", "job.json"):
+        assert (alone / "several" / name).read_bytes() == (tmp_path / "several" / name).read_bytes(), name
     done = harness("verify", alone / "run")
     assert done.code == 0 and "every one of 203 examples counted once" in done.out, done.text
 
@@ -57,7 +65,8 @@ def test_all_ranks_find_what_one_finds(comm, size, init, alone, world, tmp_path,
     for found in each:
         found["differing weights"]["digests"].pop("model")
         assert found == one
-    assert (tmp_path / "out" / "run" / "metrics.json").read_bytes() == (alone / "run" / "metrics.json").read_bytes()
+    for name in ("run", "several"):
+        assert (tmp_path / "out" / name / "metrics.json").read_bytes() == (alone / name / "metrics.json").read_bytes()
     run = json.loads((tmp_path / "out" / "run" / "run.json").read_text())["attempts"][0]
     assert (run["comm"], run["size"], run["canary"]) == (comm, size, "alike")
     done = harness("verify", tmp_path / "out" / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import keras
@@ -42,8 +43,8 @@ class Own(keras.Model):
         return self.dense(x)
 
 
-def two_inputs():
-    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+def two_inputs(*names):
+    left, right = (keras.Input((4,), name=name) for name in names or ("left", "right"))
     joined = keras.layers.Concatenate()([left, right])
     found = keras.Model([left, right], keras.layers.Dense(5, activation="softmax", use_bias=False)(joined))
     found.set_weights([made.kernel()])
@@ -79,6 +80,46 @@ def test_kinds_of_models(model, world):
         assert harness.evaluate(each, data, ["accuracy"], label=label)["accuracy"] == pytest.approx(ACCURACY, abs=1e-15), each
 
 
+def test_several_models_stand_side_by_side(model, world, tmp_path):
+    """Of one input that Keras named differently in each; each as if it were evaluated alone."""
+    other = keras.Sequential([keras.Input((8,)), keras.layers.Dense(5, use_bias=False)])
+    other.layers[0].set_weights([-made.kernel()])
+    models = {"old": model, "new": other, "path": world.folder / "classifier.keras", "function": lambda x: x @ made.kernel()}
+    keys = {"bootstrap": {"replicates": 5}, "slices": ["label"], "batch_size": 16}
+    found = harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run")
+    assert harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run").document == found.document
+    ours = [found[f"{name}/accuracy"] for name in models]
+    assert ours == [ACCURACY, harness.evaluate(other, ARRAYS, ["accuracy"])["accuracy"], ACCURACY, ACCURACY]
+    assert list(found.document["differences"]) == ["function - old", "new - old", "path - old"]
+    assert found.document["differences"]["new - old"]["accuracy"]["value"] == ours[1] - ours[0]
+    assert list(found.models) == ["old", "function", "new", "path"] and found.models.loc["accuracy", "new"] == ours[1]
+    line = found.differences.set_index("difference").loc["new - old"]
+    interval = found.document["differences"]["new - old"]["accuracy"]["interval"]
+    assert (line["number"], line["value"], line["low"]) == ("accuracy", ours[1] - ours[0], interval["low"])
+    shown = found._repr_html_()
+    assert f"{interval['low']:.6g} to {interval['high']:.6g}" in shown and "<td>new - old</td>" in shown
+    record = json.loads((tmp_path / "run" / "run.json").read_text())["model"]
+    assert record["path"].startswith("old: Sequential ") and list(record["models"]) == ["path"]
+    digest = found.document["digests"]["model"]
+    other.set_weights([made.kernel()])
+    with pytest.raises(RunFolderError, match="its model differs"):
+        harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run")
+    assert harness.evaluate({"a": model}, ARRAYS, "accuracy").document["digests"]["model"] != digest
+
+
+def test_several_models_take_arrays_in_the_order_of_their_inputs():
+    turned = two_inputs("right", "left")
+    halves = (EXAMPLES.x[:, :4], EXAMPLES.x[:, 4:])
+    both = {"a": two_inputs("first", "second"), "b": two_inputs()}
+    found = harness.evaluate(both, (halves, EXAMPLES.label), ["accuracy"])
+    assert (found["a/accuracy"], found["b/accuracy"]) == (ACCURACY, ACCURACY)
+    with pytest.raises(ModelError, match="input 'right' is not at the same place in all models"):
+        harness.evaluate({"a": two_inputs(), "b": turned}, (halves, EXAMPLES.label), ["accuracy"])
+    named = dict(zip(("left", "right"), halves, strict=True))
+    found = harness.evaluate({"a": two_inputs(), "b": turned}, (named, EXAMPLES.label), ["accuracy"])
+    assert found["a/accuracy"] == ACCURACY != found["b/accuracy"]
+
+
 def test_kinds_of_data(model, world):
     columns = {f"c{i}": EXAMPLES.x[:, i] for i in range(8)}
     frame = pd.DataFrame({**columns, "label": EXAMPLES.label, "unused": 1.0})
@@ -103,6 +144,7 @@ def test_answers(model):
         classes=classes, slices=["label"], bootstrap={"replicates": 10}, batch_size=10,
     )  # fmt: skip
     assert found["accuracy"] == ACCURACY and "accuracy" in found and "recal" not in found
+    assert found.models.empty and found.differences.empty and "difference" not in found._repr_html_()
     with pytest.raises(KeyError, match="did you mean 'recall'"):
         found["recal"]
     assert set(found["recall"]) == set(classes)
@@ -244,6 +286,10 @@ def test_a_reader_that_is_off_by_one_is_invalid(model, monkeypatch, tmp_path, sh
     ("wrong", "data", "options", "error", "message"),
     [
         (7, ARRAYS, {}, ModelError, "found a int"),
+        ({"old": lambda x: x, "new": 7}, ARRAYS, {}, ModelError, "models.new: model: expected a Keras model, .* found a int"),
+        ({}, ARRAYS, {}, JobError, "'model' is missing"),
+        ({"pathh": "nowhere"}, ARRAYS, {}, ModelError, "nowhere: no such model"),
+        ({"path": "nowhere"}, ARRAYS, {}, ModelError, "nowhere: no such model"),
         (lambda x: x @ np.eye(3, dtype=np.float32), ARRAYS, {}, ModelError, "cannot be called with a tensor"),
         (lambda x: x, {"x": EXAMPLES.x, "y": EXAMPLES.label}, {"label": "z", "inputs": ["x"]}, JobError, "no feature 'z'"),
         (lambda x: x, ARRAYS, {"batch_size": 0}, JobError, "batch_size"),
