@@ -17,7 +17,7 @@ SLOW = (
     "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "run/test_notebook", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -86,6 +86,7 @@ LONG = {
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/quickstart": "the README",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/resume": "ranks/test_resume",
     "test_hard_sums.py": "exact/test_limbs, exact/test_tf_limbs",
+    "test_packaging.py::test_typed_code_of_a_user_passes_mypy_strict": "make check has it with the sources; the wheel holds py.typed",
     "test_slices_bootstrap.py::test_sums_compiled_with_xla_are_the_same": "the limbs that XLA compiles: exact/test_tf_limbs",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[gloo": "two ranks over MPI",
     "test_slices_bootstrap.py::test_the_same_bytes_at_any_number_of_ranks[mpi-3": "two ranks; three in ranks/test_same_bytes",

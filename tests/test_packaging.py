@@ -111,6 +111,15 @@ def test_the_wheel_works_where_it_is_installed(environment: Path, world: Made, t
     assert "horovodrun is not installed; launch/install builds Horovod, 'harness doctor' says what is missing" in hint
 
 
+def test_typed_code_of_a_user_passes_mypy_strict(environment: Path, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests" / "run" / "typed_script.py", tmp_path)
+    words = ["-m", "mypy", "--strict", "--config-file=", "typed_script.py"]
+    done = subprocess.run(
+        [environment / "bin" / "python", *words], cwd=tmp_path, env=PLAIN, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "Success: no issues found in 1 source file\n", done.stdout + done.stderr
+
+
 def test_pins_are_those_of_the_distribution(environment: Path, tmp_path: Path) -> None:
     code = "from harness.run.machine_facts import _pins; print(_pins()['tensorflow'])"
     done = subprocess.run(

@@ -70,7 +70,7 @@ class Evaluator:
         label: str | None = None,
         weight: str | None = None,
         inputs: Mapping[str, str] | Sequence[str] | None = None,
-        slices: Sequence[str | Sequence[Any]] | Mapping[str, Any] | None = None,
+        slices: Sequence[str | Mapping[str, Any] | Sequence[Any]] | Mapping[str, Any] | None = None,
         bootstrap: Mapping[str, Any] | None = None,
         classes: Sequence[str] | str | None = None,
         unknown_label: Literal["error", "skip", "null"] | None = "error",

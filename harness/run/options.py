@@ -17,7 +17,7 @@ class Options(TypedDict, total=False):
     label: str | None
     weight: str | None
     inputs: Mapping[str, str] | Sequence[str] | None
-    slices: Sequence[str | Sequence[Any]] | Mapping[str, Any] | None
+    slices: Sequence[str | Mapping[str, Any] | Sequence[Any]] | Mapping[str, Any] | None
     bootstrap: Mapping[str, Any] | None
     classes: Sequence[str] | str | None
     unknown_label: Literal["error", "skip", "null"] | None
