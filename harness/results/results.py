@@ -36,7 +36,7 @@ class Certified:
 
 @dataclass(frozen=True)
 class Results(Mapping[str, Any]):
-    """What was found; the same on all ranks. A mapping of values by metric, in the order of the job.
+    """What was found; the same on all ranks. A mapping of values by metric, in alphabetical order.
 
     `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Short names
     of metrics are understood: `results["f1"]` is `results["f_beta"]`.

@@ -149,7 +149,6 @@ class Evaluator:
         finally:
             if lock:
                 lock.give_back()
-        self._bar.finish(f"{results.certificate.examples:,} examples")
         if self._comm.rank == 0:
             for text in results.warnings:
                 warnings.warn(text, stacklevel=2)
@@ -162,29 +161,36 @@ class Evaluator:
     def _open(self, handed: Given) -> Opened:
         """Find model and data; make sure that all ranks were given the same."""
         comm = self._comm
+        # The digest of a job does not tell the order of its models, and they are summed in it.
+        asked = {"options": [self._job.digest, *self._job.models]}
         if handed.source is None:
             if comm.size == 1:
                 return open_data(self._job, handed=handed)
+            self._compare(asked)
             counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
             return open_on_all(comm, lambda: counted.open(self._job, handed))
         opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
-        # The digest of a job does not tell the order of its models, and they are summed in it.
-        asked = [opened.digests["job"], *self._job.models]
-        mine = [opened.plan.examples, opened.digests["data"], asked]
-        views: list[list[Any]] = [json.loads(raw) for raw in comm.gather(json.dumps(mine).encode())]
-        for rank, view in enumerate(views):
-            if view != views[0]:
-                what = next(name for name, a, b in zip(("how many", "which", "options"), view, views[0], strict=True) if a != b)
-                difference = {
-                    "how many": f"rank {rank} was given {view[0]:,} examples, rank 0 {views[0][0]:,}",
-                    "which": f"rank {rank} was given other examples than rank 0",
-                    "options": f"rank {rank} was given other models, metrics or options than rank 0",
-                }[what]
-                raise DataError(
-                    f"data: {difference}; every rank has to be given the same, all of it and in the same order: "
-                    "no shard(), no shuffle() without a seed; the harness shares it out"
-                )
+        self._compare({"examples": opened.plan.examples, "data": opened.digests["data"], **asked})
         return opened
+
+    def _compare(self, own: Mapping[str, Any]) -> None:
+        """Compare what the ranks were given. A collective.
+
+        Raises: DataError: a rank was given something else than rank 0.
+        """
+        views: list[dict[str, Any]] = [json.loads(raw) for raw in self._comm.gather(json.dumps(own).encode())]
+        first = views[0]
+        for rank, view in enumerate(views):
+            if (part := next((name for name in own if view[name] != first[name]), None)) is None:
+                continue
+            if part == "examples":
+                difference = f"{view[part]:,} examples, rank 0 {first[part]:,}"
+            else:
+                difference = f"other {'examples' if part == 'data' else 'models, metrics or options'} than rank 0"
+            raise DataError(
+                f"data: rank {rank} was given {difference}; every rank has to be given the same, all of it and in the same "
+                "order: no shard(), no shuffle() without a seed; the harness shares it out"
+            )
 
     def _prepare(self) -> Prepared:
         """Load the models, bind the metrics."""
@@ -209,7 +215,9 @@ class Evaluator:
         opened, attempt = self._claim(output, opened)
         if attempt is None:
             self._provenance.confirm(comm, folder, summed(folder), finished=True)
-            return self._from_rank_0(lambda: Results.load(folder.path))
+            finished = self._from_rank_0(lambda: Results.load(folder.path))
+            self._bar.finish(f"{folder.path.name}: this run was done before, read")
+            return finished
         try:
             check_shared(folder, comm)
             self._provenance.confirm(comm, folder, attempt.kept, finished=False)
@@ -232,11 +240,13 @@ class Evaluator:
         self._bar.expect(examples, "" if self._comm.size == 1 else f", the share of rank 0 of {self._comm.size}")
         conclusion = passage.evaluate(self._built, assigned)
 
-        def results() -> Results:
+        def conclude() -> Results:
             assert conclusion is not None
             return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
 
-        return self._from_rank_0(results)
+        results = self._from_rank_0(conclude)
+        self._bar.finish(f"{results.certificate.examples:,} examples")
+        return results
 
     def _claim(self, output: Destination, opened: Opened) -> tuple[Opened, Attempt | None]:
         def work() -> tuple[dict[str, str], tuple[int, ...], Attempt | None]:

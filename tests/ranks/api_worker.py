@@ -127,7 +127,8 @@ def main(folder: Path, out: Path, init: bool) -> None:
                 else:
                     raise AssertionError("ranks with other data were not refused")
             turned = mixed if rank == 0 else dict(reversed(mixed.items()))
-            failing("other models, metrics or options than rank 0", turned, (examples.x, examples.label), ["accuracy"], **SIZES)
+            for data in ((examples.x, examples.label), files):
+                failing("other models, metrics or options than rank 0", turned, data, ["accuracy"], label="label", **SIZES)
             last = made.EXAMPLES - 1
 
             def broken(x: Any, y: Any) -> Any:
