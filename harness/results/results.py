@@ -148,10 +148,16 @@ class Results(Mapping[str, Any]):
     def confusion_matrix(self) -> pd.DataFrame:
         """The confusion matrix as a pandas DataFrame, [labels, predictions], by the names of the classes.
 
-        Raises: KeyError: the job has no such metric, or several models or under another name.
+        Of several models one below the other: `confusion_matrix.loc["old"]` is that of one.
+
+        Raises: KeyError: the job has no such metric, or under another name.
         """
-        table: pd.DataFrame = self["confusion_matrix"]
-        return table.set_index("label").rename_axis(columns="prediction")
+        import pandas as pd
+
+        matrices = {key.rpartition("/")[0]: key for key in self if key.rpartition("/")[2] == "confusion_matrix"}
+        if "confusion_matrix" in self or not matrices:
+            return _matrix(self["confusion_matrix"])
+        return pd.concat({model: _matrix(self[key]) for model, key in matrices.items()}, names=["model"])
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy of all of it, as metrics.json holds it."""
@@ -200,6 +206,10 @@ class Results(Mapping[str, Any]):
         proof = f"every one of {self.certificate.examples:,} examples counted once, id hash {self.certificate.id_hash}"
         warnings = "".join(f"<p>warning: {html.escape(warning)}</p>" for warning in self.warnings)
         return f"{''.join(tables)}<p>certificate: {proof}</p>{warnings}"
+
+
+def _matrix(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_index("label").rename_axis(columns="prediction")
 
 
 def _html(table: pd.DataFrame) -> str:

@@ -52,8 +52,8 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
         section of a job.
       bootstrap: confidence intervals: {"replicates": 200}, also with "seed", "cluster" and "level".
       classes: names of the classes, in the order of the scores; or the path of a file of a name a line.
-      unknown_label: what becomes of a label that is text and no class: "error", "skip" leaves the example out, "null" (or None)
-        makes the metrics that read it null.
+      unknown_label: what becomes of a label that is text and no class: "error", "skip" leaves the example out, with "null" or
+        None it is counted and metrics leave out its label.
       batch_size: examples that the model sees at once.
       chunk_size: examples in a chunk, the unit that ranks share out; None is chosen by the number of examples.
       batched: whether the elements of a tf.data.Dataset are batches, where their shapes do not tell.
@@ -64,21 +64,8 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
     Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
     evaluator = Evaluator(
-        model,
-        data,
-        metrics,
-        label=label,
-        weight=weight,
-        inputs=inputs,
-        slices=slices,
-        bootstrap=bootstrap,
-        classes=classes,
-        unknown_label=unknown_label,
-        batch_size=batch_size,
-        chunk_size=chunk_size,
-        batched=batched,
-        alone=alone,
-        folder=folder,
+        model, data, metrics, label=label, weight=weight, inputs=inputs, slices=slices, bootstrap=bootstrap, classes=classes,
+        unknown_label=unknown_label, batch_size=batch_size, chunk_size=chunk_size, batched=batched, alone=alone, folder=folder,
         progress=progress,
-    )
+    )  # fmt: skip
     return evaluator.evaluate(output, resume=resume, overwrite=overwrite)

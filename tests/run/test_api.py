@@ -86,8 +86,12 @@ def test_several_models_stand_side_by_side(model, world, tmp_path):
     other.layers[0].set_weights([-made.kernel()])
     models = {"old": model, "new": other, "path": world.folder / "classifier.keras", "function": lambda x: x @ made.kernel()}
     keys = {"bootstrap": {"replicates": 5}, "slices": ["label"], "batch_size": 16}
-    found = harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run")
-    assert harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run").document == found.document
+    metrics = ["accuracy", "confusion_matrix"]
+    found = harness.evaluate(models, ARRAYS, metrics, **keys, output=tmp_path / "run")
+    assert harness.evaluate(models, ARRAYS, metrics, **keys, output=tmp_path / "run").document == found.document
+    assert [round(203 * found[f"{name}/accuracy"]) for name in models] == [
+        found.confusion_matrix.loc[name].to_numpy().trace() for name in models
+    ]
     ours = [found[f"{name}/accuracy"] for name in models]
     assert ours == [ACCURACY, harness.evaluate(other, ARRAYS, ["accuracy"])["accuracy"], ACCURACY, ACCURACY]
     assert list(found.document["differences"]) == ["function - old", "new - old", "path - old"]
@@ -103,7 +107,7 @@ def test_several_models_stand_side_by_side(model, world, tmp_path):
     digest = found.document["digests"]["model"]
     other.set_weights([made.kernel()])
     with pytest.raises(RunFolderError, match="its model differs"):
-        harness.evaluate(models, ARRAYS, ["accuracy"], **keys, output=tmp_path / "run")
+        harness.evaluate(models, ARRAYS, metrics, **keys, output=tmp_path / "run")
     assert harness.evaluate({"a": model}, ARRAYS, "accuracy").document["digests"]["model"] != digest
 
 
