@@ -38,7 +38,7 @@ from harness.run.python_data import features_of, section_of
 from harness.run.python_door import PythonDoor, own_errors
 from harness.run.python_models import GivenModels, bound_in_order
 from harness.run.record import Process, Timer
-from harness.run.run_lock import Destination, claim
+from harness.run.run_lock import Destination, claim, to_stderr
 from harness.step import tensorflow as tf_setup
 from harness.watch.failure import Ended, Told
 from harness.watch.notebook_bar import NotebookBar, running_notebook
@@ -145,7 +145,9 @@ class Evaluator:
                 tf_setup.op_determinism(True),
                 of_rank_0(self._comm, variables) as differing,
             ):
-                results = self._evaluate(None if folder is None else Destination(folder, lock, resume, overwrite), differing)
+                note = self._bar.say if self._bar.active else to_stderr
+                destination = None if folder is None else Destination(folder, lock, resume, overwrite, note)
+                results = self._evaluate(destination, differing)
         finally:
             if lock:
                 lock.give_back()

@@ -22,9 +22,14 @@ from harness.metrics.question import Question
 from harness.prepare.opened import Began, Opened
 from harness.step import tensorflow as tf_setup
 
-__all__ = ["Destination", "began", "claim", "origin"]
+__all__ = ["Destination", "began", "claim", "origin", "to_stderr"]
 
 SHOWN = 5  # files named in a message
+
+
+def to_stderr(text: str) -> None:
+    """Say something beside the results."""
+    print(text, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ class Destination:
       lock: of the folder; none but on rank 0.
       resume: go on from what earlier attempts have finished.
       overwrite: take away the run that is there, unless an attempt is at work on it, and begin anew.
+      note: tells people how much of it is done already.
     """
 
     folder: RunFolder
     lock: Lock | None
     resume: bool = False
     overwrite: bool = False
+    note: Callable[[str], None] = to_stderr
 
 
 def claim(
@@ -81,7 +88,7 @@ def claim(
         lock.give_back()
         return opened, None
     claim_folder(folder, own, job)
-    united = _unite(opened, folder, destination.resume)
+    united = _unite(opened, destination)
     folder.clear()
     done = tuple(united.done.tolist())
     clear(done)
@@ -138,13 +145,14 @@ def origin(opened: Opened, step: Any, question: Question) -> Origin:
     return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=layout, software=tf_setup.software())
 
 
-def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
+def _unite(opened: Opened, destination: Destination) -> United:
     """Say what earlier attempts have finished.
 
     Raises: RunFolderError: there is something, and nobody asked to go on from it; or it was of another plan.
     """
+    folder = destination.folder
     segments, torn = find(folder.journal)
-    if segments and not resume:
+    if segments and not destination.resume:
         chunks = len(unite(segments, opened.plan).done)
         raise RunFolderError(
             f"{folder.path}: holds a run that is not finished, {chunks} of {len(opened.plan)} chunks; nothing of it is lost: "
@@ -160,8 +168,7 @@ def _unite(opened: Opened, folder: RunFolder, resume: bool) -> United:
     united = unite(segments, opened.plan)
     for warning in [*torn, *united.warnings]:
         print(f"harness: warning: {warning}", file=sys.stderr)
-    if resume:
-        print(
-            f"{len(united.done)} of {len(opened.plan)} chunks are done already, from {len(united.kept)} segments", file=sys.stderr
-        )
+    if destination.resume:
+        done = f"{len(united.done)} of {len(opened.plan)} chunks are done already"
+        destination.note(f"{done}, from {len(united.kept)} segments")
     return united

@@ -41,6 +41,11 @@ class NotebookBar:
         self._total, self._whose = 0, ""
         self._first: tuple[float, int] | None = None  # when examples were seen first, and how many
 
+    @property
+    def active(self) -> bool:
+        """Whether there is a notebook to show it in."""
+        return self._shell is not None
+
     @contextlib.contextmanager
     def shown(self, doing: str) -> Iterator[None]:
         """Show what is done meanwhile; where it fails, nothing is left of it."""

@@ -15,7 +15,9 @@ from sklearn.metrics import f1_score
 import harness
 from harness.data.memory import DatasetSource
 from harness.errors import InvalidRun, JobError, ModelError, RunFolderError
+from harness.run import evaluator
 from harness.step.array_feed import ArrayStream
+from harness.watch.notebook_bar import NotebookBar
 from tests import made
 
 pytestmark = pytest.mark.slow
@@ -236,6 +238,23 @@ def test_again_and_again(model):
     kernel.assign(-kernel)
     assert evaluator.evaluate().document == first.document
     assert len(traced) == built
+
+
+def test_a_notebook_shows_what_others_read_on_stderr(model, monkeypatch, capsys, tmp_path):
+    shown = []
+    monkeypatch.setattr(evaluator, "running_notebook", object)
+    monkeypatch.setattr(NotebookBar, "_show", lambda bar, text, _: shown.append(text) if bar.active else None)
+    options = {"output": tmp_path / "run", "resume": True, "chunk_size": 64}
+    harness.evaluate(model, ARRAYS, ["accuracy"], **options)
+    assert capsys.readouterr().err == ""
+    assert shown[:2] == ["opening model and data ...", "compiling the step ..."]
+    assert [text for text in shown if "chunks" in text] == ["0 of 4 chunks are done already, from 0 segments ..."]
+    assert "0 of 203 examples" in shown and shown[-1].startswith("203 examples in ")
+    harness.evaluate(model, ARRAYS, ["accuracy"], **options)
+    assert shown[-1].startswith("run: this run was done before, read in ")
+    del shown[:]
+    harness.evaluate(model, ARRAYS, ["accuracy"], **options, overwrite=True, progress=False)
+    assert shown == [] and capsys.readouterr().err == "0 of 4 chunks are done already, from 0 segments\n"
 
 
 def test_what_a_run_leaves(model, tmp_path):
