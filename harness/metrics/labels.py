@@ -31,7 +31,7 @@ FORMS = {
     "sensitivity_at_specificity": "sensitivity at specificity {specificity}",
     "specificity_at_sensitivity": "specificity at sensitivity {sensitivity}",
 }
-OPTION = re.compile(r"(?: at)?( ?){(\w+)}")
+OPTION = re.compile(r"(?: at)? ?{(\w+)}")
 
 
 def label_words(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,8 +54,8 @@ def label_words(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
         return (name.rpartition(":")[2],)
 
     def text(place: re.Match[str]) -> str:
-        value = options.get(place[2])
-        return "" if value is None else place[0].replace(f"{{{place[2]}}}", _plain(value))
+        value = options.get(place[1])
+        return "" if value is None else place[0].replace(f"{{{place[1]}}}", _plain(value))
 
     words = OPTION.sub(text, FORMS.get(name, name.replace("_", " ")))
     average = options.get("average")

@@ -18,6 +18,7 @@ __all__ = [
 DIGITS = 6  # of a number whose error is not known
 ERROR_DIGITS = 2  # of the error; the number ends where they do
 FLOAT_DIGITS = 16  # that a float64 has
+WIDTH_ERRORS = 4  # that an interval is wide, near enough: it says how many digits are shown, no more
 NULL = "null"
 
 
@@ -189,11 +190,12 @@ def _with_interval(value: Any, metric: Mapping[str, Any], interval: Mapping[str,
 
 
 def _error(entry: Mapping[str, Any], interval: Mapping[str, Any]) -> float | None:
-    """Return the standard error of a value: of its replicates, else of its formula."""
+    """Return the standard error of a value: of its replicates, else of its formula, else what its interval comes to."""
     for holder in (interval, entry):
         if (error := holder.get("standard_error")) is not None:
             return float(error)
-    return None
+    low, high = interval.get("low"), interval.get("high")
+    return None if low is None or high is None else float(high - low) / WIDTH_ERRORS
 
 
 def _lines(value: Any, intervals: Mapping[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:

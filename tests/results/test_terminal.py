@@ -80,7 +80,7 @@ def test_intervals_and_slices_have_their_columns(tmp_path: Path) -> None:
     lines = [" ".join(line.replace("┃", "│").split()) for line in out.getvalue().splitlines()]
     for line in (
         "│ metric │ value │ low │ high │ examples │",
-        "│ accuracy │ 0.5 │ 0.375 │ 0.75 │ 4 │",
+        "│ accuracy │ 0.500 │ 0.375 │ 0.750 │ 4 │",  # to the digits that the interval supports
         "│ recall cat │ 0.25 │ 0.125 │ null │ 4 │",
         "│ slice │ examples │ accuracy │",
         "│ writer=[x], age=3 │ 2 │ 0.5 │",
