@@ -74,7 +74,7 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
     """
     cells = _Cells(total, layouts, question, progress)
     metrics, slices, bootstrap = question.metrics, question.slices, question.bootstrap
-    whole = {key: with_details(cells.result(key, 0, 0), metric) for key, metric in metrics.items()}
+    whole = {key: with_details(key, cells.result(key, 0, 0), metric) for key, metric in metrics.items()}
     intervals, replicates = cells.intervals(whole, 0, bootstrap)
     reported: list[SliceOutcome] = []
     drawn = SliceReplicates(bootstrap)
@@ -87,7 +87,7 @@ def outcome(total: GrandTotal, layouts: Layouts, question: Question, progress: C
             left_out += 1
             continue
         sliced = {key: metric for key, metric in metrics.items() if metric.in_slices}
-        results = {key: with_details(cells.result(key, slot, 0), metric) for key, metric in sliced.items()}
+        results = {key: with_details(key, cells.result(key, slot, 0), metric) for key, metric in sliced.items()}
         within, values = cells.intervals(results, slot, bootstrap)
         drawn.add(len(reported), values)
         reported.append(SliceOutcome(decode(text, slices), examples, results, within))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -109,28 +110,34 @@ def result(
         # The square of a number of 2^64 is too large for a cell; the number is not.
         error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
         if error == 0:  # no spread was seen, which does not mean that there is none
-            return Result(_value(key, metric, totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
-        return Result(_value(key, metric, totals), None, examples, positions, error, None, totals)
+            return Result(
+                _call(key, metric, "value", totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals
+            )
+        return Result(_call(key, metric, "value", totals), None, examples, positions, error, None, totals)
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
 
 
-def with_details(whole: Result, metric: Metric) -> Result:
+def with_details(key: str, whole: Result, metric: Metric) -> Result:
     """Return a result with what is reported beside its value, and no replicate needs: support of classes, certain bounds."""
     if whole.totals is None or not isinstance(whole.value, Mapping):
         return whole
-    bounds = None
+    support = bounds = None
+    with contextlib.suppress(Undefined):
+        support = _call(key, metric, "class_support", whole.totals)
     if metric.bound_names is not None:
+        if missing := set(metric.bound_names) - set(whole.value):
+            raise HarnessError(f"metric {key}: bound_names names {', '.join(missing)}, the value has {', '.join(whole.value)}")
         lower, upper = metric.bound_names
         bounds = whole.value[lower], whole.value[upper]
-    return replace(whole, support=metric.class_support(whole.totals), bounds=bounds)
+    return replace(whole, support=support, bounds=bounds)
 
 
-def _value(key: str, metric: Metric, totals: Totals) -> Any:
-    """Compute a value; what code of the user's own raises is named with its place."""
+def _call(key: str, metric: Metric, method: str, totals: Totals) -> Any:
+    """Ask a metric about totals; what code of the user's own raises is named with its place."""
     try:
-        return metric.value(totals)
+        return getattr(metric, method)(totals)
     except (Undefined, HarnessError):
         raise
     except Exception as exc:
@@ -138,7 +145,7 @@ def _value(key: str, metric: Metric, totals: Totals) -> Any:
             raise
         frame = traceback.extract_tb(exc.__traceback__)[-1]
         raise HarnessError(
-            f"metric {key}: {type(metric).__name__}.value raised {type(exc).__name__}: {exc} ({frame.filename}:{frame.lineno})"
+            f"metric {key}: {type(metric).__name__}.{method} raised {type(exc).__name__}: {exc} ({frame.filename}:{frame.lineno})"
         ) from exc
 
 

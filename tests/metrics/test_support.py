@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
+from harness.errors import HarnessError
 from harness.job.specs import MetricSpec
 from harness.metrics import make
+from harness.metrics.binned import BinnedRocAuc
+from harness.metrics.contract import Totals, Undefined
 from harness.results.values import with_details
 from tests.metrics.batches import result_of
 
 
 def support(metric: str, labels: Any, scores: Any, weights: Any = None, **options: Any) -> Mapping[str, float] | None:
     (made,) = make([MetricSpec(name=metric, options=options)]).values()
-    return with_details(result_of(metric, labels, scores, weights, **options), made).support
+    return with_details("it", result_of(metric, labels, scores, weights, **options), made).support
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -44,3 +47,25 @@ def test_pixels() -> None:
     assert support("iou", labels, scores) == {"0": 3, "1": 4, "2": 1}
     assert support("iou", labels, scores, include_background=False) == {"1": 4, "2": 1}
     assert support("iou", labels, scores, per_image=True, zero_division=1) is None  # images have values of their own
+
+
+def test_what_an_own_metric_says_wrongly_is_named() -> None:
+    labels, scores = np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    whole = result_of("binned_roc_auc", labels, scores)
+
+    class Misnamed(BinnedRocAuc):
+        bound_names = ("low", "top")
+
+    class Broken(BinnedRocAuc):
+        def class_support(self, totals: Totals) -> dict[str, float]:
+            return {"a": 1 / 0}
+
+    class Silent(BinnedRocAuc):
+        def class_support(self, totals: Totals) -> dict[str, float]:
+            raise Undefined("nothing is known")
+
+    with pytest.raises(HarnessError, match="metric it: bound_names names top, the value has estimate, low, high"):
+        with_details("it", whole, Misnamed())
+    with pytest.raises(HarnessError, match=r"metric it: Broken.class_support raised ZeroDivisionError: .*test_support.py:"):
+        with_details("it", whole, Broken())
+    assert with_details("it", whole, Silent()).support is None
