@@ -1,4 +1,4 @@
-"""Every error the harness raises on purpose. Knows nothing of the rest but what a URL may hide.
+"""Every error the harness raises on purpose. Knows nothing of the rest but how texts are shown.
 
     HarnessError                 exit 1   the run failed
     ├── UsageError               exit 2   the command or the job is wrong; found before any work
@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from harness.names.texts import printable
 from harness.names.urls import shown
 
 __all__ = [
@@ -45,14 +46,15 @@ __all__ = [
 class HarnessError(Exception):
     """Base of all errors of the harness; `exit_code` is what the process ends with.
 
-    A message is printed, written to the run folder and sent to other ranks: secrets in URLs are left out of its text.
+    A message is printed, written to the run folder and sent to other ranks: secrets in URLs are left out of its text, and
+    what a terminal would obey is written out, for it may repeat a label.
     No class has an `__init__` of its own: TensorFlow makes errors that come out of a graph anew, by their class.
     """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return shown(super().__str__())
+        return "\n".join(printable(line) for line in shown(super().__str__()).split("\n"))
 
 
 class UsageError(HarnessError):

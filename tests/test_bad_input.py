@@ -162,7 +162,7 @@ def test_a_record_with_another_feature_than_the_first(run, tmp_path, change, wor
         ({"data": {"label": None}}, 2, "metric accuracy: needs a label; set data.label, or label: of the metric"),
         ({"metrics": [{"accuracy": {"output": "logits"}}]}, 2, "metric accuracy: the model has no output 'logits': it has probabilities"),
         ({"metrics": [{"mean_absolute_error": {"label": "target"}}]}, 2, "found label 'target' float32 [B] and output 'probabilities' float"),
-        ({"metrics": [{"top_k": {"k": 6}}]}, 2, "metric top_k: top_k needs at least k=6 classes, the output has 5"),
+        ({"metrics": [{"top_k": {"k": 6}}]}, 2, "metric top_k: the output has 5 classes, fewer than k=6; of so many the label is always among the first: say {top_k: {k: K}} with a K below 5"),
         ({"metrics": ["acuracy"]}, 2, "unknown metric 'acuracy': did you mean 'accuracy'?"),
         ({"metrics": [{"top_k": {"kk": 3}}]}, 2, "metric top_k: unknown option 'kk': did you mean 'k'?"),
         ({"metrics": [{"top_k": {"k": 0}}]}, 2, "metric top_k: k: Input should be greater than or equal to 1, found 0"),
@@ -256,7 +256,7 @@ def test_an_npz_file_that_is_broken(run, tmp_path):
     [
         (["evalute", "job.yaml"], "no command 'evalute': did you mean 'evaluate'?"),
         (["evaluate"], "Missing argument 'JOB'"),
-        (["evaluate", "job.yaml", "--nope"], "No such option"),
+        (["evaluate", "job.yaml", "--nope"], "harness evaluate has no option '--nope': "),
         (["launch", "--", "show", "x"], "launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found 'show x'"),
         (["launch", "--", "evaluate", "no.yaml"], "no.yaml: no such job file"),
         (["launch", "-np", "none", "--dry-run", "--", "evaluate", "job.yaml"], "-np none: expected a number of ranks, or auto"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,11 @@ from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
 from harness.cli.results import collect, show, verify
 from harness.cli.submit import submit
+from harness.cli.usage import explain
+from harness.cli.verbosity import add_verbosity
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
 from harness.names.variables import STATUS
+from harness.names.verbosity import is_verbose
 from harness.version import __version__
 
 __all__ = ["cli", "main"]
@@ -46,19 +50,20 @@ def cli() -> None:
 
 
 for _command in (check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, show, submit, verify):
-    cli.add_command(_command)
+    cli.add_command(add_verbosity(_command))
+add_verbosity(cli)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; end the process with the exit code of the contract."""
     code = 1
     try:
-        code = cli.main(args=args, standalone_mode=False) or 0
+        code = cli.main(args=args, prog_name="harness", standalone_mode=False) or 0
     except click.exceptions.Exit as exc:
         code = exc.exit_code
     except click.ClickException as exc:
         if _speaks():
-            exc.show()
+            print(f"harness: error: {explain(exc)}", file=sys.stderr)
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = Interrupted.exit_code
@@ -66,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except HarnessError as exc:
         code = exc.exit_code
         if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
-            print(f"harness: error: {exc}", file=sys.stderr)
+            _say(exc)
     except SystemExit as exc:
         if not isinstance(exc.__context__, BrokenPipeError):
             raise
@@ -82,6 +87,12 @@ def main(args: Sequence[str] | None = None) -> None:
     from harness.ranks.process_exit import exit_process
 
     exit_process(code)
+
+
+def _say(exc: HarnessError) -> None:
+    if is_verbose():
+        traceback.print_exception(exc)
+    print(f"harness: error: {exc}", file=sys.stderr)
 
 
 def _speaks() -> bool:

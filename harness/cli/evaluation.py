@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import JOB, LABEL, METRICS, MODEL_OUTPUT, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
+from harness.cli.verbosity import is_quiet
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,10 +55,11 @@ def evaluate(
     MODEL DATA... instead of a job evaluates a model on files, globs or a folder, as the job would that harness init writes.
     """
     from harness.job.job import Job
+    from harness.job.messages import other_than_a_job
     from harness.ranks.comm import World
     from harness.run.run import Options
 
-    options = Options(output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data)
+    options = Options(output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data, quiet=is_quiet())
     if data:
         from harness.prepare.draft import Wishes
         from harness.run.drafting import evaluate_draft
@@ -66,7 +68,7 @@ def evaluate(
             raise UsageError("--predictions goes with a job file: harness init writes one of MODEL DATA")
         wishes = Wishes.of(label, metrics, model_output)
         return evaluate_draft(str(job), data, wishes, overrides, options, World.from_environment())
-    if label or metrics or model_output:
+    if (label or metrics or model_output) and not other_than_a_job(job):
         raise UsageError(
             "--label, --metrics and --model-output go with MODEL DATA; of a job change the keys: --set data.label=NAME"
         )
@@ -94,7 +96,7 @@ def predict(
     from harness.job.job import Job
     from harness.run.run import Options
 
-    options = Options(output, stall_timeout, resume, overwrite, predict=True, same_data=same_data)
+    options = Options(output, stall_timeout, resume, overwrite, predict=True, same_data=same_data, quiet=is_quiet())
     return _run(Job.load(job, overrides, predicts=True), options)
 
 
@@ -149,4 +151,4 @@ def init(
     from harness.run.drafting import init as run_init
 
     wishes = Wishes.of(label, metrics, model_output)
-    return run_init(model, data, wishes, output, World.from_environment(), force=force)
+    return run_init(model, data, wishes, output, World.from_environment(), force=force, quiet=is_quiet())

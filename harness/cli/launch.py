@@ -12,7 +12,8 @@ import click
 
 from harness.cli.evaluation import evaluate, predict
 from harness.cli.options import COUNT, flags
-from harness.errors import UsageError
+from harness.cli.verbosity import words as verbosity_words
+from harness.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from harness_launch.horovodrun import Elastic
@@ -40,6 +41,7 @@ ELASTIC = (
 
 
 STARTED = {"evaluate": evaluate, "predict": predict}
+RUNS = "runs"  # where runs of MODEL DATA lie
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -82,18 +84,7 @@ def launch(
     """Start a command on several ranks of this workstation, or of several hosts: over MPI by mpirun, over Gloo by horovodrun."""
     from harness_launch.workstation import launch as run_launch
 
-    from harness.folder.ownership import default_folder
-    from harness.job.job import Job
-    from harness.prepare.binding import make_metrics
-
-    words = list(command[1:] if command[0] == "--" else command)
-    if words[0] not in STARTED:
-        raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{' '.join(words)}'")
-    params = STARTED[words[0]].make_context(words[0], words[1:]).params
-    if params.get("data"):
-        raise UsageError(
-            f"launch starts a job file: write it first with harness init {shlex.join([str(params['job']), *params['data']])}"
-        )
+    words, params = _started(command)
     if restarts and params["overwrite"]:
         raise UsageError("--restarts goes on with a run, --overwrite begins anew: say --overwrite without --restarts")
     elastic = _elastic({flag: options.pop(flag[2:].replace("-", "_")) for flag, *_ in ELASTIC})
@@ -102,20 +93,61 @@ def launch(
         return _to_kubernetes(words, params["job"], ranks, restarts, pod_options, dry_run=dry_run)
     if pod_options:
         raise UsageError(f"--{min(pod_options)} goes with --kubernetes")
-    job = Job.load(params["job"], params["overrides"], predicts=words[0] == "predict")
-    make_metrics(job)  # found wrong before ranks are started
     listed = _hosts(hosts, hostfile)
     if elastic and listed:
         raise UsageError("--host-discovery-script finds the hosts: leave -H and --hostfile away")
-    folder, message = params["output"], ""
-    if folder is None:
-        folder, message = (job.output_folder, "") if params["overwrite"] else default_folder(job, resume=params["resume"])
+    folder, message = _run_folder(words[0], params)
     if message:
         click.echo(f"harness: {message}", err=True)
         words += ["-o", str(folder)]
+    words += verbosity_words()
     return run_launch(
         words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
     )
+
+
+def _started(command: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return what ranks are to run, and what it says, read as they will read it.
+
+    Raises: UsageError: launch does not start that.
+    """
+    context = click.get_current_context()
+    words = list(command[1:] if command[0] == "--" else command)
+    if words and words[0].startswith("-"):
+        raise click.NoSuchOption(words[0], ctx=context)
+    if not words or words[0] not in STARTED:
+        near = nearest(words[0], STARTED).partition("? valid")[0] + "?" if words else ""
+        meant = f"; {near}" if near.startswith("did") else "; say evaluate before it" if words and _is_file(words[0]) else ""
+        raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{shlex.join(words)}'{meant}")
+    return words, STARTED[words[0]].make_context(words[0], words[1:], parent=context).params
+
+
+def _is_file(word: str) -> bool:
+    return Path(word).suffix in (".yaml", ".yml") or os.path.exists(word)
+
+
+def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
+    """Return the folder of the run, and a message where it is not the job's own.
+
+    Of MODEL DATA each rank writes the job for itself, and names the folder by what it finds.
+
+    Raises: JobError: the job or its metrics are wrong; it is found before ranks are started.
+    """
+    from harness.folder.ownership import default_folder
+    from harness.job.job import Job
+    from harness.prepare.binding import make_metrics
+    from harness.prepare.draft import Wishes
+    from harness.prepare.draft_metrics import completed
+
+    if params.get("data"):
+        wishes = Wishes.of(params["label"], params["metrics"], params["model_output"])
+        completed(wishes.metrics, None, None, None, Path("."))
+        return params["output"] or Path(RUNS), ""
+    job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
+    make_metrics(job)
+    if params["output"] is not None:
+        return params["output"], ""
+    return (job.output_folder, "") if params["overwrite"] else default_folder(job, resume=params["resume"])
 
 
 def _hosts(hosts: str | None, hostfile: Path | None) -> Hosts | None:

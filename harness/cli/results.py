@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import RUN
+from harness.cli.verbosity import is_quiet, remark
 
 __all__ = ["collect", "show", "verify"]
 
@@ -34,7 +35,7 @@ def show(run: Path, sort: str | None, metrics: Sequence[str], form: str | None) 
 
     folder = RunFolder(run)
     if form is None:
-        show_run(folder, sort=sort, metrics=metrics)
+        show_run(folder, sort=sort, metrics=metrics, brief=is_quiet())
         return 0
     finished(folder)
     if (sort or metrics) and form != "markdown":
@@ -96,5 +97,5 @@ def collect(runs: Sequence[Path], outputs: Sequence[Path], metrics: Sequence[str
         print_summary(collected, console_for(1), slices=slices)
     for path in outputs:
         write_summary(frame(collected, slices=slices), path)
-        click.echo(f"table: {path}", err=True)
+        remark(f"table: {path}")
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import COUNT, OUTPUT, SET, STALL, flags
+from harness.cli.verbosity import words as verbosity_words
 
 __all__ = ["submit"]
 
@@ -110,6 +111,7 @@ def submit(
     words = [word for override in overrides for word in ("--set", override)]
     if ctx.get_parameter_source("stall_timeout") is not click.core.ParameterSource.DEFAULT:
         words += ["--stall-timeout", str(stall_timeout)]
+    words += verbosity_words()
     container_words = (
         ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []
     )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness.errors import JobError
-from harness.job.messages import VALUE_CHARACTERS, explain
+from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.overrides import apply_override
 from harness.job.specs import BootstrapSpec, DataSpec, MetricSpec, ModelSpec, PredictionsSpec, SlicesSpec, Spec
 from harness.job.yaml_text import DEPTH, depth, parse
@@ -109,6 +109,8 @@ class Job(Spec):
         Raises: JobError: the file, a key or a value is wrong.
         """
         path = Path(path)
+        if kind := other_than_a_job(path):
+            raise JobError(kind)
         try:
             text = path.read_text()
         except FileNotFoundError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import nearest
+from harness.job.data_format import format_of
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -20,9 +23,11 @@ from harness.job.specs import (
     SparseSpec,
 )
 
-__all__ = ["VALUE_CHARACTERS", "explain"]
+__all__ = ["VALUE_CHARACTERS", "explain", "other_than_a_job"]
 
 VALUE_CHARACTERS = 300  # of a value that a message repeats
+MODELS = (".keras", ".h5", ".hdf5", ".tflite")
+SAVED_MODEL = ("saved_model.pb", "1/saved_model.pb")
 SPECS: dict[str, type[BaseModel]] = {
     "model": ModelSpec,
     "models": ModelSpec,
@@ -56,6 +61,27 @@ def explain(exc: ValidationError, job: type[BaseModel]) -> Iterable[str]:
             message = error["msg"].removeprefix("Value error, ")
             value = "" if error["type"] == "value_error" else f", found {repr(error['input'])[:VALUE_CHARACTERS]}"
             yield f"{where}: {message}{value}" if where else f"{message}{value}"
+
+
+def other_than_a_job(path: Path) -> str:
+    """Say what to do where a model, or data, stand in the place of a job file; nothing where it may be one.
+
+    >>> other_than_a_job(Path("job.yaml"))
+    ''
+    """
+    name = shlex.quote(str(path))
+    is_folder = any((path / file).is_file() for file in SAVED_MODEL)
+    if is_folder or path.suffix in MODELS:
+        return (
+            f"{path}: expected a job file, found a model: name the data behind it, harness evaluate {name} DATA --label NAME, or "
+            f"write the job with harness init {name} DATA"
+        )
+    if format_of(str(path)):
+        return (
+            f"{path}: expected a job file, found data: name the model before it, harness evaluate MODEL {name} --label NAME, or "
+            f"write the job with harness init MODEL {name}"
+        )
+    return ""
 
 
 def _spec_at(location: tuple[int | str, ...], job: type[BaseModel]) -> type[BaseModel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.names.texts import printable
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.tables import (
     NULL,
@@ -33,6 +35,7 @@ __all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "pri
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
 PLAIN_WIDTH = 100
+LABELS_REFUSED = re.compile(r"\d labels are NaN or out of range")
 
 
 class _Console(Console):
@@ -56,7 +59,14 @@ def console_for(ranks: int) -> Console:
     return _Console(width=PLAIN_WIDTH, color_system=None, force_terminal=False, highlight=False)
 
 
-def show(folder: RunFolder, console: Console | None = None, *, sort: str | None = None, metrics: Sequence[str] = ()) -> None:
+def show(
+    folder: RunFolder,
+    console: Console | None = None,
+    *,
+    sort: str | None = None,
+    metrics: Sequence[str] = (),
+    brief: bool = False,
+) -> None:
     """Print the result of a run.
 
     Args:
@@ -64,6 +74,7 @@ def show(folder: RunFolder, console: Console | None = None, *, sort: str | None 
       console: where to print.
       sort: metric by which slices come, worst first; None is the order of the job.
       metrics: that are shown, by key or label; none stands for all.
+      brief: leave out what was measured of the run itself, and where it lies.
     Raises: RunFolderError: there is no finished run. UsageError: no slice, or nothing at all, has the metric.
     """
     document = finished(folder)
@@ -74,7 +85,8 @@ def show(folder: RunFolder, console: Console | None = None, *, sort: str | None 
     print_text_table(console, metrics_table(document))
     for key, entry in document["metrics"].items():
         if entry.get("reason"):
-            _say(console, Text.assemble((f"{names[key]} is null:", "yellow"), f" {entry['reason']}"))
+            text = printable(f" {entry['reason']}{_advice(entry['reason'])}")
+            _say(console, Text.assemble((f"{names[key]} is null:", "yellow"), text))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
             _print_value(console, names[key], value, folder.table_csv(key).name)
@@ -89,6 +101,8 @@ def show(folder: RunFolder, console: Console | None = None, *, sort: str | None 
     if left_out := document.get("predictions"):
         others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
         _say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
+    if brief:
+        return
     run = read_json(folder.run_json) or {}
     if run.get("attempts"):
         last = run["attempts"][-1]
@@ -155,6 +169,20 @@ def _drawing(bootstrap: dict[str, Any]) -> str:
     )
 
 
+def _advice(reason: str) -> str:
+    """Say what mostly helps where labels are refused.
+
+    >>> _advice("3 labels are NaN or out of range")[:60]
+    '; classes are numbered from 0: of labels from 1 on say data.'
+    """
+    if not LABELS_REFUSED.search(reason):
+        return ""
+    return (
+        "; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1', of -1 and 1 data.label: 'NAME > 0', and "
+        "ignore_label: NUMBER on the metric where a number stands for no label"
+    )
+
+
 def _certificate(document: dict[str, Any]) -> str:
     certificate = document["certificate"]
     return (
@@ -190,7 +218,7 @@ def _width(console: Console, table: Table) -> int:
 
 def _say(console: Console, text: str | Text) -> None:
     """Print a line as one line, however long: people copy paths and hashes, scripts look for words."""
-    console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+    console.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=True)
 
 
 def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
@@ -206,13 +234,13 @@ def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
 
 def _styled(table: TextTable) -> Table:
     """Return a table for a console. Names are folded where there is no room, never cut."""
-    styled = Table(header_style="bold", title=Text(table.title) if table.title else None, title_justify="left")
+    styled = Table(header_style="bold", title=Text(printable(table.title)) if table.title else None, title_justify="left")
     for position, column in enumerate(table.columns):
         name = position < table.names
         # Text, not str: names may hold square brackets, which rich would take for its markup.
-        styled.add_column(Text(column), justify="left" if name else "right", overflow="fold")
+        styled.add_column(Text(printable(column)), justify="left" if name else "right", overflow="fold")
     for row in table.rows:
-        styled.add_row(*(Text(text, style="yellow" if text.startswith(NULL) else "") for text in row))
+        styled.add_row(*(Text(printable(text), style="yellow" if text.startswith(NULL) else "") for text in row))
     return styled
 
 

@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.folder.run_folder import write_atomically
 from harness.job.job import Job
 from harness.job.yaml_text import parse
+from harness.names.texts import printable
 from harness.prepare.draft import Wishes
 from harness.ranks.comm import World
 from harness.run.first_look import draft_job
@@ -22,7 +23,9 @@ UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 DIGEST = 6  # hexadecimal digits that tell the run folders of two questions apart
 
 
-def init(model: str, data: Sequence[str], wishes: Wishes, output: Path, world: World, *, force: bool = False) -> int:
+def init(
+    model: str, data: Sequence[str], wishes: Wishes, output: Path, world: World, *, force: bool = False, quiet: bool = False
+) -> int:
     """Write the job to a file, or print it where that is `-`; return 0.
 
     Raises: UsageError: the file is there already, or see `draft_job`.
@@ -37,8 +40,9 @@ def init(model: str, data: Sequence[str], wishes: Wishes, output: Path, world: W
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, text)
     name = shlex.quote(str(output))
-    print(f"{output}: {_summary(job)}; its comments say why, and what else there is")
-    print(f"next: harness check {name}, harness evaluate {name}, harness launch -- evaluate {name}")
+    if not quiet:
+        print(f"{output}: {_summary(job)}; its comments say why, and what else there is")
+        print(f"next: harness check {name}, harness evaluate {name}, harness launch -- evaluate {name}")
     return 0
 
 
@@ -53,10 +57,10 @@ def evaluate_draft(
     question = Job.from_dict(raw, where="harness evaluate", overrides=overrides)
     name = f"{_word(model)}-{_word(data[0])}-{question.digest[:DIGEST]}"
     job = Job.from_dict(raw, name=name, where="harness evaluate", overrides=overrides)
-    if world.rank == 0:
-        print("\n".join([_summary(job), *_orders(job)]), flush=True)
+    if world.rank == 0 and not options.quiet:
+        print("\n".join(printable(line) for line in [_summary(job), *_orders(job)]), flush=True)
     code = run(job, options, world)
-    if code == 0 and world.rank == 0:
+    if code == 0 and world.rank == 0 and not options.quiet:
         print(f"keep this job: {kept_by(model, data, wishes)}")
     return code
 

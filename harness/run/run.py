@@ -19,6 +19,7 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.metrics.contract import Metric
+from harness.names.texts import printable
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
 from harness.prepare.opened import Opened, open_predictions, survey
@@ -56,6 +57,7 @@ class Options:
     predict: bool = False  # write predictions
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
+    quiet: bool = False  # show the result, warnings and errors alone
     again: bool = False  # in a further round of an elastic run
 
     def __post_init__(self) -> None:
@@ -132,7 +134,7 @@ def _round(command: Command, process: Process) -> int:
         if attempt is None:
             if not options.same_data:
                 provenance.confirm(comm, folder, summed(folder), finished=True)
-            _say_done(folder, comm)
+            _say_done(folder, comm, quiet=options.quiet)
             comm.close()
             return 0
         check_shared(folder, comm)
@@ -172,13 +174,13 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
     return open_on_all(comm, work)
 
 
-def _say_done(folder: RunFolder, comm: Comm) -> None:
+def _say_done(folder: RunFolder, comm: Comm, *, quiet: bool) -> None:
     """Show the result of a run that is finished."""
     if comm.rank:
         return
     with contextlib.suppress(RunFolderError):  # the disk may have been full just after the result was written
         folder.set_status("done", 0)
-    show(folder, console_for(comm.size))
+    show(folder, console_for(comm.size), brief=quiet)
     print("this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o")
 
 
@@ -213,15 +215,15 @@ def _pass(command: Command, passage: Passage) -> None:
         wanted = Schedule.DYNAMIC if is_elastic() else Schedule(job.schedule) if job.schedule else None
         assigned = assign(comm, opened.plan, left, wanted)
     door.shared_out(assigned)
-    if comm.rank == 0 and (text := found_text(opened)):
-        print(f"harness: {text}", file=sys.stderr)
+    if comm.rank == 0 and not command.options.quiet and (text := found_text(opened)):
+        print(f"harness: {printable(text)}", file=sys.stderr)
     if assigned.problem and comm.rank == 0:
         print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
     built = passage.build(assigned, lambda: prepare_model(job, command.metrics, opened, predict=command.options.predict))
     conclusion = passage.evaluate(built, assigned)
     if conclusion is not None:
         try:
-            show(command.folder, console_for(comm.size))
+            show(command.folder, console_for(comm.size), brief=command.options.quiet)
         except OSError as exc:  # the result is written: that it cannot be shown is no failure of the run
             print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
         if not conclusion.alike:

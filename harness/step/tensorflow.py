@@ -8,12 +8,14 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from harness.names.variables import THREADS
+from harness.names.verbosity import LOG_LEVEL, is_verbose
 from harness.ranks.comm import Comm, World
 from harness.version import __version__
 
@@ -76,8 +78,8 @@ def _not_installed(*names: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Hold back what TensorFlow's libraries write before their logging can be set; show it where the import fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if os.environ["TF_CPP_MIN_LOG_LEVEL"] < "2":
+    os.environ.setdefault(LOG_LEVEL, "3")
+    if is_verbose():
         yield
         return
     sys.stderr.flush()
@@ -120,6 +122,8 @@ def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> 
     """
     import tensorflow as tf
 
+    if not is_verbose():
+        _quieten()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         # A scheduler that shows each rank one GPU leaves only one to choose.
@@ -135,6 +139,16 @@ def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> 
     tf.config.experimental.enable_op_determinism()
     tf.config.run_functions_eagerly(eager)
     return devices()
+
+
+def _quieten() -> None:
+    """Leave out what TensorFlow, Keras and absl say through Python: of code that AutoGraph cannot read, of what is deprecated."""
+    import tensorflow as tf
+    from absl import logging
+
+    tf.get_logger().setLevel("ERROR")
+    logging.set_verbosity(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(absl|keras|tensorflow)(\.|$)")
 
 
 def devices() -> list[str]:

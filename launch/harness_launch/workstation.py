@@ -29,6 +29,7 @@ __all__ = ["Start", "built_with", "environment", "launch"]
 
 RESTARTED = (1, 3)
 LSF = "LSB_JOBID"  # there horovodrun takes the hosts of the job by itself
+QUIET = "-q"  # of a command: show what was asked for, warnings and errors alone
 UNKNOWN = "INTERFACES"  # stands for the networks that several hosts share, where those are not asked
 
 
@@ -238,7 +239,8 @@ def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int |
         status = Path(scratch) / "status.json"
         env = {**environment(os.environ, *share, str(status)), "PATH": path}
         argv = start.argv(command, env, start.interfaces(ask=True))
-        print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
+        if QUIET not in command:
+            print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
         return restore(run_launcher(argv, env, start.signalled), _left_code(status))
 
 

@@ -233,3 +233,18 @@ def test_some_metrics_are_shown(explained: RunFolder) -> None:
     ]  # fmt: skip
     with pytest.raises(UsageError, match="--metric f3: the run has none of that name"):
         show(explained, Console(file=io.StringIO()), metrics=["f3"])
+
+
+def test_what_a_terminal_would_obey_is_written_out(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(folder.metrics_json.read_text())
+    document["metrics"] = {
+        "f1": {"value": {"a\x1b[2Jb": 1.0}, "examples": 4},
+        "accuracy": {"value": None, "examples": 4, "reason": "2 labels are NaN or out of range"},
+    }
+    folder.metrics_json.write_text(json.dumps(document))
+    show(folder, console_for(1), brief=True)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "f1 a\\x1b[2Jb" in " ".join(out.split())
+    assert "accuracy is null: 2 labels are NaN or out of range; classes are numbered from 0: of labels from 1 on say" in out
+    assert "results: " not in out
+    assert str(UsageError("class 'a\x1b[2J\r'\nand more")) == "class 'a\\x1b[2J\\r'\nand more"
