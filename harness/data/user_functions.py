@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, JobError, nearest
 from harness.job.imports import load_object
+from harness.job.user_code import raised
 
 __all__ = ["keep", "transform"]
+
+MISSING = re.compile(r"KeyError: '([^']*)'")
 
 
 def transform(target: str, folder: Path, features: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,11 +62,12 @@ def _load(target: str, folder: Path, what: str) -> Callable[[dict[str, Any]], An
         raise JobError(f"{what}: {target} is a {type(function).__name__}, expected a function")
     if not inspect.isfunction(function):
         return function
-    try:
-        # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long.
-        return tf.autograph.to_graph(function)
-    except Exception:  # noqa: BLE001 - its source is not to be had, or ambiguous: it may do as it is
-        return function
+    # The user may write `if` and `for` over tensors; the pipeline around it is not converted, which takes long. Unlike what
+    # `tf.autograph.to_graph` returns, this names the user's own lines in errors. What cannot be converted does as it is.
+    from tensorflow.python.autograph.core import ag_ctx  # no public name says that conversion is on
+
+    convert: Callable[..., Callable[[dict[str, Any]], Any]] = tf.__internal__.autograph.tf_convert
+    return convert(function, ag_ctx.ControlStatusCtx(status=ag_ctx.Status.ENABLED))
 
 
 def _called(function: Callable[[dict[str, Any]], Any], features: Mapping[str, Any], what: str) -> Any:
@@ -71,7 +76,8 @@ def _called(function: Callable[[dict[str, Any]], Any], features: Mapping[str, An
     except HarnessError:
         raise
     except Exception as exc:  # the user's own code raises what it likes
-        reason = (
-            f"no feature {exc}: {nearest(str(exc.args[0]), features)}" if isinstance(exc, KeyError) and exc.args else str(exc)
-        )
-        raise JobError(f"{what} fails: {type(exc).__name__}: {' '.join(reason.split())[:400]}") from exc
+        text = raised(exc)
+        missing = MISSING.match(text)
+        if missing and missing[1] not in features:
+            text = f"{missing[0]}: no such feature; {nearest(missing[1], features)}{text[missing.end() :]}"
+        raise JobError(f"{what} fails: {text}") from exc

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import JobError, nearest
+from harness.job.user_code import raised
 
 __all__ = ["load_object"]
 
@@ -36,9 +37,9 @@ def load_object(target: str, folder: Path, what: str) -> Any:
     except ModuleNotFoundError as exc:
         if exc.name is not None and module_name.split(".")[0] == exc.name.split(".")[0]:
             raise JobError(f"{what}: no module '{module_name}' (looked in {place} and among the installed packages)") from exc
-        raise JobError(f"{what}: {module_name} cannot be imported: {exc}") from exc
+        raise JobError(f"{what}: {module_name} cannot be imported: {raised(exc)}") from exc
     except Exception as exc:
-        raise JobError(f"{what}: {module_name} fails when it is imported: {type(exc).__name__}: {exc}") from exc
+        raise JobError(f"{what}: {module_name} fails when it is imported: {raised(exc)}") from exc
     if not hasattr(module, attribute):
         names = [name for name in vars(module) if not name.startswith("_")]
         raise JobError(f"{what}: {module_name} has no '{attribute}': {nearest(attribute, names)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,6 +12,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.exact.limbs import EXACT, GRID_BITS
+from harness.job.user_code import raised
 from harness.metrics.contract import Binding, Metric, RowMetric, Totals, Undefined, row_sums
 from harness.metrics.status import Status, reasons
 from harness.metrics.totals import ERROR_DIGITS, ROUNDING, resolved
@@ -108,12 +108,11 @@ def result(
     )
     try:
         # The square of a number of 2^64 is too large for a cell; the number is not.
-        error = None if layout.refused(state, key, spread=True) else metric.standard_error(totals)
+        error = None if layout.refused(state, key, spread=True) else _called(key, metric, "standard_error", totals)
+        value = _called(key, metric, "value", totals)
         if error == 0:  # no spread was seen, which does not mean that there is none
-            return Result(
-                _call(key, metric, "value", totals), None, examples, positions, None, NO_SPREAD.format(n=examples), totals
-            )
-        return Result(_call(key, metric, "value", totals), None, examples, positions, error, None, totals)
+            return Result(value, None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
+        return Result(value, None, examples, positions, error, None, totals)
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
@@ -125,7 +124,7 @@ def with_details(key: str, whole: Result, metric: Metric) -> Result:
         return whole
     support = bounds = None
     with contextlib.suppress(Undefined):
-        support = _call(key, metric, "class_support", whole.totals)
+        support = _called(key, metric, "class_support", whole.totals)
     if metric.bound_names is not None:
         if missing := set(metric.bound_names) - set(whole.value):
             raise HarnessError(f"metric {key}: bound_names names {', '.join(missing)}, the value has {', '.join(whole.value)}")
@@ -134,8 +133,8 @@ def with_details(key: str, whole: Result, metric: Metric) -> Result:
     return replace(whole, support=support, bounds=bounds)
 
 
-def _call(key: str, metric: Metric, method: str, totals: Totals) -> Any:
-    """Ask a metric about totals; what code of the user's own raises is named with its place."""
+def _called(key: str, metric: Metric, method: str, totals: Totals) -> Any:
+    """Compute a value, or its error; what code of the user's own raises is named with its place."""
     try:
         return getattr(metric, method)(totals)
     except (Undefined, HarnessError):
@@ -143,10 +142,7 @@ def _call(key: str, metric: Metric, method: str, totals: Totals) -> Any:
     except Exception as exc:
         if type(metric).__module__.startswith("harness."):
             raise
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        raise HarnessError(
-            f"metric {key}: {type(metric).__name__}.{method} raised {type(exc).__name__}: {exc} ({frame.filename}:{frame.lineno})"
-        ) from exc
+        raise HarnessError(f"metric {key}: {type(metric).__name__}.{method} raised {raised(exc)}") from exc
 
 
 def _too_small(small: int, weight: Fraction) -> str | None:

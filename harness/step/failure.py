@@ -9,12 +9,16 @@ from typing import Any
 
 from harness.errors import DataError, HarnessError, ModelError
 from harness.job.job import Job
+from harness.job.user_code import place_in, raised
 from harness.plan.plan import Chunk, Plan
+from harness.step.own_code import metric_of
 
 __all__ = ["translate"]
 
 SHOWN = 600  # letters of a message
 PYTHON_ERROR = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
+FRAMES = re.compile(r'^ *File ".*$', re.MULTILINE)
+NODES = re.compile(r"\[\[\{\{node .*|\[Op:.*")
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
@@ -63,8 +67,8 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
                 break
         return DataError(reason) if reason else HarnessError(f"{where}: {_cause(exc.message)}")
     if ahead is None:
-        return ModelError(f"{where}: {type(exc).__name__}: {_cause(str(exc))}")
-    return HarnessError(f"{where}: {type(exc).__name__}: {exc}")
+        return ModelError(f"{where}: {raised(exc)}")
+    return HarnessError(f"{where}: {raised(exc)}")
 
 
 def _reason(feed: Any, plan: Plan, labels: Any, chunk: Chunk) -> str | None:
@@ -78,11 +82,19 @@ def _reason(feed: Any, plan: Plan, labels: Any, chunk: Chunk) -> str | None:
 
 
 def _cause(text: str) -> str:
-    """Return what TensorFlow says on one line, shortened: an exception that Python raised inside it comes first.
+    """Return what TensorFlow says on one line, shortened: what Python raised inside it alone, or what its operation says.
 
     >>> _cause("Graph execution error:\\n\\nDetected at node PyFunc\\nAttributeError: no 'max'\\nTraceback ...")
-    "AttributeError: no 'max' (Graph execution error: Detected at node PyFunc AttributeError: no 'max' Traceback ...)"
+    "AttributeError: no 'max'"
+    >>> _cause('Detected at node metric.cost/A defined at\\n  File "/me/costs.py", line 7, in terms\\n\\nbad')
+    'metric cost: bad (/me/costs.py:7)'
     """
-    raised = PYTHON_ERROR.findall(text)
-    whole = " ".join(text.split())
-    return f"{raised[0][:SHOWN]} ({whole[: SHOWN // 2]})" if raised else whole[:SHOWN]
+    exceptions, metric, place = PYTHON_ERROR.findall(text), metric_of(text), place_in(text)
+    if exceptions:
+        reason = exceptions[0]
+    elif place:  # what the operation says follows on its stack
+        reason = FRAMES.split(text)[-1]
+    else:
+        reason = text
+    reason = " ".join(NODES.sub("", reason).split())[:SHOWN]
+    return f"{f'metric {metric}: ' if metric else ''}{reason}{f' ({place})' if place else ''}"

@@ -14,6 +14,7 @@ from harness.metrics.contract import Binding, HostMetric, Inputs, Metric, Number
 from harness.step.batch_terms import BatchTerms
 from harness.step.class_labels import ClassLabels
 from harness.step.host_terms import host_terms
+from harness.step.own_code import own_code
 from harness.step.positions import Positions, positions_of
 from harness.step.term_columns import add_infinite, add_shared, add_term
 from harness.step.term_shapes import check_columns, check_term, square_terms
@@ -128,12 +129,12 @@ def _positions_of_label(binding: Binding, features: Mapping[str, Any]) -> int:
 def _formed(key: str, metric: Metric, positions: Positions, mask: Any, also: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the terms of a metric by name.
 
-    Raises: ShapeError: one of them has not a line for each position.
+    Raises: ShapeError: one of them has not a line for each position. ModelError: a metric of the user's own fails.
     """
     try:
         if isinstance(metric, HostMetric):
-            return host_terms(metric, positions, mask, also)
-        terms = metric.terms(positions.labels, positions.predictions, **also)
+            return host_terms(key, metric, positions, mask, also)
+        terms = own_code(key, metric, lambda: metric.terms(positions.labels, positions.predictions, **also))
         for name, term in terms.items():
             check_term(metric, name, term, positions.valid.shape[0])
         if square := square_terms(terms):
