@@ -121,6 +121,11 @@ def expand(patterns: Sequence[str], resolved: Sequence[str], *, folders: bool = 
             raise JobError(f"data.files: no such file: {pattern} (looked for {looked})")
         elif storage.is_folder(path) and not folders:
             raise JobError(f"data.files: {pattern} is a folder, expected files or a glob such as {pattern}/*")
+        elif not storage.is_readable_anywhere(path):
+            raise JobError(
+                f"data.files: {pattern} is a pipe or a device, expected a file: data are read in pieces, from several places and "
+                "by several ranks; write it to a file first"
+            )
         else:
             paths.append(path)
     twice = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()

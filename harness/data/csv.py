@@ -20,6 +20,8 @@ from harness.errors import DataError, nearest
 __all__ = ["CsvSource", "open_csv", "open_tsv", "survey_csv"]
 
 FIRST_ROWS = 4096  # that tell the types
+SHOWN = 100  # characters of a first line
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 CONVERT = 1 << 20  # bytes that Arrow converts at a time: as many as a processor's cache holds
 
 
@@ -67,6 +69,7 @@ class CsvSource(ColumnSource):
             if not file_lines.header:
                 raise DataError(f"{path}: expected a first line with the names of the columns, found an empty file")
             names = source.names(file_lines)
+            source.check_header(file_lines, names)
             if len(set(names)) < len(names):
                 raise DataError(f"{path}: expected unlike names of columns, found {', '.join(names)}")
             first = first or names
@@ -92,6 +95,26 @@ class CsvSource(ColumnSource):
         import csv
 
         return next(csv.reader(io.StringIO(lines.header.decode("utf-8", "replace"), newline=""), delimiter=self._delimiter))
+
+    def check_header(self, lines: Lines, names: Sequence[str]) -> None:
+        """See that the first line is one of names, and has the separator that is expected.
+
+        Raises: DataError: it is another separator's, or holds values.
+        """
+        path = lines.file.path
+        if len(names) == 1 and (found := next((mark for mark in SEPARATORS if mark in names[0]), None)):
+            advice = (
+                "say data.format: tsv" if found == "\t" else f"write the file with {SEPARATORS[self._delimiter]} between columns"
+            )
+            raise DataError(
+                f"{path}: expected {SEPARATORS[self._delimiter]} between columns, found one column named '{names[0][:SHOWN]}', "
+                f"which {SEPARATORS[found]} seem to divide; {advice}"
+            )
+        if len(names) > 1 and all(map(_is_number, names)) and not all(name.strip().isdigit() for name in set(names)):
+            raise DataError(
+                f"{path}: expected a first line with the names of the columns, found numbers: {', '.join(names)[:SHOWN]}; write "
+                "a line of names above them, by which a job calls the columns"
+            )
 
     @cached_property
     def _types(self) -> dict[str, Feature]:
@@ -207,6 +230,14 @@ class CsvSource(ColumnSource):
             (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
         )
         return Piece(first + low, {n: Column(values, bad if n == name else None, why) for n, values in columns.items()})
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _skip_row(row: Any) -> str:

@@ -48,7 +48,7 @@ class DerivedSource(Source):
       declared: the job's word on features of the source; they count more than what the records show.
       columns: features made of others, side by side.
       transform, filter: package.module:function of the user, or None.
-      asked: what labels and weights the job names; those that are no features are expressions.
+      asked: what labels and weights the job names, each with its key; those that are no features are expressions.
       folder: where the user's modules are looked for first.
     """
 
@@ -60,7 +60,7 @@ class DerivedSource(Source):
         columns: Mapping[str, Sequence[str]],
         transform: str | None,
         filter: str | None,
-        asked: Sequence[str],
+        asked: Mapping[str, str],
         folder: Path,
     ) -> None:
         self.files = source.files
@@ -68,7 +68,7 @@ class DerivedSource(Source):
         self._declared = dict(declared)
         self._columns = dict(columns)
         self._transform, self._filter = transform, filter
-        self._asked = list(dict.fromkeys(asked))
+        self._asked = dict(asked)
         self._folder = folder
         self._known: _Known | None = None
 
@@ -203,7 +203,7 @@ class DerivedSource(Source):
             self._check_columns(natural)
             traced = self._trace(natural, {}) if self._transform else None
             names = traced.outputs if traced else {**declared, **natural, **self._columns}
-            expressions = {text: _expression(text, names) for text in self._asked if text not in names}
+            expressions = {text: _expression(text, names, key) for text, key in self._asked.items() if text not in names}
             if traced is None or expressions:
                 traced = self._trace(natural, expressions)
             derived = {name: tensor for name, tensor in traced.outputs.items() if name != KEEP}
@@ -272,19 +272,16 @@ class DerivedSource(Source):
             features[name] = narrowed(tf.stack(tensors, axis=1))  # of many columns once
         if self._transform:
             features = user_functions.transform(self._transform, self._folder, features)
-        features |= {
-            text: expressions_.evaluate(tree, features, f"label or weight '{text}'") for text, tree in expressions.items()
-        }
+        features |= {text: expressions_.evaluate(tree, features, self._asked[text]) for text, tree in expressions.items()}
         if self._filter:
             features[KEEP] = user_functions.keep(self._filter, self._folder, features)
         return features
 
 
-def _expression(text: str, features: Mapping[str, Any]) -> Any:
-    what = "label or weight"
+def _expression(text: str, features: Mapping[str, Any], what: str) -> Any:
     if text.isidentifier():
         raise JobError(f"{what}: the data has no feature '{text}': {nearest(text, features)}")
-    tree = expressions_.parse(text, f"{what} '{text}'")
+    tree = expressions_.parse(text, what)
     for name in sorted(expressions_.names(tree)):
         if name not in features:
             raise JobError(

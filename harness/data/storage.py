@@ -18,8 +18,8 @@ from harness.errors import DataError, JobError
 from harness.names.urls import secret_in
 
 __all__ = [
-    "VERSIONS", "exists", "filesystem", "find", "is_folder", "is_url", "map_files", "retried", "size_bytes",
-    "version",
+    "VERSIONS", "exists", "filesystem", "find", "is_folder", "is_readable_anywhere", "is_url", "map_files", "retried",
+    "size_bytes", "version",
 ]  # fmt: skip
 
 TRIES = 4
@@ -82,6 +82,11 @@ def is_folder(path: str) -> bool:
         fs, key = filesystem(path)
         return bool(retried(path, lambda: fs.isdir(key)))
     return os.path.isdir(path)
+
+
+def is_readable_anywhere(path: str) -> bool:
+    """Say whether a path is a file or folder, or a URL: a pipe has no places to go to, and opening one may wait for ever."""
+    return is_url(path) or os.path.isfile(path) or os.path.isdir(path)
 
 
 def find(pattern: str) -> list[str]:

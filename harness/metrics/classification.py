@@ -75,7 +75,10 @@ class TopK(ClassMetric):
         from harness.exact.tf_subnormals import ordered
 
         if predictions.shape[-1] < self.k:
-            raise ShapeError(f"top_k needs at least k={self.k} classes, the output has {predictions.shape[-1]}")
+            raise ShapeError(
+                f"the output has {predictions.shape[-1]} classes, fewer than k={self.k}; of so many the label is always among "
+                f"the first: say {{top_k: {{k: K}}}} with a K below {predictions.shape[-1]}, or leave top_k out"
+            )
 
         def correct(labels: Any, predictions: Any) -> Any:
             scores = ordered(predictions)

@@ -136,11 +136,18 @@ def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]
     return Question(metrics, bindings, job.slices, job.bootstrap, classes, models, unknown_label)
 
 
-def features_read(job: Job, bindings: Mapping[str, Binding]) -> list[str]:
-    """Name the features that metrics, slices and bootstrap read."""
-    extra = [n for b in bindings.values() for n in (b.label, b.weight, *(f for _, f in b.also)) if n is not None]
-    if job.slices:
-        extra += [feature.feature for cross in job.slices.by for feature in cross]
+def features_read(job: Job, bindings: Mapping[str, Binding]) -> dict[str, str]:
+    """Name the features that metrics, slices and bootstrap read, each with the key of the job that asks for it."""
+    features: dict[str, str] = {}
+    for metric, binding in bindings.items():
+        options = [("label", binding.label), ("weight", binding.weight), *binding.also]
+        for option, name in options:
+            if name is not None:
+                of_data = {"label": job.data.label, "weight": job.data.weight}.get(option) == name
+                features.setdefault(name, f"data.{option}" if of_data else f"metric {metric}: {option}")
+    for cross in job.slices.by if job.slices else ():
+        for feature in cross:
+            features.setdefault(feature.feature, "slices")
     if job.bootstrap and job.bootstrap.cluster:
-        extra.append(job.bootstrap.cluster)
-    return list(dict.fromkeys(extra))
+        features.setdefault(job.bootstrap.cluster, "bootstrap.cluster")
+    return features

@@ -20,6 +20,7 @@ __all__ = ["Reading", "choose_reading", "is_scalar"]
 
 LABELS = ("label", "labels", "target", "targets", "y", "class", "category", "answer", "truth", "ground_truth")
 NO_INPUTS = ("id", "index", "key", "name", "example_id", "weight", "weights", "sample_weight")
+INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas writes the numbers of lines beside what they number
 IMAGE_SIZE = 224  # of models that take any
 SHOWN = 20
 
@@ -145,6 +146,8 @@ def _declare(
         return _Declared(lists[0], spec, "lists of unlike lengths, filled up with 0", frozenset(lists))
     columns = [feature for feature, has in own.items() if is_scalar(has, parsed=parsed) and _casts(has, wants)]
     if len(columns) != size:
+        columns = [feature for feature in columns if feature not in INDEX]
+    if len(columns) != size:
         columns = [feature for feature in columns if feature.lower() not in NO_INPUTS]
     if len(columns) != size:
         return None
@@ -168,7 +171,7 @@ def _left_over(free: Mapping[str, Feature], used: Collection[str], model_inputs:
 
     Raises: JobError: there are several, or none.
     """
-    left = [name for name in free if name not in used and name not in model_inputs]
+    left = [name for name in free if name not in used and name not in model_inputs and name not in INDEX]
     serialized = parsed and list(model_inputs.values()) == [Feature("string", ())]
     if len(left) == 1 and (used or serialized or set(model_inputs) <= set(free)):
         return left[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from harness.errors import JobError, nearest
 
 __all__ = ["Scale", "Task", "TaskKind", "choose_task", "task_of"]
 
+PAIRS = ((-1, 1), (1, 2))  # numbers of two classes, elsewhere
 SUM_TOLERANCE = 0.05  # of probabilities in half precision
 RANGE_TOLERANCE = 1e-2
 
@@ -78,9 +79,30 @@ def choose_task(label: np.ndarray, outputs: Mapping[str, np.ndarray], wanted: st
         names = ", ".join(task.output for task in candidates)
         raise JobError(f"several outputs go with the label: say --model-output, one of {names}; the model has {shown}")
     raise JobError(
-        f"no metric is known for a label {_shape(label)} of {label.dtype} and the output {shown}: choose another with --label, "
-        "or write the job yourself (docs/job.md)"
+        f"no metric is known for a label {_shape(label)} of {label.dtype} and the output {shown}: "
+        f"{_other_numbers(label, outputs.values())}choose another with --label, or write the job yourself (docs/job.md)"
     )
+
+
+def _other_numbers(label: np.ndarray, outputs: Iterable[np.ndarray]) -> str:
+    """Say what to do with class labels that are numbered otherwise; nothing where they are none.
+
+    >>> _other_numbers(np.array([1, 3]), [np.zeros((2, 3))])
+    'expected numbers of classes from 0 to 2, found labels from 1 to 3: --label "NAME - 1" counts them from 0; else '
+    >>> _other_numbers(np.array([1, -1]), [np.zeros((2, 2))])
+    'expected numbers of classes from 0 to 1, found labels -1 and 1: --label "NAME > 0" makes them 0 and 1; else '
+    """
+    label = _squeezed(label)
+    classes = next((scores.shape[-1] for scores in outputs if scores.shape[:-1] == label.shape and scores.shape[-1] > 1), 0)
+    if not classes or label.dtype.kind not in "iuf" or not (label == np.floor(label)).all():
+        return ""
+    low, high = int(label.min()), int(label.max())
+    expected = f"expected numbers of classes from 0 to {classes - 1}, found labels"
+    if set(np.unique(label).tolist()) == {-1, 1}:
+        return f'{expected} -1 and 1: --label "NAME > 0" makes them 0 and 1; else '
+    if low >= 1 and high <= classes:
+        return f'{expected} from {low} to {high}: --label "NAME - 1" counts them from 0; else '
+    return f"{expected} from {low} to {high}; "
 
 
 def task_of(output: str, label: np.ndarray, scores: np.ndarray) -> Task | None:
@@ -102,12 +124,24 @@ classes=3, one_hot=False, position_dims=0)
     if label.shape != scores.shape or label.dtype.kind == "O":
         return Task(TaskKind.BINARY, _scale(scores[..., None]), output, 2) if label.shape == scores.shape else None
     if not np.isin(label, (0, 1)).all():
+        if _scale(scores[..., None]) is Scale.PROBABILITIES and (pair := _pair(label)):
+            low, high = pair
+            raise JobError(
+                f"output '{output}' is a probability, and the labels are {low} and {high}: expected 0 and 1; "
+                f'--label "NAME > {low}" makes them that'
+            )
         return Task(TaskKind.NUMBERS, Scale.NONE, output)
     if label.ndim == 1:
         return Task(TaskKind.BINARY, _scale(scores[..., None]), output, 2)
     if (label.sum(axis=-1) == 1).all() and _scale(scores) is not Scale.SCORES:
         return Task(TaskKind.CLASSES, _scale(scores), output, scores.shape[-1], one_hot=True, position_dims=label.ndim - 2)
     return Task(TaskKind.MULTILABEL, _scale(scores[..., None]), output, scores.shape[-1])
+
+
+def _pair(label: np.ndarray) -> tuple[int, int] | None:
+    """Return the two numbers by which others than us number two classes; None where the labels are no such numbers."""
+    values = tuple(np.unique(label).tolist()) if label.ndim == 1 else ()
+    return next((pair for pair in PAIRS if values == pair), None)
 
 
 def _classes(output: str, label: np.ndarray, scores: np.ndarray) -> Task | None:

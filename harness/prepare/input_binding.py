@@ -14,6 +14,7 @@ from harness.job.specs import DataSpec, FeatureSpec
 __all__ = ["Matched", "declared", "feature_of_extra", "fits", "match", "read_by"]
 
 SHOWN_FEATURES = 40  # in a message
+SLICED = "; slices are by features: buckets cut numbers, and a transform makes further features"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def match(
     data: DataSpec,
     found: Mapping[str, Feature],
     model_inputs: Mapping[str, Feature],
-    extra: Sequence[str],
+    extra: Mapping[str, str],
     *,
     parsed: bool,
     models: Sequence[Collection[str]] = (),
@@ -46,10 +47,10 @@ def match(
       data: the job's word on it.
       found: features that the data has, as its first record shows them.
       model_inputs: what the model takes, without the batch dimension.
-      extra: labels and weights that the metrics read.
+      extra: labels, weights and other features that are no inputs, each with the key of the job that asks for it.
       parsed: whether the data is made of serialized records, whose values are a flat list.
       models: the inputs of each model, where several are evaluated as one; two models may read one feature.
-    Raises: ModelError: an input has no feature, or one that does not fit. JobError: a label or weight is not there.
+    Raises: ModelError: an input has no feature, or one that does not fit. JobError: another feature is not there.
     """
     known = {**found, **declared(data)}
     inputs = dict(data.inputs or {})
@@ -75,8 +76,8 @@ def match(
             wanted[feature] = Feature("string", ())
         else:
             wanted[feature] = _fit(name, model_inputs[name], feature, _have(feature, known, "data.inputs"), parsed=parsed)
-    for feature in extra:
-        have = feature_of_extra(feature, known, parsed=parsed)
+    for feature, key in extra.items():
+        have = feature_of_extra(feature, known, key, parsed=parsed)
         wanted.setdefault(feature, have)
     return Matched(inputs, wanted)
 
@@ -92,16 +93,18 @@ def read_by(text: str, known: Mapping[str, Feature]) -> set[str]:
     return {text, *names} if names <= set(known) else {text}
 
 
-def feature_of_extra(name: str, known: Mapping[str, Feature], *, parsed: bool) -> Feature:
+def feature_of_extra(name: str, known: Mapping[str, Feature], key: str, *, parsed: bool) -> Feature:
     """Return dtype and shape of a label, a weight or another feature that is no input; `parsed` as for `match`.
 
+    Args:
+      key: of the job, that asks for it.
     Raises: JobError: it is not there, or its length differs between examples.
     """
-    have = _have(name, known, "label or weight")
+    have = _have(name, known, key)
     if parsed and have.shape == (1,) and have.kind is Kind.FIXED:
         have = Feature(have.dtype, ())
     if None in have.shape:
-        raise JobError(f"label or weight: {_varies(name, have)}")
+        raise JobError(f"{key}: {_varies(name, have)}")
     return have
 
 
@@ -125,7 +128,8 @@ def _declared(spec: FeatureSpec) -> Feature:
 
 def _have(name: str, known: Mapping[str, Feature], what: str) -> Feature:
     if name not in known:
-        raise JobError(f"{what}: the data has no feature '{name}': {nearest(name, known)}")
+        hint = "" if what != "slices" or name.isidentifier() else SLICED
+        raise JobError(f"{what}: the data has no feature '{name}': {nearest(name, known)}{hint}")
     return known[name]
 
 

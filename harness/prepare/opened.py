@@ -225,8 +225,12 @@ def _narrowed(job: Job, source: data_.Source) -> tuple[data_.Source, Drawn | Non
         if not len(ids):
             raise JobError(f"data.sample: a share of {data.sample} draws none of {len(source.files)} files' examples; raise it")
     columns = {name: spec.columns for name, spec in data.features.items() if spec.columns}
-    selectors = [data.label, data.weight, *(m.options.get(key) for m in job.metrics for key in ("label", "weight"))]
-    names = [name for name in selectors if isinstance(name, str)]
+    keys = [("data.label", data.label), ("data.weight", data.weight)]
+    keys += [(f"metric {m.name}: {option}", m.options.get(option)) for m in job.metrics for option in ("label", "weight")]
+    names: dict[str, str] = {}
+    for key, name in keys:
+        if isinstance(name, str):
+            names.setdefault(name, key)
     if data.transform or data.filter or columns or any(not _is_name(name) for name in names):
         declarations = {
             **declared(data),

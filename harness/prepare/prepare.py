@@ -87,7 +87,7 @@ def match_model(
     features = opened.source.features()
     bindings = bind(job, metrics, _known_outputs(model), {**features, **declared(job.data)})
     read = features_read(job, bindings)
-    extra = [*read, *passed]
+    extra = {**read, **{name: "predictions.features" for name in passed if name not in read}}
     for name, spec in model.inputs.items():
         if not spec.shape.rank:
             raise ModelError(
@@ -103,12 +103,12 @@ def match_model(
                 f"the predictions hold no feature '{known[0]}': {nearest(known[0], names)}; "
                 f"harness predict writes it where the job says predictions: {{features: [{known[0]}]}}"
             )
-        return bindings, match(data, features, needs, list(dict.fromkeys(extra)), parsed=False)
+        return bindings, match(data, features, needs, extra, parsed=False)
     own_inputs = list(model.models.values())
-    matched = match(job.data, features, needs, list(dict.fromkeys(extra)), parsed=opened.source.flat, models=own_inputs)
+    matched = match(job.data, features, needs, extra, parsed=opened.source.flat, models=own_inputs)
     # Predicting certifies what evaluating does, whatever else it passes through.
-    read += matched.inputs.values()
-    return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in read})
+    certified = {*read, *matched.inputs.values()}
+    return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in certified})
 
 
 def _known_outputs(model: Any) -> dict[str, data_.Feature | None]:

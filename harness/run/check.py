@@ -18,6 +18,7 @@ from rich.text import Text
 from harness.errors import HarnessError, ModelError, UsageError
 from harness.job.job import Job
 from harness.metrics.contract import Binding, Metric
+from harness.names.texts import printable
 from harness.plan.plan import Chunk, Plan
 from harness.prepare.binding import ask, make_metrics
 from harness.prepare.input_binding import Matched
@@ -268,7 +269,7 @@ def _spec(spec: Any) -> str:
 
 
 def _say(console: Console, text: str | Text) -> None:
-    console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+    console.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=True)
 
 
 def _warn(console: Console, text: str) -> None:

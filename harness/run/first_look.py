@@ -17,7 +17,7 @@ from harness import data as data_
 from harness.data import BAD, Feature, Source, storage
 from harness.data.magic import HEAD, format_of_content, is_picture
 from harness.data.range_file import open_range
-from harness.errors import HarnessError, JobError, ModelError
+from harness.errors import DataError, HarnessError, JobError, ModelError
 from harness.job.data_format import EXTENSIONS, format_of
 from harness.job.job import Job
 from harness.job.specs import ModelSpec
@@ -73,7 +73,8 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
         name for name, feature in features.items()
         if name.lower() in QUERIES and name != reading.label and feature.shape in ((), (1,))
     ]  # fmt: skip
-    matched = match(job.data, narrowed.features(), inputs, [reading.label, *queries], parsed=narrowed.flat)
+    extra = {reading.label: "the label", **dict.fromkeys(queries, "the query")}
+    matched = match(job.data, narrowed.features(), inputs, extra, parsed=narrowed.flat)
     examples = sum(file.examples for file in narrowed.files)
     fixed = next((spec.shape[0] for spec in loaded.inputs.values() if spec.shape[0] is not None), None)
     values, predictions = _predict(loaded, matched, narrowed, fixed or min(batch_size(inputs, examples), LOOKED_AT))
@@ -187,14 +188,21 @@ def _pictures(source: Source, features: Mapping[str, Feature], inputs: Mapping[s
 
 
 def _read(source: Source, wanted: Mapping[str, Feature], runs: Iterable[tuple[int, int]]) -> dict[str, np.ndarray]:
-    """Read and parse some runs of examples, each [start, stop)."""
+    """Read and parse some runs of examples, each [start, stop).
+
+    Raises: DataError: one of them cannot be parsed.
+    """
     import tensorflow as tf
 
     chosen, blocks = source.select(wanted), []
     for start, stop in runs:
         for records in chosen.read(start, stop, stop - start):
             raw = {name: tf.constant(array) for name, array in records.raw.items() if name != BAD}
-            blocks.append({name: tensor.numpy() for name, tensor in chosen.parse(raw, wanted).items()})
+            try:
+                blocks.append({name: tensor.numpy() for name, tensor in chosen.parse(raw, wanted).items()})
+            except tf.errors.OpError as exc:
+                reason = chosen.explain(start, stop, wanted) or " ".join(exc.message.split())[:400]
+                raise DataError(f"{reason}; take it out of the data, or say on_bad_record: skip in a job of your own") from exc
     return {name: np.concatenate([block[name] for block in blocks]) for name in wanted}
 
 

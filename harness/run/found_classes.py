@@ -36,7 +36,7 @@ def text_labels(job: Job, metrics: Mapping[str, Metric], source: Source) -> dict
     """Return the labels that are text and name classes that the job does not."""
     labels = _class_labels(job, metrics)
     known = {**source.features(), **declared(job.data)} if labels else {}
-    features = {name: feature_of_extra(name, known, parsed=source.flat) for name in labels if name in known}
+    features = {name: feature_of_extra(name, known, "label", parsed=source.flat) for name in labels if name in known}
     return {name: feature for name, feature in features.items() if feature.dtype == "string"}
 
 

@@ -314,3 +314,29 @@ def test_readers_of_ones_own_that_are_wrong(tmp_path, name, words):
         source = open_source("python", [], target=f"bad_readers:{name}", folder=tmp_path)
         list(source.select(A).read(0, 4, 2))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind, text, message",
+    [
+        (
+            "csv",
+            "a;b;y\n1;2;0\n",
+            "expected commas between columns, found one column named 'a;b;y', which semicolons seem to divide",
+        ),
+        ("csv", "a\ty\n1\t0\n", "found one column named 'a\\ty', which tabs seem to divide; say data.format: tsv"),
+        ("tsv", "a,y\n1,0\n", "expected tabs between columns, found one column named 'a,y', which commas seem to divide"),
+        ("csv", "0.5,-1e3,2\n1,2,3\n", "expected a first line with the names of the columns, found numbers: 0.5, -1e3, 2; write"),
+    ],
+)
+def test_a_table_with_another_first_line_than_is_expected(tmp_path, kind, text, message):
+    path = tmp_path / f"x.{kind}"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        open_source(kind, [str(path)])
+    assert f"{path}: " in str(caught.value) and message in str(caught.value)
+
+
+def test_columns_that_are_numbered_have_a_header(tmp_path):
+    (tmp_path / "x.csv").write_text("0,1,2\n0.5,1.5,2\n")
+    assert list(open_source("csv", [str(tmp_path / "x.csv")]).features()) == ["0", "1", "2"]

@@ -19,7 +19,7 @@ def source(path, content: bytes, **keys):
     path.write_bytes(content)
     plain = open_source(keys.pop("format", "csv"), [str(path)])
     return DerivedSource(
-        plain, declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked=(), folder=path.parent, **keys
+        plain, declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked={}, folder=path.parent, **keys
     )
 
 
@@ -72,7 +72,7 @@ def test_a_part_of_the_examples_is_no_other(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(rows(2, b"foo,1"))
     part = PartialSource(open_source("csv", [str(path)]), None, 3)
-    data = DerivedSource(part, declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked=(), folder=tmp_path)
+    data = DerivedSource(part, declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked={}, folder=tmp_path)
     (records,) = data.select(WANTED, skip=True).read(0, 3, 8)
     assert records.raw[BAD].tolist() == [False, False, True]
 
@@ -80,7 +80,7 @@ def test_a_part_of_the_examples_is_no_other(tmp_path):
 def test_columns_that_are_texts_by_type_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([b"1", b"2"]), b=np.zeros(2))
     data = DerivedSource(
-        open_source("npz", [str(tmp_path / "x.npz")]), declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked=(),
+        open_source("npz", [str(tmp_path / "x.npz")]), declared={}, columns={"x": ("a", "b")}, transform=None, filter=None, asked={},
         folder=tmp_path,
     )  # fmt: skip
     with pytest.raises(JobError, match="data.features.x.columns: expected numbers, feature 'a' is string"):

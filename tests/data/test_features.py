@@ -179,9 +179,11 @@ def derived(tmp_path):
     (tmp_path / "derived_own.py").write_text(OWN)
     source = TFRecordSource.open([path])
 
-    def make(transform=None, filter=None, asked=(), columns=None):
+    def make(transform=None, filter=None, asked=None, columns=None):
         named = {key: f"derived_own:{value}" if value else None for key, value in (("transform", transform), ("filter", filter))}
-        return DerivedSource(source, declared={}, columns=columns or {}, asked=asked, folder=tmp_path, **named)
+        return DerivedSource(
+            source, declared={}, columns=columns or {}, asked=dict.fromkeys(asked or (), "data.label"), folder=tmp_path, **named
+        )
 
     return make
 
@@ -196,7 +198,9 @@ def test_a_wide_table_is_traced_once_and_only_what_is_wanted_is_made(monkeypatch
     names = [f"c{number}" for number in range(60)]
     source = from_arrays({name: np.arange(4, dtype=np.int64) for name in names})[0]
     wide = {"x": names, **{f"pair {name}": [name, "c0"] for name in names}}
-    derived = DerivedSource(source, declared={}, columns=wide, transform=None, filter=None, asked=["c1 + c2"], folder=Path())
+    derived = DerivedSource(
+        source, declared={}, columns=wide, transform=None, filter=None, asked={"c1 + c2": "data.label"}, folder=Path()
+    )
     traces = []
     trace = DerivedSource._trace
     monkeypatch.setattr(DerivedSource, "_trace", lambda *args: traces.append(args) or trace(*args))

@@ -104,3 +104,12 @@ def test_inputs_that_features_are_made_for_are_bound_by_name():
     chosen = reading({"a": one, "c": one, "x": X}, {**WIDE, "v": X, "label": N})
     assert {name: spec["columns"] for name, spec in chosen.declarations.items()} == {"a_columns": ["a"], "c_columns": ["c"]}
     assert chosen.inputs == {"a": "a_columns", "c": "c_columns", "x": "v"}
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0", "__index_level_0__"])
+def test_numbers_of_lines_are_neither_inputs_nor_labels(index):
+    chosen = reading({"input_layer": X}, {index: N, "a": R, "b": R, "c": R, "species": T})
+    assert chosen.label == "species"
+    assert chosen.declarations == {"x": {"dtype": "float32", "columns": ["a", "b", "c"]}}
+    named = reading({"input_layer": X}, {index: N, "a": R, "b": R, "c": R, "y": N})
+    assert (named.label, named.declarations["x"]["columns"]) == ("y", ["a", "b", "c"])

@@ -142,3 +142,27 @@ def test_a_ranking_has_queries_that_come_again_and_grades():
     assert find_query(features, again, task, np.array([-1.5, 2, 0, 1])) is None
     assert find_query(features, again, Task(C, Scale.LOGITS, "p", 3), grades) is None
     assert find_query(features, {}, task, grades) is None
+
+
+@pytest.mark.parametrize(
+    "label, scores, message",
+    [
+        (
+            [1, 3],
+            SOFT,
+            'expected numbers of classes from 0 to 2, found labels from 1 to 3: --label "NAME - 1" counts them from 0',
+        ),
+        ([-1, 1], SOFT, 'expected numbers of classes from 0 to 2, found labels -1 and 1: --label "NAME > 0" makes them 0 and 1'),
+        ([0, 9], SOFT, "expected numbers of classes from 0 to 2, found labels from 0 to 9; choose another with --label"),
+        (
+            [-1, 1],
+            [[0.1], [0.9]],
+            'a probability, and the labels are -1 and 1: expected 0 and 1; --label "NAME > -1" makes them that',
+        ),
+        ([1, 2], [0.1, 0.9], 'a probability, and the labels are 1 and 2: expected 0 and 1; --label "NAME > 1" makes them that'),
+    ],
+)
+def test_classes_that_are_numbered_otherwise_are_told_how_to_be_read(label, scores, message):
+    with pytest.raises(JobError) as caught:
+        choose_task(np.array(label), {"out": np.array(scores)})
+    assert message in str(caught.value)

@@ -18,7 +18,7 @@ def spec(**keys) -> DataSpec:
 
 
 def matched(data=None, found=FOUND, needs=None, extra=("label",), parsed=True):
-    return match(data or spec(), found, needs or {"x": X}, list(extra), parsed=parsed)
+    return match(data or spec(), found, needs or {"x": X}, dict.fromkeys(extra, "data.label"), parsed=parsed)
 
 
 def test_equal_names_go_together():
@@ -49,17 +49,19 @@ def test_the_feature_that_alone_fits_feeds_an_input(needs, found, bound):
 
 def test_what_an_expression_reads_is_no_input():
     numbers = {"x": Feature("float32", ()), "target": Feature("float32", ()), "target == 1": Feature("bool", ())}
-    bound = match(spec(), numbers, {"input_layer": Feature("float32", ())}, ["target == 1"], parsed=False)
+    bound = match(spec(), numbers, {"input_layer": Feature("float32", ())}, {"target == 1": "data.label"}, parsed=False)
     assert dict(bound.inputs) == {"input_layer": "x"}
 
 
 def test_two_models_may_read_one_feature_under_two_names():
     needs = {"input_layer": X, "input_layer_3": X, "age": ID}
     found = {"x": X, "id": ID, "label": Feature("int64", ())}
-    bound = match(spec(), found, needs, ["label"], parsed=False, models=[["input_layer", "age"], ["input_layer_3", "age"]])
+    bound = match(
+        spec(), found, needs, {"label": "data.label"}, parsed=False, models=[["input_layer", "age"], ["input_layer_3", "age"]]
+    )
     assert bound.inputs == {"input_layer": "x", "input_layer_3": "x", "age": "id"}
     with pytest.raises(ModelError, match="'input_layer' takes .* and 'x' fits; 'input_layer_3' takes .* and 'x' fits"):
-        match(spec(), found, needs, ["label"], parsed=False)  # nor is a feature bound twice in one model
+        match(spec(), found, needs, {"label": "data.label"}, parsed=False)  # nor is a feature bound twice in one model
 
 
 def test_what_two_features_fit_is_not_guessed():

@@ -95,7 +95,7 @@ BAD = {
     "model.path=elsewhere": "no such model",
     "data.label=lable": "the data has no feature 'lable': did you mean 'label'?",
     "metrics=[accuracy]": "metric accuracy: the model has several outputs, say which",
-    "metrics=[{top_k: {k: 4, output: scores}}]": "metric top_k: top_k needs at least k=4 classes, the output has 3",
+    "metrics=[{top_k: {k: 4, output: scores}}]": "metric top_k: the output has 3 classes, fewer than k=4",
     "metrics=[{mean_squared_error: {output: scores}}]": "expected label and output of one shape, found label 'label' int64 [B]",
     "model.path=unseeded": "the model draws random numbers without a seed (RandomUniform)",
 }

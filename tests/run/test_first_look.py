@@ -30,6 +30,10 @@ tf_setup.set_up(0, tf_setup.threads_per_rank(alone), 0)  # as each command does,
 first_hour.write(Path("."))
 shutil.copy("classes-0.tfrecord", "records")
 os.makedirs("shards")
+shutil.copytree("photos", "torn")
+torn = sorted(Path("torn").rglob("*.*"))[0]
+torn.write_bytes(torn.read_bytes()[:40])
+os.mkfifo("pipe.csv")
 for part in range(2):
     shutil.copy(f"classes-{part}.tfrecord", "shards")
 from harness.errors import HarnessError
@@ -80,6 +84,8 @@ FILES = {"records": "../records", "shards": "../shards/*.tfrecord"}  # a file wi
 REFUSED = {
     "evaluate classes.keras photos": "'input_layer' takes float32 [6], and no feature fits; the data has",
     "evaluate classes.keras notes.txt": "notes.txt: its format cannot be told from its name or its first bytes",
+    "evaluate photos.keras torn": "is no readable JPEG or PNG image; take it out of the data, or say on_bad_record: skip",
+    "evaluate classes.keras pipe.csv": "pipe.csv is a pipe or a device, expected a file: data are read in pieces",
     "evaluate nowhere.keras classes.csv": "nowhere.keras: no such model",
     "evaluate classes.keras nowhere.csv": "no such file: nowhere.csv",
     "evaluate classes.keras classes.csv --label lable": "the data has no feature 'lable': did you mean 'label'?",
