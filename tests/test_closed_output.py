@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 # An own process as a launcher would start it, which prints more than a pipe holds.
 LOUD = """
 import io, os, sys
+from harness.names.status_line import StatusLine
 from harness_launch.launcher_process import _relay
 from harness_launch.launcher_output import LauncherOutput
 
@@ -25,7 +26,7 @@ if not child:
         os.write(write, b"a line of some length\\n")
     os._exit(0)
 os.close(write)
-_relay(os.fdopen(read, "rb"), sys.stdout.buffer, LauncherOutput())
+_relay(os.fdopen(read, "rb"), sys.stdout.buffer, LauncherOutput(), StatusLine())
 print(os.waitpid(child, 0)[1], file=sys.stderr)
 os._exit(0)
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.job.job import Job
+    from harness.names.status_line import StatusLine
     from harness.run.run import Options
 
 __all__ = ["check", "evaluate", "init", "predict"]
@@ -54,25 +56,39 @@ def evaluate(
 
     MODEL DATA... instead of a job evaluates a model on files, globs or a folder, as the job would that harness init writes.
     """
+    wishes = {"label": label, "metrics": metrics, "output": model_output}
+    with _status_line() as line:
+        from harness.run.run import Options
+
+        options = Options(
+            output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data, quiet=is_quiet(), line=line
+        )
+        return _evaluate_draft(job, data, wishes, overrides, options) if data else _evaluate_job(job, wishes, overrides, options)
+
+
+def _evaluate_draft(
+    model: Path, data: Sequence[str], wishes: Mapping[str, str | None], overrides: Sequence[str], options: Options
+) -> int:
+    """Evaluate the job that `harness init` would write."""
+    from harness.prepare.draft import Wishes
+    from harness.ranks.comm import World
+    from harness.run.drafting import evaluate_draft
+
+    if options.predictions:
+        raise UsageError("--predictions goes with a job file: harness init writes one of MODEL DATA")
+    return evaluate_draft(str(model), data, Wishes.of(**wishes), overrides, options, World.from_environment())
+
+
+def _evaluate_job(path: Path, wishes: Mapping[str, str | None], overrides: Sequence[str], options: Options) -> int:
+    """Evaluate a job file."""
     from harness.job.job import Job
     from harness.job.messages import other_than_a_job
-    from harness.ranks.comm import World
-    from harness.run.run import Options
 
-    options = Options(output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data, quiet=is_quiet())
-    if data:
-        from harness.prepare.draft import Wishes
-        from harness.run.drafting import evaluate_draft
-
-        if predictions:
-            raise UsageError("--predictions goes with a job file: harness init writes one of MODEL DATA")
-        wishes = Wishes.of(label, metrics, model_output)
-        return evaluate_draft(str(job), data, wishes, overrides, options, World.from_environment())
-    if (label or metrics or model_output) and not other_than_a_job(job):
+    if any(wishes.values()) and not other_than_a_job(path):
         raise UsageError(
             "--label, --metrics and --model-output go with MODEL DATA; of a job change the keys: --set data.label=NAME"
         )
-    return _run(Job.load(job, overrides), options)
+    return _run(Job.load(path, overrides), options)
 
 
 @click.command()
@@ -93,11 +109,25 @@ def predict(
     same_data: bool,
 ) -> int:
     """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
-    from harness.job.job import Job
-    from harness.run.run import Options
+    with _status_line() as line:
+        from harness.job.job import Job
+        from harness.run.run import Options
 
-    options = Options(output, stall_timeout, resume, overwrite, predict=True, same_data=same_data, quiet=is_quiet())
-    return _run(Job.load(job, overrides, predicts=True), options)
+        options = Options(
+            output, stall_timeout, resume, overwrite, predict=True, same_data=same_data, quiet=is_quiet(), line=line
+        )
+        return _run(Job.load(job, overrides, predicts=True), options)
+
+
+def _status_line() -> StatusLine:
+    """Return what this rank shows its status with, from the first moment on."""
+    from harness.names.status_line import Status, status_line
+    from harness.ranks.comm import World
+
+    world = World.from_environment()
+    line = status_line(world.rank, world.size, quiet=is_quiet())
+    line.show(Status("starting"))
+    return line
 
 
 def _run(job: Job, options: Options) -> int:
@@ -110,7 +140,7 @@ def _run(job: Job, options: Options) -> int:
         folder, message = default_folder(job, resume=options.resume)
         options = replace(options, output=folder)
         if message and world.rank == 0:
-            click.echo(f"harness: {message}", err=True)
+            print(f"harness: {message}", file=sys.stderr, flush=True)
     return run(job, options, world)
 
 
@@ -146,9 +176,13 @@ def init(
     model_output: str | None,
 ) -> int:
     """Write the job that evaluates a model on files, globs or a folder; look at both, and say in comments what was chosen."""
-    from harness.prepare.draft import Wishes
-    from harness.ranks.comm import World
-    from harness.run.drafting import init as run_init
+    with _status_line() as line:
+        from harness.prepare.draft import Wishes
+        from harness.ranks.comm import World
+        from harness.run.drafting import init as run_init
 
-    wishes = Wishes.of(label, metrics, model_output)
-    return run_init(model, data, wishes, output, World.from_environment(), force=force, quiet=is_quiet())
+        wishes = Wishes.of(label, metrics, model_output)
+        text = run_init(model, data, wishes, output, World.from_environment(), line, force=force)
+        if text and not is_quiet():
+            print(text)
+        return 0

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CACHE", "NO_SKIP", "REQUEUES", "STATE_BYTES", "STATUS", "THREADS", "VARIABLES", "Variable", "table"]
+__all__ = ["CACHE", "NO_SKIP", "PROGRESS", "REQUEUES", "STATE_BYTES", "STATUS", "THREADS", "VARIABLES", "Variable", "table"]
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,17 @@ REQUEUES = Variable(
     "how often a batch script has gone on in a job of its own, where a site lets no job be requeued; the script sets it",
     "0",
 )
+PROGRESS = Variable(
+    "HARNESS_PROGRESS",
+    "`lines`: rank 0 writes its progress as lines for its launcher to draw; `harness launch` sets it where it runs on a terminal",
+    "progress is written for people",
+)
 NO_SKIP = Variable(
     "HARNESS_NO_SKIP",
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
     "they are skipped",
 )
-VARIABLES = (CACHE, THREADS, STATE_BYTES, STATUS, REQUEUES, NO_SKIP)
+VARIABLES = (CACHE, THREADS, STATE_BYTES, STATUS, REQUEUES, PROGRESS, NO_SKIP)
 
 
 def table() -> str:

@@ -1,4 +1,4 @@
-"""Whether libraries may speak and tracebacks are shown, as -v asks: a variable of TensorFlow's says it, which ranks inherit."""
+"""Whether libraries may speak and tracebacks are shown, as -v asks for: TensorFlow's variable says it, which ranks inherit."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ def is_verbose(environ: Mapping[str, str] | None = None) -> bool:
     >>> is_verbose({"TF_CPP_MIN_LOG_LEVEL": "0"}), is_verbose({"TF_CPP_MIN_LOG_LEVEL": "3"}), is_verbose({})
     (True, False, False)
     """
-    return (os.environ if environ is None else environ).get(LOG_LEVEL, WARNINGS) < WARNINGS
+    return ((os.environ if environ is None else environ).get(LOG_LEVEL) or WARNINGS) < WARNINGS

@@ -33,7 +33,7 @@ class Attended(Door):
       comm: of the ranks.
       folder: of the run.
       attempt: its number.
-      examples: of the run.
+      progress: shows that of all ranks, on rank 0.
       stall_timeout_s: after how long without progress a rank is stuck.
     Attributes:
       heartbeat: of this rank.
@@ -42,12 +42,12 @@ class Attended(Door):
 
     rests = True
 
-    def __init__(self, comm: Comm, folder: RunFolder, attempt: int, examples: int, stall_timeout_s: float) -> None:
+    def __init__(self, comm: Comm, folder: RunFolder, attempt: int, progress: Progress, *, stall_timeout_s: float) -> None:
         super().__init__(comm)
         self.interrupt: Interrupt | None = None
         self._committer: Committer | None = None
         self._folder = folder
-        self._progress = Progress(examples)
+        self._progress = progress
         self._watch = Watch(comm, folder, attempt) if is_elastic() else None
         self._stuck = Stuck(comm, folder) if is_elastic() else None
         self._notices, problem = shared_notices(comm)
@@ -93,9 +93,15 @@ class Attended(Door):
         """Show a sign of progress."""
         self.heartbeat.move(phase, where)
 
-    def progress(self, examples: int, chunks: int) -> None:
+    def begin(self, text: str) -> None:
+        """Show what is done before the first example."""
+        if self.comm.rank == 0:
+            self._progress.begin(text)
+
+    def progress(self, examples: int, chunks: int, part: str) -> None:
         """Show what is evaluated."""
-        self.heartbeat.beat.examples, self.heartbeat.beat.chunks = examples, chunks
+        beat = self.heartbeat.beat
+        beat.examples, beat.chunks, beat.part = examples, chunks, part
 
     def guard(self, committer: Committer) -> None:
         """Have what is finished committed before this rank is ended."""

@@ -5,7 +5,6 @@ The last rank hashes the models meanwhile. Who goes through what depends on size
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from harness.data.counting import FilePass, FilePiece, combine, nothing_moved, p
 from harness.errors import DataError, HarnessError, ModelError
 from harness.job.job import Job
 from harness.models import files as model_files
+from harness.names.status_line import StatusLine
 from harness.prepare.opened import Given, ModelDigests, Opened, Surveyed, model_digests, open_counted
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import deal
@@ -68,19 +68,19 @@ class _Findings:
     digests: ModelDigests | HarnessError | None
 
 
-def count(comm: Comm, job: Job, find: Callable[[], Surveyed], *, shown: bool) -> Counted:
+def count(comm: Comm, job: Job, find: Callable[[], Surveyed], line: StatusLine | None = None) -> Counted:
     """Count what a job names, on all ranks. A collective.
 
     Args:
       find: looks at models and data; called on rank 0.
-      shown: whether rank 0 shows progress.
+      line: where rank 0 shows progress; None where it shows none.
     Returns: on rank 0 what was found, nothing on the others.
     Raises: Told: see `together`; of files that are not what they should be the first in the order of the job is named.
     """
     surveyed = together(comm, lambda: find() if comm.rank == 0 else None)
     work = from_rank_0(comm, lambda: _work_of(surveyed))
     shares = deal([piece.size_bytes for piece in work.pieces], comm.size, work.model_bytes)
-    findings = together(comm, lambda: _read(comm, job, work, shares, shown=shown))
+    findings = together(comm, lambda: _read(comm, job, work, shares, line))
     every = _to_rank_0(comm, findings)
     return together(comm, lambda: _put_together(surveyed, work, shares, every) if surveyed else Counted())
 
@@ -91,13 +91,13 @@ def _work_of(surveyed: Surveyed | None) -> _Work:
     return _Work(tuple(pieces_of(surveyed.counts)), surveyed.models, sum(sizes))
 
 
-def _read(comm: Comm, job: Job, work: _Work, shares: Sequence[Sequence[int]], *, shown: bool) -> _Findings:
+def _read(comm: Comm, job: Job, work: _Work, shares: Sequence[Sequence[int]], line: StatusLine | None) -> _Findings:
     """Go through this rank's share."""
     mine = [work.pieces[number] for number in shares[comm.rank]]
     files = len({piece.number for piece in work.pieces})
     total = sum(piece.size_bytes for piece in mine)
-    progress = CountingProgress(total, files, comm.size) if comm.rank == 0 and shown else None
-    with ThreadPoolExecutor(1) as other, progress or contextlib.nullcontext():
+    progress = CountingProgress(total, files, comm.size, line) if comm.rank == 0 and line and mine else None
+    with ThreadPoolExecutor(1) as other:
         digests = other.submit(_digests, comm, job, work.models) if comm.rank == comm.size - 1 else None
         parts = scan_pieces(mine, progress.move if progress else nothing_moved, lambda way: _see(comm, way))
         return _Findings(parts, digests.result() if digests else None)

@@ -62,8 +62,15 @@ class Door:
     def move(self, phase: str | None = None, where: str | None = None) -> None:
         """Take note of a sign of progress."""
 
-    def progress(self, examples: int, chunks: int) -> None:
-        """Take note of what is evaluated: examples of this rank and of earlier attempts' share, and chunks."""
+    def begin(self, text: str) -> None:
+        """Take note of what is done before the first example."""
+
+    def progress(self, examples: int, chunks: int, part: str) -> None:
+        """Take note of what is evaluated: examples of this rank and of earlier attempts' share, and chunks.
+
+        Args:
+          part: what most of the time goes into.
+        """
 
     def guard(self, committer: Committer) -> None:
         """Take note of what has to be committed before this rank is ended."""

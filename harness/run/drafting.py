@@ -11,6 +11,7 @@ from harness.errors import UsageError
 from harness.folder.run_folder import write_atomically
 from harness.job.job import Job
 from harness.job.yaml_text import parse
+from harness.names.status_line import StatusLine
 from harness.names.texts import printable
 from harness.prepare.draft import Wishes
 from harness.ranks.comm import World
@@ -24,26 +25,27 @@ DIGEST = 6  # hexadecimal digits that tell the run folders of two questions apar
 
 
 def init(
-    model: str, data: Sequence[str], wishes: Wishes, output: Path, world: World, *, force: bool = False, quiet: bool = False
-) -> int:
-    """Write the job to a file, or print it where that is `-`; return 0.
+    model: str, data: Sequence[str], wishes: Wishes, output: Path, world: World, line: StatusLine, *, force: bool = False
+) -> str:
+    """Write the job to a file, or print it where that is `-`; return what there is to say of it.
 
     Raises: UsageError: the file is there already, or see `draft_job`.
     """
     if str(output) == "-":
-        print(draft_job(model, data, wishes, Path("."), world), end="")
-        return 0
+        text = draft_job(model, data, wishes, Path("."), world, line)
+        print(text, end="")
+        return ""
     if output.exists() and not force:
         raise UsageError(f"{output} is there already: choose another with -o, or write over it with --force")
-    text = draft_job(model, data, wishes, output.parent, world)
+    text = draft_job(model, data, wishes, output.parent, world, line)
     job = Job.from_dict(parse(text, str(output)), folder=output.parent, where=str(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, text)
     name = shlex.quote(str(output))
-    if not quiet:
-        print(f"{output}: {_summary(job)}; its comments say why, and what else there is")
-        print(f"next: harness check {name}, harness evaluate {name}, harness launch -- evaluate {name}")
-    return 0
+    return (
+        f"{output}: {_summary(job)}; its comments say why, and what else there is\n"
+        f"next: harness check {name}, harness evaluate {name}, harness launch -- evaluate {name}"
+    )
 
 
 def evaluate_draft(
@@ -53,7 +55,7 @@ def evaluate_draft(
 
     Raises: HarnessError: see `draft_job` and `run`.
     """
-    raw = parse(draft_job(model, data, wishes, Path("."), world), "the job of MODEL DATA")
+    raw = parse(draft_job(model, data, wishes, Path("."), world, options.line), "the job of MODEL DATA")
     question = Job.from_dict(raw, where="harness evaluate", overrides=overrides)
     name = f"{_word(model)}-{_word(data[0])}-{question.digest[:DIGEST]}"
     job = Job.from_dict(raw, name=name, where="harness evaluate", overrides=overrides)

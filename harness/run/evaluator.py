@@ -169,7 +169,7 @@ class Evaluator:
             if comm.size == 1:
                 return open_data(self._job, handed=handed)
             self._compare(asked)
-            counted = count(comm, self._job, lambda: survey(self._job, handed=handed), shown=False)
+            counted = count(comm, self._job, lambda: survey(self._job, handed=handed))
             return open_on_all(comm, lambda: counted.open(self._job, handed))
         opened = self._door.together(lambda: open_data(self._job, ranks=comm.size, handed=handed))
         self._compare({"examples": opened.plan.examples, "data": opened.digests["data"], **asked})

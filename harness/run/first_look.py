@@ -22,6 +22,7 @@ from harness.job.data_format import EXTENSIONS, format_of
 from harness.job.job import Job
 from harness.job.specs import ModelSpec
 from harness.models import files as model_files
+from harness.names.status_line import Status, StatusLine
 from harness.prepare.draft import FirstLook, Wishes, batch_size, write_draft
 from harness.prepare.draft_metrics import QUERIES
 from harness.prepare.draft_reading import choose_reading
@@ -36,7 +37,7 @@ LOOKED_AT = 64  # examples
 PLACES = 4  # of the file that they come from: files are often sorted by label
 
 
-def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, world: World) -> str:
+def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, world: World, line: StatusLine) -> str:
     """Return the job that evaluates a model on data, as YAML with comments.
 
     Args:
@@ -45,11 +46,14 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
       wishes: what the user said.
       folder: the job file's, which relative paths will lie beside.
       world: of this process; each rank looks for itself, and finds the same.
+      line: where it is shown what is done.
     Raises: UsageError: the two do not go together, or in several ways. DataError: a file is not what its format says.
     """
     from harness.step import tensorflow as tf_setup
 
+    line.show(Status("importing TensorFlow"))
     tf_setup.import_tensorflow()
+    line.show(Status("looking at the first examples"))
     tf_setup.set_up(world.local_rank, tf_setup.threads_per_rank(world), 0)
     path = model_files.resolve(model)
     kind, patterns = _locate(data)

@@ -92,6 +92,7 @@ class Passage:
         """
         comm, timer = self.process.comm, self.process.timer
         if self.opened.copies:  # what rank 0 found, and so the same on all
+            self.door.begin("copying the model to this machine")
             with timer.phase("copy"):
                 self.door.together(lambda: copy_models(self.opened) if comm.local_rank == 0 else None)
         with timer.phase("build"):
@@ -100,8 +101,10 @@ class Passage:
     def _compile(self, assigned: Assigned, prepare: Callable[[], Prepared]) -> Built:
         from harness.step.build import Resources, compile_step
 
+        self.door.begin("loading the model")
         prepared = prepare()
         self.door.move()
+        self.door.begin("building the step")
         comm = self.process.comm
         resources = Resources(self.process.threads, allowed_bytes(comm.local_size), share=self.opened.plan.examples // comm.size)
         built = compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
@@ -118,6 +121,7 @@ class Passage:
             evaluation = self._begin(built)
         if self.door.rests and (assigned.counter is None or not assigned.counter.needs_progress):
             comm.rest()
+        self.door.begin("compiling")
         with timer.phase("evaluate"):
             try:
                 self.door.alone(lambda: self._loop(built, assigned, evaluation))
@@ -201,7 +205,7 @@ class Passage:
         plan, accumulator, share = self.opened.plan, evaluation.accumulator, assigned.share
 
         def progress(chunk: Chunk) -> None:
-            self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks)
+            self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks, evaluation.step.most)
             self.door.move("evaluating", f"chunk {chunk.index}: {plan.describe(chunk)}")
 
         def border() -> None:
@@ -221,7 +225,7 @@ class Passage:
         except HarnessError as exc:
             self._keep(built, evaluation, exc)
             raise
-        self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks)
+        self.door.progress(evaluation.earlier + accumulator.examples, accumulator.chunks, evaluation.step.most)
 
     def _keep(self, built: Built, evaluation: Evaluation, exc: HarnessError) -> None:
         """Keep what was finished before a failure; where a file has changed, that says better why it cannot be read."""

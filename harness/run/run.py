@@ -9,7 +9,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.metrics.contract import Metric
+from harness.names.status_line import PlainLines, Status, StatusLine
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
@@ -42,6 +43,7 @@ from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Told, end_all
 from harness.watch.interrupt import Interrupt
+from harness.watch.progress import Progress
 
 __all__ = ["Options", "run"]
 
@@ -58,6 +60,7 @@ class Options:
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
     quiet: bool = False  # show the result, warnings and errors alone
+    line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
     again: bool = False  # in a further round of an elastic run
 
     def __post_init__(self) -> None:
@@ -102,11 +105,13 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     elif not metrics:
         raise JobError("metrics: expected at least one metric, found none; harness predict does without")
     folder = RunFolder((options.output or job.output_folder).absolute())
+    options.line.show(Status("importing TensorFlow"))
     with timer.phase("import"):
         tf_setup.import_tensorflow()
     threads = tf_setup.threads_per_rank(world)
     devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
     command = Command(job, metrics, options, folder, interrupt, lock)
+    options.line.show(Status(f"meeting {world.size} ranks" if world.size > 1 else "looking at model and data"))
     if not is_elastic():
         with timer.phase("connect"):
             comm = connect(world)
@@ -140,7 +145,8 @@ def _round(command: Command, process: Process) -> int:
         check_shared(folder, comm)
     except Told as exc:
         return exc.ended.code
-    with Attended(comm, folder, attempt.number, opened.plan.examples, options.stall_timeout_s) as door:
+    progress = Progress(opened.plan.examples, options.line)
+    with Attended(comm, folder, attempt.number, progress, stall_timeout_s=options.stall_timeout_s) as door:
         command.interrupt.attach(comm, folder, attempt.number, door.heartbeat, command.lock.give_back)
         door.interrupt = command.interrupt
         code = _work(command, process, opened, attempt, provenance, door)
@@ -153,8 +159,9 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
     """Count the data on all ranks; open them and claim the run folder on rank 0; no attempt where the run is done already."""
     job, options, folder, lock = command.job, command.options, command.folder, command.lock
     counted = Counted()
+    options.line.show(Status("looking at model and data"))
     if not options.predictions:
-        counted = count(comm, job, lambda: survey(job, began(folder) if options.resume else None), shown=True)
+        counted = count(comm, job, lambda: survey(job, began(folder) if options.resume else None), options.line)
 
     def work() -> tuple[Opened, Attempt | None]:
         opened = open_predictions(job, options.predictions) if options.predictions else counted.open(job)

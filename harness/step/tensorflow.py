@@ -78,7 +78,7 @@ def _not_installed(*names: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Hold back what TensorFlow's libraries write before their logging can be set; show it where the import fails."""
-    os.environ.setdefault(LOG_LEVEL, "3")
+    os.environ[LOG_LEVEL] = os.environ.get(LOG_LEVEL) or "3"
     if is_verbose():
         yield
         return

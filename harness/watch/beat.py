@@ -27,6 +27,7 @@ class Beat:
     examples: int = 0
     chunks: int = 0
     where: str = ""  # what it works on: chunk and file
+    part: str = ""  # what most of its loop's time goes into: compiling, reading or predicting
     moves: int = 0  # goes up with every sign of progress
     asked: str | None = None  # of rank 0: why all ranks are to stop; an empty text where a person asks
     left: bool = False  # of rank 0: all ranks have committed, and may go

@@ -49,6 +49,13 @@ class Watched:
             self.reading_s += min(call.reading_s, elapsed_s)
         return call
 
+    @property
+    def most(self) -> Part:
+        """What most of the time so far went into: the first call apart, reading or predicting."""
+        if not self.inside_s:
+            return Part.COMPILING
+        return Part.READING if 2 * self.reading_s > self.inside_s else Part.PREDICTING
+
     def parts(self, loop_s: float) -> Mapping[str, float]:
         """Divide the seconds of the loop by part."""
         first_s = self.first_s or 0.0

@@ -7,14 +7,17 @@ import signal
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError, Interrupted
+from harness.names.status_line import Status
 
 __all__ = ["Ended", "LauncherOutput", "restore"]
 
 # A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
 TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
 RULE = re.compile(rb"-{20,}$")
+# What TensorFlow's libraries say before their logging can be set.
+LIBRARIES = re.compile(rb"WARNING: All log messages before absl|[IWE]0000 \d")
 NOISE = re.compile(
-    rb"WARNING: All log messages before absl|[IWE]0000 \d|Terminating remaining workers after|Process name: |Exit code: "
+    rb"Terminating remaining workers after|Process name: |Exit code: "
     rb"|\[\S+:\d+\] (?:\d+ more process(?:es)? ha(?:s|ve) sent help message|Set MCA parameter \"orte_base_help_aggregate\")"
     # What goes wrong with its help texts while it ends ranks.
     rb"|\[\S+:\d+\] \[\[\d+,\d+\],\d+\] ORTE_ERROR_LOG: .* in file \S*show_help\.c"
@@ -76,20 +79,28 @@ def restore(ended: Ended, left_code: int | None) -> int:
 class LauncherOutput:
     """Takes a launcher's output apart, line by line: what ranks wrote is shown without its tags, noise is left out.
 
-    `death` is the first rank that the launcher saw dying, in words.
+    Args:
+      verbose: show what libraries say.
+
+    `death` is the first rank that the launcher saw dying, in words; `status` what rank 0 said last of how far it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
         self.death: str | None = None
         self.killed = False
+        self.status: Status | None = None
         self._block: list[bytes] | None = None  # of lines between two rules
         self._traceback: list[bytes] | None = None
 
     def line(self, line: bytes) -> bytes:
         """Take a line; return what is to be shown now."""
         text, tags = TAG.subn(b"", line)
+        if status := Status.of_rank(text):
+            self.status = status
+            return b""
         if tags:
-            return b"" if NOISE.match(text) else text
+            return b"" if self._is_noise(text) else text
         self._notice(line)
         if self._block is not None:
             self._block.append(line)
@@ -103,11 +114,14 @@ class LauncherOutput:
         if self._traceback is not None:
             self._traceback.append(line)
             return b"" if line.startswith(b" ") or not line.strip() else self._end_traceback()
-        return b"" if NOISE.match(line) or GLOO_DEATH.match(line) or not line.strip() else line
+        return b"" if self._is_noise(line) or GLOO_DEATH.match(line) or not line.strip() else line
 
     def rest(self) -> bytes:
         """Return what was held back at the end of the output."""
         return self._end_block() + self._end_traceback()
+
+    def _is_noise(self, line: bytes) -> bool:
+        return bool(NOISE.match(line) or (not self._verbose and LIBRARIES.match(line)))
 
     def _notice(self, line: bytes) -> None:
         if self.death is not None:

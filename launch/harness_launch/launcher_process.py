@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import IO, Any
 
+from harness.names.status_line import StatusLine
+from harness.names.verbosity import is_verbose
 from harness_launch.launcher_output import Ended, LauncherOutput
 
 __all__ = ["Signalled", "run_launcher"]
@@ -37,8 +39,12 @@ class Signalled(Enum):
     FORWARDED = "forwarded"
 
 
-def run_launcher(argv: Sequence[str], env: Mapping[str, str], signalled: Signalled) -> Ended:
-    """Start a launcher, pass signals on to it, relay its output; return how it ended."""
+def run_launcher(argv: Sequence[str], env: Mapping[str, str], signalled: Signalled, line: StatusLine) -> Ended:
+    """Start a launcher, pass signals on to it, relay its output; return how it ended.
+
+    Args:
+      line: where it is shown what rank 0 does.
+    """
     ended = Ended()
     running: list[_Launcher] = []
 
@@ -49,7 +55,7 @@ def run_launcher(argv: Sequence[str], env: Mapping[str, str], signalled: Signall
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     try:
-        launcher = _Launcher(argv, env, signalled)
+        launcher = _Launcher(argv, env, signalled, line)
         running.append(launcher)
         for number in ended.passed[:1]:  # it came while the launcher was being started
             launcher.pass_on(number)
@@ -64,7 +70,7 @@ def run_launcher(argv: Sequence[str], env: Mapping[str, str], signalled: Signall
 class _Launcher:
     """The process of a launcher, and the threads that relay its output."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], signalled: Signalled) -> None:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], signalled: Signalled, line: StatusLine) -> None:
         self._signalled = signalled
         self._asked_at: float | None = None  # when ranks were asked to leave
         self._next = float("inf")  # when they are asked again
@@ -72,10 +78,10 @@ class _Launcher:
         self._process = subprocess.Popen(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
-        self._outputs = [LauncherOutput(), LauncherOutput()]
+        self._outputs = [LauncherOutput(verbose=is_verbose(env)) for _ in range(2)]
         pairs = ((self._process.stdout, sys.stdout.buffer), (self._process.stderr, sys.stderr.buffer))
         self._relays = [
-            threading.Thread(target=_relay, args=(*pair, output), daemon=True)
+            threading.Thread(target=_relay, args=(*pair, output, line), daemon=True)
             for pair, output in zip(pairs, self._outputs, strict=True)
         ]
         for relay in self._relays:
@@ -125,19 +131,24 @@ class _Launcher:
                 how(self._process.pid, number)
 
 
-def _relay(stream: IO[bytes], out: IO[bytes], output: LauncherOutput) -> None:
+def _relay(stream: IO[bytes], out: IO[bytes], output: LauncherOutput, status_line: StatusLine) -> None:
     """Copy what is to be shown of a launcher's output; where nobody reads any longer, read on: the launcher must not wait."""
     heard = True
 
     def show(text: bytes) -> None:
         nonlocal heard
         try:
-            if heard:
+            if heard and text:
+                status_line.erase()
                 out.write(text)
                 out.flush()
         except OSError:
             heard = False
 
+    status = None
     for line in stream:
         show(output.line(line))
+        if output.status is not None and output.status is not status:
+            status = output.status
+            status_line.show(status)
     show(output.rest())

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, Interrupted, UsageError
-from harness.names.variables import STATUS, THREADS
+from harness.names.status_line import RELAYED, Status, StatusLine, TerminalLine, moves
+from harness.names.variables import PROGRESS, STATUS, THREADS
 from harness_launch import horovodrun, mpirun, network
 from harness_launch.horovod_build import this_build
 from harness_launch.horovodrun import Elastic, Places
@@ -237,11 +238,15 @@ def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int |
             raise UsageError(f"{shared}: cannot be made: {exc.strerror}; choose a folder that all hosts share with -o") from exc
     with tempfile.TemporaryDirectory(prefix=".launch-" if shared else "harness-", dir=shared) as scratch:
         status = Path(scratch) / "status.json"
-        env = {**environment(os.environ, *share, str(status)), "PATH": path}
+        is_drawn = QUIET not in command and moves(sys.stderr, os.environ)
+        env = {**environment(os.environ, *share, str(status)), "PATH": path, **({PROGRESS.name: RELAYED} if is_drawn else {})}
         argv = start.argv(command, env, start.interfaces(ask=True))
         if QUIET not in command:
             print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
-        return restore(run_launcher(argv, env, start.signalled), _left_code(status))
+        with TerminalLine() if is_drawn else StatusLine() as line:
+            line.show(Status(f"starting {start.ranks} ranks"))
+            ended = run_launcher(argv, env, start.signalled, line)
+        return restore(ended, _left_code(status))
 
 
 def _left_code(status: Path) -> int | None:

@@ -10,6 +10,7 @@ from harness_launch.workstation import environment
 
 from harness.cli import cli
 from harness.errors import HarnessError, Interrupted, UsageError
+from harness.names.status_line import Status
 
 
 @pytest.mark.parametrize("gpus, cores, wanted", [(0, 1, 1), (0, 2, 2), (0, 96, 8), (1, 96, 1), (4, 2, 4), (0, 0, 1)])
@@ -84,6 +85,19 @@ GLOO_KILLED = (
     b"Exit code: 137\n",
     b"\n",
 )
+
+
+def test_libraries_are_shown_where_they_are_asked_for():
+    line = b"[1,0]<stderr>:I0000 00:00:1.2 port.cc:153] oneDNN\n"
+    assert LauncherOutput(verbose=True).line(line) == line.partition(b":")[2]
+
+
+def test_what_rank_0_does_is_no_line_of_its_output():
+    output = LauncherOutput()
+    line = Status("counting 3 of 12 files", 0.25, "1.0 of 4.0 GB").for_launcher()
+    assert output.line(b"[1,0]<stderr>:" + line) == b""
+    assert output.status == Status("counting 3 of 12 files", 0.25, "1.0 of 4.0 GB")
+    assert output.line(b"[1,0]<stderr>:" + line[:20] + b"\n") == b"" and output.status == Status("")  # cut off
 
 
 def test_a_killed_rank_is_named_and_the_launchers_words_are_left_out():

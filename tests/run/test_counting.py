@@ -11,6 +11,7 @@ import pytest
 from harness.data.tfrecord_framing import frame
 from harness.errors import DataError, ModelError, OtherRankFailed
 from harness.job.job import Job
+from harness.names.status_line import PlainLines
 from harness.prepare.opened import open_data, survey
 from harness.ranks.comm import SingleComm
 from harness.run import counting
@@ -45,7 +46,7 @@ def job_of(folder: Path, kind: str) -> Job:
 def opened_by(comm, job):
     """What rank 0 opens, or what each rank leaves with."""
     try:
-        counted = count(comm, job, lambda: survey(job), shown=False)
+        counted = count(comm, job, lambda: survey(job))
     except Told as exc:
         return exc.__cause__
     return counted.open(job) if comm.rank == 0 else None
@@ -122,7 +123,7 @@ def test_a_rank_that_sees_other_files_is_named(folder, monkeypatch, path, words)
 
     def work(comm):
         try:
-            counted = count(comm, job, lambda: find(comm, job), shown=False)
+            counted = count(comm, job, lambda: find(comm, job))
             return counted.open(job) if comm.rank == 0 else None
         except Told as exc:
             return exc.__cause__
@@ -145,27 +146,17 @@ class Clock:
 
 def test_progress_is_said_in_few_lines_and_not_of_what_is_short():
     stream, clock = io.StringIO(), Clock()
-    with CountingProgress(4_000_000_000, 12, 2, stream, clock) as progress:
-        for second in range(1, 13):
-            clock.now = float(second)
-            progress.move(200_000_000)
+    progress = CountingProgress(4_000_000_000, 12, 2, PlainLines(stream), clock)
+    for second in range(1, 13):
+        clock.now = float(second)
+        progress.move(200_000_000)
     assert stream.getvalue().splitlines() == [
         "counting 12 files, rank 0's share among 2 ranks: 1.0 of 4.0 GB (25 %)",
         "counting 12 files, rank 0's share among 2 ranks: 2.0 of 4.0 GB (50 %)",
     ]
     stream = io.StringIO()
     clock.now = 0.0
-    with CountingProgress(10, 1, 1, stream, clock) as progress:
-        clock.now = 4.9
-        progress.move(10)
+    progress = CountingProgress(10, 1, 1, PlainLines(stream), clock)
+    clock.now = 4.9
+    progress.move(10)
     assert stream.getvalue() == ""
-
-
-def test_a_terminal_gets_a_bar(monkeypatch):
-    stream, clock = io.StringIO(), Clock()
-    monkeypatch.setattr(stream, "isatty", lambda: True)
-    with CountingProgress(1000, 1, 1, stream, clock) as progress:
-        clock.now = 1.5
-        progress.move(400)
-        progress.move(600)
-    assert "counting 1 file" in stream.getvalue()

@@ -38,6 +38,7 @@ for part in range(2):
     shutil.copy(f"classes-{part}.tfrecord", "shards")
 from harness.errors import HarnessError
 from harness.job.job import Job
+from harness.names.status_line import StatusLine
 from harness.prepare.draft import Wishes
 from harness.run import drafting
 from harness.run.check import check
@@ -56,8 +57,8 @@ for command in [*first_hour.CASES.values(), *further]:
     options = dict(zip(words[2::2], words[3::2]))
     def work(path):
         wishes = Wishes.of(options.get("--label"), options.get("--metrics"), options.get("--model-output"))
-        code = drafting.init(words[0], words[1:2], wishes, path, alone)
-        return check(Job.load(path)) if command in checked else code
+        print(drafting.init(words[0], words[1:2], wishes, path, alone, StatusLine()))
+        return check(Job.load(path)) if command in checked else 0
     record(command, work)
 for name, raw in short.items():
     record(name, lambda path: check(Job.from_dict(raw)))
