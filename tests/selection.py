@@ -68,6 +68,7 @@ LONG = {
     "ranks/test_same_bytes.py::test_bytes_do_not_depend_on_ranks[mpi-1": "gloo-2, mpi-3",
     "ranks/test_same_bytes.py::test_bytes_do_not_depend_on_ranks[mpi-2": "gloo-2, mpi-3",
     "ranks/test_same_bytes.py::test_bytes_do_not_depend_on_ranks[mpi-5": "gloo-2, mpi-3",
+    "ranks/test_status_line.py::test_one_line_moves_from_the_command_to_the_result[alone": "launched; drawn in names/test_status_line",
     "ranks/test_tickets.py::test_a_run_with_a_slow_rank_ends_within_a_tenth_of_the_ideal[mpi": "over Gloo; simulated in ranks/test_draws",
     "ranks/test_tickets.py::test_where_mpi_has_no_window_tickets_come_over_tcp[{'HOROVOD": "the other reason to have none",
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",

@@ -226,3 +226,5 @@ def test_libraries_speak_where_they_are_asked_to(harness, job, tmp_path):
     assert "AutoGraph could not transform" in harness("check", "-v", path).err
     failing = harness("check", "-v", job(metrics=[{"top_k": {"k": 6}}]))
     assert "Traceback" in failing.err and "harness: error: metric top_k: the output has 5 classes" in failing.err
+    failing = harness("evaluate", "-v", path, "--set", "metrics=[{python: own:Traced}]")
+    assert 'return {}["nothing"]' in failing.err and failing.err.count("harness: error: metric Traced") == 1

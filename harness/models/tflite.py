@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from harness.errors import ModelError, nearest
 from harness.models.model import Model
+from harness.names.verbosity import quiet_stderr
 
 __all__ = ["from_tflite"]
 
@@ -24,7 +25,9 @@ def from_tflite(path: str, signature: str) -> Model:
 
     Raises: ModelError: there is no such signature, or the tensors are of kinds that are not supported.
     """
-    interpreter = tf.lite.Interpreter(model_path=path, num_threads=1)
+    with quiet_stderr():  # that it has a successor, and which delegate it takes
+        interpreter = tf.lite.Interpreter(model_path=path, num_threads=1)
+        interpreter.allocate_tensors()
     named = interpreter.get_signature_list()
     if named and signature not in named:
         if signature != "serving_default" or len(named) > 1:

@@ -242,6 +242,11 @@ class _Above:
         written: int = self._stream.write(text)
         return written
 
+    def flush(self) -> None:
+        # The last that is done with a stream before a process ends itself.
+        self._erase()
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

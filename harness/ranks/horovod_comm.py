@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import CommError
+from harness.names.verbosity import is_verbose
 from harness.ranks.comm import Comm, Counter, joined, summary_of
 from harness.ranks.mpi import MpiWindow, begin_mpi, end_mpi, load_mpi
 from harness.ranks.process_exit import exit_process, remove_generated_files
@@ -22,6 +23,7 @@ __all__ = ["HorovodComm"]
 ROUND_BYTES = 16 << 20  # of what is sent at once
 SUM_BYTES = 1 << 28  # of what is added up at once: it grows with the state, and a sum in one go is faster
 PROBE_S = 10.0  # for a window that is made at all
+STDERR = 2  # its descriptor
 WAKE_S = 0.001  # between two looks whether all ranks are here
 
 
@@ -39,6 +41,9 @@ class HorovodComm(Comm):
         # Open MPI spins while it waits, and Horovod's thread waits most of the time. Where ranks outnumber idle cores, the
         # one that others wait for then stands in line behind those that spin, a scheduler's time slice at each turn.
         os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
+        # Between nodes Open MPI would try a kind of window that cannot be with threads, and say so in a paragraph: the counter
+        # is in another place then, as it is without it.
+        os.environ.setdefault("OMPI_MCA_osc", "^pt2pt")
         try:
             import horovod.tensorflow as hvd
         except ImportError as exc:
@@ -195,6 +200,8 @@ class HorovodComm(Comm):
             sys.stdout.flush()
             sys.stderr.flush()
             remove_generated_files()
+            if not is_verbose():  # what failed has been said; MPI would add a paragraph on what an abort is
+                os.dup2(os.open(os.devnull, os.O_WRONLY), STDERR)
             load_mpi().COMM_WORLD.Abort(code)
         exit_process(code)
 

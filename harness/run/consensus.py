@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from harness.errors import HarnessError, OtherRankFailed, RunFolderError
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.ranks.comm import Comm, SingleComm, World
-from harness.watch.failure import Ended, Told, say, tell_launcher
+from harness.watch.failure import Ended, Told, say, tell_launcher, trace
 
 __all__ = ["check_shared", "connect", "from_rank_0", "join", "together"]
 
@@ -69,7 +69,8 @@ def together(comm: Comm, work: Callable[[], T]) -> T:
         return answer
     here = ended.rank == comm.rank
     if here:
-        if not is_said:
+        if not is_said and failure is not None:
+            trace(failure)
             say(comm, ended.message)
         tell_launcher(ended.code)
     # Launchers end all ranks when the first one leaves: nobody does before this is said.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.data import Feature, Source
 from harness.data.columns import limit_threads
 from harness.data.content import ContentHash
+from harness.errors import HarnessError
 from harness.exact.tf_limbs import with_xla
 from harness.job.job import Job
 from harness.metrics.contract import Inputs
@@ -102,6 +103,8 @@ def compile_step(
         moved()
         predict_canary = Canary(predict, feed.source, wanted, min(job.batch_size, opened.plan.examples))
         canary = predict_canary()
+    except HarnessError:
+        raise
     except Exception as exc:
         raise translate(exc, feed, opened.plan, None, job) from exc
     return Built(step, feed, prepared, predict_canary, canary)

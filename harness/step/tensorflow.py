@@ -7,7 +7,6 @@ import gc
 import os
 import platform
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.names.variables import THREADS
-from harness.names.verbosity import LOG_LEVEL, is_verbose
+from harness.names.verbosity import LOG_LEVEL, is_verbose, quiet_stderr
 from harness.ranks.comm import Comm, World
 from harness.version import __version__
 
@@ -47,7 +46,8 @@ def import_tensorflow() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with _quiet_stderr(), _not_installed(*UNUSED_BY_RANKS):
+        os.environ[LOG_LEVEL] = os.environ.get(LOG_LEVEL) or "3"
+        with quiet_stderr(), _not_installed(*UNUSED_BY_RANKS):
             import tensorflow  # noqa: F401
         gc.freeze()
     finally:
@@ -73,28 +73,6 @@ def _not_installed(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Hold back what TensorFlow's libraries write before their logging can be set; show it where the import fails."""
-    os.environ[LOG_LEVEL] = os.environ.get(LOG_LEVEL) or "3"
-    if is_verbose():
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def environment() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from harness.errors import CommError, HarnessError, OtherRankFailed, TakenOver
 from harness.folder.file_rate import STOPS
 from harness.folder.run_folder import RunFolder, write_first_status, write_status
 from harness.names.variables import STATUS
+from harness.names.verbosity import is_verbose
 from harness.ranks import open_files
 from harness.ranks.comm import Comm
 
-__all__ = ["Ended", "Told", "end_all", "report_failure", "say", "tell_launcher"]
+__all__ = ["Ended", "Told", "end_all", "report_failure", "say", "tell_launcher", "trace"]
 
 LAST_WORD_S = 5.0
 LOOK_S = 0.1
@@ -74,6 +76,12 @@ def say(comm: Comm, message: str) -> None:
     print(f"harness: error: {rank}{message}", file=sys.stderr, flush=True)
 
 
+def trace(exc: BaseException) -> None:
+    """Write where an error comes from, where libraries may speak."""
+    if is_verbose():
+        traceback.print_exception(exc)
+
+
 def tell_launcher(exit_code: int) -> None:
     """Leave the exit code where `harness launch` looks for it: launchers of ranks lose it.
 
@@ -106,6 +114,8 @@ def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> Ended:
     if isinstance(exc, TakenOver):
         say(comm, ended.message)  # and leave no word of it in a folder that is another's by now
     else:
+        if not isinstance(exc, Told):
+            trace(exc)
         report_failure(comm, folder, ended, told=isinstance(exc, Told))
     if comm.size > 1:
         comm.abort(ended.code)

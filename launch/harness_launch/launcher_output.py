@@ -17,7 +17,7 @@ RULE = re.compile(rb"-{20,}$")
 # What TensorFlow's libraries say before their logging can be set.
 LIBRARIES = re.compile(rb"WARNING: All log messages before absl|[IWE]0000 \d")
 NOISE = re.compile(
-    rb"Terminating remaining workers after|Process name: |Exit code: "
+    rb"Terminating remaining workers after|mpirun: Forwarding signal \d+ to job|Process name: |Exit code: "
     rb"|\[\S+:\d+\] (?:\d+ more process(?:es)? ha(?:s|ve) sent help message|Set MCA parameter \"orte_base_help_aggregate\")"
     # What goes wrong with its help texts while it ends ranks.
     rb"|\[\S+:\d+\] \[\[\d+,\d+\],\d+\] ORTE_ERROR_LOG: .* in file \S*show_help\.c"

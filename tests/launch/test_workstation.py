@@ -162,6 +162,7 @@ def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
 @pytest.mark.parametrize(
     "line",
     [
+        b"mpirun: Forwarding signal 10 to job\n",
         b"ERROR:root:failure count == 2 -> stop running\n",
         b"[vm:08439] 1 more process has sent help message help-mpi-api.txt / mpi-abort\n",
         b"[vm:08439] 2 more processes have sent help message help-mpi-api.txt / mpi-abort\n",

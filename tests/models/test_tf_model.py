@@ -88,6 +88,11 @@ def test_an_int8_model_is_near_and_shown_as_floats(folder):
     assert len(np.unique(found)) <= 256
 
 
+def test_a_tflite_model_is_loaded_without_a_word_of_its_library(folder, capfd):
+    predict(load(folder, path="float.tflite"))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_lookup_tables_are_initialised_and_strings_come_out(folder):
     found = predict(load(folder, path="estimator", signature="predict"))
     names = np.array([b"zero", b"one", b"two", b"three", b"four"], object)

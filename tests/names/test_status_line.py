@@ -41,6 +41,8 @@ def test_a_line_is_drawn_over_itself_and_makes_room_for_what_is_printed(terminal
         read(reads, f"{erase}evaluating ━━━━━━━━━━━━────────────  50 %  5 of 10 examples")
         print("harness: warning", file=sys.stderr, flush=True)
         assert f"{erase}harness: warning\r\n" in read(reads, "5 of 10 examples")  # and it comes again
+        sys.stderr.flush()  # as before a process ends itself
+        assert read(reads, erase) == erase
         line.show(Status("a\x1b[2Jb"))
         read(reads, "a\\x1b[2Jb  0 s")
     assert read(reads, erase).count("evaluating") == 0

@@ -27,6 +27,7 @@ from tests.slurm.cluster import Cluster
 pytestmark = pytest.mark.ranks
 
 LIMIT_S = 240  # a bound, not a measure
+HELP = "-" * 40  # round what Open MPI says in paragraphs
 TWO_NODES = {"nodes": "2", "ntasks_per_node": 1}
 # Ranks that take so many seconds a chunk in the first start of a job, and none in later ones. Through `harness launch`
 # too, whose ranks run what it is told to.
@@ -212,6 +213,8 @@ def test_what_was_cancelled_and_what_was_requeued_enough_goes_on(site: Site) -> 
     site.cluster.run("scancel", number)
     assert site.ended(number)["JobState"] == "CANCELLED"
     assert read_json(folder / "status.json")["state"] == "interrupted"
+    assert "harness: interrupted by SIGTERM; what was finished is kept, --resume goes on from there" in log(folder, number)
+    assert HELP not in log(folder, number)
     number, _ = site.submit("stopped", slow_s=1, launcher=Launcher.HOROVODRUN, max_requeues=0)
     site.committed(number, folder)
     site.cluster.run("scancel", "--batch", "--signal=USR1", number)
