@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, JobError, nearest
 from harness.job.imports import load_object
 from harness.job.user_code import raised
+from harness.names.verbosity import is_verbose
 
 __all__ = ["keep", "transform"]
 
@@ -72,7 +74,8 @@ def _load(target: str, folder: Path, what: str) -> Callable[[dict[str, Any]], An
 
 def _called(function: Callable[[dict[str, Any]], Any], features: Mapping[str, Any], what: str) -> Any:
     try:
-        return function(dict(features))
+        with _without_warnings():
+            return function(dict(features))
     except HarnessError:
         raise
     except Exception as exc:  # the user's own code raises what it likes
@@ -81,3 +84,18 @@ def _called(function: Callable[[dict[str, Any]], Any], features: Mapping[str, An
         if missing and missing[1] not in features:
             text = f"{missing[0]}: no such feature; {nearest(missing[1], features)}{text[missing.end() :]}"
         raise JobError(f"{what} fails: {text}") from exc
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Have AutoGraph leave out that it cannot read a function, and takes it as it is: where that fails, the error says so."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    before = logger.level
+    if not is_verbose():
+        logger.setLevel("ERROR")
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

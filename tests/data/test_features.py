@@ -286,6 +286,13 @@ def test_expressions_that_are_refused(derived, text, words):
     assert words in str(caught.value)
 
 
+def test_a_function_that_cannot_be_converted_is_taken_as_it_is_without_a_word(derived, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(tf.get_logger(), "handle", warnings.append)
+    assert derived(transform="half").features()["twice"] == Feature("int64", ())
+    assert warnings == []
+
+
 @pytest.mark.parametrize(
     "keys, words",
     [
