@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.verbosity import remark
+
 __all__ = ["compare"]
 
 
@@ -52,5 +54,5 @@ def compare(
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, compared.text(ENDINGS[path.suffix]))
-        click.echo(f"comparison: {path}", err=True)
+        remark(f"comparison: {path}")
     return 0

@@ -68,11 +68,11 @@ class Ruling:
 
     def show(self) -> None:
         """Print a line a rule, and the verdict."""
-        from harness.results.terminal import _say, _styled, console_for, print_table
+        from harness.results.terminal import console_for, print_text_table, say
 
         console = console_for(1)
-        print_table(console, _styled(gate_documents.table(self.gated)))
-        _say(console, f"{self.verdict}: {self.run}")
+        print_text_table(console, gate_documents.table(self.gated))
+        say(console, f"{self.verdict}: {self.run}")
 
 
 def _speed(run: Path) -> float | None:

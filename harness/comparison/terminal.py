@@ -10,7 +10,7 @@ from harness.comparison.comparison import Comparison, Line
 from harness.comparison.documents import lines_table, ranking_table, worst_first
 from harness.comparison.ranking import Ranked
 from harness.comparison.sides import WHOLE, Side
-from harness.results.terminal import _say, _styled, print_table
+from harness.results.terminal import print_text_table, say
 
 __all__ = ["print_comparison", "print_ranking"]
 
@@ -25,27 +25,27 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     title = f"{names[1]} against {names[0]}"
     whole = [line for line in comparison.lines if line.slice == WHOLE]
     slices = sorted((line for line in comparison.lines if line.slice != WHOLE), key=worst_first)
-    print_table(console, _styled(lines_table(whole, *names, title)))
+    print_text_table(console, lines_table(whole, *names, title))
     if slices:
-        print_table(console, _styled(lines_table(slices[:MOST_SLICES], *names)))
+        print_text_table(console, lines_table(slices[:MOST_SLICES], *names))
         if len(slices) > MOST_SLICES:
-            _say(console, f"the worst {MOST_SLICES} of {len(slices):,} numbers of slices; all of them: -o compare.json")
+            say(console, f"the worst {MOST_SLICES} of {len(slices):,} numbers of slices; all of them: -o compare.json")
     for line in whole:
         if line.difference.reason:
-            _say(console, f"{line.number}: the difference has no interval: {line.difference.reason}")
+            say(console, f"{line.number}: the difference has no interval: {line.difference.reason}")
     for what, reason in comparison.left_out[:MOST_LEFT_OUT]:
-        _say(console, f"not compared: {what}: {reason}")
+        say(console, f"not compared: {what}: {reason}")
     if len(comparison.left_out) > MOST_LEFT_OUT:
-        _say(console, f"and {len(comparison.left_out) - MOST_LEFT_OUT:,} more that are not compared")
+        say(console, f"and {len(comparison.left_out) - MOST_LEFT_OUT:,} more that are not compared")
     for note in comparison.notes:
-        _say(console, f"note: {note}")
-    _say(console, rests_on(comparison))
+        say(console, f"note: {note}")
+    say(console, rests_on(comparison))
 
 
 def print_ranking(console: Console, sides: Sequence[Side], ranked: Sequence[Ranked]) -> None:
     """Print all sides side by side."""
-    print_table(console, _styled(ranking_table(sides, ranked)))
-    _say(console, f"** the best; * cannot be told from it. {CHOSEN}")
+    print_text_table(console, ranking_table(sides, ranked))
+    say(console, f"** the best; * cannot be told from it. {CHOSEN}")
 
 
 def rests_on(comparison: Comparison) -> str:

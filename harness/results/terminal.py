@@ -30,7 +30,7 @@ from harness.results.tables import (
     sort_slices,
 )  # fmt: skip
 
-__all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "print_text_table", "show"]
+__all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "print_text_table", "say", "show"]
 
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
@@ -86,7 +86,7 @@ def show(
     for key, entry in document["metrics"].items():
         if entry.get("reason"):
             text = printable(f" {entry['reason']}{_advice(entry['reason'])}")
-            _say(console, Text.assemble((f"{names[key]} is null:", "yellow"), text))
+            say(console, Text.assemble((f"{names[key]} is null:", "yellow"), text))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
             _print_value(console, names[key], value, folder.table_csv(key).name)
@@ -94,23 +94,23 @@ def show(
     for pair in document.get("differences", {}) if not metrics else ():
         print_text_table(console, differences_table(document, pair))
     if bootstrap := document.get("bootstrap"):
-        _say(console, _drawing(bootstrap))
+        say(console, _drawing(bootstrap))
     if slices:
         _print_slices(console, document, slices, folder)
-    _say(console, _certificate(document))
+    say(console, _certificate(document))
     if left_out := document.get("predictions"):
         others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
-        _say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
+        say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
     if brief:
         return
     run = read_json(folder.run_json) or {}
     if run.get("attempts"):
         last = run["attempts"][-1]
         ranks = ", ".join(f"rank {r['rank']} on {r['host']}: {r['examples']:,}" for r in last["ranks"])
-        _say(console, f"examples by rank: {ranks}")
-        _say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
+        say(console, f"examples by rank: {ranks}")
+        say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
-    _say(console, f"results: {folder.path}")
+    say(console, f"results: {folder.path}")
 
 
 def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence[str] = ()) -> str:
@@ -216,7 +216,7 @@ def _width(console: Console, table: Table) -> int:
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
-def _say(console: Console, text: str | Text) -> None:
+def say(console: Console, text: str | Text) -> None:
     """Print a line as one line, however long: people copy paths and hashes, scripts look for words."""
     console.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=True)
 
@@ -226,7 +226,7 @@ def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for rank in ranks for name in rank.get("split_s", {})))
     most = {name: max(rank.get("split_s", {}).get(name, 0.0) for rank in ranks) for name in names}
     if most:
-        _say(
+        say(
             console,
             f"seconds{', the most of any rank' if len(ranks) > 1 else ''}: {', '.join(f'{n} {s:.2f}' for n, s in most.items())}",
         )
@@ -251,7 +251,7 @@ def _print_missing(console: Console, document: dict[str, Any]) -> None:
         by_class = all(isinstance(interval, dict) for interval in intervals.values())
         for name, interval in (intervals if by_class else {"": intervals}).items():
             if interval.get("reason"):
-                _say(console, f"{names.get((key, name)) or f'{key} {name}'} has no interval: {interval['reason']}")
+                say(console, f"{names.get((key, name)) or f'{key} {name}'} has no interval: {interval['reason']}")
 
 
 def _print_slices(console: Console, document: dict[str, Any], slices: list[Any], folder: RunFolder) -> None:
@@ -261,14 +261,14 @@ def _print_slices(console: Console, document: dict[str, Any], slices: list[Any],
     turned = not fits(console, table)
     print_text_table(console, slices_by_metric(document, shown) if turned else table)
     if len(slices) > MOST_SLICES or (metrics > WIDEST_TABLE and not turned):
-        _say(console, f"all {len(slices):,} slices and {metrics:,} metrics: {folder.metrics_csv.name}")
+        say(console, f"all {len(slices):,} slices and {metrics:,} metrics: {folder.metrics_csv.name}")
 
 
 def _print_value(console: Console, label: str, value: dict[str, Any], file: str) -> None:
     """Print a metric that is a table, or say where it is."""
     columns, rows = value["columns"], value["rows"]
     if len(columns) > WIDEST_TABLE or len(rows) > 2 * WIDEST_TABLE:
-        _say(console, f"{label}: {len(rows)} lines of {len(columns)} columns in {file}")
+        say(console, f"{label}: {len(rows)} lines of {len(columns)} columns in {file}")
         return
     print_text_table(console, _value_table(label, value))
 

@@ -45,7 +45,7 @@ class PythonDoor(Door):
         if phase in AFTERWARDS:
             self.bar.say(AFTERWARDS[phase])
 
-    def progress(self, examples: int, chunks: int) -> None:
+    def progress(self, examples: int, chunks: int, part: str) -> None:
         """Show how many examples are done."""
         self.bar.move(examples)
 
