@@ -83,12 +83,14 @@ def test_a_command_line_that_was_meant_otherwise(harness, job, argv, message):
     assert (done.code, done.out, done.err) == (2, "", f"harness: error: {message}\n")
 
 
-def test_a_draft_is_launched_as_a_job_is(harness, job):
+def test_a_draft_is_launched_as_a_job_is(harness, world, job):
     job()
-    command = "launch -np 2 --gloo --dry-run -- evaluate m.keras d.npz --label label -o r"
-    done = harness("-q", *command.split())
+    command = f"evaluate {world.folder / 'classifier.keras'} d.npz --label label -o r"
+    done = harness("-q", "launch", "-np", "2", "--gloo", "--dry-run", "--", *command.split())
     assert (done.code, done.err) == (0, "")
-    assert done.out.endswith("harness evaluate m.keras d.npz --label label -o r -q\n")
+    assert done.out.endswith(f"harness {command} -q\n")
+    missing = harness("launch", "--dry-run", "--", *command.replace("d.npz", "e.npz").split())
+    assert (missing.code, missing.err.partition(" (")[0]) == (2, "harness: error: data.files: no such file: e.npz")
 
 
 @pytest.mark.parametrize(

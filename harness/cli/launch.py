@@ -131,10 +131,12 @@ def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
 
     Of MODEL DATA each rank writes the job for itself, and names the folder by what it finds.
 
-    Raises: JobError: the job or its metrics are wrong; it is found before ranks are started.
+    Raises: JobError, ModelError: the job is wrong, or there is no such file; it is found before ranks are started.
     """
+    from harness.data import expand
     from harness.folder.ownership import default_folder
     from harness.job.job import Job
+    from harness.models.files import resolve
     from harness.prepare.binding import make_metrics
     from harness.prepare.draft import Wishes
     from harness.prepare.draft_metrics import completed
@@ -142,6 +144,8 @@ def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
     if params.get("data"):
         wishes = Wishes.of(params["label"], params["metrics"], params["model_output"])
         completed(wishes.metrics, None, None, None, Path("."))
+        resolve(str(params["job"]))
+        expand(params["data"], params["data"], folders=True)
         return params["output"] or Path(RUNS), ""
     job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
     make_metrics(job)

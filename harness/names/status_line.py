@@ -115,7 +115,7 @@ class PlainLines(StatusLine):
     def show(self, status: Status) -> None:
         """Write what is begun, unless something was written shortly before."""
         if status.share is None and self._clock() >= self._next:
-            self.say(f"harness: {status.text}")
+            self.say(status.text)
 
     def say(self, text: str) -> None:
         """Write a line."""

@@ -17,7 +17,7 @@ from harness import data as data_
 from harness.data import BAD, Feature, Source, storage
 from harness.data.magic import HEAD, format_of_content, is_picture
 from harness.data.range_file import open_range
-from harness.errors import DataError, HarnessError, JobError, ModelError
+from harness.errors import HarnessError, JobError, ModelError
 from harness.job.data_format import EXTENSIONS, format_of
 from harness.job.job import Job
 from harness.job.specs import ModelSpec
@@ -194,7 +194,7 @@ def _pictures(source: Source, features: Mapping[str, Feature], inputs: Mapping[s
 def _read(source: Source, wanted: Mapping[str, Feature], runs: Iterable[tuple[int, int]]) -> dict[str, np.ndarray]:
     """Read and parse some runs of examples, each [start, stop).
 
-    Raises: DataError: one of them cannot be parsed.
+    Raises: JobError: one of them cannot be parsed.
     """
     import tensorflow as tf
 
@@ -206,7 +206,7 @@ def _read(source: Source, wanted: Mapping[str, Feature], runs: Iterable[tuple[in
                 blocks.append({name: tensor.numpy() for name, tensor in chosen.parse(raw, wanted).items()})
             except tf.errors.OpError as exc:
                 reason = chosen.explain(start, stop, wanted) or " ".join(exc.message.split())[:400]
-                raise DataError(f"{reason}; take it out of the data, or say on_bad_record: skip in a job of your own") from exc
+                raise JobError(f"{reason}; take it out of the data, or say on_bad_record: skip in a job of your own") from exc
     return {name: np.concatenate([block[name] for block in blocks]) for name in wanted}
 
 

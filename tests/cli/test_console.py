@@ -31,6 +31,7 @@ sys.stderr.write("loaded: " + " ".join(name for name in sys.argv[1].split(",") i
         (["show", "nowhere"], HEAVY),
         (["check", "nowhere.yaml"], HEAVY),
         (["launch", "--dry-run", "-np", "2", "--gloo", "--", "evaluate", "job.yaml"], HEAVY),
+        (["launch", "--dry-run", "-np", "2", "--gloo", "--", "evaluate", __file__, __file__], HEAVY),
     ],
 )
 def test_a_command_loads_no_more_than_it_needs(args: list[str], forbidden: tuple[str, ...]) -> None:

@@ -195,7 +195,7 @@ def test_ranks_look_each_for_itself_and_write_the_same_bytes(world, harness, tmp
     [
         (["evaluate", "job.yaml", "--label", "y"], "--label, --metrics and --model-output go with MODEL DATA"),
         (["evaluate", "m.keras", "x.csv", "--predictions", "p"], "--predictions goes with a job file"),
-        (["launch", "--", "evaluate", "m.keras", "my x.csv"], "write it first with harness init m.keras 'my x.csv'"),
+        (["launch", "--", "evaluate", "m.keras", "my x.csv"], "harness: error: m.keras: no such model\n"),
     ],
 )
 def test_options_of_the_other_form_are_refused(harness, words, message) -> None:

@@ -88,7 +88,7 @@ def test_in_a_log_what_is_begun_is_a_line_where_it_takes_long() -> None:
         lines.show(Status(text))
         clock.now += elapsed_s
     lines.show(Status("evaluating", 0.5))
-    assert stream.getvalue().splitlines() == ["harness: building the step"]  # 12 s after the start
+    assert stream.getvalue().splitlines() == ["building the step"]  # 12 s after the start
 
 
 def test_a_bar_names_the_slowest_rank_that_is_still_at_work() -> None:
