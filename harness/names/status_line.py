@@ -26,7 +26,7 @@ RELAYED = "lines"  # the value of HARNESS_PROGRESS
 MARK = b"\x1eharness "  # begins a line for the launcher; no text of people begins so
 ERASE = b"\r\x1b[K"
 REDRAW_S = 0.25
-PLAIN_EVERY_S = 10.0  # between what is begun, where lines stay
+PLAIN_EVERY_S = 30.0  # between what is begun, where lines stay
 BAR = 24  # cells
 WIDTH = 80  # of a terminal that does not say
 

@@ -84,11 +84,11 @@ def test_nothing_is_shown_before_the_first_example_or_after_the_end() -> None:
 def test_in_a_log_what_is_begun_is_a_line_where_it_takes_long() -> None:
     stream, clock = io.StringIO(), Clock()
     lines = PlainLines(stream, clock)
-    for text, elapsed_s in (("importing TensorFlow", 8), ("loading the model", 4), ("building the step", 2), ("compiling", 9)):
+    for text, elapsed_s in (("importing TensorFlow", 24), ("loading the model", 12), ("building the step", 2), ("compiling", 9)):
         lines.show(Status(text))
         clock.now += elapsed_s
     lines.show(Status("evaluating", 0.5))
-    assert stream.getvalue().splitlines() == ["building the step"]  # 12 s after the start
+    assert stream.getvalue().splitlines() == ["building the step"]  # 36 s after the start
 
 
 def test_a_bar_names_the_slowest_rank_that_is_still_at_work() -> None:
