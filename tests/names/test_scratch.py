@@ -41,14 +41,14 @@ def together(work: Callable[[int], object]) -> list[BaseException]:
 
 
 def test_a_file_of_a_run(tmp_path):
-    path = tmp_path / "values.json"
+    path = tmp_path / "plan.json"
 
     def work(number: int) -> None:
         write_atomically(path, bytes([65 + number]) * 100_000)
         assert len(set(path.read_bytes())) == 1
 
     assert together(work) == []
-    assert os.listdir(tmp_path) == ["values.json"]
+    assert os.listdir(tmp_path) == ["plan.json"]
 
 
 def test_requests_of_several_ranks(tmp_path):
