@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
 
-from harness.comparison.difference import by_counts, discordant_examples, nearly_normal, reach_of_none
+from harness.comparison.difference import FEWEST, TOO_FEW, by_counts, discordant_examples, nearly_normal, student
 from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import DEFINED_SHARE, defined, quantile
 
-__all__ = ["Bounds", "bounds_of", "bounds_of_difference", "bounds_of_gap"]
+__all__ = ["ALIKE", "Bounds", "bounds_of", "bounds_of_difference", "bounds_of_gap"]
 
 MANY = 1000  # right and wrong examples, from which on a proportion is taken for normal
+ALIKE = "both have the same value in every replicate: there is no spread to judge by"
 FEWEST_BEYOND = 5  # replicates that have to lie beyond a percentile for it to be one
 
 
@@ -47,17 +48,21 @@ def bounds_of(number: Number, tail: float, *, counted: bool) -> Bounds:
     assert number.value is not None
     right = round(number.value * number.examples)
     if counted and min(right, number.examples - right) > MANY:
-        return _by_error(number.value, math.sqrt(number.value * (1 - number.value) / (number.examples - 1)), tail)
+        return _by_error(
+            number.value, math.sqrt(number.value * (1 - number.value) / (number.examples - 1)), tail, number.examples - 1
+        )
     if counted:
         low, high = clopper_pearson(right, number.examples, 1 - 2 * tail)
         return Bounds(number.value, low, high, number.standard_error)
     if number.no_interval is not None:
         return Bounds(number.value, reason=number.no_interval)
     if number.replicates is not None:
-        return _by_replicates(number.value, number.replicates.tolist(), tail)
+        return _by_replicates(number.value, number.replicates.tolist(), tail, number.examples)
     if number.standard_error is None:
         return Bounds(number.value, reason="there are neither replicates nor a standard error: evaluate with a bootstrap")
-    return _by_error(number.value, number.standard_error, tail)
+    if number.examples < FEWEST:
+        return Bounds(number.value, reason=TOO_FEW)
+    return _by_error(number.value, number.standard_error, tail, number.examples - 1)
 
 
 def bounds_of_difference(first: Number, second: Number, tail: float, *, counted: bool) -> Bounds:
@@ -74,10 +79,9 @@ def bounds_of_difference(first: Number, second: Number, tail: float, *, counted:
         if discordant is not None:
             found = by_counts(value, discordant, first.examples, 1 - 2 * tail, error)
             return Bounds(value, found.low, found.high, error)
-    if value == 0 and first.examples == second.examples and all(each == 0 for each in drawn):
-        reach = reach_of_none(first.examples, tail)
-        return Bounds(value, -reach, reach)
-    return _by_replicates(value, drawn, tail)
+    if all(each == 0 for each in drawn):
+        return Bounds(value, reason=ALIKE)
+    return _by_replicates(value, drawn, tail, first.examples)
 
 
 def bounds_of_gap(numbers: Sequence[Number], tail: float, *, counted: bool) -> Bounds:
@@ -109,13 +113,15 @@ def _between(first: Bounds, second: Bounds) -> tuple[float, float]:
     return low, value + math.hypot(second.high - second.value, first.value - first.low)
 
 
-def _by_error(value: float, error: float, tail: float) -> Bounds:
-    reach = NormalDist().inv_cdf(1 - tail) * error
+def _by_error(value: float, error: float, tail: float, freedom: int) -> Bounds:
+    reach = student(NormalDist().inv_cdf(1 - tail), freedom) * error
     return Bounds(value, value - reach, value + reach, error)
 
 
-def _by_replicates(value: float, drawn: Sequence[float], tail: float) -> Bounds:
+def _by_replicates(value: float, drawn: Sequence[float], tail: float, examples: int) -> Bounds:
     """Return bounds by percentiles where enough replicates lie beyond them, else by their spread where that looks normal."""
+    if examples < FEWEST:
+        return Bounds(value, reason=TOO_FEW)
     ordered = defined([None if math.isnan(each) else each for each in drawn])
     if len(ordered) < 2 or len(ordered) < DEFINED_SHARE * len(drawn):
         return Bounds(value, reason=f"the value is null in {len(drawn) - len(ordered)} of {len(drawn)} replicates")
@@ -126,6 +132,6 @@ def _by_replicates(value: float, drawn: Sequence[float], tail: float) -> Bounds:
     if tail * (len(ordered) + 1) >= FEWEST_BEYOND:
         return Bounds(value, quantile(ordered, tail), quantile(ordered, 1 - tail), error)
     if nearly_normal(ordered):
-        return _by_error(value, error, tail)
+        return _by_error(value, error, tail, min(len(ordered), examples) - 1)
     wanted = math.ceil(FEWEST_BEYOND / tail)
     return Bounds(value, reason=f"a bound of {tail:.2g} takes {wanted:,} replicates, found {len(ordered):,}")

@@ -14,8 +14,9 @@ from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
 from harness.names.metric_aliases import METRIC_ALIASES
 
-__all__ = ["Comparison", "Line", "compare", "slice_text"]
+__all__ = ["NO_BOOTSTRAP", "Comparison", "Line", "chosen", "compare", "other_definition", "slice_text"]
 
+NO_BOOTSTRAP = "the jobs have no bootstrap: say bootstrap: {replicates: 200} in both"
 Verdict = Literal["better", "worse", "differs", "no difference shown"]
 
 
@@ -108,8 +109,10 @@ def compare(
         )
     spec = first.question.bootstrap
     level = level if level is not None else spec.level if spec else 0.95
-    wanted = _chosen(first, second, metrics)
-    left_out = [(key, why) for key in wanted if (why := _other_definition(first, second, key))]
+    if not 0.5 <= level < 1:
+        raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
+    wanted = chosen(first, second, metrics)
+    left_out = [(key, why) for key in wanted if (why := other_definition(first, second, key))]
     refused = {key for key, _ in left_out}
     lines: list[Line] = []
     for where in dict.fromkeys([*first.numbers, *second.numbers]):
@@ -134,20 +137,21 @@ def slice_text(where: SliceName) -> str:
     return ", ".join(f"{feature}={value}" for feature, value in where) if where != WHOLE else ""
 
 
-def _chosen(first: Side, second: Side, metrics: Collection[str]) -> list[str]:
+def chosen(first: Side, second: Side, metrics: Collection[str]) -> list[str]:
+    """Return the keys of the metrics that are compared; see `compare`."""
     known = list(dict.fromkeys([*first.metrics, *second.metrics]))
     if not metrics:
         return known
-    chosen = []
+    keys = []
     for name in metrics:
         key = name if name in known else METRIC_ALIASES.get(name, name)
         if key not in known:
             raise UsageError(f"--metrics {name}: neither side has it: {nearest(name, known)}")
-        chosen.append(key)
-    return chosen
+        keys.append(key)
+    return keys
 
 
-def _other_definition(first: Side, second: Side, key: str) -> str | None:
+def other_definition(first: Side, second: Side, key: str) -> str | None:
     """Say why a metric of one side is not that of the other."""
     for side in (first, second):
         if key not in side.definitions:
@@ -169,12 +173,16 @@ def _line(first: Side, second: Side, where: SliceName, name: str, level: float, 
             return f"of {side.name} it {why}"
         sides.append(number)
     mine, theirs = sides
+    if pair and where != WHOLE and mine.examples != theirs.examples:
+        return (
+            f"it has {mine.examples:,} examples in {first.name} and {theirs.examples:,} in {second.name}: they are not the same"
+        )
     if pair and first.question.bootstrap is not None:
         counted = first.counts(name) and second.counts(name)
         difference = paired(mine, theirs, level, counted=counted)
     elif pair:
         assert mine.value is not None and theirs.value is not None
-        difference = Difference(theirs.value - mine.value, reason="the jobs have no bootstrap")
+        difference = Difference(theirs.value - mine.value, reason=NO_BOOTSTRAP)
     else:
         difference = unpaired(mine, theirs, level)
     return Line(where, name, mine, theirs, difference, first.better(name))

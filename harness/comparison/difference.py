@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -17,11 +18,17 @@ from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval
 
-__all__ = ["Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "reach_of_none", "unpaired"]
+__all__ = [
+    "FEWEST", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "student",
+    "unpaired",
+]  # fmt: skip
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
 # probability e^-m, that all m fall to one side 2^-m.
 FEW_DISCORDANT = 20
+# Of so few examples replicates of anything else promise too much: their spread is too small, and hides what is rare.
+FEWEST = 30
+TOO_FEW = f"replicates of fewer than {FEWEST} examples promise too much"
 # Skewness and excess kurtosis of replicates up to which they are taken for normal.
 NEARLY_NORMAL = (0.5, 1.0)
 
@@ -35,7 +42,7 @@ class Difference:
       low, high: interval; None where there is none.
       standard_error: of the difference.
       p: of no difference, two-sided; None where there is none.
-      method: how `p` was made: "normal", "replicates", "discordant counts", "no difference seen".
+      method: how `p` was made: "normal", "replicates", "discordant counts".
       reason: why there is no interval.
     """
 
@@ -68,12 +75,11 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
         discordant, error = discordant_examples(value, drawn, first.examples)
         if discordant is not None:
             return by_counts(value, discordant, first.examples, level, error)
-    if value == 0 and first.examples == second.examples and all(each == 0 for each in drawn):
-        reach = reach_of_none(first.examples, (1 - level) / 2)
-        return Difference(value, -reach, reach, None, 1.0, "no difference seen")
+    if min(first.examples, second.examples) < FEWEST:
+        return Difference(value, reason=TOO_FEW)
     if percentiles.reason is not None or percentiles.standard_error is None:
         return Difference(value, reason=percentiles.reason)
-    p, method = _p_value(value, percentiles.standard_error, drawn)
+    p, method = _p_value(value, percentiles.standard_error, drawn, first.examples)
     return Difference(value, percentiles.low, percentiles.high, percentiles.standard_error, p, method)
 
 
@@ -105,17 +111,6 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return min(2 * below / 2**total, 1.0)
 
 
-def reach_of_none(examples: int, tail: float) -> float:
-    """Return how large a share of all examples may differ, where none of those that were seen does.
-
-    It bounds the difference of a number in [0, 1] to which each example adds at most its share.
-
-    >>> round(reach_of_none(1000, 0.05), 6)
-    0.002991
-    """
-    return 1 - math.exp(math.log(tail) / examples)
-
-
 def discordant_examples(value: float, drawn: Sequence[float | None], examples: int) -> tuple[float | None, float | None]:
     """Return on how many examples only one side is right, as the spread of the replicates tells, and that spread.
 
@@ -140,20 +135,25 @@ def by_counts(value: float, discordant: float, examples: int, level: float, erro
     extra = max(round((discordant - abs(ahead)) / 2), 0)
     first_only, second_only = extra + max(-ahead, 0), extra + max(ahead, 0)
     each = (1 + level) / 2
-    first_low, first_high = clopper_pearson(first_only, examples, each)
-    second_low, second_high = clopper_pearson(second_only, examples, each)
+    first_low, first_high = _exact(first_only, examples, each)
+    second_low, second_high = _exact(second_only, examples, each)
     low, high = second_low - first_high, second_high - first_low
     return Difference(value, low, high, error, mcnemar(first_only, second_only), "discordant counts")
 
 
-def _p_value(value: float, error: float, drawn: Sequence[float | None]) -> tuple[float, str]:
+@lru_cache(maxsize=4096)  # slices of one size ask for the same
+def _exact(successes: int, trials: int, level: float) -> tuple[float, float]:
+    return clopper_pearson(successes, trials, level)
+
+
+def _p_value(value: float, error: float, drawn: Sequence[float | None], examples: int) -> tuple[float, str]:
     """Return a p-value and how it was made: by Student's t where replicates look normal, else by counting them.
 
     R replicates cannot give a p-value below 2 / (R + 1).
     """
     ordered = defined(drawn)
     if nearly_normal(ordered):
-        return _tails(_deviate(abs(value) / error, len(ordered) - 1)), "normal"
+        return _tails(_deviate(abs(value) / error, min(len(ordered), examples) - 1)), "normal"
     below, above = int((ordered <= 0).sum()), int((ordered >= 0).sum())
     return min(2 * (1 + min(below, above)) / (len(ordered) + 1), 1.0), "replicates"
 
@@ -180,6 +180,16 @@ def _deviate(t: float, freedom: int) -> float:
     (1.9876, 3.918)
     """
     return (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+
+
+def student(deviate: float, freedom: int) -> float:
+    """Return Student's t with the tail of a normal deviate: `_deviate` the other way round.
+
+    >>> round(student(1.959964, 29), 2), round(_deviate(student(3.0, 29), 29), 6)
+    (2.05, 3.0)
+    """
+    normal = deviate * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.copysign(math.sqrt(freedom * math.expm1(normal * normal / freedom)), deviate)
 
 
 def _tails(deviate: float) -> float:

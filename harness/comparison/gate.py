@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from harness.comparison.bounds import Bounds, bounds_of, bounds_of_difference, bounds_of_gap
-from harness.comparison.comparison import slice_text
-from harness.comparison.pairing import hindrances
+from harness.comparison.bounds import ALIKE, Bounds, bounds_of, bounds_of_difference, bounds_of_gap
+from harness.comparison.comparison import other_definition, slice_text
+from harness.comparison.pairing import hindrances, notes
 from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
@@ -67,10 +67,11 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Gated:
-    """The judgements of all rules, and of each slice of the rules on slices."""
+    """The judgements of all rules, and of each slice of the rules on slices; and what should be known of the two sides."""
 
     judgements: Sequence[Judgement]
     slices: Mapping[str, Sequence[Judgement]]
+    notes: Sequence[str] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -100,7 +101,7 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | N
         judgements.append(worst(found))
         if isinstance(rule, SliceRule):
             slices[judgements[-1].rule] = found
-    return Gated(judgements, slices)
+    return Gated(judgements, slices, notes(baseline, run) if baseline is not None else ())
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement:
@@ -157,7 +158,14 @@ class _Court:
             way = run.better(name)
             if way is Better.NEITHER:
                 raise UsageError(f"the rule on {name}: no way of it is known to be better; use at_least or at_most")
+            if why := other_definition(baseline, run, run.metric_of(name)):
+                raise UsageError(f"the rule on {rule.metric}: {run.name} and {baseline.name} do not ask the same: {why}")
             before = self._number(baseline, where, rule.metric)
+            if where != WHOLE and before.examples != number.examples:
+                raise UsageError(
+                    f"the rule on {rule.metric}: {slice_text(where)} has {before.examples:,} examples in {baseline.name} and "
+                    f"{number.examples:,} in {run.name}: they are not the same"
+                )
             found = bounds_of_difference(before, number, tail, counted=counted and baseline.counts(name))
             sign = 1 if way is Better.HIGHER else -1
             bound = sign * (bound if rule.bound == "must_gain" else -bound)
@@ -202,7 +210,8 @@ class _Court:
         if not by:
             known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
             raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
-        kept = [where for where in by if self._number(self._run, where, name).examples >= rule.minimum]
+        found = {where: self._run.numbers[where].get(_key(self._run, name)) for where in by}
+        kept = [where for where, number in found.items() if number is None or number.examples >= rule.minimum]
         if not kept:
             raise UsageError(f"the rule on {name}: no slice by {' x '.join(rule.features)} has {rule.minimum:,} examples")
         return kept
@@ -237,6 +246,8 @@ def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int,
         good = found.value >= bound if is_floor else found.value <= bound
         verdict = Verdict.PASS if good else Verdict.FAIL
         return Judgement(text, verdict, found.value, bound, None, None, where, "by the value alone", examples, None, is_floor)
+    if found.reason == ALIKE:
+        return Judgement(text, Verdict.INCONCLUSIVE, found.value, bound, None, None, where, ALIKE, examples, None, is_floor)
     if found.low is None or found.high is None:
         of = f" ({where})" if where else ""
         raise UsageError(f"the rule {text}{of}: it has no interval: {found.reason}; interval: false judges the value alone")

@@ -72,6 +72,8 @@ class Ruling:
 
         console = console_for(1)
         print_text_table(console, gate_documents.table(self.gated))
+        for note in self.gated.notes:
+            say(console, f"note: {note}")
         say(console, f"{self.verdict}: {self.run}")
 
 

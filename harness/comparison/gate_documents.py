@@ -27,7 +27,7 @@ def table(gated: Gated) -> TextTable:
 def remark(each: Judgement) -> str:
     """Say what the numbers do not: which slice decides, and what it would take to know."""
     parts = [each.where, each.reason]
-    if each.verdict is Verdict.INCONCLUSIVE:
+    if each.verdict is Verdict.INCONCLUSIVE and each.low is not None:
         parts.append(
             f"about {each.wanted_examples:,} examples would tell, there are {each.examples:,}"
             if each.wanted_examples is not None
@@ -44,6 +44,7 @@ def to_json(gated: Gated, run: str, baseline: str | None) -> str:
         "run": run,
         "baseline": baseline,
         "rules": [_entry(each) for each in gated.judgements],
+        "notes": list(gated.notes),
         "slices": {rule: [_entry(each) for each in found] for rule, found in gated.slices.items()},
     }
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -51,7 +52,9 @@ def to_json(gated: Gated, run: str, baseline: str | None) -> str:
 
 def to_markdown(gated: Gated, run: str) -> str:
     """Return a summary for a pull request."""
-    return f"**{gated.verdict.value}**: {run}\n\n{markdown(table(gated))}\n"
+    return f"**{gated.verdict.value}**: {run}\n\n{markdown(table(gated))}\n" + "".join(
+        f"\nNote: {note}\n" for note in gated.notes
+    )
 
 
 def junit(gated: Gated, run: str) -> str:

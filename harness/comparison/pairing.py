@@ -19,6 +19,11 @@ def hindrances(first: Side, second: Side) -> list[str]:
             reasons.append(f"data.{key} is {_text(value)} and {_text(other)}")
     if first.id_hash != second.id_hash and not reasons:
         reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
+    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
+    if not reasons and None not in hashes and hashes[0] != hashes[1] and _reads(first) == _reads(second):
+        reasons.append(
+            f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
+        )
     spec, other_spec = first.question.bootstrap, second.question.bootstrap
     if (spec is None) != (other_spec is None):
         without = first if spec is None else second
@@ -33,16 +38,22 @@ def hindrances(first: Side, second: Side) -> list[str]:
 def notes(first: Side, second: Side) -> list[str]:
     """Return what hinders nothing and should be known."""
     found = []
-    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
-    if None not in hashes and hashes[0] != hashes[1]:
+    if _reads(first) != _reads(second):
         found.append(
-            f"what {first.name} and {second.name} read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): "
-            "other features, or the files were changed"
+            f"{first.name} and {second.name} read other features: whether the files have changed in between is not known"
         )
     if first.question.classes != second.question.classes:
         same = sorted(first.question.classes or ()) == sorted(second.question.classes or ())
         found.append(f"{first.name} and {second.name} have {'the same classes in another order' if same else 'other classes'}")
     return found
+
+
+def _reads(side: Side) -> tuple[object, ...]:
+    """Return what a side reads of the examples: what its content hash is of."""
+    question = side.question
+    bindings = {(binding.label, binding.weight, binding.also) for binding in question.bindings.values()}
+    cluster = question.bootstrap.cluster if question.bootstrap else None
+    return side.inputs, frozenset(bindings), question.slices.by if question.slices else None, cluster
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from harness.comparison.comparison import compare
+from harness.comparison.comparison import chosen, compare
 from harness.comparison.families import holm
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
@@ -36,9 +36,8 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
     Each other side is compared with the best; the p-values of a number are adjusted together by Holm. The best of several is
     chosen by the same examples that it is judged by: its value is on average too good.
     """
-    names = dict.fromkeys(
-        name for side in sides for name in side.numbers[WHOLE] if not metrics or side.metric_of(name) in metrics
-    )
+    wanted = {key for side in sides[1:] for key in chosen(sides[0], side, metrics)}
+    names = dict.fromkeys(name for side in sides for name in side.numbers[WHOLE] if side.metric_of(name) in wanted)
     p_values: dict[tuple[int, str], dict[int, float | None]] = {}
     ranked = []
     for name in names:

@@ -20,7 +20,7 @@ BOUNDS = ("at_least", "at_most", "may_drop", "must_gain")
 class Rule(Spec):
     """What all rules have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Judged(Rule):
@@ -69,7 +69,7 @@ class SliceRule(Judged):
 
     metric: str
     by: str | tuple[str, ...]
-    minimum: int = Field(1, ge=1)  # examples of a slice that is judged
+    minimum: int = Field(30, ge=1)  # examples of a slice that is judged
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class GapRule(Rule):
     metric: str
     by: str | tuple[str, ...]
     at_most: float = Field(ge=0)
-    minimum: int = Field(1, ge=1)
+    minimum: int = Field(30, ge=1)
     level: float | None = Field(None, gt=0.5, lt=1)
 
     @property
@@ -108,6 +108,12 @@ class CertificateRule(Rule):
     examples: int | None = Field(None, ge=0)
     id_hash: str | None = None
     skipped_at_most: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> CertificateRule:
+        if self.examples is None and self.id_hash is None and self.skipped_at_most is None:
+            raise ValueError("expected examples, id_hash or skipped_at_most, found none")
+        return self
 
 
 class SpeedRule(Rule):
@@ -185,6 +191,8 @@ def _rule(entry: Any, where: str) -> Rule:
     keys = {**options} if str(name) in APART else {"metric": str(name), **options}
     if unknown := [key for key in keys if key not in kind.model_fields]:
         raise UsageError(f"{where} ({name}): unknown key {unknown[0]}: {nearest(str(unknown[0]), kind.model_fields)}")
+    if truth := next((key for key, value in options.items() if isinstance(value, bool) and key != "interval"), None):
+        raise UsageError(f"{where} ({name}): {truth}: expected a number, found {str(options[truth]).lower()}")
     try:
         return kind.model_validate(keys)
     except ValidationError as exc:

@@ -61,6 +61,7 @@ class Side:
       definitions: what each metric reports, apart from what a model may have its own way.
       data_keys: the job's keys that say which examples are evaluated.
       numbers: by slice, `WHOLE` first, and by metric, or METRIC/NAME where a metric has several.
+      inputs: the job's own word on what the model reads; None where it has none.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Side:
     definitions: Mapping[str, Any]
     data_keys: Mapping[str, Any]
     numbers: Mapping[SliceName, Mapping[str, Number]]
+    inputs: Any = None
 
     @property
     def id_hash(self) -> str:
@@ -192,7 +194,7 @@ def _read_run(path: Path, model: str | None) -> list[Side]:
         models = [model]
     job = read_json(folder.resolved_job_json)
     data = (job.get("data") or {}) if isinstance(job, dict) else {}
-    data_keys = {key: data.get(key) for key in DATA_KEYS}
+    data_keys, inputs = {key: data.get(key) for key in DATA_KEYS}, data.get("inputs")
     kept, kept_of_slices = _arrays(folder.replicates_npz), _arrays(folder.slice_replicates_npz)
     definitions = {entry.pop("key"): entry for entry in to_json(question)["metrics"]}
     sides = []
@@ -205,7 +207,7 @@ def _read_run(path: Path, model: str | None) -> list[Side]:
             rows = {key: array[at] for key, array in kept_of_slices.items() if len(array) > at}
             numbers[tuple(entry["slice"].items())] = reader.numbers(entry, rows)
         defined = {key: _definition(definitions[prefix + key]) for key in metrics}
-        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers))
+        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers, inputs))
     return sides
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from harness.comparison.comparison import Comparison, Line
+from harness.comparison.comparison import NO_BOOTSTRAP, Comparison, Line
 from harness.comparison.documents import lines_table, ranking_table, worst_first
 from harness.comparison.ranking import Ranked
 from harness.comparison.sides import WHOLE, Side
@@ -31,7 +31,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         if len(slices) > MOST_SLICES:
             say(console, f"the worst {MOST_SLICES} of {len(slices):,} numbers of slices; all of them: -o compare.json")
     for line in whole:
-        if line.difference.reason:
+        if line.difference.reason and line.difference.reason != NO_BOOTSTRAP:
             say(console, f"{line.number}: the difference has no interval: {line.difference.reason}")
     for what, reason in comparison.left_out[:MOST_LEFT_OUT]:
         say(console, f"not compared: {what}: {reason}")
@@ -50,10 +50,12 @@ def print_ranking(console: Console, sides: Sequence[Side], ranked: Sequence[Rank
 
 def rests_on(comparison: Comparison) -> str:
     """Say how the differences were made, and what holds all of them together."""
+    if comparison.is_paired and comparison.first.question.bootstrap is None:
+        return "no intervals and no p-values: the jobs have no bootstrap; say bootstrap: {replicates: 200} in both"
     how = "within the same replicates" if comparison.is_paired else "as if the examples had nothing to do with each other"
     text = f"differences {how}; intervals of {comparison.level:.0%}; "
     if not comparison.family:
-        return text + "no p-values: without replicates there are none" if comparison.is_paired else text + "no p-values"
+        return text + "no p-values"
     text += f"p-values hold for all {comparison.family:,} together (Holm)"
     if (wanted := comparison.wanted_replicates) is not None:
         counted = _by_replicates(comparison.lines)

@@ -138,6 +138,17 @@ def test_other_options_and_missing_metrics_are_left_out_by_name(runs):
     assert found["comparisons"][0]["lines"] == []
 
 
+def test_files_that_were_changed_are_not_paired(runs, tmp_path):
+    found = made.examples()
+    data = {"x": found.x, "label": (found.label + 1) % made.CLASSES, "group": GROUPS, "weight": found.weight}
+    changed = tmp_path / "changed"
+    harness.evaluate(
+        model(0.8, 11), data, LABELLED, output=changed, inputs={"x": "x"}, label="label", bootstrap=BOOTSTRAP, slices=[["group"]]
+    )
+    code, text = compare(runs["a"], changed)
+    assert code == 2 and ("content hashes" in text or "their data differ" in text)
+
+
 def test_the_table_says_what_it_shows(runs):
     code, text = compare(runs["a"], runs["b"], "--metrics", "accuracy,nll")
     assert code == 0 and "b against a" in text and "worse" in text and "f_beta" not in text
@@ -153,6 +164,8 @@ def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
     assert ranking["expected_calibration_error"]["alike"] == [ranking["expected_calibration_error"]["best"]]
     code, text = compare(runs["b"], runs["a"], runs["c"], "--latex")
     assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross\\_entropy" in text
+    code, text = compare(runs["b"], runs["a"], runs["c"], "--metrics", "nll")
+    assert code == 0 and "cross_entropy" in text[text.rindex("┃ metric") :]
     code, text = compare(runs["b"], runs["a"], runs["c"])
     assert code == 0 and "**" in text and "on average too good" in text
 

@@ -154,7 +154,7 @@ def test_bounds_beyond_the_replicates_follow_their_spread_or_are_refused():
     percentile = bounds_of(number, 0.05, counted=False)
     assert percentile.low == pytest.approx(np.quantile(number.replicates, 0.05, method="weibull"))
     far = bounds_of(number, 1e-4, counted=False)
-    assert far.low == pytest.approx(0.5 + scipy.stats.norm.ppf(1e-4) * number.replicates.std(ddof=1), rel=0.01)
+    assert far.low == pytest.approx(0.5 + scipy.stats.t.ppf(1e-4, REPLICATES - 1) * number.replicates.std(ddof=1), rel=0.01)
     skew = replace(number, replicates=np.random.default_rng(3).exponential(size=REPLICATES))
     assert bounds_of(skew, 1e-4, counted=False).reason == "a bound of 0.0001 takes 50,000 replicates, found 400"
 
@@ -169,6 +169,9 @@ WRONG = [
     (["accuracy"], "rule 1: expected one metric with its bound"),
     ([{"accuracy": {"may_drop": -0.1}}], "may_drop: Input should be greater than or equal to 0"),
     ([{"gap": {"metric": "accuracy", "by": "g"}}], "at_most: Field required"),
+    ([{"certificate": {}}], "expected examples, id_hash or skipped_at_most, found none"),
+    ([{"accuracy": {"at_most": float("inf")}}], "at_most: Input should be a finite number"),
+    ([{"accuracy": {"at_least": True}}], "at_least: expected a number, found true"),
     ("accuracy", "expected `rules:` with a list of rules"),
 ]  # fmt: skip
 
@@ -197,6 +200,34 @@ def test_a_rule_on_what_is_not_there_is_no_pass(rule, words):
     with pytest.raises(UsageError) as caught:
         judge(rule, run)
     assert words in str(caught.value)
+
+
+def test_a_baseline_that_asks_otherwise_is_no_baseline():
+    run, before = (side({WHOLE: {"cross_entropy": loss(0.5)}}, name) for name in ("new", "old"))
+    before.definitions["cross_entropy"] = {"metric": "cross_entropy", "label": "label2"}
+    with pytest.raises(UsageError, match="do not ask the same: label is label2 and None"):
+        judge({"cross_entropy": {"may_drop": 0.1}}, run, before)
+    where = (("g", "b"),)
+    run, before = (
+        side({WHOLE: {}, where: {"accuracy": accuracy(450, 500)}}),
+        side({WHOLE: {}, where: {"accuracy": accuracy(400, 499)}}, "old"),
+    )
+    with pytest.raises(UsageError, match="g=b has 499 examples in old and 500 in new: they are not the same"):
+        judge({"accuracy": {"by": "g", "may_drop": 0.1}}, run, before)
+
+
+def test_small_slices_are_not_judged_even_where_they_are_null():
+    run = sliced(460, 450)
+    run.numbers[("g", "z"),] = {"accuracy": Number(None, "nothing", 2)}
+    assert judge({"accuracy": {"by": "g", "at_least": 0.5}}, run).verdict is Verdict.PASS
+
+
+def test_runs_that_never_differ_are_inconclusive_but_for_shares_of_examples():
+    drawn = loss(0.5)
+    found = judge(
+        {"cross_entropy": {"may_drop": 0.1}}, side({WHOLE: {"cross_entropy": drawn}}), side({WHOLE: {"cross_entropy": drawn}})
+    )
+    assert found.verdict is Verdict.INCONCLUSIVE and "the same value in every replicate" in gate_documents.remark(found)
 
 
 def test_documents_say_the_same():
