@@ -180,6 +180,11 @@ class Job(Spec):
         return dict(self.models) if self.model is None else {"": self.model}
 
     @property
+    def has_own_metrics(self) -> bool:
+        """Whether a metric is code of the user's own: module:Class."""
+        return any(":" in metric.name for metric in self.metrics)
+
+    @property
     def resolved(self) -> dict[str, Any]:
         """All keys that are not at their defaults, as JSON holds them."""
         return self.model_dump(mode="json", exclude_defaults=True)

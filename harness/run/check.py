@@ -50,6 +50,10 @@ def check(job: Job, console: Console | None = None) -> int:
     Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
     """
     console = console or console_for(1)
+    if job.has_own_metrics:
+        from harness.step import tensorflow as tf_setup
+
+        tf_setup.import_tensorflow()  # their module may import it, and not as quietly
     metrics = make_metrics(job)
     try:
         opened = open_data(job)

@@ -95,19 +95,25 @@ def run(job: Job, options: Options, world: World) -> int:
         lock.give_back()
 
 
+def _import(timer: Timer, options: Options) -> None:
+    options.line.show(Status("importing TensorFlow"))
+    with timer.phase("import"):
+        tf_setup.import_tensorflow()
+
+
 def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
     """Make this process ready, and go through the run: an elastic one in rounds."""
     timer = Timer()
     open_files.keep_some_back()
+    if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
+        _import(timer, options)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
     elif not metrics:
         raise JobError("metrics: expected at least one metric, found none; harness predict does without")
     folder = RunFolder((options.output or job.output_folder).absolute())
-    options.line.show(Status("importing TensorFlow"))
-    with timer.phase("import"):
-        tf_setup.import_tensorflow()
+    _import(timer, options)
     threads = tf_setup.threads_per_rank(world)
     devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
     command = Command(job, metrics, options, folder, interrupt, lock)
