@@ -171,7 +171,7 @@ def _worker(out: Path, folder: Path, rounds: int, mib: int, kinds: Sequence[str]
             comm.barrier()
             start, cpu_start = time.perf_counter(), time.process_time()
             if team.rank == comm.rank:  # who is not of the team waits below
-                count(team, job, lambda: survey(job), shown=False)
+                count(team, job, lambda: survey(job))
             times = time.perf_counter() - start, time.process_time() - cpu_start
             comm.barrier()
             return times

@@ -176,7 +176,7 @@ def _opened(comm: Any, job: Any) -> Any:
     from harness.run.counting import count
     from harness.run.opening import open_on_all
 
-    counted = count(comm, job, lambda: survey(job), shown=False)
+    counted = count(comm, job, lambda: survey(job))
     return open_on_all(comm, lambda: counted.open(job))
 
 

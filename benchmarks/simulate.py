@@ -101,7 +101,7 @@ def measure(*, ranks: int, examples: int, batch_size: int = 256) -> Simulated:
     def lines(first: int, last: int) -> np.ndarray:
         count = np.diff(plan.bounds)[first:last]
         hashes, none = plan.id_hashes(first, last), np.zeros(last - first, np.int64)
-        return np.stack([np.arange(first, last), count, hashes, count, none, none, none], axis=1)
+        return np.stack([np.arange(first, last), count, hashes, count, none, none, hashes, none], axis=1)
 
     every = lines(0, chunks)
     timed("certificate of all chunks", lambda: (whole.add(every), whole.problems()))

@@ -45,7 +45,7 @@ def job_of(folder, model, texts=TEXTS, **data):
 
 
 def opened_with_labels(job):
-    opened = open_data(job, handed=Given(model="model"))
+    opened = open_data(job, handed=Given({"": "model"}))
     return replace(opened, text_labels=text_labels(job, make_metrics(job), opened.source))
 
 
