@@ -72,6 +72,7 @@ LONG = {
     "ranks/test_tickets.py::test_a_run_with_a_slow_rank_ends_within_a_tenth_of_the_ideal[mpi": "over Gloo; simulated in ranks/test_draws",
     "ranks/test_tickets.py::test_where_mpi_has_no_window_tickets_come_over_tcp[{'HOROVOD": "the other reason to have none",
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",
+    "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
     "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",

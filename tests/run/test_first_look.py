@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ import pytest
 
 from harness.job.job import Job
 from harness.job.yaml_text import parse
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, command, start
 
 EXAMPLE = ROOT / "examples/first_hour"
 
@@ -105,9 +108,14 @@ SHORT: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def drafted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, int, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where models and data of the example are, once the commands have been drafted."""
+    return tmp_path_factory.mktemp("first_hour")
+
+
+@pytest.fixture(scope="module")
+def drafted(folder: Path) -> dict[str, tuple[str, int, str]]:
     """Return job, exit code and output of every command."""
-    folder = tmp_path_factory.mktemp("first_hour")
     (folder / "notes.txt").write_text("some words")
     further = [f"evaluate classes.keras {name}" for name in FILES] + list(REFUSED)
     done = subprocess.run(
@@ -203,20 +211,43 @@ def test_options_of_the_other_form_are_refused(harness, words, message) -> None:
     assert done.code == 2 and message in done.err, done.text
 
 
+def cases() -> dict[str, str]:
+    """The commands of the example."""
+    tree = ast.parse((EXAMPLE / "first_hour.py").read_text())
+    assigned = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    return ast.literal_eval(assigned["CASES"])
+
+
+def test_every_case_gives_its_number_with_one_command(drafted, folder, cli_server) -> None:
+    for case in cases().values():
+        done = command(cli_server, folder, *shlex.split(case))
+        assert done.code == 0, done.text
+    check_numbers(folder)
+
+
 def test_every_command_of_the_example_gives_its_number(tmp_path) -> None:
     done = subprocess.run(
         [sys.executable, EXAMPLE / "first_hour.py", tmp_path], capture_output=True, text=True, env=None, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    check_numbers(tmp_path)
+
+
+def check_numbers(folder: Path) -> None:
+    """Compare the numbers of the runs in a folder with those that the examples' formulas give."""
     runs = {
         path.parent.name.rpartition("-")[0]: json.loads(path.read_text())["metrics"]
-        for path in tmp_path.glob("runs/*/metrics.json")
+        for path in folder.glob("runs/*/metrics.json")
     }
     assert all(value["value"] is not None for metrics in runs.values() for value in metrics.values())
-    with np.load(tmp_path / "one_hot.npz") as arrays:  # twice the first features are the scores
+    with np.load(folder / "one_hot.npz") as arrays:  # twice the first features are the scores
         expected = np.mean(np.argmax(arrays["x"][:, :4], axis=1) == np.argmax(arrays["label"], axis=1))
     for run in ("classes-classes", "logits-classes", "exported-classes", "classes-one_hot"):
         assert runs[run]["accuracy"]["value"] == pytest.approx(expected, rel=1e-15)
-    with np.load(tmp_path / "amounts.npz") as arrays:
+    with np.load(folder / "amounts.npz") as arrays:
         error = np.mean(np.abs(2 * arrays["features"][:, 0].astype(np.float64) - arrays["target"]))
     assert runs["amount-amounts"]["mean_absolute_error"]["value"] == pytest.approx(error, rel=1e-6)
