@@ -13,6 +13,7 @@ import json
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from harness.step.tensorflow import import_tensorflow
@@ -24,8 +25,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 EXAMPLES, WIDTH, CLASSES = 120, 6, 4
+SPECIES = ("ash", "elm", "oak", "pine")  # in the order of the scores
 CASES = {
     "a class, probabilities, from CSV": "evaluate classes.keras classes.csv",
+    "a class by its name, from CSV": "evaluate classes.keras species.csv",
     "a class, logits, from Parquet": "evaluate logits.keras classes.parquet",
     "a class, a SavedModel, from TFRecord": "evaluate exported classes-*.tfrecord",
     "a class as a row of 0 and 1": "evaluate classes.keras one_hot.npz",
@@ -36,14 +39,37 @@ CASES = {
     "photos, in a folder a class": "evaluate photos.keras photos",
     "metrics of your own choice": "evaluate classes.keras classes.csv --label label --metrics accuracy,f1",
 }
+GUESSLANG = "guesslang==2.2.1"  # somebody else's classifier of source files, whose labels are names of languages
+GUESSLANG_CASE = "evaluate guesslang/data/model sources.jsonl --label language --set data.classes=languages.txt"
+SOURCES = (
+    ("py", "import os\nimport sys\n\n\ndef main(argv):\n    for name in os.listdir('.'):\n        print(name, len(argv))\n"),
+    ("c", '#include <stdio.h>\n\nint main(int argc, char **argv)\n{\n    printf("%d %s\\n", argc, argv[0]);\n    return 0;\n}\n'),
+    ("go", 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfor i := 0; i < 3; i++ {\n\t\tfmt.Println(i)\n\t}\n}\n'),
+)
 
 
 def main(folder: Path) -> None:
     """Write models and data, and evaluate every case."""
     write(folder)
-    for case, command in CASES.items():
+    cases = {**CASES, **({"a classifier of others, from PyPI": GUESSLANG_CASE} if fetch_guesslang(folder) else {})}
+    for case, command in cases.items():
         print(f"\n# {case}\n$ harness {command}", flush=True)
         subprocess.run([sys.executable, "-m", "harness", *shlex.split(command)], cwd=folder, check=True)
+
+
+def fetch_guesslang(folder: Path) -> bool:
+    """Unpack a model from PyPI, and write sources and the names of their languages; say so where PyPI is not reached."""
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), GUESSLANG]
+    if subprocess.run(pip, capture_output=True, check=False).returncode:
+        print(f"\n# PyPI does not give {GUESSLANG}: left out", flush=True)
+        return False
+    with zipfile.ZipFile(next(folder.glob("guesslang-*.whl"))) as wheel:
+        wheel.extractall(folder)
+    names = json.loads((folder / "guesslang" / "data" / "languages.json").read_text()).values()
+    (folder / "languages.txt").write_text("".join(f"{name}\n" for name in names))
+    rows = [{"content": text, "language": language} for language, text in SOURCES]
+    (folder / "sources.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return True
 
 
 def write(folder: Path) -> None:
@@ -94,7 +120,7 @@ def write_data() -> None:
 
 
 def write_tables(x: np.ndarray, label: np.ndarray, city: np.ndarray) -> None:
-    """Write a CSV file with a column a feature, and a Parquet file with a column of lists."""
+    """Write CSV files with a column a feature, one with labels of text, and a Parquet file with a column of lists."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,6 +128,10 @@ def write_tables(x: np.ndarray, label: np.ndarray, city: np.ndarray) -> None:
         writer = csv.writer(file)
         writer.writerow([*(f"x{number}" for number in range(WIDTH)), "city", "label"])
         writer.writerows([*row, town, of] for row, town, of in zip(x.tolist(), city, label.tolist(), strict=True))
+    with open("species.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*(f"x{number}" for number in range(WIDTH)), "species"])
+        writer.writerows([*row, SPECIES[of]] for row, of in zip(x.tolist(), label.tolist(), strict=True))
     pq.write_table(pa.table({"x": list(x), "city": city, "label": label}), "classes.parquet")
 
 

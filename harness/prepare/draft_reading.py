@@ -176,9 +176,10 @@ def _left_over(free: Mapping[str, Feature], used: Collection[str], model_inputs:
     if len(left) == 1 and (used or serialized or set(model_inputs) <= set(free)):
         return left[0]
     takes = ", ".join(f"{name}: {wants}" for name, wants in model_inputs.items())
-    shown = ", ".join([*left[:SHOWN], *([f"{len(left) - SHOWN:,} more"] if len(left) > SHOWN else [])])
+    asked = left or list(free)  # all of them fit an input: which is the label nobody can see
+    shown = ", ".join([*asked[:SHOWN], *([f"{len(asked) - SHOWN:,} more"] if len(asked) > SHOWN else [])])
     raise JobError(
-        f"which feature is the label is not to be seen: say --label NAME, one of {shown or 'those of the data: none is left'}; "
+        f"which feature is the label is not to be seen: say --label NAME, one of {shown or 'the data, which have no feature'}; "
         f"the model takes {takes}; without a label there are predictions: harness predict"
     )
 

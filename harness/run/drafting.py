@@ -63,7 +63,9 @@ def evaluate_draft(
         print("\n".join(printable(line) for line in [_summary(job), *_orders(job)]), flush=True)
     code = run(job, options, world)
     if code == 0 and world.rank == 0 and not options.quiet:
-        print(f"keep this job: {kept_by(model, data, wishes)}")
+        changes = shlex.join([word for override in overrides for word in ("--set", override)])
+        further = f", and evaluate it with {changes}" if changes else ""
+        print(f"keep this job: {kept_by(model, data, wishes)}{further}")
     return code
 
 

@@ -43,7 +43,7 @@ def test_the_label_is_known_by_its_name_or_is_what_no_input_reads(inputs, featur
             "say --label NAME, one of clicked, bought; the model takes input_layer",
         ),
         ({"input_layer": X}, {**WIDE, "d": R}, "say --label NAME, one of a, b, c, d; "),  # any of four columns may be it
-        ({"input_layer": X}, {"x": X}, "one of those of the data: none is left"),
+        ({"input_layer": X}, {"x": X}, "say --label NAME, one of x; the model takes"),
     ],
 )
 def test_a_label_is_not_guessed(inputs, features, message):

@@ -70,6 +70,7 @@ print(json.dumps(results))
 # Of each command of the example, label and metrics of the job.
 JOBS = {
     "evaluate classes.keras classes.csv": ("label", ["accuracy", "f_beta", "cross_entropy"]),
+    "evaluate classes.keras species.csv": ("species", ["accuracy", "f_beta", "cross_entropy"]),
     "evaluate logits.keras classes.parquet": ("label", ["accuracy", "f_beta", "cross_entropy"]),
     "evaluate exported classes-*.tfrecord": ("label", ["accuracy", "f_beta", "cross_entropy"]),
     "evaluate classes.keras one_hot.npz": ("label", ["accuracy", "f_beta", "cross_entropy"]),
@@ -235,6 +236,16 @@ def test_every_command_of_the_example_gives_its_number(tmp_path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     check_numbers(tmp_path)
+    if "from PyPI" in done.stdout:  # else it says that PyPI is not reached
+        (metrics,) = [json.loads(path.read_text())["metrics"] for path in tmp_path.glob("runs/model-sources-*/metrics.json")]
+        assert metrics["accuracy"] == {
+            "examples": 3,
+            "standard_error": None,
+            "standard_error_reason": metrics["accuracy"]["standard_error_reason"],
+            "value": 1.0,
+        }
+    else:
+        assert "PyPI does not give" in done.stdout
 
 
 def check_numbers(folder: Path) -> None:
@@ -246,7 +257,7 @@ def check_numbers(folder: Path) -> None:
     assert all(value["value"] is not None for metrics in runs.values() for value in metrics.values())
     with np.load(folder / "one_hot.npz") as arrays:  # twice the first features are the scores
         expected = np.mean(np.argmax(arrays["x"][:, :4], axis=1) == np.argmax(arrays["label"], axis=1))
-    for run in ("classes-classes", "logits-classes", "exported-classes", "classes-one_hot"):
+    for run in ("classes-classes", "classes-species", "logits-classes", "exported-classes", "classes-one_hot"):
         assert runs[run]["accuracy"]["value"] == pytest.approx(expected, rel=1e-15)
     with np.load(folder / "amounts.npz") as arrays:
         error = np.mean(np.abs(2 * arrays["features"][:, 0].astype(np.float64) - arrays["target"]))
