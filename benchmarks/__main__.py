@@ -36,6 +36,7 @@ from benchmarks import (
     simulate,
     slices,
     tfma,
+    verdicts,
 )
 from benchmarks.environment import environment
 
@@ -164,9 +165,9 @@ def _all(options: argparse.Namespace) -> None:
 
 
 def _coverage(simulations: int) -> None:
-    found = coverage.in_processes(simulations)
-    print(coverage.table(found))
-    outside = coverage.outside(found)
+    found, counted = coverage.in_processes(simulations), verdicts.in_processes(2 * simulations)
+    print(f"{coverage.table(found)}\n\n{verdicts.table(counted)}")
+    outside = [*coverage.outside(found), *verdicts.outside(counted)]
     raise SystemExit(f"not what is expected: {'; '.join(outside)}" if outside else 0)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from benchmarks import verdicts
 from benchmarks.coverage import Coverage, coverage, outside, table
 from benchmarks.populations import (
     ACCURACY,
@@ -96,3 +97,21 @@ def test_the_sums_of_a_simulation_are_those_of_scikit_learn():
     label = found + NOISE * random.normal(size=300)
     oracle = [sk.r2_score(label, found, sample_weight=each) for each in times.T]
     assert r2_values(np.random.default_rng(1), times) == pytest.approx(oracle, rel=1e-12)
+
+
+def test_comparisons_and_gates_are_wrong_as_seldom_as_they_say():
+    """Intervals of differences, false alarms among slices, passes at the margin, what pairs see: each share is as expected."""
+    found = verdicts.counted(150, first=100_000)
+    assert verdicts.outside(found) == [], verdicts.table(found)
+    paired, unpaired = (result.share for result in found[-2:])
+    assert paired > unpaired + 0.5
+
+
+def test_shares_that_are_not_as_expected_are_named():
+    covers, alarm = 0, next(place for place, question in enumerate(verdicts.QUESTIONS) if question.text == verdicts.ALARM)
+    assert verdicts.outside([verdicts.Counted(covers, 1000, 940), verdicts.Counted(alarm, 1000, 60)]) == []
+    (name,) = verdicts.outside([verdicts.Counted(covers, 1000, 900)])
+    assert name.endswith("2 differ): 90.00%")
+    (name,) = verdicts.outside([verdicts.Counted(alarm, 1000, 90)])
+    assert name.endswith("60 differ): 9.00%")
+    assert verdicts.table([verdicts.Counted(alarm, 250, 10)]).endswith("| 250 | 4.0% | at most 5% |")

@@ -1,4 +1,4 @@
-"""Differences of two numbers against SciPy and statsmodels, and how often they are right in simulated data."""
+"""Differences of two numbers against SciPy and statsmodels; how often they are right is counted in tests/test_coverage.py."""
 
 from __future__ import annotations
 
@@ -121,42 +121,3 @@ def test_two_models_that_are_right_on_the_same_examples_differ_by_little():
     assert (found.value, found.p, found.method) == (0.0, 1.0, "discordant counts")
     bound = scipy.stats.beta.ppf(1 - 0.0125, 1, 1000)
     assert (found.low, found.high) == pytest.approx((-bound, bound), rel=1e-9)
-
-
-@pytest.mark.parametrize("discordant", [2, 6, 12, 30, 200])
-def test_intervals_of_differences_cover_the_truth(discordant):
-    """1,000 pairs of which so many are judged differently on average, one model better by a quarter of that."""
-    rng = np.random.default_rng(discordant)
-    shares = np.array([0.7, discordant * 3 / 8000, discordant * 5 / 8000, 0.3 - discordant / 1000])
-    truth = shares[2] - shares[1]
-    draws = rng.multinomial(1000, shares, 400)
-    found = [accuracies(rng, *counts) for counts in draws.tolist()]
-    covered = sum(each.low - 1e-12 <= truth <= each.high + 1e-12 for each in found)
-    assert covered >= 400 * 0.95 - 3 * np.sqrt(400 * 0.95 * 0.05), covered
-
-
-@pytest.mark.parametrize(("pairs", "discordant"), [(1000, 60), (1000, 8), (25, 4)])
-def test_false_alarms_among_forty_slices_are_held(pairs, discordant):
-    """No slice differs; by Holm there is any alarm in at most 5 % of the simulations, but for their noise."""
-    rng = np.random.default_rng(pairs + discordant)
-    simulations, alarms = 120, 0
-    half = discordant / pairs / 2
-    for _ in range(simulations):
-        slices = rng.multinomial(pairs, [0.6, half, half, 0.4 - 2 * half], 40)
-        p_values = [accuracies(rng, *counts).p for counts in slices.tolist()]
-        alarms += min(holm(p_values)) <= 0.05
-    assert alarms <= simulations * 0.05 + 3 * np.sqrt(simulations * 0.05 * 0.95), alarms
-
-
-def test_pairs_see_what_two_samples_do_not():
-    """Two models that agree on 95 % of the examples, one better by two points: how often each test shows it."""
-    rng = np.random.default_rng(4)
-    draws = rng.multinomial(1000, [0.78, 0.015, 0.035, 0.17], 200).tolist()
-    shown = {"paired": 0, "unpaired": 0}
-    for counts in draws:
-        shown["paired"] += accuracies(rng, *counts).p <= 0.05
-        first, second = (counts[0] + counts[1]) / 1000, (counts[0] + counts[2]) / 1000
-        errors = [np.sqrt(p * (1 - p) / 999) for p in (first, second)]
-        found = unpaired(number(first, error=errors[0]), number(second, error=errors[1]), 0.95)
-        shown["unpaired"] += found.p <= 0.05
-    assert shown["paired"] > 150 and shown["unpaired"] < 40, shown
