@@ -15,13 +15,12 @@ from harness.data.block_size import BLOCK_BYTES
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.mapping import FileMapping
 from harness.data.range_file import RangeFile, open_range
-from harness.data.source import ID, Feature, Origin, Place
+from harness.data.source import ALIGNED, ID, Feature, Origin, Place
 from harness.errors import DataError
 from harness.plan.plan import Chunk, File
 
 __all__ = ["Mapped", "NpySource", "mapped_members", "open_mapped", "open_npy"]
 
-ALIGNED = 64  # bytes: where TensorFlow takes an array as it lies, and does not copy it
 IDS = 1 << 24  # examples whose ids are kept in memory beside mapped files, 128 MiB
 
 
@@ -75,9 +74,9 @@ class Mapped:
 
     @property
     def as_it_lies(self) -> bool:
-        """Whether a tensor can be made of it without a copy."""
+        """Whether batches can be cut out of the file's bytes."""
         plain = self.dtype.kind in "biuf" and self.dtype.isnative and self.dtype.itemsize <= 8
-        return plain and not self.fortran and not self.offset % ALIGNED and 0 not in self.shape
+        return plain and not self.fortran and 0 not in self.shape
 
     @cached_property
     def _map(self) -> FileMapping:
@@ -95,6 +94,12 @@ class Mapped:
                 f"{self.path}: the file was cut off since it was opened: expected {end} bytes, found {len(self._map)}"
             )
         return self._map.array(self.dtype, self.shape[0] * self._inner, self.offset).reshape(self.shape)
+
+    @property
+    def lead(self) -> np.ndarray:
+        """The file's bytes from the last aligned one before the array to its end, uint8; see `ALIGNED`."""
+        first = self.offset - self.offset % ALIGNED
+        return self._map.array(np.dtype(np.uint8), self.offset - first + self.whole.nbytes, first)
 
     def advise(self, advice: int, start: int, stop: int) -> None:
         """Tell the system what examples [start, stop) of `whole` are wanted for; see madvise(2)."""
@@ -166,6 +171,11 @@ class NpySource(ColumnSource):
         if len(self.files) > 1 or self._skip or examples > IDS or not all(array.as_it_lies for array in chosen.values()):
             return None
         return {**{name: array.whole for name, array in chosen.items()}, ID: np.arange(examples, dtype=np.int64)}
+
+    @property
+    def leads(self) -> Mapping[str, np.ndarray]:
+        """Of arrays of an archive, which lie where its entries' names end."""
+        return {name: array.lead for name, array in self._arrays[0].items() if name in self.chosen and array.offset % ALIGNED}
 
     def advise(self, done: Iterable[Chunk], soon: Iterable[Chunk]) -> None:
         """Give back the memory of what was read, so that it stays flat; have what comes now fetched all at once."""

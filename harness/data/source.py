@@ -21,9 +21,10 @@ from harness.errors import JobError
 from harness.plan.drawn import Drawn
 from harness.plan.plan import Chunk, File
 
-__all__ = ["BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Origin", "Place", "Records", "Source"]
+__all__ = ["ALIGNED", "BAD", "ID", "KEEP", "SERIALIZED", "Feature", "Kind", "Origin", "Place", "Records", "Source"]
 
 SERIALIZED = "serialized"  # the raw tensor that holds whole records
+ALIGNED = 64  # bytes: where TensorFlow takes an array as it lies, and does not copy it
 ID = "\0id"  # the array of ids among a source's arrays, cut as they are; no feature of a user has this name
 BAD = "\0bad"  # bool [n] among the raw tensors: records that are skipped; what else they hold is made up
 KEEP = "\0keep"  # bool [B] among the parsed features: what the job's filter says
@@ -117,6 +118,11 @@ class Source(ABC):
     def arrays(self) -> Mapping[str, np.ndarray] | None:
         """All examples and their ids under `ID`, where they are in memory anyway or mapped into it: [examples, ...] by name."""
         return None
+
+    @property
+    def leads(self) -> Mapping[str, np.ndarray]:
+        """Of each of the mapped `arrays` that is not aligned, its bytes from the last aligned one before it on: uint8 [bytes]."""
+        return {}
 
     def advise(self, done: Iterable[Chunk], soon: Iterable[Chunk]) -> None:
         """Learn which chunks of `arrays` are done with, and which are cut into batches now; for arrays that are mapped."""

@@ -14,6 +14,7 @@ from harness.data import ID, Feature, Records, Source
 from harness.data.content import ContentHash, signed
 from harness.plan.plan import Chunk
 from harness.ranks.share import Share
+from harness.step.array_tensor import AlignedTensor, ArrayTensor, ByteTensor
 from harness.step.batch import Batch, Group
 from harness.step.feed import Feed, Handle, Stream
 
@@ -24,11 +25,11 @@ class ArrayStream(Stream):
     """Cuts batches out of tensors. What is left are lines: first example, count, chunk, last of its chunk, of each batch.
 
     Args:
-      tensors: all examples by feature, and their ids under `ID`: [examples, ...].
+      tensors: all examples by feature, and their ids under `ID`.
       batch_size: examples a batch.
     """
 
-    def __init__(self, tensors: Mapping[str, Any], batch_size: int) -> None:
+    def __init__(self, tensors: Mapping[str, ArrayTensor], batch_size: int) -> None:
         self.tensors = tensors
         self._batch_size = batch_size
 
@@ -39,9 +40,9 @@ class ArrayStream(Stream):
 
     @property
     def batch(self) -> Batch:
-        """The tensors' own shapes, with the batch first."""
-        size = self._batch_size
-        features = {name: tf.TensorSpec([size, *tensor.shape[1:]], tensor.dtype) for name, tensor in self.tensors.items()}
+        """The features' own shapes, with the batch first."""
+        size, specs = self._batch_size, {name: tensor.spec for name, tensor in self.tensors.items()}
+        features = {name: tf.TensorSpec([size, *spec.shape], spec.dtype) for name, spec in specs.items()}
         number = tf.TensorSpec([], tf.int64)
         return Batch(features.pop(ID), tf.TensorSpec([], tf.int32), number, tf.TensorSpec([], tf.bool), features)
 
@@ -52,15 +53,10 @@ class ArrayStream(Stream):
         count = tf.cast(rows, tf.int32)
 
         def whole() -> list[Any]:
-            # A slice along the first dimension is a view, not a copy, where its start is aligned.
-            place = {"begin": first[None], "end": first[None] + size, "strides": tf.ones([1], tf.int64)}
-            views = [tf.raw_ops.StridedSlice(input=tensor, **place) for tensor in tensors.values()]
-            return [tf.ensure_shape(view, [size, *view.shape[1:]]) for view in views]
+            return [tensor.cut(first, size) for tensor in tensors.values()]
 
         def short() -> list[Any]:
-            offset = tf.range(size, dtype=tf.int64)
-            examples = first + tf.where(offset < rows, offset, 0)  # the first again, for what is not there
-            return [tf.gather(tensor, examples) for tensor in tensors.values()]
+            return [tensor.pad(first, rows, size) for tensor in tensors.values()]
 
         with tf.device("/CPU:0"):
             features = dict(zip(tensors, tf.cond(count < size, short, whole), strict=True))
@@ -79,7 +75,7 @@ class ArrayStream(Stream):
             offset = tf.range(rows, dtype=tf.int64)
             examples = tf.where(offset < filled[:, 1:2], filled[:, :1] + offset, filled[:, :1])
             examples = tf.reshape(examples, [-1])
-            ids, *features = (tf.gather(self.tensors[name], examples) for name in (ID, *names))
+            ids, *features = (self.tensors[name].gather(examples) for name in (ID, *names))
             predicted = tf.TensorArray(tf.int64, size, element_shape=[rows])
 
         def body(at: Any, predicted: Any, *arrays: Any) -> tuple[Any, ...]:
@@ -112,11 +108,11 @@ class ArrayFeed(Feed):
         if arrays is None:
             raise ValueError("expected a source in memory")
         with tf.device("/CPU:0"):  # where batches are cut: on an accelerator they would not fit, or be fetched back
-            tensors = {name: _tensor(arrays[name], copy=not source.mapped or name == ID) for name in (*wanted, ID)}
+            tensors = {name: _tensor(source, name, arrays[name]) for name in (*wanted, ID)}
         self._stream = ArrayStream(tensors, batch_size)
         self._chunks: Iterator[Chunk] = iter(())
         self._drawn: list[Chunk] = []
-        self._arrays = {name: arrays[name] if source.mapped else _held(tensors[name], arrays[name]) for name in tensors}
+        self._arrays = {name: arrays[name] if source.mapped else _held(tensors[name].tensor, arrays[name]) for name in tensors}
         self._known: dict[Chunk, int] = {}  # hashes of chunks that an earlier opening has read; of copies, which stay as they are
         self._hasher = ThreadPoolExecutor(1)  # hashes while the compiled step evaluates the same chunks
         self._hashing: Future[dict[int, int]] | None = None
@@ -192,6 +188,8 @@ def _held(tensor: Any, array: np.ndarray) -> np.ndarray:
     return np.asarray(memoryview(tensor)) if shared else array.copy()
 
 
-def _tensor(array: np.ndarray, *, copy: bool) -> Any:
-    """Make a tensor of an array; without a copy it is the memory in which the array lies, which has to be aligned."""
-    return tf.constant(array) if copy else tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+def _tensor(source: Source, name: str, array: np.ndarray) -> ArrayTensor:
+    """Make a tensor of an array: of what is mapped without a copy."""
+    if name in source.leads:
+        return ByteTensor(source.leads[name], array)
+    return AlignedTensor(array, copy=not source.mapped or name == ID)

@@ -83,7 +83,7 @@ from harness.step.array_feed import ArrayFeed
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 with tf.device("/CPU:1"):
     feed = ArrayFeed(from_arrays({"x": np.zeros(3, np.float32)})[0], {"x": Feature("float32", ())}, 2)
-print({tensor.device[-5:] for tensor in feed.stream.tensors.values()})
+print({tensor.tensor.device[-5:] for tensor in feed.stream.tensors.values()})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "{'CPU:0'}\n"
