@@ -1,4 +1,4 @@
-"""Runs the real command line many times at the price of one import: loads TensorFlow, then forks for every command.
+"""Runs the real command line many times at the price of one import: loads TensorFlow and the harness, then forks for every command.
 
 Reads one JSON request a line: argv, cwd, environ, stdout, stderr (paths). Answers with the exit code.
 """
@@ -7,17 +7,11 @@ import json
 import os
 import sys
 
-from tests import schemas
+from tests import preloading, schemas
 
 
 def main() -> None:
-    from harness.step import tensorflow as tf_setup
-
-    tf_setup.import_tensorflow()
-    import keras  # noqa: F401
-
-    import harness.run.run  # noqa: F401
-
+    preloading.load()
     print("ready", flush=True)
     with schemas.checked_renames():
         serve()
