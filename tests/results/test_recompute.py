@@ -71,7 +71,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"files": [str(folder / "data.tfrecord")], "label": "label", "classes": list("abcde")},
         "metrics": [
             "accuracy", {"recall": {"average": "per_class"}}, {"cross_entropy": {"weight": "weight"}}, "confusion_matrix",
-            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"binned_roc_auc": {"positive": 2}}, {"python": {"metric": "costs:Cost", "price": 2.5}},
+            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"binned_roc_auc": {"positive": 2, "bins": 20}}, {"python": {"metric": "costs:Cost", "price": 2.5}},
         ],
         "slices": {"by": [["writer"], ["writer", {"feature": "age", "buckets": [30, 50]}]], "minimum": 20},
         "bootstrap": {"replicates": 40, "seed": 5}, "batch_size": 16, "chunk_size": 32,
