@@ -111,12 +111,13 @@ def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
 def over_ranks(ranks: int, comm: str, command: Sequence[str | Path]) -> list[str]:
     """Return what starts a command on some ranks of this machine.
 
-    Over MPI it is the line that horovodrun comes to (tests/launch/test_mpirun.py) once it has loaded TensorFlow twice.
+    Over MPI it is the line that horovodrun comes to (tests/launch/test_mpirun.py) once it has loaded TensorFlow twice. Over
+    Gloo it is horovodrun without that.
     """
     words = [str(word) for word in command]
     if comm == "mpi":
         return command_line(words, ranks=ranks, interfaces=["lo"], environ=exported(os.environ))
-    return ["horovodrun", "-np", str(ranks), f"--{comm}", *words]
+    return [sys.executable, "-m", "tests.ranks.horovodrun", "-np", str(ranks), f"--{comm}", *words]
 
 
 @pytest.fixture(scope="session")

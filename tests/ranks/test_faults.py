@@ -48,8 +48,8 @@ def no_result(job: Path) -> None:
         ("shift:100", "has 32 examples, but not the planned ones: their id hash differs"),
     ],
 )
-def test_the_certificate_sees_work_that_was_not_done_once(job, fault, what):
-    done = start(["harness", "evaluate", job], job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault, "HARNESS_THREADS": "1"})
+def test_the_certificate_sees_work_that_was_not_done_once(job, harness, fault, what):
+    done = harness("evaluate", job, environ={"HARNESS_TEST_FAULT": fault})
     assert done.code == 1, done.text
     assert "INVALID, no result was written" in done.err
     chunk = "chunk 3 (" if fault.startswith("shift") else "chunk 4 ("
