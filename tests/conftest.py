@@ -26,7 +26,8 @@ from tests import made, preloading, schemas, selection
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 # Ranks import the tree under test, are quiet, and do not fight for two cores.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "launch"), os.environ.get("PYTHONPATH", "")])
+OWN_PATHS = [str(ROOT / "tests" / "ranks" / "planted"), str(ROOT), str(ROOT / "launch")]
+os.environ["PYTHONPATH"] = os.pathsep.join([*OWN_PATHS, os.environ.get("PYTHONPATH", "")])
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", OMPI_MCA_mpi_yield_when_idle="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
@@ -111,13 +112,12 @@ def start(argv: Sequence[str | Path], cwd: Path, environ: Mapping[str, str] | No
 def over_ranks(ranks: int, comm: str, command: Sequence[str | Path]) -> list[str]:
     """Return what starts a command on some ranks of this machine.
 
-    Over MPI it is the line that horovodrun comes to (tests/launch/test_mpirun.py) once it has loaded TensorFlow twice. Over
-    Gloo it is horovodrun without that.
+    Over MPI it is the line that horovodrun comes to (tests/launch/test_mpirun.py) once it has loaded TensorFlow twice.
     """
     words = [str(word) for word in command]
     if comm == "mpi":
         return command_line(words, ranks=ranks, interfaces=["lo"], environ=exported(os.environ))
-    return [sys.executable, "-m", "tests.ranks.horovodrun", "-np", str(ranks), f"--{comm}", *words]
+    return ["horovodrun", "-np", str(ranks), f"--{comm}", *words]
 
 
 @pytest.fixture(scope="session")
