@@ -1,4 +1,4 @@
-"""Runs the real command line many times at the price of one import: loads TensorFlow, then forks for every command.
+"""Runs the real command line many times at the price of one import: loads TensorFlow and the harness, then forks for every command.
 
 Reads one JSON request a line: argv, cwd, environ, stdout, stderr (paths). Answers with the exit code.
 """
@@ -7,17 +7,11 @@ import json
 import os
 import sys
 
-from tests import schemas
+from tests import preloading, schemas
 
 
 def main() -> None:
-    from harness.step import tensorflow as tf_setup
-
-    tf_setup.import_tensorflow()
-    import keras  # noqa: F401
-
-    import harness.run.run  # noqa: F401
-
+    preloading.load()
     print("ready", flush=True)
     with schemas.checked_renames():
         serve()
@@ -27,6 +21,7 @@ def serve() -> None:
     """Run what is asked for, each in a fork."""
     from harness import cli
     from harness.step import build as tf_build
+    from tests.ranks import faulty
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -35,6 +30,8 @@ def serve() -> None:
             os.chdir(request["cwd"])
             os.environ.update(request["environ"])
             tf_build.XLA_POSITIONS = int(os.environ.get("XLA_POSITIONS", tf_build.XLA_POSITIONS))
+            if "HARNESS_TEST_FAULT" in os.environ:
+                faulty.plant(os.environ["HARNESS_TEST_FAULT"])
             for descriptor, name in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
                 flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                 os.dup2(os.open(name, flags, 0o644), descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import secrets
@@ -20,12 +21,13 @@ import pytest
 import yaml
 from harness_launch.mpirun import command_line, exported
 
-from tests import made, schemas, selection
+from tests import made, preloading, schemas, selection
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 # Ranks import the tree under test, are quiet, and do not fight for two cores.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "launch"), os.environ.get("PYTHONPATH", "")])
+OWN_PATHS = [str(ROOT / "tests" / "ranks" / "planted"), str(ROOT), str(ROOT / "launch")]
+os.environ["PYTHONPATH"] = os.pathsep.join([*OWN_PATHS, os.environ.get("PYTHONPATH", "")])
 os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", OMPI_MCA_mpi_yield_when_idle="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1"
@@ -179,6 +181,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.seed = secrets.randbelow(10**9) if given is None else given
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = config.option.seed
+    if not hasattr(config, "workerinput"):
+        preloading.bytecode(ROOT)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -188,6 +192,22 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (--seed {config.option.seed} has the same)"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Collect without Python's collector, and keep what pytest has rewritten: half of what each worker begins with.
+
+    The modules and tests live as long as the process. No test looks for garbage among them.
+    """
+    writing, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        sys.dont_write_bytecode = writing
 
 
 @pytest.hookimpl(wrapper=True)

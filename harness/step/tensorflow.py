@@ -31,8 +31,8 @@ __all__ = [
 
 BATCHES_AT_ONCE = 4  # predicted by a rank at the same time, at most
 
-# Keras imports these where they are installed, for wrappers and plots: a third of what importing TensorFlow takes.
-UNUSED_BY_RANKS = ("matplotlib", "sklearn")
+# Keras imports these where they are installed, for wrappers, plots and notebooks: a third of what importing TensorFlow takes.
+UNUSED_BY_RANKS = ("IPython", "matplotlib", "sklearn")
 
 
 def import_tensorflow() -> None:

@@ -116,15 +116,13 @@ def test_ks_and_equal_error_rate(labels: Any, scores: Any, weights: Any) -> None
 def brute(labels: Any, scores: Any, weights: Any) -> list[tuple[float, Fraction, Fraction]]:
     """Count at every threshold, in fractions: threshold, TP, FP, ascending."""
     exact = [Fraction(1)] * len(labels) if weights is None else [Fraction(float(w)) for w in weights]
-    rows = [(float(s), bool(y), w) for s, y, w in zip(scores, labels, exact, strict=True) if w]
-    return [
-        (
-            at,
-            sum((w for s, y, w in rows if y and s >= at), Fraction(0)),
-            sum((w for s, y, w in rows if not y and s >= at), Fraction(0)),
-        )
-        for at in sorted({s for s, _, _ in rows})
-    ]
+    counts: dict[float, tuple[Fraction, Fraction]] = {}
+    positive = negative = Fraction(0)
+    for score, label, weight in sorted(zip(scores.tolist(), labels.tolist(), exact, strict=True), reverse=True):
+        if weight:
+            positive, negative = positive + weight * bool(label), negative + weight * (not label)
+            counts[score] = (positive, negative)  # of a score that several have, the last count holds them all
+    return [(at, *counts[at]) for at in sorted(counts)]
 
 
 @case

@@ -1,9 +1,6 @@
 """The families through whole runs: a model, a job, ranks, slices and intervals; against the same metrics on arrays."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +11,9 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.naive_bayes import GaussianNB
 
+from tests.conftest import command, start
 from tests.metrics.batches import value_of
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES, WRITERS = 150, 3
 # metric, label, output, options
 METRICS: list[tuple[str, str, str, dict]] = [
@@ -98,17 +95,6 @@ def job(tmp_path_factory) -> Path:
     return folder / "job.yaml"
 
 
-def run(job: Path, output: str, *launch: str) -> bytes:
-    """Run a job and return what metrics.json holds."""
-    harness = str(Path(sys.executable).parent / "harness")
-    command = [harness, *launch, "evaluate", str(job), "-o", str(job.parent / output)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    # mpirun may cut a line inside a character
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environ, check=False, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return (job.parent / output / "metrics.json").read_bytes()
-
-
 def expected_of(data: dict[str, np.ndarray], metric: str, label: str, output: str, options: dict) -> object:
     """Return the value on arrays as JSON would give it back."""
     value = value_of(metric, data[label], data[output], batch=EXAMPLES, **options)
@@ -118,9 +104,11 @@ def expected_of(data: dict[str, np.ndarray], metric: str, label: str, output: st
 
 
 @pytest.fixture(scope="module")
-def alone(job) -> bytes:
+def alone(job, cli_server) -> bytes:
     """What one rank writes."""
-    return run(job, "alone")
+    done = command(cli_server, job.parent, "evaluate", job, "-o", job.parent / "alone")
+    assert done.code == 0, done.text
+    return (job.parent / "alone" / "metrics.json").read_bytes()
 
 
 def test_values_slices_and_intervals(alone):
@@ -142,4 +130,7 @@ def test_values_slices_and_intervals(alone):
 @pytest.mark.ranks
 @pytest.mark.parametrize("ranks", ["2", "3", "5"])
 def test_ranks_write_the_same_bytes(job, alone, ranks):
-    assert run(job, ranks, "launch", "-np", ranks, "--") == alone
+    folder = job.parent / ranks
+    done = start(["harness", "launch", "-np", ranks, "--", "evaluate", job, "-o", folder], job.parent)
+    assert done.code == 0, done.text
+    assert (folder / "metrics.json").read_bytes() == alone

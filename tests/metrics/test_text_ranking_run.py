@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score
 
 from harness.metrics.text import TokenF1
 from tests import made
-from tests.conftest import over_ranks, start
+from tests.conftest import command, over_ranks, start
 from tests.metrics.sums import strings
 from tests.metrics.test_detection import TWELVE, Images
 from tests.metrics.test_text import CORPUS
@@ -75,15 +75,16 @@ def job(tmp_path_factory):
     return folder / "job.yaml"
 
 
-def evaluate(job, run, ranks):
-    command = ["harness", "evaluate", job, "-o", run]
-    done = start(over_ranks(ranks, "mpi", command) if ranks > 1 else command, job.parent)
+@pytest.fixture(scope="module")
+def alone(job, cli_server) -> bytes:
+    """What one rank writes."""
+    done = command(cli_server, job.parent, "evaluate", job, "-o", job.parent / "one")
     assert done.code == 0, done.text
-    return (run / "metrics.json").read_bytes()
+    return (job.parent / "one" / "metrics.json").read_bytes()
 
 
-def test_values_of_one_rank(job):
-    entries = json.loads(evaluate(job, job.parent / "one", 1))["metrics"]
+def test_values_of_one_rank(alone):
+    entries = json.loads(alone)["metrics"]
     found = {name: entry["value"] for name, entry in entries.items()}
     given = columns()
     lines = [CORPUS[number % len(CORPUS)] for number in range(EXAMPLES)]
@@ -101,17 +102,18 @@ def test_values_of_one_rank(job):
 
 @pytest.mark.ranks
 @pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_the_same_bytes_at_any_number_of_ranks(job, ranks):
-    alone = job.parent / "one" / "metrics.json"
-    expected = alone.read_bytes() if alone.exists() else evaluate(job, job.parent / "one", 1)
-    assert evaluate(job, job.parent / f"ranks{ranks}", ranks) == expected
+def test_the_same_bytes_at_any_number_of_ranks(job, alone, ranks):
+    run = job.parent / f"ranks{ranks}"
+    done = start(over_ranks(ranks, "mpi", ["harness", "evaluate", job, "-o", run]), job.parent)
+    assert done.code == 0, done.text
+    assert (run / "metrics.json").read_bytes() == alone
 
 
-def test_what_cannot_be_read_is_said_before_there_is_work(job):
+def test_what_cannot_be_read_is_said_before_there_is_work(job, harness):
     text = yaml.safe_load(job.read_text())
     text["metrics"] = [{"bleu": {"output": "score", "label": "references"}}]
     other = job.parent / "wrong.yaml"
     other.write_text(yaml.safe_dump(text))
-    done = start(["harness", "evaluate", other, "-o", job.parent / "wrong"], job.parent)
+    done = harness("evaluate", other, "-o", job.parent / "wrong")
     assert done.code == 2
     assert "metric bleu: expected one string per example, [B], found output float32 [B]" in done.err

@@ -20,10 +20,13 @@ PER_CLASS = {"iou"}  # a value for each class, all of them null
 BAD = 7  # an example
 
 
-def evaluated(weights: np.ndarray, columns: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
-    """Return the document of all metrics that take weights."""
+SLICED = [name for name in WEIGHTED if load(name).takes_slices]
+
+
+def evaluated(names: list[str], weights: np.ndarray, columns: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
+    """Return the document of some metrics that take weights."""
     listed = []
-    for name in WEIGHTED:
+    for name in names:
         own = {**laws.case(name), **laws.WEIGHTED.get(name, {}), "weight": "weight", "name": name}
         kind = load(name)
         listed.append({name: {**own, "slices": kind.takes_slices, "bootstrap": kind.takes_replicates}})
@@ -35,13 +38,15 @@ def evaluated(weights: np.ndarray, columns: dict[str, np.ndarray], **options: An
 
 @pytest.fixture(scope="module")
 def negative() -> dict[str, Any]:
-    """One example weighs less than nothing; a slice of its own, one of its query, and one of all others."""
+    """One example weighs less than nothing, a query nothing; a slice of each, one of its query, and one of all others."""
     query = laws.columns()["query"]
     part = (query == query[BAD]).astype(np.int64)
     part[BAD] = 2
     weights = np.ones(laws.EXAMPLES, np.float32)
     weights[BAD] = -1e-3
-    return evaluated(weights, {"part": part}, slices={"by": [["part"]], "maximum": 3}, bootstrap={"replicates": 3})
+    light = query == (query[BAD] + 1) % 12
+    part[light], weights[light] = 3, 0.0
+    return evaluated(WEIGHTED, weights, {"part": part}, slices={"by": [["part"]], "maximum": 4}, bootstrap={"replicates": 3})
 
 
 @pytest.mark.slow
@@ -53,7 +58,7 @@ def test_a_negative_weight_makes_the_value_null(negative, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in WEIGHTED if load(name).takes_slices])
+@pytest.mark.parametrize("name", SLICED)
 def test_a_negative_weight_spoils_the_slice_that_it_is_in_alone(negative, name):
     slices = {entry["slice"]["part"]: entry for entry in negative["slices"]}
     assert slices[2]["metrics"][name]["reason"] == "1 weights are negative"
@@ -72,15 +77,17 @@ def test_a_weight_that_is_nan_is_told_apart_from_one_that_is_negative():
 
 
 @pytest.fixture(scope="module")
-def nothing() -> dict[str, Any]:
-    return evaluated(np.zeros(laws.EXAMPLES, np.float32), {})
+def nothing(negative) -> dict[str, Any]:
+    """Entries where no example weighs: of a slice of that run, and of a run for what takes no slices."""
+    (light,) = [entry["metrics"] for entry in negative["slices"] if entry["slice"]["part"] == 3]
+    whole = [name for name in WEIGHTED if name not in SLICED] + ["accuracy"]
+    return light | evaluated(whole, np.zeros(laws.EXAMPLES, np.float32), {})["metrics"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in WEIGHTED if name not in TABLES | PER_CLASS])
 def test_without_any_weight_the_reason_says_so(nothing, name):
-    entry = nothing["metrics"][name]
-    assert (entry["value"], entry["reason"]) == (None, "the total weight is zero")
+    assert (nothing[name]["value"], nothing[name]["reason"]) == (None, "the total weight is zero")
 
 
 def test_a_slice_without_any_weight():

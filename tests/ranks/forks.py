@@ -21,12 +21,9 @@ GRACE_S = 6.0  # from SIGTERM to SIGKILL, as launchers do
 
 
 def serve() -> None:
-    from harness.step import tensorflow as tf_setup
+    from tests import preloading
 
-    tf_setup.import_tensorflow()
-    import keras  # noqa: F401
-
-    import harness.run.run  # noqa: F401
+    preloading.load()
     from tests.ranks import counting_worker, slow
 
     mains = {"slow": slow.main, "counting": counting_worker.main}

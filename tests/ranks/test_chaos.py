@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,6 @@ SEGMENT = 3  # chunks in one, where commits come as often as they can
 CHUNKS = 40  # 77 and 76 examples by 4, and the GZIP file
 METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
 GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    server = Forks(ROOT)
-    yield server
-    server.close()
 
 
 class Mpi:

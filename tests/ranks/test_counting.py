@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests import made
-from tests.conftest import ROOT
-from tests.ranks.forks import Forks, World
+from tests.ranks.forks import World
 
 pytestmark = pytest.mark.ranks
 
 LIMIT_S = 120
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    server = Forks(ROOT)
-    yield server
-    server.close()
 
 
 def counted(text: str) -> dict[int, int]:

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests import made
-from tests.conftest import LIMIT_S, ROOT, start
+from tests.conftest import LIMIT_S, start
 
 pytestmark = pytest.mark.ranks
 
-PLANTED = {"PYTHONPATH": f"{ROOT / 'tests' / 'ranks' / 'planted'}{os.pathsep}{os.environ['PYTHONPATH']}"}
 # Of two ranks, rank 1 reads example 130, in chunk 4 of the four files that can be cut: 77, 0, 1 and 75 examples.
 AT = 130
 WHERE = "e.tfrecord, records 50..75"
@@ -31,7 +30,7 @@ def job(world, tmp_path) -> Path:
 
 def launch(job: Path, fault: str | None, *words: str, comm: str = "mpi"):
     argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", job, "--set", "schedule=static", *words]
-    return start(argv, job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault} if fault else {})
+    return start(argv, job.parent, {"HARNESS_TEST_FAULT": fault} if fault else {})
 
 
 def no_result(job: Path) -> None:
@@ -48,8 +47,8 @@ def no_result(job: Path) -> None:
         ("shift:100", "has 32 examples, but not the planned ones: their id hash differs"),
     ],
 )
-def test_the_certificate_sees_work_that_was_not_done_once(job, fault, what):
-    done = start(["harness", "evaluate", job], job.parent, {**PLANTED, "HARNESS_TEST_FAULT": fault, "HARNESS_THREADS": "1"})
+def test_the_certificate_sees_work_that_was_not_done_once(job, harness, fault, what):
+    done = harness("evaluate", job, environ={"HARNESS_TEST_FAULT": fault})
     assert done.code == 1, done.text
     assert "INVALID, no result was written" in done.err
     chunk = "chunk 3 (" if fault.startswith("shift") else "chunk 4 ("
@@ -94,7 +93,7 @@ BEGUN = (
 @pytest.mark.parametrize("comm", ["mpi", "gloo"])
 def test_the_other_ranks_print_one_line_each(job, comm):
     argv = ["harness", "launch", "-np", "4", f"--{comm}", "--", "evaluate", job, "--set", "chunk_size=8"]
-    done = start(argv, job.parent, {**PLANTED, "HARNESS_TEST_FAULT": f"raise:{AT}", "HARNESS_THREADS": "1"})
+    done = start(argv, job.parent, {"HARNESS_TEST_FAULT": f"raise:{AT}", "HARNESS_THREADS": "1"})
     assert done.code == 1, done.text
     said = [line for line in done.err.splitlines() if not line.startswith("+ ") and " of 153 examples" not in line]
     said = [line for line in said if line not in BEGUN]
@@ -136,7 +135,7 @@ def test_a_signal_ends_all_ranks(job, comm, number):
     """To the launcher alone, as a scheduler sends it; a rank that hangs keeps the job from ending by itself."""
     argv = ["harness", "launch", "-np", "2", f"--{comm}", "--", "evaluate", str(job), "--set", "schedule=static"]
     process = subprocess.Popen(
-        argv, cwd=job.parent, env={**os.environ, **PLANTED, "HARNESS_TEST_FAULT": f"hang:{AT}"}, text=True,
+        argv, cwd=job.parent, env={**os.environ, "HARNESS_TEST_FAULT": f"hang:{AT}"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     beats = [job.parent / "run" / "progress" / f"rank-{rank:05d}.json" for rank in range(2)]

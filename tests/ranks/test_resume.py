@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,6 @@ pytestmark = pytest.mark.ranks
 LIMIT_S = 120
 # The command line of `harness launch`, but its ranks are slow.
 LAUNCH = "import sys, harness_launch.workstation as w; w._harness = lambda: sys.argv[1]; from harness import cli; cli.main(sys.argv[2:])"
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    server = Forks(ROOT)
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The same bytes at any number of ranks, over MPI and Gloo, started by horovodrun, mpirun, or alone; and the right values."""
+"""The same bytes at any number of ranks, over MPI and Gloo, or alone; and the right values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tests import made
-from tests.conftest import ROOT, start
+from tests.conftest import ROOT, over_ranks, start
 
 pytestmark = pytest.mark.ranks
 
@@ -69,8 +69,9 @@ def alone(jobs, tmp_path_factory) -> dict[str, Path]:
 def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
     pairs = [f"{job}={tmp_path / name}" for name, job in jobs.items()]
     again = pairs[0]  # a run that is done already
-    argv = ["horovodrun", "-np", str(size), f"--{comm}", sys.executable, "-m", "tests.ranks.many", *pairs, again]
-    done = start(argv, ROOT, {"HARNESS_THREADS": "1"})
+    done = start(
+        over_ranks(size, comm, [sys.executable, "-m", "tests.ranks.many", *pairs, again]), ROOT, {"HARNESS_THREADS": "1"}
+    )
     assert done.code == 0, done.text
     said = re.sub(r"\[(?:1,)?\d+\]<stdout>:", "", done.out)  # launchers put their tag anywhere
     # Horovod does not join a world of one: the harness is alone then

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.ranks
 
 SLOW = "0.15"
 EXAMPLES = made.examples()
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    server = Forks(ROOT)
-    yield server
-    server.close()
 
 
 def write(kind: str, folder: Path, label: np.ndarray) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.run.verify import verify
 from harness.sums import layout_json
 from harness.version import __version__
 from tests import made
-from tests.conftest import BIN, ROOT, start
+from tests.conftest import BIN, ROOT, command, start
 
 COSTS = """
 import numpy as np
@@ -57,7 +58,7 @@ print(json.dumps({"problems": found.problems(folder), "missing": dict(found.miss
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(cli_server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two models, with metrics of all kinds, slices and replicates."""
     folder = tmp_path_factory.mktemp("recompute")
     made.save_models(folder)
@@ -71,13 +72,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"files": [str(folder / "data.tfrecord")], "label": "label", "classes": list("abcde")},
         "metrics": [
             "accuracy", {"recall": {"average": "per_class"}}, {"cross_entropy": {"weight": "weight"}}, "confusion_matrix",
-            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"binned_roc_auc": {"positive": 2}}, {"python": {"metric": "costs:Cost", "price": 2.5}},
+            {"roc_auc": {"positive": 2}}, "expected_calibration_error", {"binned_roc_auc": {"positive": 2, "bins": 20}}, {"python": {"metric": "costs:Cost", "price": 2.5}},
         ],
         "slices": {"by": [["writer"], ["writer", {"feature": "age", "buckets": [30, 50]}]], "minimum": 20},
         "bootstrap": {"replicates": 40, "seed": 5}, "batch_size": 16, "chunk_size": 32,
     }  # fmt: skip
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
-    done = start([BIN / "harness", "evaluate", "job.yaml", "-o", folder / "run"], folder)
+    done = command(cli_server, folder, "evaluate", "job.yaml", "-o", folder / "run")
     assert done.code == 0, done.text
     return folder
 
