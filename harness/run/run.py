@@ -155,6 +155,7 @@ def _round(command: Command, process: Process) -> int:
         if attempt is None:
             if not options.same_data:
                 provenance.confirm(comm, folder, summed(folder), finished=True)
+            command.interrupt.be_done(comm)
             settled = _say_done(command, comm)
             comm.close()
             return settled.code

@@ -99,6 +99,10 @@ class Interrupt:
         self._look_s = time.monotonic() + self._turn.first_s
         self._folder = folder  # last: it is what the thread looks at
 
+    def be_done(self, comm: Comm) -> None:
+        """Say that the run was done before, and there is nothing to end: for `close`, of a rank that attaches nothing."""
+        self._comm = comm
+
     def guard(self, committer: Committer) -> None:
         """Say what is to be committed first."""
         self._committer = committer
