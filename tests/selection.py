@@ -17,7 +17,7 @@ SLOW = (
     "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_keras_callback", "run/test_notebook", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -55,6 +55,7 @@ LONG = {
     "ranks/test_faults.py::test_a_rank_that_raises[gloo": "over MPI; over Gloo one that is killed",
     "ranks/test_faults.py::test_the_other_ranks_print_one_line_each[gloo": "over MPI",
     "ranks/test_flood.py": "ranks/test_counter",
+    "ranks/test_gate.py": "ranks/test_resume has the codes of all ranks, launch/test_workstation and watch/test_elastic what is done with them",
     "ranks/test_launch_ends.py::test_a_rank_that_dies_or_is_asked_to_stop_ends_the_job[0-15": "rank 1 is asked; rank 0 dies",
     "ranks/test_launch_ends.py::test_a_signal_to_the_launcher_ends_the_job[2": "SIGTERM; ranks/test_faults over MPI",
     "ranks/test_launch_ends.py::test_a_signal_near_the_end_leaves_no_launcher_behind[1": "the first moment",
@@ -73,6 +74,7 @@ LONG = {
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
+    "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
     "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",
     "slurm/test_slurm.py::test_what_was_cancelled_and_what_was_requeued_enough_goes_on": "a job that is followed by another",

@@ -148,7 +148,11 @@ def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
         expand(params["data"], params["data"], folders=True)
         return params["output"] or Path(RUNS), ""
     job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
-    make_metrics(job)
+    metrics = make_metrics(job)
+    if job.gate is not None:
+        from harness.run.job_gate import JobGate
+
+        JobGate.of(job, metrics)
     if params["output"] is not None:
         return params["output"], ""
     return (job.output_folder, "") if params["overwrite"] else default_folder(job, resume=params["resume"])

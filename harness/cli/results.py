@@ -81,21 +81,33 @@ def verify(run: Path, own: Path | None) -> int:
 @METRIC
 @click.option("--slices", is_flag=True, help="After each run its slices.")
 @click.option("--json", "as_json", is_flag=True, help="All digits: an object a run, with definitions, values and intervals.")
-def collect(runs: Sequence[Path], outputs: Sequence[Path], metrics: Sequence[str], slices: bool, as_json: bool) -> int:
+@click.option(
+    "--first-pass", "is_first_pass", is_flag=True,
+    help="Only the first, in this order, that its gate let pass; exit code 1: none does, 5: not known yet.",
+)  # fmt: skip
+def collect(
+    runs: Sequence[Path], outputs: Sequence[Path], metrics: Sequence[str], slices: bool, as_json: bool, is_first_pass: bool
+) -> int:
     """Make one table of many runs, one row a run."""
     from harness.results.collect import check_ending, frame, read, to_json, with_some_metrics, write_summary
+    from harness.results.first_pass import first_pass
     from harness.results.run_tables import print_summary
     from harness.results.terminal import console_for
 
     for path in outputs:
         check_ending(path)
-    collected = with_some_metrics(read(runs), metrics) if metrics else read(runs)
+    code = 0
+    if is_first_pass:
+        choice = first_pass(runs)
+        runs, code = [choice.run] if choice.run is not None else [], choice.exit_code
+        remark(str(choice))
+    collected = with_some_metrics(read(runs), metrics) if metrics and runs else read(runs)
     if as_json:
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps(to_json(collected, slices=slices), indent=1, allow_nan=False))
-    else:
+    elif collected:
         print_summary(collected, console_for(1), slices=slices)
     for path in outputs:
         write_summary(frame(collected, slices=slices), path)
         remark(f"table: {path}")
-    return 0
+    return code

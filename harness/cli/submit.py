@@ -104,7 +104,11 @@ def submit(
 
     specs = tuple(Job.load(job, overrides, predicts=predict) for job in jobs)
     for spec in specs:
-        make_metrics(spec)  # found wrong before anything waits in a queue
+        metrics = make_metrics(spec)  # found wrong before anything waits in a queue
+        if spec.gate is not None:
+            from harness.run.job_gate import JobGate
+
+            JobGate.of(spec, metrics)
     fields = {flag[2:].replace("-", "_") for flag, _, _, _ in SBATCH}
     resources = {name: options.pop(name) for name in fields}
     resources["job_name"] = resources["job_name"] or jobs[0].stem

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.comparison import gate_documents
 from harness.comparison.gate import Gated, Verdict, gate
-from harness.comparison.rules import read_rules, rules_of
+from harness.comparison.rules import Rules, read_rules, rules_of
 from harness.comparison.sides import read_side
 from harness.folder.run_folder import RunFolder, read_json
 
@@ -38,11 +38,11 @@ class Ruling:
 
         Args:
           run, baseline: run folders.
-          rules: the path of a file, or what such a file holds.
+          rules: the path of a file, what such a file holds, or the rules themselves.
           model: of runs with several models, the one that is judged.
         Raises: UsageError: see `gate.gate`. RunFolderError: there is no finished run: it failed, or is INVALID.
         """
-        read = read_rules(rules) if isinstance(rules, Path) else rules_of(rules, "rules")
+        read = rules if isinstance(rules, Rules) else read_rules(rules) if isinstance(rules, Path) else rules_of(rules, "rules")
         side = read_side(run, model)
         before = read_side(baseline, model) if baseline is not None else None
         return cls(str(run), None if baseline is None else str(baseline), gate(side, read, before, _speed(run)))
@@ -66,11 +66,11 @@ class Ruling:
             return gate_documents.to_markdown(self.gated, self.run)
         return gate_documents.junit(self.gated, self.run) if form == "junit" else gate_documents.github(self.gated)
 
-    def show(self) -> None:
-        """Print a line a rule, and the verdict."""
+    def show(self, ranks: int = 1) -> None:
+        """Print a line a rule, and the verdict; `ranks` is how many the process is one of."""
         from harness.results.terminal import console_for, print_text_table, say
 
-        console = console_for(1)
+        console = console_for(ranks)
         print_text_table(console, gate_documents.table(self.gated))
         for note in self.gated.notes:
             say(console, f"note: {note}")

@@ -81,6 +81,11 @@ class RunFolder:
         return self.path / "slice_replicates.npz"
 
     @property
+    def gate_json(self) -> Path:
+        """What the gate of the job came to last."""
+        return self.path / "gate.json"
+
+    @property
     def predictions(self) -> Path:
         """Folder of what `harness predict` writes."""
         return self.path / "predictions"
@@ -175,7 +180,7 @@ class RunFolder:
             shutil.rmtree(self.progress, ignore_errors=True)
             for folder in (self.progress, self.journal, self.attempts):
                 folder.mkdir(exist_ok=True)
-            for path in (self.failure_json, self.stop, self.meet, *self.journal.glob(".*.segment.*")):
+            for path in (self.failure_json, self.stop, self.meet, self.gate_json, *self.journal.glob(".*.segment.*")):
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be written: {exc.strerror}") from exc

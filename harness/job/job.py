@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.overrides import apply_override
-from harness.job.specs import BootstrapSpec, DataSpec, MetricSpec, ModelSpec, PredictionsSpec, SlicesSpec, Spec
+from harness.job.specs import BootstrapSpec, DataSpec, GateSpec, MetricSpec, ModelSpec, PredictionsSpec, SlicesSpec, Spec
 from harness.job.yaml_text import DEPTH, depth, parse
 from harness.names.urls import secret_in
 
@@ -42,6 +42,7 @@ class Job(Spec):
     eager: bool = False
     schedule: Literal["static", "dynamic"] | None = None  # how chunks come to ranks; the result does not depend on it
     predictions: PredictionsSpec | None = None
+    gate: GateSpec | None = None
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -94,10 +95,15 @@ class Job(Spec):
     def _no_secrets(self) -> None:
         """Refuse paths with secrets in them: they are printed, and recorded in the run folder."""
         classes = self.data.classes if isinstance(self.data.classes, str) else None
-        paths = [("data.files", path) for path in self.data.files] + [("data.classes", classes), ("output", self.output)]
+        paths: list[tuple[str, Any]] = [("data.files", path) for path in self.data.files] + [
+            ("data.classes", classes),
+            ("output", self.output),
+        ]
         paths += [(f"models.{name}.path" if name else "model.path", spec.path) for name, spec in self.named_models.items()]
+        if self.gate is not None:
+            paths += [("gate.rules", self.gate.rules), ("gate.baseline", self.gate.baseline)]
         for key, path in paths:
-            if path and (secret := secret_in(path)):
+            if isinstance(path, str) and (secret := secret_in(path)):
                 raise ValueError(f"{key}: a URL carries {secret}: paths are printed and recorded; use the environment ({path})")
 
     @classmethod
@@ -197,6 +203,7 @@ class Job(Spec):
             "output": True,
             "schedule": True,
             "predictions": True,
+            "gate": True,
             "model": place,
             "models": {"__all__": place},
             "data": {"files"},

@@ -15,6 +15,7 @@ __all__ = [
     "BootstrapSpec",
     "DataSpec",
     "FeatureSpec",
+    "GateSpec",
     "MetricSpec",
     "ModelSpec",
     "PredictionsSpec",
@@ -241,3 +242,17 @@ class PredictionsSpec(Spec):
     features: tuple[str, ...] = ()  # passed through, beside those that the metrics read
     format: Literal["parquet", "tfrecord", "jsonl"] = "parquet"
     bytes: tuple[str, ...] = ()  # string outputs and features that are no UTF-8 text
+
+
+class GateSpec(Spec):
+    """What the run is judged by when it is done; what rules may say is known to the comparison."""
+
+    rules: str | list[Any] | dict[str, Any]  # a file, or what it holds
+    baseline: str | None = None  # a run folder
+    model: str | None = None  # of several, the one that is judged
+    inconclusive: Literal["pass", "fail"] | None = None  # what the exit code takes it for; 5 if not said
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_rules(cls, raw: Any) -> Any:
+        return {"rules": raw} if isinstance(raw, str | list) else raw

@@ -133,7 +133,9 @@ def _read(folder: RunFolder) -> Run:
     about = {
         "run": str(folder.path),
         "state": "done" if document else status.get("state") or ("failed" if early.get("exit_code") else "not begun"),
-        "exit_code": 0 if document else status.get("exit_code", early.get("exit_code")),
+        "exit_code": (status.get("gate") or {}).get("exit_code", 0)
+        if document
+        else status.get("exit_code", early.get("exit_code")),
         "message": "" if document else failure.get("message", ""),
         "model": (run.get("model") or {}).get("path") or "",
         "examples": document["certificate"]["examples"] if document else None,

@@ -45,11 +45,13 @@ class Results(Mapping[str, Any]):
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      gate: what the gate comes to that was asked for, as of `harness.gate`; None without one.
     """
 
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    gate: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, run: str | Path) -> Results:

@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
     bootstrap: Mapping[str, Any] | None = None,
     classes: Sequence[str] | str | None = None,
     unknown_label: Literal["error", "skip", "null"] | None = "error",
+    gate: str | Sequence[Any] | Mapping[str, Any] | None = None,
     batch_size: int = 64,
     chunk_size: int | None = None,
     batched: bool | None = None,
@@ -54,6 +55,8 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
       classes: names of the classes, in the order of the scores; or the path of a file of a name a line.
       unknown_label: what becomes of a label that is text and no class: "error", "skip" leaves the example out, with "null" or
         None it is counted and metrics leave out its label.
+      gate: rules that the result is judged by, as in a job: a list of rules, the path of a file, or {"rules": ..., "baseline":
+        run folder}; `results.gate` is what they come to, as of `harness.gate`.
       batch_size: examples that the model sees at once.
       chunk_size: examples in a chunk, the unit that ranks share out; None is chosen by the number of examples.
       batched: whether the elements of a tf.data.Dataset are batches, where their shapes do not tell.
@@ -65,7 +68,7 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
     """
     evaluator = Evaluator(
         model, data, metrics, label=label, weight=weight, inputs=inputs, slices=slices, bootstrap=bootstrap, classes=classes,
-        unknown_label=unknown_label, batch_size=batch_size, chunk_size=chunk_size, batched=batched, alone=alone, folder=folder,
-        progress=progress,
+        unknown_label=unknown_label, gate=gate, batch_size=batch_size, chunk_size=chunk_size, batched=batched, alone=alone,
+        folder=folder, progress=progress,
     )  # fmt: skip
     return evaluator.evaluate(output, resume=resume, overwrite=overwrite)

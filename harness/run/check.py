@@ -28,6 +28,7 @@ from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
+from harness.run.job_gate import JobGate
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -55,6 +56,7 @@ def check(job: Job, console: Console | None = None) -> int:
 
         tf_setup.import_tensorflow()  # their module may import it, and not as quietly
     metrics = make_metrics(job)
+    gate = JobGate.of(job, metrics)
     try:
         opened = open_data(job)
         _show_data(console, job, opened)
@@ -64,6 +66,8 @@ def check(job: Job, console: Console | None = None) -> int:
     except HarnessError as exc:
         # In a run a broken file is a failure of the run; here it is what was asked about.
         raise UsageError(str(exc)) from exc
+    if gate is not None:
+        _say(console, f"gate: {gate.described}")
     if null:
         _say(console, Text.assemble(("the job would run", "yellow"), f", and these would be null: {', '.join(null)}"))
     else:

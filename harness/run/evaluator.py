@@ -30,6 +30,7 @@ from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes
+from harness.run.job_gate import JobGate, judge_unwritten, settle
 from harness.run.opening import open_on_all
 from harness.run.options import Options, job_of
 from harness.run.passage import Passage
@@ -74,6 +75,7 @@ class Evaluator:
         bootstrap: Mapping[str, Any] | None = None,
         classes: Sequence[str] | str | None = None,
         unknown_label: Literal["error", "skip", "null"] | None = "error",
+        gate: str | Sequence[Any] | Mapping[str, Any] | None = None,
         batch_size: int = 64,
         chunk_size: int | None = None,
         batched: bool | None = None,
@@ -89,6 +91,7 @@ class Evaluator:
             bootstrap=bootstrap,
             classes=classes,
             unknown_label=unknown_label,
+            gate=gate,
             batch_size=batch_size,
             chunk_size=chunk_size,
             folder=folder,
@@ -112,6 +115,7 @@ class Evaluator:
         section, self._source, digest, self._named = door.together(lambda: section_of(data, batched))
         self._job = door.together(lambda: job_of(self._models.keys, section, metrics, options))
         self._metrics = door.together(lambda: make_metrics(self._job))
+        self._gate = door.together(lambda: JobGate.of(self._job, self._metrics))
         self._opened = self._open(Given(self._models.described, self._source, digest))
 
     def _build(self) -> None:
@@ -131,7 +135,8 @@ class Evaluator:
           output: folder for the files of a run; where it holds this very run, it is read instead.
           resume: go on from what an earlier attempt in that folder has finished, with the same weights.
           overwrite: take away the run that is in that folder, unless it is under way, and begin anew.
-        Raises: HarnessError: what went wrong; where a rank fails, on all of them.
+        Returns: the same on all ranks; a gate that fails is no error.
+        Raises: HarnessError: what went wrong, or why the gate cannot be judged; where a rank fails, on all of them.
         """
         from harness.models.python_objects import of_rank_0
 
@@ -217,7 +222,7 @@ class Evaluator:
         opened, attempt = self._claim(output, opened)
         if attempt is None:
             self._provenance.confirm(comm, folder, summed(folder), finished=True)
-            finished = self._from_rank_0(lambda: Results.load(folder.path))
+            finished = self._from_rank_0(lambda: settle(folder, self._gate).judged(Results.load(folder.path)))
             self._bar.finish(f"{folder.path.name}: this run was done before, read")
             return finished
         try:
@@ -228,7 +233,7 @@ class Evaluator:
             passage = replace(passage, opened=opened, home=Home(folder, attempt))
             return self._take(passage, Assigned(Schedule.STATIC, share), differing)
         except HarnessError as exc:
-            if comm.rank == 0:
+            if comm.rank == 0 and not folder.metrics_json.exists():
                 ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)
                 with contextlib.suppress(HarnessError):
                     folder.set_status("failed", ended.code)
@@ -244,7 +249,12 @@ class Evaluator:
 
         def conclude() -> Results:
             assert conclusion is not None
-            return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
+            results = conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
+            if passage.home is not None:
+                return settle(passage.home.folder, self._gate).judged(results)
+            if self._gate is None:
+                return results
+            return judge_unwritten(self._gate, self._job, conclusion, self._built).judged(results)
 
         results = self._from_rank_0(conclude)
         self._bar.finish(f"{results.certificate.examples:,} examples")

@@ -21,6 +21,7 @@ class Options(TypedDict, total=False):
     bootstrap: Mapping[str, Any] | None
     classes: Sequence[str] | str | None
     unknown_label: Literal["error", "skip", "null"] | None
+    gate: str | Sequence[Any] | Mapping[str, Any] | None
     batch_size: int
     chunk_size: int | None
     batched: bool | None
@@ -55,6 +56,7 @@ def job_of(model: Mapping[str, Any], data: Mapping[str, Any], metrics: str | Seq
         "bootstrap": options.get("bootstrap"),
         "batch_size": options.get("batch_size"),
         "chunk_size": options.get("chunk_size"),
+        "gate": options.get("gate"),
     }
     given = {key: value for key, value in raw.items() if value is not None}
     return Job.from_dict(given, folder=options.get("folder", "."), where="harness.evaluate")

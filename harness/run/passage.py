@@ -291,7 +291,6 @@ class Passage:
             accounts[0]["seconds"]["write"] = accounts[0]["split_s"]["writing"] = self.process.timer.phases["write"]
             try:
                 record.write(folder, accounts, problems, alike=alike)  # again: what writing took is known now
-                folder.set_status("done", 0)
             except HarnessError as exc:
                 # metrics.json says that the run is done
                 print(f"warning: the result is written, but {exc}", file=sys.stderr)

@@ -5,7 +5,6 @@ open -> claim -> the passage -> the terminal. A failure while ranks work ends al
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import CommError, HarnessError, JobError, RunFolderError, UsageError, WorldChanged
+from harness.errors import CommError, HarnessError, JobError, UsageError, WorldChanged
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
@@ -34,6 +33,7 @@ from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
+from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
@@ -41,11 +41,13 @@ from harness.run.record import Process, Timer
 from harness.run.run_lock import Destination, began, claim
 from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
-from harness.watch.failure import Told, end_all
+from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
 
 __all__ = ["Options", "run"]
+
+DONE_ALREADY = "this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Command:
     folder: RunFolder
     interrupt: Interrupt
     lock: Lock
+    gate: JobGate | None
+
+    def settle(self) -> Settled:
+        """Say how a run ends whose result is written: of one with a gate to the launcher too, which is to leave it at that."""
+        return settle(self.folder, None) if self.gate is None else settle_and_tell(self.folder, self.gate)
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -112,11 +119,12 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         metrics = without_labels(job, metrics)
     elif not metrics:
         raise JobError("metrics: expected at least one metric, found none; harness predict does without")
+    gate = JobGate.of(job, metrics)
     folder = RunFolder((options.output or job.output_folder).absolute())
     _import(timer, options)
     threads = tf_setup.threads_per_rank(world)
     devices = tf_setup.set_up(world.local_rank, threads, job.seed, eager=job.eager)
-    command = Command(job, metrics, options, folder, interrupt, lock)
+    command = Command(job, metrics, options, folder, interrupt, lock, gate)
     options.line.show(Status(f"meeting {world.size} ranks" if world.size > 1 else "looking at model and data"))
     if not is_elastic():
         with timer.phase("connect"):
@@ -127,7 +135,9 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         resumed = replace(command, options=_in_round(options, again=again))
         return _round(resumed, Process(comm, Timer() if again else timer, threads, devices))
 
-    return rounds(lambda: connect(world, elastic=True), play, folder, lock.give_back)
+    return rounds(
+        lambda: connect(world, elastic=True), play, folder, lock.give_back, lambda: settle_and_tell(folder, command.gate).code
+    )
 
 
 def _in_round(options: Options, *, again: bool) -> Options:
@@ -145,20 +155,28 @@ def _round(command: Command, process: Process) -> int:
         if attempt is None:
             if not options.same_data:
                 provenance.confirm(comm, folder, summed(folder), finished=True)
-            _say_done(folder, comm, quiet=options.quiet)
+            command.interrupt.be_done(comm)
+            settled = _say_done(command, comm)
             comm.close()
-            return 0
+            return settled.code
         check_shared(folder, comm)
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
     with Attended(comm, folder, attempt.number, progress, stall_timeout_s=options.stall_timeout_s) as door:
-        command.interrupt.attach(comm, folder, attempt.number, door.heartbeat, command.lock.give_back)
+        command.interrupt.attach(
+            comm,
+            folder,
+            attempt.number,
+            door.heartbeat,
+            command.lock.give_back,
+            lambda: settle_and_tell(folder, command.gate).code,
+        )
         door.interrupt = command.interrupt
-        code = _work(command, process, opened, attempt, provenance, door)
-    if code == 0:
+        ended = _work(command, process, opened, attempt, provenance, door)
+    if isinstance(ended, Settled):
         comm.close()
-    return code
+    return ended.code
 
 
 def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
@@ -187,17 +205,38 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
     return open_on_all(comm, work)
 
 
-def _say_done(folder: RunFolder, comm: Comm, *, quiet: bool) -> None:
-    """Show the result of a run that is finished."""
+def _say_done(command: Command, comm: Comm) -> Settled:
+    """Show the result of a run that is finished, and judge it by the rules as they are now."""
     if comm.rank:
-        return
-    with contextlib.suppress(RunFolderError):  # the disk may have been full just after the result was written
-        folder.set_status("done", 0)
-    show(folder, console_for(comm.size), brief=quiet)
-    print("this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o")
+        return _agreed(command, comm, None)
+    settled = command.settle()
+    _show(command, comm, settled, DONE_ALREADY)
+    return _agreed(command, comm, settled)
 
 
-def _work(command: Command, process: Process, opened: Opened, attempt: Attempt, provenance: Provenance, door: Attended) -> int:
+def _show(command: Command, comm: Comm, settled: Settled, remark: str = "") -> None:
+    """Show a result, and what its gate comes to. It is written: that it cannot be shown is no failure of the run."""
+    try:
+        show(command.folder, console_for(comm.size), brief=command.options.quiet)
+        if remark:
+            print(remark)
+        settled.show(comm.size)
+    except OSError as exc:
+        print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
+
+
+def _agreed(command: Command, comm: Comm, settled: Settled | None) -> Settled:
+    """Have all ranks end with the exit code of rank 0. Nobody leaves before it has written: a launcher may end the job then."""
+    if command.gate is not None:
+        settled = settled or Settled()
+        settled = replace(settled, code=comm.broadcast(bytes([settled.code]))[0])
+    comm.barrier()
+    return settled or Settled()
+
+
+def _work(
+    command: Command, process: Process, opened: Opened, attempt: Attempt, provenance: Provenance, door: Attended
+) -> Settled | Ended:
     """Take the passage; where it fails, end every rank."""
     comm, folder = process.comm, command.folder
     try:
@@ -205,22 +244,21 @@ def _work(command: Command, process: Process, opened: Opened, attempt: Attempt, 
             again = command.options.again
             provenance.confirm(comm, folder, attempt.kept, finished=False, trusted=again, moved=door.move)
         home = Home(folder, attempt, command.options.same_data)
-        _pass(command, Passage(process, command.job, opened, provenance, door, home))
+        return _pass(command, Passage(process, command.job, opened, provenance, door, home))
     except WorldChanged:
         raise
     except HarnessError as exc:
         if door.elastic and isinstance(exc, CommError):
             raise
-        return end_all(comm, folder, exc).code
+        return end_all(comm, folder, exc)
     except Exception as exc:  # noqa: BLE001 - whatever it is, the other ranks must not wait for this one
         traceback.print_exc()
         bug = HarnessError(f"{type(exc).__name__}: {exc}; this is a bug of the harness, the lines above say where")
-        return end_all(comm, folder, bug).code
-    return 0
+        return end_all(comm, folder, bug)
 
 
-def _pass(command: Command, passage: Passage) -> None:
-    """Share out what is left, evaluate it, and show the result."""
+def _pass(command: Command, passage: Passage) -> Settled:
+    """Share out what is left, evaluate it, show the result and judge it."""
     passage = find_classes(passage, command.metrics)
     job, opened, comm, door = passage.job, passage.opened, passage.process.comm, passage.door
     left = np.setdiff1d(np.arange(len(opened.plan)), np.array(opened.done, np.int64))
@@ -234,11 +272,10 @@ def _pass(command: Command, passage: Passage) -> None:
         print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
     built = passage.build(assigned, lambda: prepare_model(job, command.metrics, opened, predict=command.options.predict))
     conclusion = passage.evaluate(built, assigned)
+    settled = None
     if conclusion is not None:
-        try:
-            show(command.folder, console_for(comm.size), brief=command.options.quiet)
-        except OSError as exc:  # the result is written: that it cannot be shown is no failure of the run
-            print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
+        settled = command.settle()
+        _show(command, comm, settled)
         if not conclusion.alike:
             print(
                 "warning: the machines gave different bits for one and the same batch; another split of the work over them "
@@ -246,5 +283,4 @@ def _pass(command: Command, passage: Passage) -> None:
                 file=sys.stderr,
             )
     door.move("done")
-    # Nobody leaves before rank 0 has written: a launcher may end the job when the first rank is gone.
-    comm.barrier()
+    return _agreed(command, comm, settled)

@@ -39,7 +39,13 @@ def is_elastic(environ: Mapping[str, str] = os.environ) -> bool:
     return environ.get("HOROVOD_ELASTIC") == "1"
 
 
-def rounds(meet: Callable[[], Comm], play: Callable[[Comm, bool], int], folder: RunFolder, release: Callable[[], None]) -> int:
+def rounds(
+    meet: Callable[[], Comm],
+    play: Callable[[Comm, bool], int],
+    folder: RunFolder,
+    release: Callable[[], None],
+    settle: Callable[[], int],
+) -> int:
     """Play until a round comes to its end; return its exit code.
 
     Args:
@@ -47,6 +53,7 @@ def rounds(meet: Callable[[], Comm], play: Callable[[Comm, bool], int], folder: 
       play: goes through a round; the second argument says whether there was one before.
       folder: of the run.
       release: gives the run folder free.
+      settle: returns the exit code of a run whose result is written.
     Raises: HarnessError: what went wrong, other than that ranks have come or gone.
     """
     again, failed = False, 0
@@ -62,7 +69,7 @@ def rounds(meet: Callable[[], Comm], play: Callable[[Comm, bool], int], folder: 
             return play(comm, again)
         except (CommError, WorldChanged) as exc:
             if folder.metrics_json.exists():
-                return 0  # somebody died after the result was written
+                return settle()  # somebody died after the result was written
             if _has_failed(folder):
                 raise OtherRankFailed("another rank failed, and has said why") from exc
             _note(comm, f"goes on with those that are there: {exc}")

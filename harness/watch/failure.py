@@ -82,16 +82,21 @@ def trace(exc: BaseException) -> None:
         traceback.print_exception(exc)
 
 
-def tell_launcher(exit_code: int) -> None:
+def tell_launcher(exit_code: int, *, done: bool = False) -> None:
     """Leave the exit code where `harness launch` looks for it: launchers of ranks lose it.
 
     The first rank that fails decides: one that ends because of it, or is asked to stop meanwhile, changes nothing. Only a
     result that is written goes before all of them.
+
+    Args:
+      exit_code: of the process.
+      done: whether a result is written, whatever its gate says of it: nothing is to be started again.
     """
     open_files.release()  # the rank may fail because it has none left
     if path := STATUS.get():
         with contextlib.suppress(HarnessError):
-            (write_status if exit_code == 0 else write_first_status)(Path(path), "ended", exit_code)
+            write = write_status if done or exit_code == 0 else write_first_status
+            write(Path(path), "done" if done else "ended", exit_code)
 
 
 def _another_failed(comm: Comm, folder: RunFolder) -> bool:

@@ -65,6 +65,7 @@ class Interrupt:
         self._heartbeat: Heartbeat | None = None
         self._committer: Committer | None = None
         self._release: Callable[[], None] = lambda: None
+        self._settle: Callable[[], int] = lambda: 0
         self._close = threading.Event()
         self._before: dict[signal.Signals, object] = {}
         self._masks = threading.local()  # what was blocked before a fork
@@ -83,12 +84,24 @@ class Interrupt:
             os.register_at_fork(before=self._hold, after_in_parent=self._go_on, after_in_child=self._leave_child)
         self._thread.start()
 
-    def attach(self, comm: Comm, folder: RunFolder, attempt: int, heartbeat: Heartbeat, release: Callable[[], None]) -> None:
-        """Say what is to be ended; `release` gives the run folder free."""
-        self._comm, self._attempt, self._heartbeat, self._release = comm, attempt, heartbeat, release
+    def attach(
+        self,
+        comm: Comm,
+        folder: RunFolder,
+        attempt: int,
+        heartbeat: Heartbeat,
+        release: Callable[[], None],
+        settle: Callable[[], int],
+    ) -> None:
+        """Say what is to be ended; `release` gives the run folder free, `settle` says how a run ends whose result is written."""
+        self._comm, self._attempt, self._heartbeat, self._release, self._settle = comm, attempt, heartbeat, release, settle
         self._turn = stop_turn(comm.rank, comm.size)
         self._look_s = time.monotonic() + self._turn.first_s
         self._folder = folder  # last: it is what the thread looks at
+
+    def be_done(self, comm: Comm) -> None:
+        """Say that the run was done before, and there is nothing to end: for `close`, of a rank that attaches nothing."""
+        self._comm = comm
 
     def guard(self, committer: Committer) -> None:
         """Say what is to be committed first."""
@@ -197,9 +210,7 @@ class Interrupt:
         heartbeat.stop()
         heartbeat.wait_for_others(begun + LEAVE_S if urgent else None)
         if folder.metrics_json.exists():  # by now: the run is done, and nothing was interrupted
-            tell_launcher(0)
-            with contextlib.suppress(HarnessError):
-                folder.set_status("done", 0)
+            self._settle()
             return
         self._release()
         comm.abort(Interrupted.exit_code)

@@ -27,6 +27,8 @@ ENDED = {
 }  # fmt: skip
 KEPT = {"SLURM_CLUSTERS", "SLURM_CONF"}
 CAN_GO_ON = {"CANCELLED", "DEADLINE", "PREEMPTED", "TIMEOUT"}
+INCONCLUSIVE = 5  # of a gate
+OWN_CODES = (1, 2, 3, Interrupted.exit_code, INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,17 @@ def parse_states(text: str) -> list[State]:
 
 
 def exit_code(states: Sequence[State]) -> int:
-    """Return the exit code of the contract for jobs that have ended: the worst of them, one that can go on last.
+    """Return the exit code of the contract for jobs that have ended: the worst of them.
+
+    What can go on is less than a gate that is inconclusive, and that is less than a failure.
 
     >>> exit_code([State("1", "COMPLETED"), State("2", "TIMEOUT")])
     4
+    >>> exit_code([State("1", "FAILED", exit_code=1), State("2", "FAILED", exit_code=5)])
+    1
     """
-    codes = [_code(state) for state in states]
-    return max(codes, key=lambda code: (code != 0, code != Interrupted.exit_code, code), default=0)
+    mild = (0, Interrupted.exit_code, INCONCLUSIVE)
+    return max((_code(state) for state in states), key=lambda code: (code not in mild, code), default=0)
 
 
 def _code(state: State) -> int:
@@ -99,7 +105,7 @@ def _code(state: State) -> int:
         return 0
     if state.state in CAN_GO_ON:
         return Interrupted.exit_code
-    return state.exit_code if state.exit_code in (1, 2, 3, 4) and not state.signal else 1
+    return state.exit_code if state.exit_code in OWN_CODES and not state.signal else 1
 
 
 @dataclass

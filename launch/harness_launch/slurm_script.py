@@ -134,8 +134,15 @@ def script(content: Script) -> str:
     return "\n".join([*head, *settings, RULE, BODY])
 
 
-def collect_script(runs: Sequence[str], outputs: Sequence[str], content: Script) -> str:
-    """Return the batch script that makes one table of the runs of an array."""
+def collect_script(runs: Sequence[str], outputs: Sequence[str], content: Script, first_pass: str | None = None) -> str:
+    """Return the batch script that makes one table of the runs of an array.
+
+    Args:
+      runs: their folders, in the order of the array.
+      outputs: files for the table.
+      content: of the array's script.
+      first_pass: file for the first run that its gate let pass; None where there are no gates.
+    """
     resources = content.resources
     small = Resources(
         job_name=f"{resources.job_name}-collect", time="10", partition=resources.partition, account=resources.account,
@@ -149,7 +156,9 @@ def collect_script(runs: Sequence[str], outputs: Sequence[str], content: Script)
             *small.directives(),
             directive("--output", content.log),
             "",
+            *(["set -e"] if first_pass else []),
             shlex.join([*content.harness, "collect", *files, *runs]),
+            *([shlex.join([*content.harness, "collect", "--first-pass", "-o", first_pass, *runs])] if first_pass else []),
             "",
         ]
     )

@@ -22,6 +22,7 @@ SWEEP_WHAT = """\
 #   JOB=JOB.yaml sbatch --array=0-2 slurm/sweep.sbatch CHECKPOINT CHECKPOINT CHECKPOINT
 #   sbatch --array=0-1 slurm/sweep.sbatch A.yaml B.yaml        RUNS=FOLDER: where the runs go; else runs/sweep
 #   harness collect runs/sweep/*                               one table of all of them, when they have ended
+#   harness collect --first-pass runs/sweep/*                  the first whose gate let it pass
 """
 STANDALONE_HEAD = """\
 #!/bin/bash

@@ -18,6 +18,7 @@ __all__ = ["Submission", "run"]
 
 COLLECT, NEXT = "slurm-collect.sbatch", "slurm-next"
 SUMMARY = ("summary.csv", "summary.parquet")
+FIRST_PASS = "first_pass.csv"
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,9 @@ def _followed(jobs: Sequence[str], how: Sequence[Follow]) -> list[State]:
 
 def _collect(wanted: Submission, tasks: Sequence[Task]) -> str:
     content = replace(wanted.script(tasks), log=_pattern(wanted.folder, "slurm-collect-%j.log"))
-    return collect_script([task.run for task in tasks], [str(wanted.folder / name) for name in SUMMARY], content)
+    has_gates = all(spec.gate is not None for spec in wanted.job_specs)
+    first_pass = str(wanted.folder / FIRST_PASS) if has_gates else None
+    return collect_script([task.run for task in tasks], [str(wanted.folder / name) for name in SUMMARY], content, first_pass)
 
 
 def _pattern(folder: Path, name: str) -> str:

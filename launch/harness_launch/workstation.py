@@ -140,7 +140,7 @@ def launch(
       ranks: a number, or "auto".
       comm: "mpi" or "gloo"; None is MPI where Horovod was built with it.
       dry_run: print the command, run nothing.
-      restarts: how often to go on, with --resume, after a failure that is not the command's own.
+      restarts: how often to go on, with --resume, after a failure that is not the command's own, nor that of a gate.
       places: where ranks run, and whether they may come and go.
       folder: of the run; several hosts share it, and leave the exit code there.
     Raises: UsageError: something is missing, or a number is wrong. Interrupted: a signal ended the job.
@@ -161,10 +161,10 @@ def launch(
         if attempt and "--resume" not in command:
             command = [*command, "--resume"]
         try:
-            code = _attempt(start, command, path, share, shared)
-            if code not in RESTARTED or attempt == restarts:
-                return code
-            why = f"exit code {code}"
+            ended = _attempt(start, command, path, share, shared)
+            if ended.code not in RESTARTED or ended.is_done or attempt == restarts:
+                return ended.code
+            why = f"exit code {ended.code}"
         except (UsageError, Interrupted):
             raise
         except HarnessError as exc:
@@ -222,7 +222,20 @@ def _start(count: int, comm: str | None, places: Places, path: str) -> Start:
     return Start(count, chosen, through, _harness(), launcher, places)
 
 
-def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], shared: Path | None) -> int:
+@dataclass(frozen=True)
+class JobEnd:
+    """How the ranks of one start have ended.
+
+    Attributes:
+      code: the exit code of the job.
+      is_done: whether its result is written: a gate that fails fails again, and must not be started until it passes.
+    """
+
+    code: int
+    is_done: bool = False
+
+
+def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], shared: Path | None) -> JobEnd:
     """Start the ranks once; those on other machines leave their exit code in a folder that all see.
 
     Args:
@@ -246,14 +259,16 @@ def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int |
         with TerminalLine() if is_drawn else StatusLine() as line:
             line.show(Status(f"starting {start.ranks} ranks"))
             ended = run_launcher(argv, env, start.signalled, line)
-        return restore(ended, _left_code(status))
+        left = _left(status)
+        return JobEnd(restore(ended, left.code if left else None), is_done=left is not None and left.is_done)
 
 
-def _left_code(status: Path) -> int | None:
-    """Read the exit code that the ranks left."""
+def _left(status: Path) -> JobEnd | None:
+    """Read what the ranks left; None where none of them could leave anything."""
     try:
-        return int(json.loads(status.read_text())["exit_code"])
-    except (OSError, ValueError, KeyError, TypeError):
+        document = json.loads(status.read_text())
+        return JobEnd(int(document["exit_code"]), is_done=document.get("state") == "done")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -68,6 +68,15 @@ def test_scripts_are_the_golden_ones(name: str) -> None:
     assert SCRIPTS[name] == (GOLDEN / f"{name}.sbatch").read_text()
 
 
+def test_the_first_run_that_passes_is_kept_where_jobs_have_gates() -> None:
+    text = collect_script(["/runs/one", "/runs/it's"], ["/runs/summary.csv"], ARRAY, "/runs/first_pass.csv")
+    assert text.splitlines()[-3:] == [
+        "set -e",
+        """/env/bin/harness collect -o /runs/summary.csv /runs/one '/runs/it'"'"'s'""",
+        """/env/bin/harness collect --first-pass -o /runs/first_pass.csv /runs/one '/runs/it'"'"'s'""",
+    ]
+
+
 def test_the_scripts_that_people_edit_are_in_step() -> None:
     assert standalone() == (ROOT / "slurm" / "evaluate.sbatch").read_text()
     assert sweep() == (ROOT / "slurm" / "sweep.sbatch").read_text()
@@ -122,6 +131,35 @@ def test_the_standalone_scripts_take_their_arguments_whole(tmp_path: Path) -> No
     found = settings(sweep(), tmp_path / "e", "a.yaml", "b.yaml", SLURM_ARRAY_TASK_ID="1", RUNS="/r")
     assert found == ["/r/b", "evaluate", "b.yaml", "-o", "/r/b", "harness", first]
     assert "there is nothing for this task" in settings(sweep(), tmp_path / "f", "a.yaml", SLURM_ARRAY_TASK_ID="1")[0]
+
+
+@pytest.mark.parametrize(
+    "left, code, requeues",
+    [
+        ('{"state": "done", "exit_code": 1}', 1, False),  # its gate has failed: it would fail again
+        ('{"state": "done", "exit_code": 5}', 5, False),
+        ('{"state": "done", "exit_code": 0}', 0, False),
+        ('{"state": "ended", "exit_code": 4}', 4, True),
+    ],
+)
+def test_what_is_done_at_the_time_limit_is_not_requeued(left: str, code: int, requeues: bool, tmp_path: Path) -> None:
+    """The signal comes while ranks work, and they leave their exit code nevertheless."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {
+        "mpirun": f"trap '' USR1; kill -USR1 $PPID; echo '{left}' > \"$HARNESS_STATUS\"; exit 143",
+        "scontrol": f'echo "$@" > {tmp_path / "requeued"}',
+    }.items():
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    content = Script((Task(str(tmp_path / "run"), ("evaluate", "a.yaml")),), Resources(), "", launcher=Launcher.MPIRUN)
+    (tmp_path / "job.sbatch").write_text(script(content))
+    environ = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1", "SLURM_TASKS_PER_NODE": "2"}
+    environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    argv = ["bash", str(tmp_path / "job.sbatch")]
+    done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code and "SIGUSR1: all ranks are asked" in done.stdout, done.stdout + done.stderr
+    assert (tmp_path / "requeued").exists() is requeues
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "\n#SBATCH --wrap=x"])

@@ -51,6 +51,9 @@ def test_what_slurm_shows():
         ([State("1", "COMPLETED")], 0),
         ([State("1", "FAILED", exit_code=2)], 2),
         ([State("1", "FAILED", exit_code=4)], 4),
+        ([State("1", "FAILED", exit_code=5)], 5),  # a gate is inconclusive
+        ([State("1", "FAILED", exit_code=5), State("2", "FAILED", exit_code=1)], 1),
+        ([State("1", "FAILED", exit_code=5), State("2", "TIMEOUT")], 5),
         ([State("1", "FAILED", exit_code=137)], 1),  # not a code of the harness
         ([State("1", "FAILED", exit_code=0, signal=9)], 1),
         ([State("1", "NODE_FAIL", exit_code=0)], 1),

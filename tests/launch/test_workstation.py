@@ -1,12 +1,14 @@
 """The workstation launcher: text and argv; what it shows of a launcher's output."""
 
+import json
 from pathlib import Path
 
 import pytest
+from harness_launch import workstation
 from harness_launch.horovodrun import Elastic, command_line
 from harness_launch.launcher_output import Ended, LauncherOutput, restore
 from harness_launch.machine import auto_ranks
-from harness_launch.workstation import environment
+from harness_launch.workstation import Start, environment
 
 from harness.cli import cli
 from harness.errors import HarnessError, Interrupted, UsageError
@@ -142,6 +144,32 @@ def test_a_job_that_could_not_say_why_it_ended(ended, kind, code, message):
     with pytest.raises(kind) as caught:
         restore(ended, None)
     assert caught.value.exit_code == code and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "left, starts",
+    [
+        ({"state": "done", "exit_code": 1}, 1),  # its gate has failed
+        ({"state": "done", "exit_code": 5}, 1),
+        ({"state": "done", "exit_code": 0}, 1),
+        ({"state": "ended", "exit_code": 1}, 3),
+        ({"state": "ended", "exit_code": 3}, 3),
+        ({"state": "ended", "exit_code": 2}, 1),
+    ],
+)
+def test_what_is_done_is_not_started_again(left, starts, monkeypatch, capsys):
+    commands = []
+
+    def run_launcher(argv, env, *_):
+        commands.append(argv)
+        Path(env["HARNESS_STATUS"]).write_text(json.dumps(left))
+        return Ended(1)
+
+    monkeypatch.setattr(workstation, "run_launcher", run_launcher)
+    monkeypatch.setattr(workstation, "_start", lambda count, *_: Start(count, "gloo", "horovodrun", "harness"))
+    code = workstation.launch(["evaluate", "job.yaml"], ranks="2", comm="gloo", dry_run=False, restarts=2)
+    assert (code, len(commands)) == (left["exit_code"], starts)
+    assert capsys.readouterr().err.count("with --resume") == starts - 1
 
 
 def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():

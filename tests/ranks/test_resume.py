@@ -228,3 +228,17 @@ def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path
         assert (folder / "metrics.json").read_bytes() == quiet
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_all_ranks_end_with_the_code_of_the_gate_also_where_the_run_is_done(forks, job, tmp_path):
+    folder, output, left = RunFolder(tmp_path / "run"), tmp_path / "output.txt", tmp_path / "left.json"
+    for bound, verdict, code in ((0.99, "FAIL", 1), (0.65, "INCONCLUSIVE", 5), (0.5, "PASS", 0)):
+        left.unlink(missing_ok=True)
+        words = ["0", "evaluate", str(job), "-o", str(folder.path), "--set", f"gate=[{{accuracy: {{at_least: {bound}}}}}]"]
+        world = World(forks, 2, words, output, more={"HARNESS_STATUS": str(left)})
+        assert world.wait(LIMIT_S) == {0: code, 1: code}, world.text
+        # Rank 0 has said it all, and what it left does not let a launcher start the run again.
+        assert world.text.endswith(f"{verdict}: run\n") and world.text.count(f"{verdict}: run\n") == 1, world.text
+        assert read_json(left)["exit_code"] == code and (code == 0 or read_json(left)["state"] == "done")
+        assert read_json(folder.gate_json)["verdict"] == verdict
+    assert world.text.count("nothing was evaluated") == 2 and len(read_json(folder.run_json)["attempts"]) == 1

@@ -336,6 +336,27 @@ def test_an_array_of_checkpoints_and_its_table(site: Site) -> None:
     assert "two.keras" in done.out  # the table, from the log of the job that made it
 
 
+def test_an_array_whose_jobs_have_gates(site: Site) -> None:
+    """Each task ends with the exit code of its gate, and is not started again; the first in order that passes is kept."""
+    bounds = {"a": 0.99, "b": 0.65, "c": 0.5, "d": 0.4}
+    jobs = [
+        site.world.job(site.folder / f"gate-{name}.yaml", gate=[{"accuracy": {"at_least": bound}}])
+        for name, bound in bounds.items()
+    ]
+    folder = site.folder / "gates"
+    done = start(["harness", "submit", *jobs, "--array", "-o", folder, "--ntasks", "1", "--wait"], site.folder)
+    assert done.code == 1, done.text  # the worst of them
+    array = done.out.split()[0]
+    states = [site.cluster.job(f"{array}_{task}") for task in range(4)]
+    assert [(said["ExitCode"], said["Restarts"]) for said in states] == [("1:0", "0"), ("5:0", "0"), ("0:0", "0"), ("0:0", "0")]
+    assert [len(attempts(folder / job.stem)) for job in jobs] == [1] * 4
+    assert pd.read_csv(folder / "summary.csv")["exit_code"].tolist() == [1, 5, 0, 0]
+    assert pd.read_csv(folder / "first_pass.csv")["run"].tolist() == [str(folder / "gate-c")]
+    # Submitted again with other rules it is judged again, and evaluates nothing.
+    number, folder = site.submit("gates/gate-a", job=jobs[3], resources={"ntasks": 1, "nodes": "1"})
+    assert site.ended(number)["ExitCode"] == "0:0" and len(attempts(folder)) == 1
+
+
 def test_each_task_sees_a_gpu_of_its_own(site: Site, tmp_path: Path) -> None:
     """Under srun; mpirun shows each rank all of its node's, and the harness takes one by its place on the node."""
     fake = tmp_path / "harness"

@@ -36,7 +36,7 @@ def playing(*ends):
 def test_rounds_go_on_until_one_comes_to_its_end(folder, capsys):
     play, told = playing(CommError("rank 1 is gone"), WorldChanged("there are new hosts"), 0)
     released = []
-    assert rounds(SingleComm, play, folder, lambda: released.append(1)) == 0
+    assert rounds(SingleComm, play, folder, lambda: released.append(1), int) == 0
     assert told == [False, True, True] and len(released) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("goes on with those that are there: ")[1] for line in lines] == ["rank 1 is gone", "there are new hosts"]
@@ -45,15 +45,15 @@ def test_rounds_go_on_until_one_comes_to_its_end(folder, capsys):
 def test_a_rank_that_is_gone_after_the_result_was_written_does_no_harm(folder):
     folder.metrics_json.write_text("{}")
     play, _ = playing(CommError("rank 1 is gone"))
-    assert rounds(SingleComm, play, folder, lambda: None) == 0
+    assert rounds(SingleComm, play, folder, lambda: None, lambda: 5) == 5
 
 
 def test_what_is_no_death_ends_the_run(folder):
     with pytest.raises(DataError):
-        rounds(SingleComm, playing(DataError("broken"))[0], folder, lambda: None)
+        rounds(SingleComm, playing(DataError("broken"))[0], folder, lambda: None, int)
     folder.failure_json.write_text("{}")  # the other rank had something to say
     with pytest.raises(OtherRankFailed):
-        rounds(SingleComm, playing(CommError("gone"))[0], folder, lambda: None)
+        rounds(SingleComm, playing(CommError("gone"))[0], folder, lambda: None, int)
 
 
 def test_a_meeting_may_fail_but_not_for_ever(folder):
@@ -67,7 +67,7 @@ def test_a_meeting_may_fail_but_not_for_ever(folder):
 
     play, told = playing(CommError("gone"))
     with pytest.raises(CommError, match="nobody there"):
-        rounds(meet, play, folder, lambda: None)
+        rounds(meet, play, folder, lambda: None, int)
     assert told == [False] and next(meetings, None) is None
 
 

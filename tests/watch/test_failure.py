@@ -43,6 +43,13 @@ def test_the_first_rank_that_fails_decides_the_exit_code_and_a_result_before_all
     assert len(list(tmp_path.iterdir())) == bool(codes)
 
 
+def test_the_gate_of_a_result_goes_before_all_and_nothing_changes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
+    for code, done in ((4, False), (1, True), (4, False), (3, False)):
+        tell_launcher(code, done=done)
+    assert read_json(tmp_path / "status.json") == {"state": "done", "exit_code": 1}
+
+
 def test_of_ranks_that_fail_at_once_one_decides(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "status.json"))
     threads = [threading.Thread(target=tell_launcher, args=(code,)) for code in range(1, 30)]

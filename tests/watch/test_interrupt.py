@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from harness.folder.run_folder import RunFolder
+from harness.watch.interrupt import Interrupt
 from tests.conftest import LIMIT_S, ROOT
 
 BEGIN = """
@@ -115,7 +118,7 @@ def test_a_signal_that_comes_when_a_rank_has_done_its_work_changes_nothing():
         BEGIN
         + """
 from types import SimpleNamespace
-interrupt.attach(SimpleNamespace(size=2, rank=0), SimpleNamespace(asked_to_stop=lambda _: None), 1, None, None)
+interrupt.attach(SimpleNamespace(size=2, rank=0), SimpleNamespace(asked_to_stop=lambda _: None), 1, None, None, None)
 interrupt.close()
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
     os.kill(os.getpid(), number)
@@ -124,3 +127,20 @@ raise SystemExit(7)
 """
     )
     assert process(script).returncode == 7
+
+
+def test_a_run_that_is_done_while_its_ranks_leave_is_settled_and_not_interrupted(tmp_path, monkeypatch):
+    """Its exit code is what its gate says then, and no word of the interruption stays."""
+    monkeypatch.setenv("HARNESS_STATUS", str(tmp_path / "left.json"))
+    folder, settled = RunFolder(tmp_path), []
+    heartbeat = SimpleNamespace(
+        beat=SimpleNamespace(phase="evaluating"),
+        move=lambda phase: None,
+        stop=lambda: None,
+        wait_for_others=lambda until: folder.metrics_json.write_text("{}"),
+    )
+    comm = SimpleNamespace(rank=0, size=1, abort=lambda code: pytest.fail(f"ended with {code}"))
+    interrupt = Interrupt(leave=lambda code: pytest.fail(f"left with {code}"))
+    interrupt.attach(comm, folder, 1, heartbeat, lambda: pytest.fail("given free"), lambda: settled.append(1) or 1)
+    interrupt._end("SIGTERM", urgent=True)
+    assert settled == [1]
