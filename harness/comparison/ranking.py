@@ -18,13 +18,14 @@ class Ranked:
     """One metric of all sides.
 
     Attributes:
-      number: which.
+      number: which; `label` is what it is called.
       values: of each side; None where it is not there.
       best: the place of the best side; None where no way is better, or no side has a value.
       alike: the places of those whose difference from the best was tested and not shown, the best itself among them.
     """
 
     number: str
+    label: str
     values: Sequence[Number | None]
     best: int | None
     alike: frozenset[int]
@@ -44,8 +45,9 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
         values = [side.numbers[WHOLE].get(name) for side in sides]
         held = {at: each.value for at, each in enumerate(values) if each is not None and each.value is not None}
         way = sides[0].better(name)
+        label = next(side.number_labels[name] for side in sides if name in side.number_labels)
         if not held or way is Better.NEITHER:
-            ranked.append(Ranked(name, values, None, frozenset()))
+            ranked.append(Ranked(name, label, values, None, frozenset()))
             continue
         best = max(held, key=lambda at: held[at] if way is Better.HIGHER else -held[at])
         if (best, "") not in p_values:
@@ -55,7 +57,7 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
         threshold = 1 - (level if level is not None else _level(sides[0])) + 1e-12
         adjusted = holm([p for _, p in tested])
         alike = {at for (at, _), p in zip(tested, adjusted, strict=True) if p > threshold}
-        ranked.append(Ranked(name, values, best, frozenset(alike | {best})))
+        ranked.append(Ranked(name, label, values, best, frozenset(alike | {best})))
     return ranked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.metrics.contract import Metric
 from harness.metrics.direction import Better, better
 from harness.metrics.question import Question
 from harness.metrics.question_json import to_json
+from harness.results.metric_names import key_of, labels, number_labels
 from harness.results.terminal import finished
 
 __all__ = ["WHOLE", "Number", "Side", "SliceName", "read_side", "read_sides"]
@@ -62,6 +64,7 @@ class Side:
       data_keys: the job's keys that say which examples are evaluated.
       numbers: by slice, `WHOLE` first, and by metric, or METRIC/NAME where a metric has several.
       inputs: the job's own word on what the model reads; None where it has none.
+      model: whose numbers they are, of a run with several models.
     """
 
     name: str
@@ -72,6 +75,32 @@ class Side:
     data_keys: Mapping[str, Any]
     numbers: Mapping[SliceName, Mapping[str, Number]]
     inputs: Any = None
+    model: str | None = None
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What metrics are called, by key."""
+        return self._own(labels(self.document))
+
+    @cached_property
+    def number_labels(self) -> dict[str, str]:
+        """What the numbers of the whole are called."""
+        return self._own({"/".join(filter(None, number)): label for number, label in number_labels(self.document).items()})
+
+    def _own(self, named: Mapping[str, str]) -> dict[str, str]:
+        """Return keys and labels without the name of the model; those of other models are left out."""
+        own = {_own(key, self.model): _own(label, self.model) or label for key, label in named.items()}
+        return {key: label for key, label in own.items() if key is not None}
+
+    def number_of(self, name: str) -> str:
+        """Return the number that is asked for by its key, its label or what is short for it; what is unknown stays as it is.
+
+        A number of several is METRIC/NAME, and the metric may be named in any of these ways.
+        """
+        if (number := key_of(name, self.number_labels)) is not None:
+            return number
+        metric, slash, part = name.partition("/")
+        return f"{key_of(metric, self.labels) or metric}{slash}{part}"
 
     @property
     def id_hash(self) -> str:
@@ -114,7 +143,7 @@ class _Reader:
         intervals = part.get("intervals", {})
         found = {}
         for key, entry in part["metrics"].items():
-            if (name := self._own(key)) is None:
+            if (name := _own(key, self.model)) is None:
                 continue
             for suffix, value, interval in _lines(entry["value"], intervals.get(key, {})):
                 error = interval.get("standard_error")
@@ -130,11 +159,6 @@ class _Reader:
                     interval.get("reason") if interval.get("low") is None else None,
                 )
         return found
-
-    def _own(self, key: str) -> str | None:
-        if self.model is None:
-            return key
-        return key.removeprefix(f"{self.model}/") if key.startswith(f"{self.model}/") else None
 
     def _refusal(self, name: str, interval: Mapping[str, Any]) -> str | None:
         metric = self.metrics.get(name)
@@ -207,8 +231,15 @@ def _read_run(path: Path, model: str | None) -> list[Side]:
             rows = {key: array[at] for key, array in kept_of_slices.items() if len(array) > at}
             numbers[tuple(entry["slice"].items())] = reader.numbers(entry, rows)
         defined = {key: _definition(definitions[prefix + key]) for key in metrics}
-        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers, inputs))
+        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers, inputs, name))
     return sides
+
+
+def _own(key: str, model: str | None) -> str | None:
+    """Return a key or a label without the name of its model; None where it is of another model."""
+    if model is None:
+        return key
+    return key.removeprefix(f"{model}/") if key.startswith(f"{model}/") else None
 
 
 def _definition(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
-from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.metric_names import key_of, labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,9 @@ class Certified:
 class Results(Mapping[str, Any]):
     """What was found; the same on all ranks. A mapping of values by metric, in alphabetical order.
 
-    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Short names
-    of metrics are understood: `results["f1"]` is `results["f_beta"]`.
+    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Labels and
+    short names are understood: `results["f1 macro"]` and `results["f1"]` are `results["f_beta"]`; of the model `new`
+    `results["new/f1"]` is `results["new/f_beta"]`.
 
     Attributes:
       document: all of it, as metrics.json holds it.
@@ -66,19 +67,23 @@ class Results(Mapping[str, Any]):
         return cls(document, pd.read_csv(folder.metrics_csv))
 
     def __getitem__(self, metric: str) -> Any:
-        entry = self._metrics.get(metric) or self._metrics.get(METRIC_ALIASES.get(metric, metric))
-        if entry is None:
-            raise KeyError(f"no metric '{metric}': {nearest(metric, self._metrics)}")
-        return _value(entry)
+        key = key_of(metric, self._labels)
+        if key is None:
+            raise KeyError(f"no metric '{metric}': {nearest(metric, dict.fromkeys([*self._labels, *self._labels.values()]))}")
+        return _value(self._metrics[key])
 
     def __contains__(self, metric: object) -> bool:
-        return isinstance(metric, str) and (metric in self._metrics or METRIC_ALIASES.get(metric) in self._metrics)
+        return isinstance(metric, str) and key_of(metric, self._labels) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
 
     def __len__(self) -> int:
         return len(self._metrics)
+
+    @cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return labels(self.document)
 
     @property
     def _metrics(self) -> Mapping[str, Any]:

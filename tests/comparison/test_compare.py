@@ -86,6 +86,14 @@ def test_differences_are_those_of_the_replicates(runs):
     assert "biased" in lines[(), "expected_calibration_error"]["reason"]
 
 
+def test_numbers_have_a_label_beside_their_key(runs):
+    found = document(runs["a"], runs["b"], runs["c"], "--metrics", "f1 macro,recall")
+    lines = {line["metric"]: line["label"] for line in found["comparisons"][0]["lines"]}
+    assert lines == {"f_beta": "f1 macro", **{f"recall/{at}": f"recall {at}" for at in range(5)}}
+    assert {entry["metric"]: entry["label"] for entry in found["ranking"]} == lines
+    assert harness.Results.load(runs["a"])["f1 macro"] == harness.Results.load(runs["a"])["f_beta"]
+
+
 def test_slices_are_paired_within_their_own_replicates(runs):
     lines = by_name(document(runs["a"], runs["b"]))
     drawn = [np.load(runs[name] / "slice_replicates.npz")["cross_entropy"] for name in "ab"]
@@ -151,8 +159,9 @@ def test_files_that_were_changed_are_not_paired(runs, tmp_path):
 
 def test_the_table_says_what_it_shows(runs):
     code, text = compare(runs["a"], runs["b"], "--metrics", "accuracy,nll")
-    assert code == 0 and "b against a" in text and "worse" in text and "f_beta" not in text
+    assert code == 0 and "b against a" in text and "worse" in text and "f1" not in text
     assert "p-values hold for all 8 together (Holm)" in text
+    assert compare(runs["a"], runs["b"], "--metrics", "accuracy,cross entropy") == (code, text)
     code, text = compare(runs["a"], runs["b"], "--metrics", "acuracy")
     assert code == 2 and "did you mean 'accuracy'" in text
 
@@ -163,9 +172,9 @@ def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
     assert ranking["cross_entropy"]["best"] in ("a", "c") and "b" not in ranking["cross_entropy"]["alike"]
     assert ranking["expected_calibration_error"]["alike"] == [ranking["expected_calibration_error"]["best"]]
     code, text = compare(runs["b"], runs["a"], runs["c"], "--latex")
-    assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross\\_entropy" in text
+    assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross entropy" in text
     code, text = compare(runs["b"], runs["a"], runs["c"], "--metrics", "nll")
-    assert code == 0 and "cross_entropy" in text[text.rindex("┃ metric") :]
+    assert code == 0 and "cross entropy" in text[text.rindex("┃ metric") :]
     code, text = compare(runs["b"], runs["a"], runs["c"])
     assert code == 0 and "**" in text and "on average too good" in text
 
@@ -206,11 +215,18 @@ def judge(*arguments: str | Path) -> tuple[int, str]:
 def test_a_gate_ends_with_its_verdict(runs, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text(
-        "- f1: {may_drop: 0.9}\n- nll: {at_most: 10}\n- accuracy: {by: group, may_drop: 0.9}\n- examples_per_s: {at_least: 0.001}\n"
+        "- f1 macro: {may_drop: 0.9}\n- nll: {at_most: 10}\n- accuracy: {by: group, may_drop: 0.9}\n- examples_per_s: {at_least: 0.001}\n"
     )
     code, text = judge(runs["b"], rules, "--baseline", runs["a"], "-o", tmp_path / "gate.xml", "-o", tmp_path / "gate.json")
     assert code == 0 and text.splitlines()[-1].startswith("PASS: ")
-    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "PASS"
+    found = json.loads((tmp_path / "gate.json").read_text())
+    named = [[rule[key] for key in ("rule", "metric", "label")] for rule in found["rules"]]
+    assert found["verdict"] == "PASS" and named[1:] == [
+        ["nll at most 10", "cross_entropy", "cross entropy"],
+        ["accuracy may drop 0.9 in slices by group", "accuracy", "accuracy"],
+        ["examples_per_s at least 0.001", None, None],
+    ]
+    assert "cross entropy at most 10" in text and "f1 macro may drop 0.9" in text
     assert (tmp_path / "gate.xml").read_text().startswith('<testsuites name="harness gate" tests="6" failures="0" errors="0">')
     rules.write_text("- cross_entropy: {must_gain: 0}\n")
     assert judge(runs["b"], rules, "--baseline", runs["a"])[0] == 1

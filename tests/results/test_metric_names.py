@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from harness.metrics.contract import Binding, Inputs
 from harness.metrics.question import Question
 from harness.results.definitions import explanation
 from harness.results.metric_names import exported_names, exported_parts, exporter_name, find_key, labels, number_labels
+from harness.results.results import Results
 
 TEXTS = st.text(st.characters(), max_size=8) | st.sampled_from(
     ["", ".", "..", "a/b", ":", ":2f", " ", "é", "\ud800", "f1", "macro"]
@@ -54,6 +56,16 @@ def document_of(*specs: tuple[str, dict[str, Any]], models: tuple[str, ...] = ()
         metrics = {f"{model}/{key}": metric for model in models for key, metric in metrics.items()}
     question = Question(metrics, {key: Binding(Inputs.RAW, "scores", "label") for key in metrics}, models=models)
     return {**explanation(question), "metrics": {key: {"value": 0.5} for key in metrics}}
+
+
+def test_results_are_a_mapping_by_key_label_and_short_name() -> None:
+    document = document_of(("f_beta", {}), ("top_k", {"k": 3}), models=("old", "new"))
+    document["metrics"]["new/f_beta"]["value"] = 0.75
+    results = Results(document, pd.DataFrame())
+    assert {results[name] for name in ("new/f_beta", "new/f1", "new/f1 macro")} == {0.75}
+    assert "old/top 3" in results and "f1" not in results and list(results) == list(document["metrics"])
+    with pytest.raises(KeyError, match="did you mean 'new/f1 macro'"):
+        results["new/f1 macr"]
 
 
 def test_labels_are_short_and_tell_metrics_apart() -> None:
