@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.comparison.comparison import chosen, compare
 from harness.comparison.families import holm
@@ -70,9 +70,9 @@ def _compare_with(
 ) -> None:
     """Note the p-values of every number of the other sides against the best one."""
     p_values[best, ""] = {}
-    for at, side in enumerate(sides):
+    whole = [replace(side, numbers={WHOLE: side.numbers[WHOLE]}) for side in sides]
+    for at, side in enumerate(whole):
         if at == best:
             continue
-        for line in compare(sides[best], side, level=level, pair=pair).lines:
-            if line.slice == WHOLE:
-                p_values.setdefault((best, line.number), {})[at] = line.difference.p
+        for line in compare(whole[best], side, level=level, pair=pair).lines:
+            p_values.setdefault((best, line.number), {})[at] = line.difference.p

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 import harness
 from harness.cli import cli
+from harness.comparison import comparison
+from harness.comparison.difference import paired
 from tests import made
 
 BOOTSTRAP = {"replicates": 60, "seed": 5}
@@ -177,6 +179,16 @@ def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
     assert code == 0 and "cross entropy" in text[text.rindex("┃ metric") :]
     code, text = compare(runs["b"], runs["a"], runs["c"])
     assert code == 0 and "**" in text and "on average too good" in text
+
+
+def test_the_best_is_looked_for_in_the_whole_alone(runs, monkeypatch):
+    """What ranks the sides draws no difference of slices again: there may be thousands."""
+    numbers = []
+    monkeypatch.setattr(comparison, "paired", lambda *sides, **options: numbers.append(sides) or paired(*sides, **options))
+    (compared,) = harness.compare(runs["a"], runs["b"]).comparisons
+    whole = sum(line.slice == () for line in compared.lines)
+    assert len(compared.lines) == 4 * whole
+    assert len(numbers) <= len(compared.lines) + 2 * whole  # each side may be the best in some number
 
 
 def test_one_run_needs_several_models(runs):
