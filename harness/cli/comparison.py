@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from harness.cli.documents import check_endings, show, write
+from harness.cli.options import files
 from harness.cli.verbosity import remark
 
 __all__ = ["compare"]
@@ -23,10 +24,7 @@ __all__ = ["compare"]
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
 @click.option("--latex", "form", flag_value="latex", help="A table for a paper.")
-@click.option(
-    "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it too: .json, .csv, .md or .tex; may be repeated.",
-)  # fmt: skip
+@files(".json, .csv, .md or .tex")
 def compare(
     runs: Sequence[Path],
     metrics: str | None,
@@ -38,21 +36,12 @@ def compare(
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
     from harness.comparison.command import ENDINGS, Compared
-    from harness.errors import UsageError
-    from harness.folder.run_folder import write_atomically
 
-    for path in outputs:
-        if path.suffix not in ENDINGS:
-            raise UsageError(f"-o {path}: expected a file that ends with {', '.join(ENDINGS)}")
+    check_endings(outputs, ENDINGS)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
     compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired)
-    with contextlib.suppress(BrokenPipeError):
-        if form is None:
-            compared.show()
-        else:
-            click.echo(compared.text(form).rstrip("\n"))
+    show(compared, form)
+    write(compared, outputs, ENDINGS)
     for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, compared.text(ENDINGS[path.suffix]))
         remark(f"comparison: {path}")
     return 0

@@ -10,7 +10,7 @@ import click
 
 __all__ = [
     "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL",
-    "Flag", "flags",
+    "Flag", "files", "flags",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
@@ -41,6 +41,14 @@ METRICS = click.option(
 MODEL_OUTPUT = click.option(
     "--model-output", metavar="NAME", help="Of MODEL DATA: the output that the label goes with; default: the only one that does."
 )
+
+
+def files(endings: str) -> Callable[[Any], Any]:
+    """Return a decorator that gives a command the files that it writes what it found to, by their endings."""
+    return click.option(
+        "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+        help=f"Write it too: {endings}; may be repeated.",
+    )  # fmt: skip
 
 
 def flags(table: Sequence[Flag], title: str = "") -> Callable[[Any], Any]:

@@ -10,7 +10,16 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.comparison.difference import FEWEST, TOO_FEW, by_counts, discordant_examples, nearly_normal, student
+from harness.comparison.difference import (
+    FEWEST,
+    NO_REPLICATES,
+    TOO_FEW,
+    by_counts,
+    discordant_examples,
+    drawn_differences,
+    nearly_normal,
+    student,
+)  # fmt: skip
 from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import DEFINED_SHARE, defined, quantile, variance
@@ -69,13 +78,9 @@ def bounds_of(number: Number, tail: float, *, counted: bool) -> Bounds:
 
 def bounds_of_difference(first: Number, second: Number, tail: float, *, counted: bool) -> Bounds:
     """Return the bounds of second less first, of the same draws; see `bounds_of`."""
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
-    if refusal := first.no_difference or second.no_difference:
-        return Bounds(value, reason=refusal)
-    if first.replicates is None or second.replicates is None:
-        return Bounds(value, reason="no replicates were kept: evaluate both with a bootstrap")
-    drawn = second.replicates - first.replicates
+    value, drawn = second.above(first), drawn_differences(first, second)
+    if isinstance(drawn, str):
+        return Bounds(value, reason=f"{drawn}: evaluate both with a bootstrap" if drawn == NO_REPLICATES else drawn)
     if counted and first.examples == second.examples:
         discordant, error = discordant_examples(value, drawn, first.examples)
         if discordant is not None:

@@ -202,8 +202,7 @@ def _line(first: Side, second: Side, where: SliceName, name: str, level: float, 
         counted = first.counts(name) and second.counts(name)
         difference = paired(mine, theirs, level, counted=counted)
     elif pair:
-        assert mine.value is not None and theirs.value is not None
-        difference = Difference(theirs.value - mine.value, reason=NO_BOOTSTRAP)
+        difference = Difference(theirs.above(mine), reason=NO_BOOTSTRAP)
     else:
         difference = unpaired(mine, theirs, level)
     return Line(where, name, _label(first, second, name), mine, theirs, difference, first.better(name))

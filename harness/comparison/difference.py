@@ -18,8 +18,8 @@ from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval, variance
 
 __all__ = [
-    "FEWEST", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "student",
-    "unpaired",
+    "FEWEST", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences", "mcnemar",
+    "nearly_normal", "paired", "student", "unpaired",
 ]  # fmt: skip
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
@@ -27,6 +27,7 @@ __all__ = [
 FEW_DISCORDANT = 20
 # Of so few examples replicates of anything else promise too much: their spread is too small, and hides what is rare.
 FEWEST = 30
+NO_REPLICATES = "no replicates were kept"
 TOO_FEW = f"replicates of fewer than {FEWEST} examples promise too much"
 # Skewness and excess kurtosis of replicates up to which they are taken for normal.
 NEARLY_NORMAL = (0.5, 1.0)
@@ -62,13 +63,9 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
       level: of the interval.
       counted: every example adds 0 or 1 to each number, and is drawn on its own.
     """
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
-    if refusal := first.no_difference or second.no_difference:
-        return Difference(value, reason=refusal)
-    if first.replicates is None or second.replicates is None:
-        return Difference(value, reason="no replicates were kept")
-    drawn = second.replicates - first.replicates
+    value, drawn = second.above(first), drawn_differences(first, second)
+    if isinstance(drawn, str):
+        return Difference(value, reason=drawn)
     percentiles = interval(value, drawn, level)
     if counted and first.examples == second.examples:
         discordant, error = discordant_examples(value, drawn, first.examples)
@@ -84,8 +81,7 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
 
 def unpaired(first: Number, second: Number, level: float) -> Difference:
     """Return the difference of two numbers of independent examples; both have values."""
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
+    value = second.above(first)
     if refusal := first.no_difference or second.no_difference:
         return Difference(value, reason=refusal)
     if first.standard_error is None or second.standard_error is None:
@@ -95,6 +91,15 @@ def unpaired(first: Number, second: Number, level: float) -> Difference:
         return Difference(value, reason="neither side shows any spread")
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Difference(value, value - reach, value + reach, error, _tails(abs(value) / error), "normal")
+
+
+def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
+    """Return second less first in each replicate, or why there is no such thing."""
+    if refusal := first.no_difference or second.no_difference:
+        return refusal
+    if first.replicates is None or second.replicates is None:
+        return NO_REPLICATES
+    return second.replicates - first.replicates
 
 
 def mcnemar(first_only: int, second_only: int) -> float:

@@ -50,6 +50,11 @@ class Number:
     no_difference: str | None = None
     no_interval: str | None = None
 
+    def above(self, other: Number) -> float:
+        """Return how far it lies above another; both have values."""
+        assert self.value is not None and other.value is not None
+        return self.value - other.value
+
 
 @dataclass(frozen=True)
 class Side:
