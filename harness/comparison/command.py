@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.comparison import documents
 from harness.comparison.comparison import Comparison, compare
 from harness.comparison.ranking import Ranked, rank
+from harness.comparison.runs import Run
 from harness.comparison.sides import Side, read_sides
 
 __all__ = ["ENDINGS", "Compared"]
@@ -33,14 +33,14 @@ class Compared:
     @classmethod
     def of(
         cls,
-        runs: Sequence[Path],
+        runs: Sequence[Run],
         *,
         metrics: Collection[str] = (),
         model: str | None = None,
         level: float | None = None,
         pair: bool = True,
     ) -> Compared:
-        """Compare run folders, or the models of one; see `comparison.compare`."""
+        """Compare runs, or the models of one; see `comparison.compare`."""
         sides = read_sides(runs, model)
         comparisons = [compare(sides[0], side, metrics=metrics, level=level, pair=pair) for side in sides[1:]]
         return cls(sides, comparisons, rank(sides, metrics=metrics, level=level, pair=pair))

@@ -83,13 +83,12 @@ class Gated:
         return worst(self.judgements).verdict
 
 
-def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | None = None) -> Gated:
+def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     """Judge a run.
 
     Args:
       run, baseline: see `sides.read_sides`; without a baseline no rule may ask for one.
       rules: at least one.
-      speed: examples a second of its last attempt, where it is known.
     Raises: UsageError: a rule is on what is not there, or is null, or cannot be judged; names it.
     """
     if rules.needs_baseline:
@@ -98,7 +97,7 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | N
             raise UsageError(f"the rule on {next(wanting)} is against a baseline: name it with --baseline")
         if reasons := hindrances(baseline, run):
             raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
-    court = _Court(run, baseline, rules, speed)
+    court = _Court(run, baseline, rules)
     judgements, slices = [], {}
     for rule in rules.rules:
         found = court.judge(rule)
@@ -117,8 +116,8 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
 class _Court:
     """Judges the rules of one file."""
 
-    def __init__(self, run: Side, baseline: Side | None, rules: Rules, speed: float | None) -> None:
-        self._run, self._baseline, self._rules, self._speed = run, baseline, rules, speed
+    def __init__(self, run: Side, baseline: Side | None, rules: Rules) -> None:
+        self._run, self._baseline, self._rules = run, baseline, rules
         self._family = sum(self._members(rule) for rule in rules.rules) if rules.correct == "bonferroni" else 1
 
     def judge(self, rule: Rule) -> list[Judgement]:
@@ -137,10 +136,10 @@ class _Court:
         if isinstance(rule, CertificateRule):
             return [self._certificate(rule)]
         assert isinstance(rule, SpeedRule)
-        if self._speed is None:
+        if (speed := self._run.examples_per_s) is None:
             raise UsageError("the rule on examples_per_s: run.json says nothing of the speed")
-        verdict = Verdict.PASS if self._speed >= rule.at_least else Verdict.FAIL
-        return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, self._speed, rule.at_least)]
+        verdict = Verdict.PASS if speed >= rule.at_least else Verdict.FAIL
+        return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, speed, rule.at_least)]
 
     def _members(self, rule: Rule) -> int:
         """Return how many intervals a rule asks for."""

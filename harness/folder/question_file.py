@@ -15,7 +15,7 @@ from harness.metrics.question import Question
 from harness.sums import layout_json
 from harness.sums.sums import Layouts
 
-__all__ = ["file_digest", "question_digest", "read_question", "write_question"]
+__all__ = ["as_read", "file_digest", "question_digest", "read_question", "write_question"]
 
 VERSION = 2
 
@@ -41,10 +41,19 @@ def file_digest(folder: RunFolder) -> str:
         raise RunFolderError(f"{folder.question_json} cannot be read: {exc}") from exc
 
 
+def as_read(question: Question) -> Question:
+    """Return a question as it comes back from a file: metrics of the user's own do not."""
+    return question_json.from_json(json.loads(_dumped(question_json.to_json(question))))
+
+
 def _text(question: Question, layouts: Layouts) -> str:
     document = {"version": VERSION, "question": question_json.to_json(question), "layouts": layout_json.to_json(layouts)}
+    return _dumped(document) + "\n"
+
+
+def _dumped(document: object) -> str:
     # A binding of the user's own may hold anything: it is named by its kind, and does not come back.
-    return json.dumps(document, indent=1, allow_nan=False, default=lambda thing: f"<{type(thing).__name__}>") + "\n"
+    return json.dumps(document, indent=1, allow_nan=False, default=lambda thing: f"<{type(thing).__name__}>")
 
 
 def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) -> tuple[Question, Layouts]:

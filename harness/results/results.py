@@ -17,6 +17,8 @@ from harness.results.metric_names import key_of, labels
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.results.evidence import Evidence
+
 __all__ = ["Certified", "Results"]
 
 
@@ -46,11 +48,15 @@ class Results(Mapping[str, Any]):
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      folder: of the run; None where it was not written to one.
+      evidence: what comparisons need of a run without a folder. It stays in the process, and on rank 0: replicates are large.
     """
 
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    folder: Path | None = field(default=None, compare=False, repr=False)
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, run: str | Path) -> Results:
@@ -64,7 +70,10 @@ class Results(Mapping[str, Any]):
         document = read_json(folder.metrics_json)
         if document is None:
             raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv))
+        return cls(document, pd.read_csv(folder.metrics_csv), folder=folder.path.absolute())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "evidence": None}
 
     def __getitem__(self, metric: str) -> Any:
         key = key_of(metric, self._labels)

@@ -244,7 +244,9 @@ class Evaluator:
 
         def conclude() -> Results:
             assert conclusion is not None
-            return conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
+            folder = passage.home.folder.path if passage.home is not None else None
+            texts = [*differing, *([] if conclusion.alike else [UNLIKE])]
+            return conclusion.results(texts, passage.job, self._built.question, folder)
 
         results = self._from_rank_0(conclude)
         self._bar.finish(f"{results.certificate.examples:,} examples")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import harness
 from harness.cli import cli
 from harness.comparison import comparison
 from harness.comparison.difference import paired
+from harness.errors import UsageError
 from tests import made
 
 BOOTSTRAP = {"replicates": 60, "seed": 5}
@@ -32,14 +34,18 @@ def model(noise: float, seed: int):
 
 def run(folder: Path, noise: float, seed: int, **options) -> Path:
     """Evaluate such a model into a run folder."""
+    evaluated(noise, seed, output=folder, **options)
+    return folder
+
+
+def evaluated(noise: float, seed: int, **options) -> harness.Results:
     found = made.examples()
     arrays = {"x": found.x, "label": found.label, "group": GROUPS, "weight": found.weight}
     keep = options.pop("keep", slice(None))
     options = {"bootstrap": BOOTSTRAP, "slices": [["group"]], "metrics": LABELLED, **options}
     metrics = options.pop("metrics")
     data = {name: array[keep] for name, array in arrays.items()}
-    harness.evaluate(model(noise, seed), data, metrics, output=folder, inputs={"x": "x"}, label="label", **options)
-    return folder
+    return harness.evaluate(model(noise, seed), data, metrics, inputs={"x": "x"}, label="label", **options)
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +265,18 @@ def test_python_has_both(runs):
     assert line.number == "accuracy" and compared.text("csv").startswith("side,slice,metric,")
     ruling = harness.gate(runs["b"], [{"accuracy": {"may_drop": 0.9}}], runs["a"])
     assert (ruling.verdict, ruling.exit_code(), len(ruling.gated.judgements)) == ("PASS", 0, 1)
+
+
+def test_results_are_compared_like_their_folders(runs):
+    """Those that know their folder, and those of a run without one: they carry replicates and question."""
+    loaded, alone = harness.Results.load(runs["a"]), evaluated(0.8, 11, output=None)
+    found, expected = harness.compare(loaded, alone), harness.compare(runs["a"], runs["b"])
+    assert [side.name for side in found.sides] == ["a", "results 2"]
+    documents = [json.loads(compared.text("json")) for compared in (found, expected)]
+    assert documents[0]["comparisons"][0]["lines"] == documents[1]["comparisons"][0]["lines"]
+    ruling = harness.gate(alone, [{"f1 macro": {"may_drop": 0.9}}], loaded)
+    assert (ruling.verdict, ruling.run, ruling.baseline) == ("PASS", "results", str(runs["a"]))
+    with pytest.raises(UsageError, match="run.json says nothing of the speed"):
+        harness.gate(alone, [{"examples_per_s": {"at_least": 1}}])
+    with pytest.raises(UsageError, match="neither replicates nor their question"):
+        harness.compare(loaded, pickle.loads(pickle.dumps(alone)))
