@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.documents import check_endings, show, write
-from harness.cli.options import files
+from harness.cli.options import BASELINES, files
 from harness.cli.verbosity import remark
 
 __all__ = ["compare"]
@@ -24,6 +24,7 @@ __all__ = ["compare"]
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
 @click.option("--latex", "form", flag_value="latex", help="A table for a paper.")
+@BASELINES
 @files(".json, .csv, .md or .tex")
 def compare(
     runs: Sequence[Path],
@@ -31,6 +32,7 @@ def compare(
     model: str | None,
     level: float | None,
     unpaired: bool,
+    baselines: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
@@ -39,7 +41,7 @@ def compare(
 
     check_endings(outputs, ENDINGS)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired)
+    compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
     show(compared, form)
     write(compared, outputs, ENDINGS)
     for path in outputs:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.documents import check_endings, show, write
-from harness.cli.options import RUN, files
+from harness.cli.options import BASELINES, RUN, files
 
 __all__ = ["gate"]
 
@@ -16,7 +16,12 @@ __all__ = ["gate"]
 @click.command()
 @RUN
 @click.argument("rules", type=click.Path(path_type=Path))
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="RUN", help="What may_drop and must_gain are against.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="What may_drop and must_gain are against: a run, or the name of a baseline.",
+)
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one that is judged.")
 @click.option(
     "--inconclusive", type=click.Choice(["pass", "fail"]), help="What the exit code takes INCONCLUSIVE for; default: 5, its own."
@@ -24,6 +29,7 @@ __all__ = ["gate"]
 @click.option("--json", "form", flag_value="json", help="gate.json: all digits.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
 @click.option("--github", "form", flag_value="github", help="Annotations of GitHub Actions.")
+@BASELINES
 @files(".json, .md or .xml (JUnit)")
 def gate(
     run: Path,
@@ -31,6 +37,7 @@ def gate(
     baseline: Path | None,
     model: str | None,
     inconclusive: str | None,
+    baselines: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
@@ -38,7 +45,7 @@ def gate(
     from harness.comparison.gate_command import ENDINGS, Ruling
 
     check_endings(outputs, ENDINGS)
-    ruling = Ruling.of(run, rules, baseline, model)
+    ruling = Ruling.of(run, rules, baseline, model, baselines)
     show(ruling, form)
     write(ruling, outputs, ENDINGS)
     return ruling.exit_code(inconclusive)

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 __all__ = [
-    "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL",
-    "Flag", "files", "flags",
+    "BASELINES", "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET",
+    "STALL", "Flag", "files", "flags",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
@@ -18,6 +18,10 @@ Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the val
 COUNT = click.IntRange(min=1)
 JOB = click.argument("job", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
+BASELINES = click.option(
+    "--baselines", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Folder of baselines that have names; default: baselines, or what HARNESS_BASELINES says.",
+)  # fmt: skip
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a key of the job; may be repeated."
 )

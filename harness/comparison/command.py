@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.comparison import documents
 from harness.comparison.comparison import Comparison, compare
@@ -39,9 +40,10 @@ class Compared:
         model: str | None = None,
         level: float | None = None,
         pair: bool = True,
+        baselines: Path | None = None,
     ) -> Compared:
         """Compare runs, or the models of one; see `comparison.compare`."""
-        sides = read_sides(runs, model)
+        sides = read_sides(runs, model, baselines)
         comparisons = [compare(sides[0], side, metrics=metrics, level=level, pair=pair) for side in sides[1:]]
         return cls(sides, comparisons, rank(sides, metrics=metrics, level=level, pair=pair))
 

@@ -33,18 +33,26 @@ class Ruling:
     gated: Gated
 
     @classmethod
-    def of(cls, run: Run, rules: Path | Any, baseline: Run | None = None, model: str | None = None) -> Ruling:
+    def of(
+        cls,
+        run: Run,
+        rules: Path | Any,
+        baseline: Run | None = None,
+        model: str | None = None,
+        baselines: Path | None = None,
+    ) -> Ruling:
         """Judge a run.
 
-        Args:
-          run, baseline: run folders, or results of Python.
-          rules: the path of a file, or what such a file holds.
-          model: of runs with several models, the one that is judged.
-        Raises: UsageError: see `gate.gate`. RunFolderError: there is no finished run: it failed, or is INVALID.
+          Args:
+            run, baseline: run folders, or results of Python.
+            rules: the path of a file, or what such a file holds.
+            model: of runs with several models, the one that is judged.
+        baselines: folder of the baselines that have names; see `runs.evidence_of`.
+          Raises: UsageError: see `gate.gate`. RunFolderError: there is no finished run: it failed, or is INVALID.
         """
         read = read_rules(rules) if isinstance(rules, Path) else rules_of(rules, "rules")
-        side = read_side(run, model)
-        before = read_side(baseline, model) if baseline is not None else None
+        side = read_side(run, model, baselines)
+        before = read_side(baseline, model, baselines) if baseline is not None else None
         return cls(name_of(run), None if baseline is None else name_of(baseline), gate(side, read, before))
 
     @property

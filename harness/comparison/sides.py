@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,25 +175,26 @@ class _Reader:
         return interval.get("reason") if interval.get("low") is None else None
 
 
-def read_sides(runs: Sequence[Run], model: str | None = None) -> list[Side]:
+def read_sides(runs: Sequence[Run], model: str | None = None, baselines: Path | None = None) -> list[Side]:
     """Read runs, or the models of one run.
 
     Args:
       runs: of one alone its models are the sides.
       model: of runs with several models the one that is compared.
+      baselines: folder of the baselines that have names; see `runs.evidence_of`.
     Raises: RunFolderError: there is no finished run. UsageError: there are not two sides, or a run has several models.
     """
     if len(runs) == 1:
-        sides = _sides(runs[0], model)
+        sides = _sides(runs[0], model, baselines)
         if len(sides) < 2:
             raise UsageError(f"{name_of(runs[0])}: one run of one model; expected two runs, or a run of several models")
         return sides
-    return _named([read_side(run, model) for run in runs], runs)
+    return _named([read_side(run, model, baselines) for run in runs], runs)
 
 
-def read_side(run: Run, model: str | None = None) -> Side:
+def read_side(run: Run, model: str | None = None, baselines: Path | None = None) -> Side:
     """Read a run of one model, or one model of a run; see `read_sides`."""
-    sides = _sides(run, model)
+    sides = _sides(run, model, baselines)
     if len(sides) > 1:
         names = ", ".join(side.name for side in sides)
         raise UsageError(
@@ -212,9 +214,9 @@ def _named(sides: Sequence[Side], runs: Sequence[Run]) -> list[Side]:
     raise UsageError(f"{paths[min(paths)]}: stands there twice")
 
 
-def _sides(run: Run, model: str | None) -> list[Side]:
+def _sides(run: Run, model: str | None, baselines: Path | None) -> list[Side]:
     """Return the sides of a run: one a model; the model that is asked for where there are several."""
-    evidence = evidence_of(run)
+    evidence = evidence_of(run, baselines)
     document, question = evidence.document, evidence.question
     models: Sequence[str | None] = question.models if len(question.models) > 1 else [None]
     if model is not None and len(question.models) > 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harness.errors import RunFolderError
 from harness.folder.regular_files import read_regular
@@ -15,7 +16,7 @@ from harness.metrics.question import Question
 from harness.sums import layout_json
 from harness.sums.sums import Layouts
 
-__all__ = ["as_read", "file_digest", "question_digest", "read_question", "write_question"]
+__all__ = ["as_read", "file_digest", "question_digest", "question_of", "read_question", "write_question"]
 
 VERSION = 2
 
@@ -66,9 +67,20 @@ def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None =
     document = read_json(folder.question_json)
     if not isinstance(document, dict):
         raise RunFolderError(f"{folder.question_json} is missing or torn: it says what the run asked")
+    return question_of(document, str(folder.question_json), own)
+
+
+def question_of(
+    document: Mapping[str, Any], where: str, own: Callable[[str], type[Metric]] | None = None
+) -> tuple[Question, Layouts]:
+    """Return the question of a document; see `read_question`.
+
+    Args:
+      where: what the document was read from.
+    """
     if document.get("version") != VERSION:
-        raise RunFolderError(f"{folder.question_json}: expected version {VERSION}, found {document.get('version')!r}")
+        raise RunFolderError(f"{where}: expected version {VERSION}, found {document.get('version')!r}")
     try:
         return question_json.from_json(document.get("question"), own), layout_json.from_json(document.get("layouts"))
     except ValueError as exc:
-        raise RunFolderError(f"{folder.question_json}: {exc}") from exc
+        raise RunFolderError(f"{where}: {exc}") from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from harness.folder.run_folder import RunFolder, read_json
 from harness.metrics.question import Question
 from harness.results.terminal import finished
 
-__all__ = ["DATA_KEYS", "Evidence", "arrays", "data_keys"]
+__all__ = ["DATA_KEYS", "Evidence", "data_keys", "read_arrays"]
 
 DATA_KEYS = ("filter", "transform", "features", "sample", "limit", "on_bad_record", "unknown_label", "inputs")
 
@@ -53,8 +53,8 @@ class Evidence:
             document,
             question,
             data_keys(read_json(folder.resolved_job_json)),
-            arrays(folder.replicates_npz),
-            arrays(folder.slice_replicates_npz),
+            _kept(folder.replicates_npz),
+            _kept(folder.slice_replicates_npz),
             _speed(read_json(folder.run_json)),
         )
 
@@ -69,18 +69,22 @@ def data_keys(job: Any) -> dict[str, Any]:
     return {key: data.get(key) for key in DATA_KEYS}
 
 
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file of replicates; none where there is no such file.
+def read_arrays(file: Path | IO[bytes], where: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a file of replicates.
 
+    Args:
+      where: what the file is called.
     Raises: RunFolderError: it is not what a run writes.
     """
-    if not path.exists():
-        return {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except Exception as exc:
-        raise RunFolderError(f"{path}: not what a run writes: {exc}") from exc
+        raise RunFolderError(f"{where}: not what a run writes: {exc}") from exc
+
+
+def _kept(path: Path) -> dict[str, np.ndarray]:
+    return read_arrays(path, str(path)) if path.exists() else {}
 
 
 def _speed(run: Any) -> float | None:
