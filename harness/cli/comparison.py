@@ -20,6 +20,7 @@ __all__ = ["compare"]
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one to compare.")
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), help="Of intervals and verdicts; default: the job's.")
 @click.option("--unpaired", is_flag=True, help="As if the examples had nothing to do with each other: wider intervals.")
+@click.option("--curve", is_flag=True, help="Runs of checkpoints, in order of the step in their names: values, bands, the best.")
 @click.option("--json", "form", flag_value="json", help="compare.json: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
@@ -32,18 +33,20 @@ def compare(
     model: str | None,
     level: float | None,
     unpaired: bool,
+    curve: bool,
     baselines: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
-    from harness.comparison.command import ENDINGS, Compared
+    from harness.comparison import command, curve_command
 
-    check_endings(outputs, ENDINGS)
+    asked, endings = (curve_command.Curves, curve_command.ENDINGS) if curve else (command.Compared, command.ENDINGS)
+    check_endings(outputs, endings)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
+    compared = asked.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
     show(compared, form)
-    write(compared, outputs, ENDINGS)
+    write(compared, outputs, endings)
     for path in outputs:
         remark(f"comparison: {path}")
     return 0

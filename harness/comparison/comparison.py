@@ -15,7 +15,7 @@ from harness.metrics.direction import Better
 from harness.results.metric_names import key_of
 from harness.results.tables import slice_name
 
-__all__ = ["NO_BOOTSTRAP", "Comparison", "LeftOut", "Line", "chosen", "compare", "other_definition"]
+__all__ = ["NO_BOOTSTRAP", "Comparison", "LeftOut", "Line", "chosen", "compare", "level_of", "other_definition"]
 
 NO_BOOTSTRAP = "the jobs have no bootstrap: say bootstrap: {replicates: 200} in both"
 Verdict = Literal["better", "worse", "differs", "no difference shown"]
@@ -124,10 +124,7 @@ def compare(
             f"{first.name} and {second.name} cannot be compared example by example: {'; '.join(reasons)}. Evaluate both alike, "
             "or compare them as if their examples had nothing to do with each other, with wider intervals: --unpaired"
         )
-    spec = first.question.bootstrap
-    level = level if level is not None else spec.level if spec else 0.95
-    if not 0.5 <= level < 1:
-        raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
+    level = level_of(first, level)
     wanted = chosen(first, second, metrics)
     labels = {**second.labels, **first.labels}
     left_out = [LeftOut(key, labels.get(key, key), why) for key in wanted if (why := other_definition(first, second, key))]
@@ -150,6 +147,18 @@ def compare(
                 within = f" of {slice_name(dict(where))}" if where else ""
                 left_out.append(LeftOut(f"{name}{within}", f"{_label(first, second, name)}{within}", line))
     return Comparison(first, second, level, pair, _judged(lines, level), left_out, notes(first, second))
+
+
+def level_of(side: Side, wanted: float | None) -> float:
+    """Return the level of intervals and verdicts: what is wanted, else the bootstrap's, else 0.95.
+
+    Raises: UsageError: it is none.
+    """
+    spec = side.question.bootstrap
+    level = wanted if wanted is not None else spec.level if spec else 0.95
+    if not 0.5 <= level < 1:
+        raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
+    return level
 
 
 def chosen(first: Side, second: Side, metrics: Collection[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from harness.comparison.comparison import chosen, compare
+from harness.comparison.comparison import chosen, compare, level_of
 from harness.comparison.families import holm
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
@@ -22,6 +22,7 @@ class Ranked:
       values: of each side; None where it is not there.
       best: the place of the best side; None where no way is better, or no side has a value.
       alike: the places of those whose difference from the best was tested and not shown, the best itself among them.
+      tested: the places of those whose difference from the best has a p-value.
     """
 
     number: str
@@ -29,6 +30,7 @@ class Ranked:
     values: Sequence[Number | None]
     best: int | None
     alike: frozenset[int]
+    tested: frozenset[int] = frozenset()
 
 
 def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float | None = None, pair: bool = True) -> list[Ranked]:
@@ -54,15 +56,11 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
             _compare_with(sides, best, level, pair, p_values)
         known = p_values.get((best, name), {})
         tested = [(at, p) for at in held if (p := known.get(at)) is not None]
-        threshold = 1 - (level if level is not None else _level(sides[0])) + 1e-12
+        threshold = 1 - level_of(sides[0], level) + 1e-12
         adjusted = holm([p for _, p in tested])
         alike = {at for (at, _), p in zip(tested, adjusted, strict=True) if p > threshold}
-        ranked.append(Ranked(name, label, values, best, frozenset(alike | {best})))
+        ranked.append(Ranked(name, label, values, best, frozenset(alike | {best}), frozenset(at for at, _ in tested)))
     return ranked
-
-
-def _level(side: Side) -> float:
-    return side.question.bootstrap.level if side.question.bootstrap else 0.95
 
 
 def _compare_with(
