@@ -109,7 +109,9 @@ def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) ->
     """Return by how much the best of several looks too good, and in which share of the replicates each is the best.
 
     Of each replicate the best is chosen as it was of the whole. That it is better there than on the whole is luck, of the
-    kind that the choice on the whole had too.
+    kind that the choice on the whole had too. The luck of the draws alone is taken off: by how much the best of the whole is
+    better there, which is nought on average, and far from it in a few replicates. So it is never below 0, and 0 where all
+    replicates choose alike.
 
     Source: B. Efron, Estimating the error rate of a prediction rule, Journal of the American Statistical Association 78, 1983.
 
@@ -121,9 +123,11 @@ def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) ->
     """
     sign = 1.0 if better is Better.HIGHER else -1.0
     drawn = np.where(np.isnan(replicates), -np.inf, sign * replicates)
-    drawn = drawn[:, np.isfinite(drawn).any(axis=0)]
+    whole = sign * np.asarray(values)
+    best = int(whole.argmax())
+    drawn = drawn[:, np.isfinite(drawn[best])]
     chosen = drawn.argmax(axis=0)
-    luck = drawn[chosen, np.arange(drawn.shape[1])] - sign * np.asarray(values)[chosen]
+    luck = (drawn[chosen, np.arange(drawn.shape[1])] - drawn[best]) - (whole[chosen] - whole[best])
     counts = np.bincount(chosen, minlength=len(values))
     return float(luck.mean()), (counts / drawn.shape[1]).tolist()
 
@@ -158,7 +162,7 @@ def _luck(held: Mapping[int, Number], better: Better) -> tuple[float | None, dic
     if any(array is None for array in drawn) or len({len(array) for array in drawn if array is not None}) != 1:
         return None, {}, "not all runs have kept as many replicates"
     replicates = np.stack([array for array in drawn if array is not None])
-    if np.isnan(replicates).all():
-        return None, {}, "the value is null in every replicate"
+    if np.isnan(replicates).all(axis=1).any():
+        return None, {}, "a value is null in every replicate"
     amount, shares = optimism([number.value or 0.0 for number in held.values()], replicates, better)
     return amount, dict(zip(held, shares, strict=True)), None

@@ -71,6 +71,8 @@ def sentence(curve: Curve) -> str:
     error = best.number.standard_error if best.number is not None else None
     if curve.optimism is None:
         return f"{text}; how much the choice flatters it is not known: {curve.reason}"
+    if curve.optimism == 0:
+        return f"{text}, and the best in every replicate: the choice does not flatter it"
     return f"{text}; chosen by these same examples it looks about {curve.optimism:.2g} too good: {number(curve.corrected, error)}"
 
 
