@@ -109,7 +109,9 @@ def test_the_command_writes_all_forms(tmp_path, monkeypatch):
     shutil.copytree("step-20", "step-3")  # the very same model: nothing tells them apart
     arguments = ("compare", "--curve", "step-20", "step-1", "step-3", "--metrics", "accuracy,nll,ece")
     code, text = command(*arguments, "-o", "curve.json", "-o", "curve.csv", "-o", "curve.md")
-    assert code == 0 and "cross entropy: best at step 3, not tested against 20, and the best in every replicate" in " ".join(text.split())
+    assert code == 0 and "cross entropy: best at step 3, not tested against 20, and the best in every replicate" in " ".join(
+        text.split()
+    )
     found = json.loads((tmp_path / "curve.json").read_text())
     schemas.check("curve.json", (tmp_path / "curve.json").read_text())
     by_metric = {curve["metric"]: curve for curve in found["curves"]}
