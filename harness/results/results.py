@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
+from harness.results.advice import advice
 from harness.results.metric_names import key_of, labels
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ class Results(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())
-        return f"Results({shown}; {self.certificate.examples} examples)"
+        nulls = "".join(f"; {key} is null: {reason}{advice(reason)}" for key, reason in self.reasons.items())
+        return f"Results({shown}; {self.certificate.examples} examples{nulls})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: numbers with their intervals, and the certificate."""
@@ -209,7 +211,7 @@ class Results(Mapping[str, Any]):
         for key, entry in self._metrics.items():
             for name, number in _numbers({key: entry}).items():
                 _, interval = intervals.get(name, (None, {}))
-                lines.append([name, _digits(number), _ends(interval), entry["examples"], entry.get("reason", "")])
+                lines.append([name, _digits(number), _ends(interval), entry["examples"], _explained(entry)])
         tables = [_html(pd.DataFrame(lines, columns=["metric", "value", "interval", "examples", "reason"]))]
         if "differences" in self.document:
             compared = [
@@ -220,6 +222,11 @@ class Results(Mapping[str, Any]):
         proof = f"every one of {self.certificate.examples:,} examples counted once, id hash {self.certificate.id_hash}"
         warnings = "".join(f"<p>warning: {html.escape(warning)}</p>" for warning in self.warnings)
         return f"{''.join(tables)}<p>certificate: {proof}</p>{warnings}"
+
+
+def _explained(entry: Mapping[str, Any]) -> str:
+    reason = entry.get("reason") or ""
+    return f"{reason}{advice(reason)}"
 
 
 def _matrix(table: pd.DataFrame) -> pd.DataFrame:

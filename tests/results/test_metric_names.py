@@ -68,6 +68,18 @@ def test_results_are_a_mapping_by_key_label_and_short_name() -> None:
         results["new/f1 macr"]
 
 
+def test_results_show_why_a_value_is_null_and_what_helps() -> None:
+    document = document_of(("accuracy", {}), ("f_beta", {}))
+    reason = "2 labels are NaN or out of range"
+    document["metrics"]["accuracy"] = {"value": None, "examples": 9, "reason": reason}
+    document["metrics"]["f_beta"]["examples"] = 9
+    document["certificate"] = {"examples": 9, "chunks": 1, "id_hash": "0"}
+    results = Results(document, pd.DataFrame())
+    for text in (repr(results), results._repr_html_().replace("&#x27;", "'").replace("&gt;", ">")):
+        assert f"{reason}; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1'" in text
+    assert repr(results).startswith("Results(accuracy=nan, f_beta=0.5; 9 examples; accuracy is null: 2 labels")
+
+
 def test_labels_are_short_and_tell_metrics_apart() -> None:
     document = document_of(
         ("top_k", {"k": 3}),
