@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 
 from harness.exact.draws import multiplicities
 from tests import made
+from tests.comparison.documents import judged, read_by_comparisons
 from tests.conftest import ROOT, over_ranks, start
 
 REPLICATES, SEED, BATCH = 40, 17, 16
@@ -321,6 +322,9 @@ def test_the_same_bytes_at_any_number_of_ranks(comm, size, jobs, alone, tmp_path
     for name, folder in alone.items():
         for file in ("metrics.json", "metrics.csv", "replicates.npz"):
             assert (tmp_path / name / file).read_bytes() == (folder / file).read_bytes(), (name, file)
+    assert read_by_comparisons(tmp_path / "all") == read_by_comparisons(alone["all"])
+    rules = [{"weighted_accuracy": {"at_least": 0.5}}, {"gap": {"metric": "accuracy", "by": "writer", "at_most": 0.9}}]
+    assert judged(tmp_path / "all", rules) == judged(alone["all"], rules)
 
 
 TOO_MANY = "slices: expected at most 3 slices, found"

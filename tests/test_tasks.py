@@ -25,6 +25,7 @@ TASKS = ROOT / "docs" / "tasks"
 INDEX = "README.md"
 WITH_RANKS = {"gpus.md", "resume.md", "training.md"}
 NAMED = re.compile(r"# (\S+\.(?:yaml|py))\n")
+ROW = re.compile(r"^ *[│┃] *(.*?) *[│┃]", re.MULTILINE)  # of a table: its first cell
 SHELL = re.compile(r"[|&<>;]")
 CLUSTER = "<!-- not run: needs a cluster -->\n"  # tests/slurm/test_task_page.py has one
 SCREEN = 44  # lines of a page
@@ -65,6 +66,7 @@ def test_a_page_does_what_it_shows(
     monkeypatch.chdir(folder)
     shutil.rmtree(folder / "runs", ignore_errors=True)
     names: dict[str, object] = {}
+    shown = ""
     for kind, text in blocks(page):
         named = NAMED.match(text)
         if named:
@@ -74,17 +76,20 @@ def test_a_page_does_what_it_shows(
         elif kind == "python":
             exec(compile(text, page, "exec"), names)
         elif kind == "console":
-            for line in text.splitlines():
-                run(line.removeprefix("$ "), folder, cli_server, tmp_path)
+            shown = "".join(run(line.removeprefix("$ "), folder, cli_server, tmp_path) for line in text.splitlines())
+        elif kind == "text":
+            assert {name for name in ROW.findall(text) if name not in ROW.findall(shown)} == set()
 
 
-def run(line: str, folder: Path, server: subprocess.Popen[str], scratch: Path) -> None:
+def run(line: str, folder: Path, server: subprocess.Popen[str], scratch: Path) -> str:
+    """Run a line of a page, and return what it prints."""
     words = shlex.split(line, comments=True)
     if words[0] == "harness" and "launch" not in words and not SHELL.search(re.sub("'.*?'", "", line)):
         done = command(server, scratch, *words[1:], cwd=folder)
     else:
         done = start(["bash", "-ec", line], folder, {"OMPI_MCA_rmaps_base_oversubscribe": "1"})
     assert done.code == 0, f"{line}\n{done.text[-3000:]}"
+    return done.text
 
 
 @pytest.mark.parametrize("page", PAGES)

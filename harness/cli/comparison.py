@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from harness.cli.documents import check_endings, show, write
+from harness.cli.options import BASELINES, files
 from harness.cli.verbosity import remark
 
 __all__ = ["compare"]
@@ -19,40 +20,33 @@ __all__ = ["compare"]
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one to compare.")
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), help="Of intervals and verdicts; default: the job's.")
 @click.option("--unpaired", is_flag=True, help="As if the examples had nothing to do with each other: wider intervals.")
+@click.option("--curve", is_flag=True, help="Runs of checkpoints, in order of the step in their names: values, bands, the best.")
 @click.option("--json", "form", flag_value="json", help="compare.json: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
 @click.option("--latex", "form", flag_value="latex", help="A table for a paper.")
-@click.option(
-    "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it too: .json, .csv, .md or .tex; may be repeated.",
-)  # fmt: skip
+@BASELINES
+@files(".json, .csv, .md or .tex")
 def compare(
     runs: Sequence[Path],
     metrics: str | None,
     model: str | None,
     level: float | None,
     unpaired: bool,
+    curve: bool,
+    baselines: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
-    from harness.comparison.command import ENDINGS, Compared
-    from harness.errors import UsageError
-    from harness.folder.run_folder import write_atomically
+    from harness.comparison import command, curve_command
 
-    for path in outputs:
-        if path.suffix not in ENDINGS:
-            raise UsageError(f"-o {path}: expected a file that ends with {', '.join(ENDINGS)}")
+    asked, endings = (curve_command.Curves, curve_command.ENDINGS) if curve else (command.Compared, command.ENDINGS)
+    check_endings(outputs, endings)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired)
-    with contextlib.suppress(BrokenPipeError):
-        if form is None:
-            compared.show()
-        else:
-            click.echo(compared.text(form).rstrip("\n"))
+    compared = asked.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
+    show(compared, form)
+    write(compared, outputs, endings)
     for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, compared.text(ENDINGS[path.suffix]))
         remark(f"comparison: {path}")
     return 0

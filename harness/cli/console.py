@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from harness.cli.baseline import baseline
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
 from harness.cli.gate import gate
@@ -49,7 +50,23 @@ def cli() -> None:
     """
 
 
-for _command in (check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, show, submit, verify):
+for _command in (
+    baseline,
+    check,
+    collect,
+    compare,
+    doctor,
+    evaluate,
+    gate,
+    index,
+    init,
+    launch,
+    metrics,
+    predict,
+    show,
+    submit,
+    verify,
+):
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import RUN
+from harness.cli.documents import check_endings, show, write
+from harness.cli.options import BASELINES, RUN, files
 
 __all__ = ["gate"]
 
@@ -15,7 +16,12 @@ __all__ = ["gate"]
 @click.command()
 @RUN
 @click.argument("rules", type=click.Path(path_type=Path))
-@click.option("--baseline", type=click.Path(path_type=Path), metavar="RUN", help="What may_drop and must_gain are against.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="What may_drop and must_gain are against: a run, or the name of a baseline.",
+)
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one that is judged.")
 @click.option(
     "--inconclusive", type=click.Choice(["pass", "fail"]), help="What the exit code takes INCONCLUSIVE for; default: 5, its own."
@@ -23,30 +29,23 @@ __all__ = ["gate"]
 @click.option("--json", "form", flag_value="json", help="gate.json: all digits.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
 @click.option("--github", "form", flag_value="github", help="Annotations of GitHub Actions.")
-@click.option(
-    "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it too: .json, .md or .xml (JUnit); may be repeated.",
-)  # fmt: skip
+@BASELINES
+@files(".json, .md or .xml (JUnit)")
 def gate(
     run: Path,
     rules: Path,
     baseline: Path | None,
     model: str | None,
     inconclusive: str | None,
+    baselines: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
     """Judge a run by the rules of a file: exit code 0 is PASS, 1 FAIL, 5 INCONCLUSIVE."""
     from harness.comparison.gate_command import ENDINGS, Ruling
-    from harness.errors import UsageError
-    from harness.folder.run_folder import write_atomically
 
-    for path in outputs:
-        if path.suffix not in ENDINGS:
-            raise UsageError(f"-o {path}: expected a file that ends with {', '.join(ENDINGS)}")
-    ruling = Ruling.of(run, rules, baseline, model)
-    click.echo(ruling.text(form).rstrip("\n")) if form else ruling.show()
-    for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, ruling.text(ENDINGS[path.suffix]))
+    check_endings(outputs, ENDINGS)
+    ruling = Ruling.of(run, rules, baseline, model, baselines)
+    show(ruling, form)
+    write(ruling, outputs, ENDINGS)
     return ruling.exit_code(inconclusive)

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 __all__ = [
-    "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET", "STALL",
-    "Flag", "flags",
+    "BASELINES", "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN", "SAME_DATA", "SET",
+    "STALL", "Flag", "files", "flags",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
@@ -18,6 +18,10 @@ Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the val
 COUNT = click.IntRange(min=1)
 JOB = click.argument("job", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
+BASELINES = click.option(
+    "--baselines", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Folder of baselines that have names; default: baselines, or what HARNESS_BASELINES says.",
+)  # fmt: skip
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a key of the job; may be repeated."
 )
@@ -41,6 +45,14 @@ METRICS = click.option(
 MODEL_OUTPUT = click.option(
     "--model-output", metavar="NAME", help="Of MODEL DATA: the output that the label goes with; default: the only one that does."
 )
+
+
+def files(endings: str) -> Callable[[Any], Any]:
+    """Return a decorator that gives a command the files that it writes what it found to, by their endings."""
+    return click.option(
+        "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+        help=f"Write it too: {endings}; may be repeated.",
+    )  # fmt: skip
 
 
 def flags(table: Sequence[Flag], title: str = "") -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import RUN
+from harness.cli.options import RUN, files
 from harness.cli.verbosity import is_quiet, remark
 
 __all__ = ["collect", "show", "verify"]
@@ -69,15 +69,7 @@ def verify(run: Path, own: Path | None) -> int:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the table too: .csv or .parquet; may be repeated.",
-)
+@files(".csv or .parquet")
 @METRIC
 @click.option("--slices", is_flag=True, help="After each run its slices.")
 @click.option("--json", "as_json", is_flag=True, help="All digits: an object a run, with definitions, values and intervals.")

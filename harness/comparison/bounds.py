@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
 
-from harness.comparison.difference import FEWEST, TOO_FEW, by_counts, discordant_examples, nearly_normal, student
+import numpy as np
+
+from harness.comparison.difference import (
+    FEWEST,
+    NO_REPLICATES,
+    TOO_FEW,
+    by_counts,
+    discordant_examples,
+    drawn_differences,
+    nearly_normal,
+    student,
+)  # fmt: skip
 from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
-from harness.results.intervals import DEFINED_SHARE, defined, quantile
+from harness.results.intervals import DEFINED_SHARE, defined, quantile, variance
 
 __all__ = ["ALIKE", "Bounds", "bounds_of", "bounds_of_difference", "bounds_of_gap"]
 
@@ -57,7 +68,7 @@ def bounds_of(number: Number, tail: float, *, counted: bool) -> Bounds:
     if number.no_interval is not None:
         return Bounds(number.value, reason=number.no_interval)
     if number.replicates is not None:
-        return _by_replicates(number.value, number.replicates.tolist(), tail, number.examples)
+        return _by_replicates(number.value, number.replicates, tail, number.examples)
     if number.standard_error is None:
         return Bounds(number.value, reason="there are neither replicates nor a standard error: evaluate with a bootstrap")
     if number.examples < FEWEST:
@@ -67,19 +78,15 @@ def bounds_of(number: Number, tail: float, *, counted: bool) -> Bounds:
 
 def bounds_of_difference(first: Number, second: Number, tail: float, *, counted: bool) -> Bounds:
     """Return the bounds of second less first, of the same draws; see `bounds_of`."""
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
-    if refusal := first.no_difference or second.no_difference:
-        return Bounds(value, reason=refusal)
-    if first.replicates is None or second.replicates is None:
-        return Bounds(value, reason="no replicates were kept: evaluate both with a bootstrap")
-    drawn = (second.replicates - first.replicates).tolist()
+    value, drawn = second.above(first), drawn_differences(first, second)
+    if isinstance(drawn, str):
+        return Bounds(value, reason=f"{drawn}: evaluate both with a bootstrap" if drawn == NO_REPLICATES else drawn)
     if counted and first.examples == second.examples:
         discordant, error = discordant_examples(value, drawn, first.examples)
         if discordant is not None:
             found = by_counts(value, discordant, first.examples, 1 - 2 * tail, error)
             return Bounds(value, found.low, found.high, error)
-    if all(each == 0 for each in drawn):
+    if not drawn.any():  # a NaN counts
         return Bounds(value, reason=ALIKE)
     return _by_replicates(value, drawn, tail, first.examples)
 
@@ -118,17 +125,16 @@ def _by_error(value: float, error: float, tail: float, freedom: int) -> Bounds:
     return Bounds(value, value - reach, value + reach, error)
 
 
-def _by_replicates(value: float, drawn: Sequence[float], tail: float, examples: int) -> Bounds:
+def _by_replicates(value: float, drawn: np.ndarray, tail: float, examples: int) -> Bounds:
     """Return bounds by percentiles where enough replicates lie beyond them, else by their spread where that looks normal."""
     if examples < FEWEST:
         return Bounds(value, reason=TOO_FEW)
-    ordered = defined([None if math.isnan(each) else each for each in drawn])
+    ordered = defined(drawn)
     if len(ordered) < 2 or len(ordered) < DEFINED_SHARE * len(drawn):
         return Bounds(value, reason=f"the value is null in {len(drawn) - len(ordered)} of {len(drawn)} replicates")
     if ordered[0] == ordered[-1]:
         return Bounds(value, reason=f"it is {ordered[0]:g} in every replicate: they show no spread")
-    mean = math.fsum(ordered) / len(ordered)
-    error = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered.tolist()) / (len(ordered) - 1))
+    error = math.sqrt(variance(ordered))
     if tail * (len(ordered) + 1) >= FEWEST_BEYOND:
         return Bounds(value, quantile(ordered, tail), quantile(ordered, 1 - tail), error)
     if nearly_normal(ordered):

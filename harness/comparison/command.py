@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.comparison import documents
 from harness.comparison.comparison import Comparison, compare
 from harness.comparison.ranking import Ranked, rank
+from harness.comparison.runs import Run
 from harness.comparison.sides import Side, read_sides
 
 __all__ = ["ENDINGS", "Compared"]
@@ -33,15 +34,16 @@ class Compared:
     @classmethod
     def of(
         cls,
-        runs: Sequence[Path],
+        runs: Sequence[Run],
         *,
         metrics: Collection[str] = (),
         model: str | None = None,
         level: float | None = None,
         pair: bool = True,
+        baselines: Path | None = None,
     ) -> Compared:
-        """Compare run folders, or the models of one; see `comparison.compare`."""
-        sides = read_sides(runs, model)
+        """Compare runs, or the models of one; see `comparison.compare`."""
+        sides = read_sides(runs, model, baselines)
         comparisons = [compare(sides[0], side, metrics=metrics, level=level, pair=pair) for side in sides[1:]]
         return cls(sides, comparisons, rank(sides, metrics=metrics, level=level, pair=pair))
 

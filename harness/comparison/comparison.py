@@ -12,9 +12,10 @@ from harness.comparison.pairing import hindrances, notes
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
-from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.metric_names import key_of
+from harness.results.tables import slice_name
 
-__all__ = ["NO_BOOTSTRAP", "Comparison", "Line", "chosen", "compare", "other_definition", "slice_text"]
+__all__ = ["NO_BOOTSTRAP", "Comparison", "LeftOut", "Line", "chosen", "compare", "level_of", "other_definition"]
 
 NO_BOOTSTRAP = "the jobs have no bootstrap: say bootstrap: {replicates: 200} in both"
 Verdict = Literal["better", "worse", "differs", "no difference shown"]
@@ -25,7 +26,7 @@ class Line:
     """One number on both sides.
 
     Attributes:
-      slice, number: which.
+      slice, number: which; `label` is what the number is called.
       first, second: of the baseline and of the other side.
       difference: second less first.
       p_holm, p_bh: adjusted for all lines of the comparison; None where there is no p-value.
@@ -34,6 +35,7 @@ class Line:
 
     slice: SliceName
     number: str
+    label: str
     first: Number
     second: Number
     difference: Difference
@@ -51,6 +53,21 @@ class Line:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What could not be compared: a metric, a slice, or a number of a slice.
+
+    Attributes:
+      what: by its key.
+      label: what it is called.
+      reason: why.
+    """
+
+    what: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What one side has more than the baseline.
 
@@ -59,7 +76,7 @@ class Comparison:
       level: of intervals and verdicts.
       is_paired: whether differences are within replicates.
       lines: the whole first, then slice by slice.
-      left_out: what could not be compared, and why.
+      left_out: what could not be compared.
       notes: what should be known.
     """
 
@@ -68,7 +85,7 @@ class Comparison:
     level: float
     is_paired: bool
     lines: Sequence[Line]
-    left_out: Sequence[tuple[str, str]]
+    left_out: Sequence[LeftOut]
     notes: Sequence[str]
 
     @property
@@ -97,7 +114,7 @@ def compare(
 
     Args:
       first, second: the baseline, and what is compared with it.
-      metrics: keys of those that are compared, or short for them; all where none is named.
+      metrics: keys or labels of those that are compared, or short for them; all where none is named.
       level: of the intervals and verdicts; default: the job's bootstrap's, or 0.95.
       pair: whether differences are taken within replicates.
     Raises: UsageError: the sides cannot be paired, or a metric is not there.
@@ -107,17 +124,16 @@ def compare(
             f"{first.name} and {second.name} cannot be compared example by example: {'; '.join(reasons)}. Evaluate both alike, "
             "or compare them as if their examples had nothing to do with each other, with wider intervals: --unpaired"
         )
-    spec = first.question.bootstrap
-    level = level if level is not None else spec.level if spec else 0.95
-    if not 0.5 <= level < 1:
-        raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
+    level = level_of(first, level)
     wanted = chosen(first, second, metrics)
-    left_out = [(key, why) for key in wanted if (why := other_definition(first, second, key))]
-    refused = {key for key, _ in left_out}
+    labels = {**second.labels, **first.labels}
+    left_out = [LeftOut(key, labels.get(key, key), why) for key in wanted if (why := other_definition(first, second, key))]
+    refused = {entry.what for entry in left_out}
     lines: list[Line] = []
     for where in dict.fromkeys([*first.numbers, *second.numbers]):
         if where not in first.numbers or where not in second.numbers:
-            left_out.append((slice_text(where), f"{(second if where in first.numbers else first).name} has no such slice"))
+            missing = (second if where in first.numbers else first).name
+            left_out.append(LeftOut(slice_name(dict(where)), slice_name(dict(where)), f"{missing} has no such slice"))
             continue
         here, there = first.numbers[where], second.numbers[where]
         for name in dict.fromkeys([*here, *there]):
@@ -128,27 +144,41 @@ def compare(
             if isinstance(line, Line):
                 lines.append(line)
             else:
-                left_out.append((f"{name}{' of ' + slice_text(where) if where else ''}", line))
+                within = f" of {slice_name(dict(where))}" if where else ""
+                left_out.append(LeftOut(f"{name}{within}", f"{_label(first, second, name)}{within}", line))
     return Comparison(first, second, level, pair, _judged(lines, level), left_out, notes(first, second))
 
 
-def slice_text(where: SliceName) -> str:
-    """Return what a slice is called."""
-    return ", ".join(f"{feature}={value}" for feature, value in where) if where != WHOLE else ""
+def level_of(side: Side, wanted: float | None) -> float:
+    """Return the level of intervals and verdicts: what is wanted, else the bootstrap's, else 0.95.
+
+    Raises: UsageError: it is none.
+    """
+    spec = side.question.bootstrap
+    level = wanted if wanted is not None else spec.level if spec else 0.95
+    if not 0.5 <= level < 1:
+        raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
+    return level
 
 
 def chosen(first: Side, second: Side, metrics: Collection[str]) -> list[str]:
     """Return the keys of the metrics that are compared; see `compare`."""
-    known = list(dict.fromkeys([*first.metrics, *second.metrics]))
     if not metrics:
-        return known
-    keys = []
-    for name in metrics:
-        key = name if name in known else METRIC_ALIASES.get(name, name)
-        if key not in known:
-            raise UsageError(f"--metrics {name}: neither side has it: {nearest(name, known)}")
-        keys.append(key)
-    return keys
+        return list(dict.fromkeys([*first.metrics, *second.metrics]))
+    return [_chosen(first, second, name) for name in metrics]
+
+
+def _chosen(first: Side, second: Side, name: str) -> str:
+    for side in (first, second):
+        if (key := key_of(name, side.labels)) is not None:
+            return key
+    known = dict.fromkeys(text for side in (first, second) for pair in side.labels.items() for text in pair)
+    raise UsageError(f"--metrics {name}: neither side has it: {nearest(name, known)}")
+
+
+def _label(first: Side, second: Side, number: str) -> str:
+    """Return what a number is called; its key where one class of several has no name of its own."""
+    return first.number_labels.get(number) or second.number_labels.get(number, number)
 
 
 def other_definition(first: Side, second: Side, key: str) -> str | None:
@@ -181,11 +211,10 @@ def _line(first: Side, second: Side, where: SliceName, name: str, level: float, 
         counted = first.counts(name) and second.counts(name)
         difference = paired(mine, theirs, level, counted=counted)
     elif pair:
-        assert mine.value is not None and theirs.value is not None
-        difference = Difference(theirs.value - mine.value, reason=NO_BOOTSTRAP)
+        difference = Difference(theirs.above(mine), reason=NO_BOOTSTRAP)
     else:
         difference = unpaired(mine, theirs, level)
-    return Line(where, name, mine, theirs, difference, first.better(name))
+    return Line(where, name, _label(first, second, name), mine, theirs, difference, first.better(name))
 
 
 def _judged(lines: Sequence[Line], level: float) -> list[Line]:

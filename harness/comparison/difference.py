@@ -7,7 +7,6 @@ makes both good or bad together cancels. A p-value is two-sided, of no differenc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -16,11 +15,11 @@ import numpy as np
 
 from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
-from harness.results.intervals import defined, interval
+from harness.results.intervals import defined, interval, variance
 
 __all__ = [
-    "FEWEST", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "student",
-    "unpaired",
+    "FEWEST", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences", "mcnemar",
+    "nearly_normal", "paired", "student", "unpaired",
 ]  # fmt: skip
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
@@ -28,6 +27,7 @@ __all__ = [
 FEW_DISCORDANT = 20
 # Of so few examples replicates of anything else promise too much: their spread is too small, and hides what is rare.
 FEWEST = 30
+NO_REPLICATES = "no replicates were kept"
 TOO_FEW = f"replicates of fewer than {FEWEST} examples promise too much"
 # Skewness and excess kurtosis of replicates up to which they are taken for normal.
 NEARLY_NORMAL = (0.5, 1.0)
@@ -63,13 +63,9 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
       level: of the interval.
       counted: every example adds 0 or 1 to each number, and is drawn on its own.
     """
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
-    if refusal := first.no_difference or second.no_difference:
-        return Difference(value, reason=refusal)
-    if first.replicates is None or second.replicates is None:
-        return Difference(value, reason="no replicates were kept")
-    drawn = [None if math.isnan(number) else number for number in (second.replicates - first.replicates).tolist()]
+    value, drawn = second.above(first), drawn_differences(first, second)
+    if isinstance(drawn, str):
+        return Difference(value, reason=drawn)
     percentiles = interval(value, drawn, level)
     if counted and first.examples == second.examples:
         discordant, error = discordant_examples(value, drawn, first.examples)
@@ -85,8 +81,7 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
 
 def unpaired(first: Number, second: Number, level: float) -> Difference:
     """Return the difference of two numbers of independent examples; both have values."""
-    assert first.value is not None and second.value is not None
-    value = second.value - first.value
+    value = second.above(first)
     if refusal := first.no_difference or second.no_difference:
         return Difference(value, reason=refusal)
     if first.standard_error is None or second.standard_error is None:
@@ -96,6 +91,15 @@ def unpaired(first: Number, second: Number, level: float) -> Difference:
         return Difference(value, reason="neither side shows any spread")
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Difference(value, value - reach, value + reach, error, _tails(abs(value) / error), "normal")
+
+
+def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
+    """Return second less first in each replicate, or why there is no such thing."""
+    if refusal := first.no_difference or second.no_difference:
+        return refusal
+    if first.replicates is None or second.replicates is None:
+        return NO_REPLICATES
+    return second.replicates - first.replicates
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
@@ -111,19 +115,18 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return min(2 * below / 2**total, 1.0)
 
 
-def discordant_examples(value: float, drawn: Sequence[float | None], examples: int) -> tuple[float | None, float | None]:
+def discordant_examples(value: float, drawn: np.ndarray, examples: int) -> tuple[float | None, float | None]:
     """Return on how many examples only one side is right, as the spread of the replicates tells, and that spread.
 
     Of m of n examples that differ by one, and a difference d of all, a replicate has the variance (m / n - d^2) / n. The
     number is None where there are so many that replicates hold.
     """
-    ordered = defined([None if each is None or math.isnan(each) else each for each in drawn])
+    ordered = defined(drawn)
     if len(ordered) < 2:
         return None, None
-    mean = math.fsum(ordered) / len(ordered)
-    variance = math.fsum((x - mean) ** 2 for x in ordered.tolist()) / (len(ordered) - 1)
-    discordant = examples * (examples * variance + value * value)
-    return (discordant if discordant < FEW_DISCORDANT else None), math.sqrt(variance) or None
+    spread = variance(ordered)
+    discordant = examples * (examples * spread + value * value)
+    return (discordant if discordant < FEW_DISCORDANT else None), math.sqrt(spread) or None
 
 
 def by_counts(value: float, discordant: float, examples: int, level: float, error: float | None) -> Difference:
@@ -146,7 +149,7 @@ def _exact(successes: int, trials: int, level: float) -> tuple[float, float]:
     return clopper_pearson(successes, trials, level)
 
 
-def _p_value(value: float, error: float, drawn: Sequence[float | None], examples: int) -> tuple[float, str]:
+def _p_value(value: float, error: float, drawn: np.ndarray, examples: int) -> tuple[float, str]:
     """Return a p-value and how it was made: by Student's t where replicates look normal, else by counting them.
 
     R replicates cannot give a p-value below 2 / (R + 1).
@@ -160,9 +163,8 @@ def _p_value(value: float, error: float, drawn: Sequence[float | None], examples
 
 def nearly_normal(ordered: np.ndarray) -> bool:
     """Say whether replicates have about the skewness and the kurtosis of normal ones."""
-    mean = math.fsum(ordered) / len(ordered)
-    centred = ordered - mean
-    second, third, fourth = (math.fsum(centred**power) / len(ordered) for power in (2, 3, 4))
+    centred = ordered - math.fsum(ordered.tolist()) / len(ordered)
+    second, third, fourth = (math.fsum((centred**power).tolist()) / len(ordered) for power in (2, 3, 4))
     if second == 0:
         return False
     return abs(third / second**1.5) <= NEARLY_NORMAL[0] and abs(fourth / second**2 - 3) <= NEARLY_NORMAL[1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from harness.comparison.comparison import Comparison, Line, slice_text
+from harness.comparison.comparison import Comparison, Line
 from harness.comparison.ranking import Ranked
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
-from harness.results.tables import TextTable, markdown, number
+from harness.results.tables import TextTable, markdown, number, slice_name
 
 __all__ = ["SCHEMA_VERSION", "latex", "lines_table", "ranking_table", "rows", "to_json", "to_markdown", "worst_first"]
 
@@ -34,7 +35,7 @@ def to_json(comparisons: Sequence[Comparison], ranked: Sequence[Ranked] = ()) ->
                 "family": comparison.family,
                 "wanted_replicates": comparison.wanted_replicates,
                 "lines": [_line(line) for line in comparison.lines],
-                "left_out": [{"what": what, "reason": reason} for what, reason in comparison.left_out],
+                "left_out": [asdict(entry) for entry in comparison.left_out],
                 "notes": list(comparison.notes),
             }
             for comparison in comparisons
@@ -44,6 +45,7 @@ def to_json(comparisons: Sequence[Comparison], ranked: Sequence[Ranked] = ()) ->
         document["ranking"] = [
             {
                 "metric": entry.number,
+                "label": entry.label,
                 "best": None if entry.best is None else sides[entry.best].name,
                 "alike": [sides[at].name for at in sorted(entry.alike)],
             }
@@ -57,7 +59,7 @@ def rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     return [
         {
             "side": comparison.second.name,
-            "slice": slice_text(line.slice),
+            "slice": slice_name(dict(line.slice)),
             **{k: v for k, v in _line(line).items() if k != "slice"},
         }
         for comparison in comparisons
@@ -71,7 +73,7 @@ def lines_table(lines: Sequence[Line], first: str, second: str, title: str = "")
     head = ["slice", "metric"] if sliced else ["metric"]
     table = TextTable([*head, first, second, "difference", "interval", "p (Holm)", "verdict"], [], title, len(head))
     for line in lines:
-        names = [slice_text(line.slice), line.number] if sliced else [line.number]
+        names = [slice_name(dict(line.slice)), line.label] if sliced else [line.label]
         error = line.difference.standard_error
         table.rows.append(
             [
@@ -93,7 +95,7 @@ def ranking_table(sides: Sequence[Side], ranked: Sequence[Ranked]) -> TextTable:
     for entry in ranked:
         cells = [_cell(value) for value in entry.values]
         marks = ["**" if at == entry.best else "*" if at in entry.alike else "" for at in range(len(sides))]
-        table.rows.append([entry.number, *(f"{cell}{mark}" for cell, mark in zip(cells, marks, strict=True))])
+        table.rows.append([entry.label, *(f"{cell}{mark}" for cell, mark in zip(cells, marks, strict=True))])
     return table
 
 
@@ -111,7 +113,7 @@ def to_markdown(comparisons: Sequence[Comparison], ranked: Sequence[Ranked] = ()
             parts.append(
                 f"<details><summary>{summary}</summary>\n\n{markdown(lines_table(slices[:MOST_SLICES], *names))}\n\n</details>"
             )
-        parts += [f"Not compared: {what}: {reason}" for what, reason in comparison.left_out[:MOST_SLICES]]
+        parts += [f"Not compared: {entry.label}: {entry.reason}" for entry in comparison.left_out[:MOST_SLICES]]
         parts += [f"Note: {note}" for note in comparison.notes]
     if ranked:
         sides = [comparisons[0].first, *(comparison.second for comparison in comparisons)]
@@ -124,7 +126,7 @@ def latex(sides: Sequence[Side], ranked: Sequence[Ranked]) -> str:
     head = " & ".join(["metric", *(_escaped(side.name) for side in sides)])
     lines = [f"\\begin{{tabular}}{{l{'r' * len(sides)}}}", "\\hline", f"{head} \\\\", "\\hline"]
     for entry in ranked:
-        cells = [_escaped(entry.number)]
+        cells = [_escaped(entry.label)]
         for at, value in enumerate(entry.values):
             text = _escaped(_cell(value))
             cells.append(f"\\textbf{{{text}}}" if at == entry.best else f"\\underline{{{text}}}" if at in entry.alike else text)
@@ -159,6 +161,7 @@ def _line(line: Line) -> dict[str, Any]:
         "method": difference.method,
         "verdict": line.verdict if line.p_holm is not None else None,
         "better": line.better.value if line.better is not Better.NEITHER else None,
+        "label": line.label,
     }
     return {**entry, "reason": difference.reason} if difference.reason else entry
 

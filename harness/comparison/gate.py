@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from harness.comparison.bounds import ALIKE, Bounds, bounds_of, bounds_of_difference, bounds_of_gap
-from harness.comparison.comparison import other_definition, slice_text
+from harness.comparison.comparison import other_definition
 from harness.comparison.pairing import hindrances, notes
 from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
-from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.tables import slice_name
 
 __all__ = ["Gated", "Judgement", "Verdict", "gate"]
 
@@ -37,7 +37,8 @@ class Judgement:
     """What a rule comes to.
 
     Attributes:
-      rule: in words.
+      rule: in words, with the metric as the rule names it; `title` has what the metric is called instead.
+      metric, label: key and label of the number; None of rules that are on none.
       verdict, value, low, high: of the number that decides; of slices the one that does worst.
       bound: what the value is held against; `is_floor`: above it is good.
       where: the slice that decides.
@@ -56,6 +57,9 @@ class Judgement:
     examples: int | None = None
     wanted_examples: int | None = None
     is_floor: bool = True
+    metric: str | None = None
+    label: str | None = None
+    title: str = ""
 
     @property
     def room(self) -> float:
@@ -79,13 +83,12 @@ class Gated:
         return worst(self.judgements).verdict
 
 
-def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | None = None) -> Gated:
+def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     """Judge a run.
 
     Args:
       run, baseline: see `sides.read_sides`; without a baseline no rule may ask for one.
       rules: at least one.
-      speed: examples a second of its last attempt, where it is known.
     Raises: UsageError: a rule is on what is not there, or is null, or cannot be judged; names it.
     """
     if rules.needs_baseline:
@@ -94,7 +97,7 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None, speed: float | N
             raise UsageError(f"the rule on {next(wanting)} is against a baseline: name it with --baseline")
         if reasons := hindrances(baseline, run):
             raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
-    court = _Court(run, baseline, rules, speed)
+    court = _Court(run, baseline, rules)
     judgements, slices = [], {}
     for rule in rules.rules:
         found = court.judge(rule)
@@ -113,8 +116,8 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
 class _Court:
     """Judges the rules of one file."""
 
-    def __init__(self, run: Side, baseline: Side | None, rules: Rules, speed: float | None) -> None:
-        self._run, self._baseline, self._rules, self._speed = run, baseline, rules, speed
+    def __init__(self, run: Side, baseline: Side | None, rules: Rules) -> None:
+        self._run, self._baseline, self._rules = run, baseline, rules
         self._family = sum(self._members(rule) for rule in rules.rules) if rules.correct == "bonferroni" else 1
 
     def judge(self, rule: Rule) -> list[Judgement]:
@@ -126,16 +129,17 @@ class _Court:
         if isinstance(rule, GapRule):
             return [self._gap(rule)]
         if isinstance(rule, NullsRule):
-            null = sorted(name for name, number in self._run.numbers[WHOLE].items() if number.value is None)
+            numbers = self._run.numbers[WHOLE].items()
+            null = [self._run.number_labels.get(name, name) for name, number in sorted(numbers) if number.value is None]
             verdict = Verdict.PASS if len(null) <= rule.at_most else Verdict.FAIL
             return [Judgement(f"nulls at most {rule.at_most}", verdict, len(null), rule.at_most, reason=", ".join(null))]
         if isinstance(rule, CertificateRule):
             return [self._certificate(rule)]
         assert isinstance(rule, SpeedRule)
-        if self._speed is None:
+        if (speed := self._run.examples_per_s) is None:
             raise UsageError("the rule on examples_per_s: run.json says nothing of the speed")
-        verdict = Verdict.PASS if self._speed >= rule.at_least else Verdict.FAIL
-        return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, self._speed, rule.at_least)]
+        verdict = Verdict.PASS if speed >= rule.at_least else Verdict.FAIL
+        return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, speed, rule.at_least)]
 
     def _members(self, rule: Rule) -> int:
         """Return how many intervals a rule asks for."""
@@ -148,9 +152,8 @@ class _Court:
 
     def _judged(self, rule: MetricRule | SliceRule, where: SliceName) -> Judgement:
         """Return what a rule on a number comes to."""
-        name, run, baseline = _key(self._run, rule.metric), self._run, self._baseline
+        name, run, baseline = self._run.number_of(rule.metric), self._run, self._baseline
         number = self._number(run, where, rule.metric)
-        text = rule.text(rule.metric) + (f" in slices by {' x '.join(rule.features)}" if isinstance(rule, SliceRule) else "")
         tail, counted = self._tail(rule.level), run.counts(name)
         bound, is_floor = getattr(rule, rule.bound), True
         if rule.against_baseline:
@@ -163,8 +166,8 @@ class _Court:
             before = self._number(baseline, where, rule.metric)
             if where != WHOLE and before.examples != number.examples:
                 raise UsageError(
-                    f"the rule on {rule.metric}: {slice_text(where)} has {before.examples:,} examples in {baseline.name} and "
-                    f"{number.examples:,} in {run.name}: they are not the same"
+                    f"the rule on {rule.metric}: {slice_name(dict(where))} has {before.examples:,} examples in "
+                    f"{baseline.name} and {number.examples:,} in {run.name}: they are not the same"
                 )
             found = bounds_of_difference(before, number, tail, counted=counted and baseline.counts(name))
             sign = 1 if way is Better.HIGHER else -1
@@ -173,17 +176,25 @@ class _Court:
         else:
             found = bounds_of(number, tail, counted=counted)
             is_floor = rule.bound == "at_least"
-        return _held(text, found, bound, is_floor, number.examples, slice_text(where), point=not rule.interval)
+        text, examples = rule.text(rule.metric), number.examples
+        return self._named(rule, _held(text, found, bound, is_floor, examples, slice_name(dict(where)), point=not rule.interval))
 
     def _gap(self, rule: GapRule) -> Judgement:
         wheres = self._slices(rule, rule.metric)
         if len(wheres) < 2:
             raise UsageError(f"the rule on the gap of {rule.metric}: there is one slice by {' x '.join(rule.features)}")
         numbers = [self._number(self._run, where, rule.metric) for where in wheres]
-        found = bounds_of_gap(numbers, self._tail(rule.level), counted=self._run.counts(_key(self._run, rule.metric)))
+        found = bounds_of_gap(numbers, self._tail(rule.level), counted=self._run.counts(self._run.number_of(rule.metric)))
         ends = sorted(zip(wheres, numbers, strict=True), key=lambda pair: pair[1].value or 0.0)
-        between = f"{slice_text(ends[0][0])} and {slice_text(ends[-1][0])}"
-        return _held(rule.text(), found, rule.at_most, False, sum(number.examples for number in numbers), between)
+        between = f"{slice_name(dict(ends[0][0]))} and {slice_name(dict(ends[-1][0]))}"
+        text, examples = rule.text(rule.metric), sum(number.examples for number in numbers)
+        return self._named(rule, _held(text, found, rule.at_most, False, examples, between))
+
+    def _named(self, rule: MetricRule | SliceRule | GapRule, judgement: Judgement) -> Judgement:
+        """Return a judgement with key and label of its number."""
+        metric = self._run.number_of(rule.metric)
+        label = self._run.number_labels.get(metric, metric)
+        return replace(judgement, metric=metric, label=label, title=rule.text(label))
 
     def _certificate(self, rule: CertificateRule) -> Judgement:
         certificate = self._run.document["certificate"]
@@ -210,7 +221,7 @@ class _Court:
         if not by:
             known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
             raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
-        found = {where: self._run.numbers[where].get(_key(self._run, name)) for where in by}
+        found = {where: self._run.numbers[where].get(self._run.number_of(name)) for where in by}
         kept = [where for where, number in found.items() if number is None or number.examples >= rule.minimum]
         if not kept:
             raise UsageError(f"the rule on {name}: no slice by {' x '.join(rule.features)} has {rule.minimum:,} examples")
@@ -221,20 +232,16 @@ class _Court:
 
         Raises: UsageError: it is not there, or null.
         """
-        within = f" of {slice_text(where)}" if where != WHOLE else ""
+        within = f" of {slice_name(dict(where))}" if where != WHOLE else ""
         if where not in side.numbers:
-            raise UsageError(f"the rule on {name}: {side.name} has no slice {slice_text(where)}")
-        number = side.numbers[where].get(_key(side, name))
+            raise UsageError(f"the rule on {name}: {side.name} has no slice {slice_name(dict(where))}")
+        number = side.numbers[where].get(side.number_of(name))
         if number is None:
-            raise UsageError(f"the rule on {name}: {side.name} has no such number{within}: {nearest(name, side.numbers[where])}")
+            known = {text for key in side.numbers[where] for text in (key, side.number_labels.get(key, key))}
+            raise UsageError(f"the rule on {name}: {side.name} has no such number{within}: {nearest(name, known)}")
         if number.value is None:
             raise UsageError(f"the rule on {name}{within}: it is null in {side.name}: {number.reason}")
         return number
-
-
-def _key(side: Side, name: str) -> str:
-    """Return the name of a number, given that or a short one."""
-    return name if name in side.numbers[WHOLE] else METRIC_ALIASES.get(name, name)
 
 
 def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int, where: str, *, point: bool = False) -> Judgement:

@@ -1,4 +1,4 @@
-"""A run folder and a file of rules to a ruling: what the command line and Python ask for."""
+"""A run and a file of rules to a ruling: what the command line and Python ask for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from harness.comparison import gate_documents
 from harness.comparison.gate import Gated, Verdict, gate
 from harness.comparison.rules import Rules, read_rules, rules_of
+from harness.comparison.runs import Run, name_of
 from harness.comparison.sides import read_side
-from harness.folder.run_folder import RunFolder, read_json
 
 __all__ = ["ENDINGS", "Ruling"]
 
@@ -33,19 +33,27 @@ class Ruling:
     gated: Gated
 
     @classmethod
-    def of(cls, run: Path, rules: Path | Any, baseline: Path | None = None, model: str | None = None) -> Ruling:
-        """Judge a run folder.
+    def of(
+        cls,
+        run: Run,
+        rules: Path | Any,
+        baseline: Run | None = None,
+        model: str | None = None,
+        baselines: Path | None = None,
+    ) -> Ruling:
+        """Judge a run.
 
         Args:
-          run, baseline: run folders.
+          run, baseline: run folders, names of baselines, or results of Python.
           rules: the path of a file, what such a file holds, or the rules themselves.
           model: of runs with several models, the one that is judged.
+          baselines: folder of the baselines that have names; see `runs.evidence_of`.
         Raises: UsageError: see `gate.gate`. RunFolderError: there is no finished run: it failed, or is INVALID.
         """
         read = rules if isinstance(rules, Rules) else read_rules(rules) if isinstance(rules, Path) else rules_of(rules, "rules")
-        side = read_side(run, model)
-        before = read_side(baseline, model) if baseline is not None else None
-        return cls(str(run), None if baseline is None else str(baseline), gate(side, read, before, _speed(run)))
+        side = read_side(run, model, baselines)
+        before = read_side(baseline, model, baselines) if baseline is not None else None
+        return cls(name_of(run), None if baseline is None else name_of(baseline), gate(side, read, before))
 
     @property
     def verdict(self) -> str:
@@ -75,9 +83,3 @@ class Ruling:
         for note in self.gated.notes:
             say(console, f"note: {note}")
         say(console, f"{self.verdict}: {self.run}")
-
-
-def _speed(run: Path) -> float | None:
-    document: Any = read_json(RunFolder(run).run_json) or {}
-    attempts = document.get("attempts") or []
-    return float(attempts[-1]["examples_per_s"]) if attempts else None

@@ -20,7 +20,8 @@ def table(gated: Gated) -> TextTable:
     shown = TextTable(["rule", "verdict", "value", "bound", "interval", "remark"])
     for each in gated.judgements:
         bound = "" if each.bound is None else number(each.bound)
-        shown.rows.append([each.rule, each.verdict.value, number(each.value, _error(each)), bound, _interval(each), remark(each)])
+        value = number(each.value, _error(each))
+        shown.rows.append([each.title or each.rule, each.verdict.value, value, bound, _interval(each), remark(each)])
     return shown
 
 
@@ -116,7 +117,9 @@ def _cases(gated: Gated) -> Iterator[tuple[str, Judgement]]:
 
 
 def _entry(each: Judgement) -> dict[str, object]:
-    return {**asdict(each), "verdict": each.verdict.value}
+    entry = asdict(each)
+    del entry["title"]  # the label says it
+    return {**entry, "verdict": each.verdict.value}
 
 
 def _printable(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.comparison.comparison import chosen, compare
+from harness.comparison.comparison import chosen, compare, level_of
 from harness.comparison.families import holm
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
@@ -18,16 +18,19 @@ class Ranked:
     """One metric of all sides.
 
     Attributes:
-      number: which.
+      number: which; `label` is what it is called.
       values: of each side; None where it is not there.
       best: the place of the best side; None where no way is better, or no side has a value.
       alike: the places of those whose difference from the best was tested and not shown, the best itself among them.
+      tested: the places of those whose difference from the best has a p-value.
     """
 
     number: str
+    label: str
     values: Sequence[Number | None]
     best: int | None
     alike: frozenset[int]
+    tested: frozenset[int] = frozenset()
 
 
 def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float | None = None, pair: bool = True) -> list[Ranked]:
@@ -44,23 +47,20 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
         values = [side.numbers[WHOLE].get(name) for side in sides]
         held = {at: each.value for at, each in enumerate(values) if each is not None and each.value is not None}
         way = sides[0].better(name)
+        label = next(side.number_labels[name] for side in sides if name in side.number_labels)
         if not held or way is Better.NEITHER:
-            ranked.append(Ranked(name, values, None, frozenset()))
+            ranked.append(Ranked(name, label, values, None, frozenset()))
             continue
         best = max(held, key=lambda at: held[at] if way is Better.HIGHER else -held[at])
         if (best, "") not in p_values:
             _compare_with(sides, best, level, pair, p_values)
         known = p_values.get((best, name), {})
         tested = [(at, p) for at in held if (p := known.get(at)) is not None]
-        threshold = 1 - (level if level is not None else _level(sides[0])) + 1e-12
+        threshold = 1 - level_of(sides[0], level) + 1e-12
         adjusted = holm([p for _, p in tested])
         alike = {at for (at, _), p in zip(tested, adjusted, strict=True) if p > threshold}
-        ranked.append(Ranked(name, values, best, frozenset(alike | {best})))
+        ranked.append(Ranked(name, label, values, best, frozenset(alike | {best}), frozenset(at for at, _ in tested)))
     return ranked
-
-
-def _level(side: Side) -> float:
-    return side.question.bootstrap.level if side.question.bootstrap else 0.95
 
 
 def _compare_with(
@@ -68,9 +68,9 @@ def _compare_with(
 ) -> None:
     """Note the p-values of every number of the other sides against the best one."""
     p_values[best, ""] = {}
-    for at, side in enumerate(sides):
+    whole = [replace(side, numbers={WHOLE: side.numbers[WHOLE]}) for side in sides]
+    for at, side in enumerate(whole):
         if at == best:
             continue
-        for line in compare(sides[best], side, level=level, pair=pair).lines:
-            if line.slice == WHOLE:
-                p_values.setdefault((best, line.number), {})[at] = line.difference.p
+        for line in compare(whole[best], side, level=level, pair=pair).lines:
+            p_values.setdefault((best, line.number), {})[at] = line.difference.p

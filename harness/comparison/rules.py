@@ -76,6 +76,10 @@ class SliceRule(Judged):
         """The features that slices are cut by."""
         return (self.by,) if isinstance(self.by, str) else self.by
 
+    def text(self, number: str) -> str:
+        """Return the rule in words."""
+        return f"{super().text(number)} in slices by {' x '.join(self.features)}"
+
 
 class GapRule(Rule):
     """A rule on how far the values of a metric in slices lie apart."""
@@ -91,9 +95,9 @@ class GapRule(Rule):
         """The features that slices are cut by."""
         return (self.by,) if isinstance(self.by, str) else self.by
 
-    def text(self) -> str:
+    def text(self, number: str) -> str:
         """Return the rule in words."""
-        return f"gap of {self.metric} between slices by {' x '.join(self.features)} at most {self.at_most:g}"
+        return f"gap of {number} between slices by {' x '.join(self.features)} at most {self.at_most:g}"
 
 
 class NullsRule(Rule):

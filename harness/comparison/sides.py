@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.errors import RunFolderError, UsageError, nearest
-from harness.folder.question_file import read_question
-from harness.folder.run_folder import RunFolder, read_json
+from harness.comparison.runs import Run, evidence_of, folder_of, name_of
+from harness.errors import UsageError, nearest
 from harness.metrics.contract import Metric
 from harness.metrics.direction import Better, better
 from harness.metrics.question import Question
 from harness.metrics.question_json import to_json
-from harness.results.terminal import finished
+from harness.results.metric_names import key_of, labels, number_labels
 
 __all__ = ["WHOLE", "Number", "Side", "SliceName", "read_side", "read_sides"]
 
 SliceName = tuple[tuple[str, Any], ...]  # features and their values
 WHOLE: SliceName = ()
 OWN_OPTIONS = frozenset({"name", "output", "from_logits", "slices", "bootstrap"})  # that a model may have its own way
-DATA_KEYS = ("filter", "transform", "features", "sample", "limit", "on_bad_record", "unknown_label")  # of a job: which examples
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,11 @@ class Number:
     no_difference: str | None = None
     no_interval: str | None = None
 
+    def above(self, other: Number) -> float:
+        """Return how far it lies above another; both have values."""
+        assert self.value is not None and other.value is not None
+        return self.value - other.value
+
 
 @dataclass(frozen=True)
 class Side:
@@ -62,6 +66,8 @@ class Side:
       data_keys: the job's keys that say which examples are evaluated.
       numbers: by slice, `WHOLE` first, and by metric, or METRIC/NAME where a metric has several.
       inputs: the job's own word on what the model reads; None where it has none.
+      model: whose numbers they are, of a run with several models.
+      examples_per_s: of the run's last attempt; None where it is not known.
     """
 
     name: str
@@ -72,6 +78,33 @@ class Side:
     data_keys: Mapping[str, Any]
     numbers: Mapping[SliceName, Mapping[str, Number]]
     inputs: Any = None
+    model: str | None = None
+    examples_per_s: float | None = None
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What metrics are called, by key."""
+        return self._own(labels(self.document))
+
+    @cached_property
+    def number_labels(self) -> dict[str, str]:
+        """What the numbers of the whole are called."""
+        return self._own({"/".join(filter(None, number)): label for number, label in number_labels(self.document).items()})
+
+    def _own(self, named: Mapping[str, str]) -> dict[str, str]:
+        """Return keys and labels without the name of the model; those of other models are left out."""
+        own = {_own(key, self.model): _own(label, self.model) or label for key, label in named.items()}
+        return {key: label for key, label in own.items() if key is not None}
+
+    def number_of(self, name: str) -> str:
+        """Return the number that is asked for by its key, its label or what is short for it; what is unknown stays as it is.
+
+        A number of several is METRIC/NAME, and the metric may be named in any of these ways.
+        """
+        if (number := key_of(name, self.number_labels)) is not None:
+            return number
+        metric, slash, part = name.partition("/")
+        return f"{key_of(metric, self.labels) or metric}{slash}{part}"
 
     @property
     def id_hash(self) -> str:
@@ -114,7 +147,7 @@ class _Reader:
         intervals = part.get("intervals", {})
         found = {}
         for key, entry in part["metrics"].items():
-            if (name := self._own(key)) is None:
+            if (name := _own(key, self.model)) is None:
                 continue
             for suffix, value, interval in _lines(entry["value"], intervals.get(key, {})):
                 error = interval.get("standard_error")
@@ -131,11 +164,6 @@ class _Reader:
                 )
         return found
 
-    def _own(self, key: str) -> str | None:
-        if self.model is None:
-            return key
-        return key.removeprefix(f"{self.model}/") if key.startswith(f"{self.model}/") else None
-
     def _refusal(self, name: str, interval: Mapping[str, Any]) -> str | None:
         metric = self.metrics.get(name)
         if metric is None or metric.plain_mean() is not None:
@@ -147,68 +175,77 @@ class _Reader:
         return interval.get("reason") if interval.get("low") is None else None
 
 
-def read_sides(paths: Sequence[Path], model: str | None = None) -> list[Side]:
+def read_sides(runs: Sequence[Run], model: str | None = None, baselines: Path | None = None) -> list[Side]:
     """Read runs, or the models of one run.
 
     Args:
-      paths: run folders; of one alone its models are the sides.
+      runs: of one alone its models are the sides.
       model: of runs with several models the one that is compared.
-    Raises: RunFolderError: a folder holds no finished run. UsageError: there are not two sides, or a run has several models.
+      baselines: folder of the baselines that have names; see `runs.evidence_of`.
+    Raises: RunFolderError: there is no finished run. UsageError: there are not two sides, or a run has several models.
     """
-    if len(paths) == 1:
-        sides = _read_run(paths[0], model)
+    if len(runs) == 1:
+        sides = _sides(runs[0], model, baselines)
         if len(sides) < 2:
-            raise UsageError(f"{paths[0]}: one run of one model; expected two runs, or a run of several models")
+            raise UsageError(f"{name_of(runs[0])}: one run of one model; expected two runs, or a run of several models")
         return sides
-    return _named([read_side(path, model) for path in paths], paths)
+    return _named([read_side(run, model, baselines) for run in runs], runs)
 
 
-def read_side(path: Path, model: str | None = None) -> Side:
+def read_side(run: Run, model: str | None = None, baselines: Path | None = None) -> Side:
     """Read a run of one model, or one model of a run; see `read_sides`."""
-    sides = _read_run(path, model)
+    sides = _sides(run, model, baselines)
     if len(sides) > 1:
         names = ", ".join(side.name for side in sides)
-        raise UsageError(f"{path} has several models: {names}; say which with --model, or compare them with each other alone")
+        raise UsageError(
+            f"{name_of(run)} has several models: {names}; say which with --model, or compare them with each other alone"
+        )
     return sides[0]
 
 
-def _named(sides: Sequence[Side], paths: Sequence[Path]) -> list[Side]:
-    """Name runs by the last parts of their paths that tell them apart."""
-    parts = [path.absolute().parts for path in paths]
-    for size in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-size:]) for each in parts]
+def _named(sides: Sequence[Side], runs: Sequence[Run]) -> list[Side]:
+    """Name folders by the last parts of their paths that tell them apart, results without one by their place."""
+    paths = {at: path for at, run in enumerate(runs) if (path := folder_of(run)) is not None}
+    parts = {at: path.absolute().parts for at, path in paths.items()}
+    for size in range(1, max(map(len, parts.values()), default=0) + 2):
+        names = ["/".join(parts[at][-size:]) if at in parts else f"results {at + 1}" for at in range(len(runs))]
         if len(set(names)) == len(names):
             return [replace(side, name=name) for side, name in zip(sides, names, strict=True)]
-    raise UsageError(f"{paths[0]}: stands there twice")
+    raise UsageError(f"{paths[min(paths)]}: stands there twice")
 
 
-def _read_run(path: Path, model: str | None) -> list[Side]:
+def _sides(run: Run, model: str | None, baselines: Path | None) -> list[Side]:
     """Return the sides of a run: one a model; the model that is asked for where there are several."""
-    folder = RunFolder(path)
-    document = finished(folder)
-    question, _ = read_question(folder)
+    evidence = evidence_of(run, baselines)
+    document, question = evidence.document, evidence.question
     models: Sequence[str | None] = question.models if len(question.models) > 1 else [None]
     if model is not None and len(question.models) > 1:
         if model not in question.models:
-            raise UsageError(f"--model {model}: {path} has no such model: {nearest(model, question.models)}")
+            raise UsageError(f"--model {model}: {name_of(run)} has no such model: {nearest(model, question.models)}")
         models = [model]
-    job = read_json(folder.resolved_job_json)
-    data = (job.get("data") or {}) if isinstance(job, dict) else {}
-    data_keys, inputs = {key: data.get(key) for key in DATA_KEYS}, data.get("inputs")
-    kept, kept_of_slices = _arrays(folder.replicates_npz), _arrays(folder.slice_replicates_npz)
+    data = dict(evidence.data)
+    inputs = data.pop("inputs", None)
     definitions = {entry.pop("key"): entry for entry in to_json(question)["metrics"]}
     sides = []
     for name in models:
         prefix = "" if name is None else f"{name}/"
         metrics = {key.removeprefix(prefix): metric for key, metric in question.metrics.items() if key.startswith(prefix)}
         reader = _Reader(question, metrics, name)
-        numbers = {WHOLE: reader.numbers(document, kept)}
+        numbers = {WHOLE: reader.numbers(document, evidence.replicates)}
         for at, entry in enumerate(document.get("slices") or []):
-            rows = {key: array[at] for key, array in kept_of_slices.items() if len(array) > at}
+            rows = {key: array[at] for key, array in evidence.slice_replicates.items() if len(array) > at}
             numbers[tuple(entry["slice"].items())] = reader.numbers(entry, rows)
         defined = {key: _definition(definitions[prefix + key]) for key in metrics}
-        sides.append(Side(name or str(path), document, question, metrics, defined, data_keys, numbers, inputs))
+        speed = evidence.examples_per_s
+        sides.append(Side(name or name_of(run), document, question, metrics, defined, data, numbers, inputs, name, speed))
     return sides
+
+
+def _own(key: str, model: str | None) -> str | None:
+    """Return a key or a label without the name of its model; None where it is of another model."""
+    if model is None:
+        return key
+    return key.removeprefix(f"{model}/") if key.startswith(f"{model}/") else None
 
 
 def _definition(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,20 +253,6 @@ def _definition(entry: Mapping[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in (entry["options"] or {}).items() if key not in OWN_OPTIONS}
     read = {key: entry["binding"][key] for key in ("label", "weight", "ignore_label", "positive", "also")}
     return {**{key: entry[key] for key in ("metric", "python") if key in entry}, **options, **read}
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file of replicates; none where there is no such file.
-
-    Raises: RunFolderError: it is not what a run writes.
-    """
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception as exc:
-        raise RunFolderError(f"{path}: not what a run writes: {exc}") from exc
 
 
 def _lines(value: Any, interval: Mapping[str, Any]) -> Iterator[tuple[str, float | None, Mapping[str, Any]]]:

@@ -32,9 +32,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
             say(console, f"the worst {MOST_SLICES} of {len(slices):,} numbers of slices; all of them: -o compare.json")
     for line in whole:
         if line.difference.reason and line.difference.reason != NO_BOOTSTRAP:
-            say(console, f"{line.number}: the difference has no interval: {line.difference.reason}")
-    for what, reason in comparison.left_out[:MOST_LEFT_OUT]:
-        say(console, f"not compared: {what}: {reason}")
+            say(console, f"{line.label}: the difference has no interval: {line.difference.reason}")
+    for entry in comparison.left_out[:MOST_LEFT_OUT]:
+        say(console, f"not compared: {entry.label}: {entry.reason}")
     if len(comparison.left_out) > MOST_LEFT_OUT:
         say(console, f"and {len(comparison.left_out) - MOST_LEFT_OUT:,} more that are not compared")
     for note in comparison.notes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from harness.errors import RunFolderError
 from harness.folder.regular_files import read_regular
@@ -15,7 +16,7 @@ from harness.metrics.question import Question
 from harness.sums import layout_json
 from harness.sums.sums import Layouts
 
-__all__ = ["file_digest", "question_digest", "read_question", "write_question"]
+__all__ = ["as_read", "file_digest", "question_digest", "question_of", "read_question", "write_question"]
 
 VERSION = 2
 
@@ -41,10 +42,19 @@ def file_digest(folder: RunFolder) -> str:
         raise RunFolderError(f"{folder.question_json} cannot be read: {exc}") from exc
 
 
+def as_read(question: Question) -> Question:
+    """Return a question as it comes back from a file: metrics of the user's own do not."""
+    return question_json.from_json(json.loads(_dumped(question_json.to_json(question))))
+
+
 def _text(question: Question, layouts: Layouts) -> str:
     document = {"version": VERSION, "question": question_json.to_json(question), "layouts": layout_json.to_json(layouts)}
+    return _dumped(document) + "\n"
+
+
+def _dumped(document: object) -> str:
     # A binding of the user's own may hold anything: it is named by its kind, and does not come back.
-    return json.dumps(document, indent=1, allow_nan=False, default=lambda thing: f"<{type(thing).__name__}>") + "\n"
+    return json.dumps(document, indent=1, allow_nan=False, default=lambda thing: f"<{type(thing).__name__}>")
 
 
 def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) -> tuple[Question, Layouts]:
@@ -57,9 +67,20 @@ def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None =
     document = read_json(folder.question_json)
     if not isinstance(document, dict):
         raise RunFolderError(f"{folder.question_json} is missing or torn: it says what the run asked")
+    return question_of(document, str(folder.question_json), own)
+
+
+def question_of(
+    document: Mapping[str, Any], where: str, own: Callable[[str], type[Metric]] | None = None
+) -> tuple[Question, Layouts]:
+    """Return the question of a document; see `read_question`.
+
+    Args:
+      where: what the document was read from.
+    """
     if document.get("version") != VERSION:
-        raise RunFolderError(f"{folder.question_json}: expected version {VERSION}, found {document.get('version')!r}")
+        raise RunFolderError(f"{where}: expected version {VERSION}, found {document.get('version')!r}")
     try:
         return question_json.from_json(document.get("question"), own), layout_json.from_json(document.get("layouts"))
     except ValueError as exc:
-        raise RunFolderError(f"{folder.question_json}: {exc}") from exc
+        raise RunFolderError(f"{where}: {exc}") from exc

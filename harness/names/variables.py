@@ -9,7 +9,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CACHE", "NO_SKIP", "PROGRESS", "REQUEUES", "STATE_BYTES", "STATUS", "THREADS", "VARIABLES", "Variable", "table"]
+__all__ = [
+    "BASELINES",
+    "CACHE",
+    "NO_SKIP",
+    "PROGRESS",
+    "REQUEUES",
+    "STATE_BYTES",
+    "STATUS",
+    "THREADS",
+    "VARIABLES",
+    "Variable",
+    "table",
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,11 @@ STATE_BYTES = Variable(
     "how large the state of one rank may be; a job that needs more is refused",
     "a quarter of the available memory, shared by the ranks of the machine",
 )
+BASELINES = Variable(
+    "HARNESS_BASELINES",
+    "folder of the baselines that have names; `--baselines` wins",
+    "`baselines` in the working folder",
+)
 STATUS = Variable(
     "HARNESS_STATUS",
     "file where ranks leave the exit code of the job, which launchers lose; `harness launch` and the batch scripts set it",
@@ -64,7 +81,7 @@ NO_SKIP = Variable(
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
     "they are skipped",
 )
-VARIABLES = (CACHE, THREADS, STATE_BYTES, STATUS, REQUEUES, PROGRESS, NO_SKIP)
+VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, NO_SKIP)
 
 
 def table() -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from harness.errors import UsageError, nearest
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.results.metric_names import key_of, labels, with_metrics
+from harness.results.tables import slice_value
 
 __all__ = ["ABOUT", "Run", "check_ending", "collect", "frame", "read", "to_json", "with_some_metrics", "write_summary"]
 
@@ -147,7 +148,7 @@ def _rows(run: Run, *, slices: bool) -> list[dict[str, Any]]:
     """Return the row of a run, and those of its slices."""
     rows = [{**run.about, **_numbers(run.document)}]
     for part in run.slices if slices else ():
-        values = {f"slice:{feature}": str(value) for feature, value in part["slice"].items()}
+        values = {f"slice:{feature}": str(slice_value(value)) for feature, value in part["slice"].items()}
         rows.append({**run.about, "examples": part["examples"], **values, **_numbers(part)})
     return rows
 

@@ -18,6 +18,7 @@ from harness.metrics.contract import Table
 from harness.results.differences import differences
 from harness.results.intervals import Interval
 from harness.results.outcome import Intervals, Outcome
+from harness.results.tables import slice_value
 from harness.results.values import Result
 
 __all__ = ["derived", "differences_json", "interval_json", "long_form", "to_json", "write"]
@@ -132,7 +133,7 @@ def _lines(results: Mapping[str, Result], intervals: Intervals, where: Mapping[s
             interval = entry if isinstance(entry, Interval) else (entry or {}).get(name)
             yield {
                 "metric": key,
-                **{f"slice:{feature}": at for feature, at in where.items()},
+                **{f"slice:{feature}": slice_value(at) for feature, at in where.items()},
                 "class": name,
                 "value": value,
                 "low": interval.low if interval else None,

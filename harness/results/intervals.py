@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Interval", "defined", "interval", "quantile"]
+__all__ = ["Interval", "Replicates", "defined", "interval", "quantile", "variance"]
+
+Replicates = np.ndarray | Sequence[float | None]  # of one value, by draw; None and NaN for null
 
 DEFINED_SHARE = 0.9  # an interval needs a value in at least so many of the replicates
 
@@ -45,13 +47,14 @@ class Interval:
         return cls(None, None, None, None, None, undefined, reason)
 
 
-def defined(replicates: Sequence[float | None]) -> np.ndarray:
-    """Return the replicates that are numbers, in order, float64; one that is infinite counts as null.
+def defined(replicates: Replicates) -> np.ndarray:
+    """Return the replicates that are numbers, in order, float64; None, NaN and what is infinite are none.
 
     >>> defined([2.0, None, 1.0, math.inf]).tolist()
     [1.0, 2.0]
     """
-    return np.sort(np.array([x for x in replicates if x is not None and math.isfinite(x)], np.float64))
+    drawn = np.asarray(replicates, np.float64)  # None becomes NaN
+    return np.sort(drawn[np.isfinite(drawn)])
 
 
 def quantile(ordered: np.ndarray, q: float) -> float:
@@ -66,7 +69,7 @@ def quantile(ordered: np.ndarray, q: float) -> float:
     return a + (b - a) * (at - below)
 
 
-def interval(value: float, replicates: Sequence[float | None], level: float) -> Interval:
+def interval(value: float, replicates: Replicates, level: float) -> Interval:
     """Return the percentile interval of a value from its replicates; none where they show no spread.
 
     The quantile q of R replicates is the order statistic q (R + 1), interpolated linearly (Hyndman and Fan's type 6;
@@ -87,6 +90,15 @@ def interval(value: float, replicates: Sequence[float | None], level: float) -> 
             f"the value is {ordered[0]:g} in every replicate: they show no spread to tell an interval by", missing
         )
     low, high = (quantile(ordered, q) for q in ((1 - level) / 2, (1 + level) / 2))
-    mean = math.fsum(ordered) / len(ordered)
-    spread = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered.tolist()) / (len(ordered) - 1))
-    return Interval(low, high, 2 * value - high, 2 * value - low, spread, missing, method="percentile")
+    return Interval(low, high, 2 * value - high, 2 * value - low, math.sqrt(variance(ordered)), missing, method="percentile")
+
+
+def variance(ordered: np.ndarray) -> float:
+    """Return the variance of two numbers or more, float64; sums are exact.
+
+    >>> variance(np.array([1.0, 2.0, 3.0]))
+    1.0
+    """
+    numbers = ordered.tolist()
+    mean = math.fsum(numbers) / len(numbers)
+    return math.fsum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)

@@ -51,9 +51,13 @@ def key_of(wanted: str, known: Mapping[str, str]) -> str | None:
 
     >>> key_of("top 3", {"top_k": "top 3"}), key_of("f1", {"f_beta": "f1 macro"}), key_of("f1", {"top_k": "top 3"})
     ('top_k', 'f_beta', None)
+    >>> key_of("new/f1", {"old/f_beta": "old/f1 macro", "new/f_beta": "new/f1 macro"})
+    'new/f_beta'
     """
     by_label = {label: key for key, label in known.items()}
-    return next((key for key in (wanted, by_label.get(wanted), METRIC_ALIASES.get(wanted)) if key in known), None)
+    model, slash, short = wanted.rpartition("/")
+    alias = f"{model}{slash}{METRIC_ALIASES.get(short, short)}"
+    return next((key for key in (wanted, by_label.get(wanted), alias) if key in known), None)
 
 
 def find_key(wanted: str, known: Mapping[str, str], asking: str) -> str:

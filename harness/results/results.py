@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
-from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.advice import advice
+from harness.results.metric_names import key_of, labels
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.results.evidence import Evidence
 
 __all__ = ["Certified", "Results"]
 
@@ -38,19 +41,24 @@ class Certified:
 class Results(Mapping[str, Any]):
     """What was found; the same on all ranks. A mapping of values by metric, in alphabetical order.
 
-    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Short names
-    of metrics are understood: `results["f1"]` is `results["f_beta"]`.
+    `results["accuracy"]` is a value: a number, a mapping of them, a pandas table, or None where it is undefined. Labels and
+    short names are understood: `results["f1 macro"]` and `results["f1"]` are `results["f_beta"]`; of the model `new`
+    `results["new/f1"]` is `results["new/f_beta"]`.
 
     Attributes:
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      folder: of the run; None where it was not written to one.
+      evidence: what comparisons need of a run without a folder. It stays in the process, and on rank 0: replicates are large.
       gate: what the gate comes to that was asked for, as of `harness.gate`; None without one.
     """
 
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    folder: Path | None = field(default=None, compare=False, repr=False)
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
     gate: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -65,22 +73,29 @@ class Results(Mapping[str, Any]):
         document = read_json(folder.metrics_json)
         if document is None:
             raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv))
+        return cls(document, pd.read_csv(folder.metrics_csv), folder=folder.path.absolute())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "evidence": None}
 
     def __getitem__(self, metric: str) -> Any:
-        entry = self._metrics.get(metric) or self._metrics.get(METRIC_ALIASES.get(metric, metric))
-        if entry is None:
-            raise KeyError(f"no metric '{metric}': {nearest(metric, self._metrics)}")
-        return _value(entry)
+        key = key_of(metric, self._labels)
+        if key is None:
+            raise KeyError(f"no metric '{metric}': {nearest(metric, dict.fromkeys([*self._labels, *self._labels.values()]))}")
+        return _value(self._metrics[key])
 
     def __contains__(self, metric: object) -> bool:
-        return isinstance(metric, str) and (metric in self._metrics or METRIC_ALIASES.get(metric) in self._metrics)
+        return isinstance(metric, str) and key_of(metric, self._labels) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._metrics)
 
     def __len__(self) -> int:
         return len(self._metrics)
+
+    @cached_property
+    def _labels(self) -> Mapping[str, str]:
+        return labels(self.document)
 
     @property
     def _metrics(self) -> Mapping[str, Any]:
@@ -186,7 +201,8 @@ class Results(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{key}={number:.6g}" for key, number in self.numbers.items())
-        return f"Results({shown}; {self.certificate.examples} examples)"
+        nulls = "".join(f"; {key} is null: {reason}{advice(reason)}" for key, reason in self.reasons.items())
+        return f"Results({shown}; {self.certificate.examples} examples{nulls})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: numbers with their intervals, and the certificate."""
@@ -197,7 +213,7 @@ class Results(Mapping[str, Any]):
         for key, entry in self._metrics.items():
             for name, number in _numbers({key: entry}).items():
                 _, interval = intervals.get(name, (None, {}))
-                lines.append([name, _digits(number), _ends(interval), entry["examples"], entry.get("reason", "")])
+                lines.append([name, _digits(number), _ends(interval), entry["examples"], _explained(entry)])
         tables = [_html(pd.DataFrame(lines, columns=["metric", "value", "interval", "examples", "reason"]))]
         if "differences" in self.document:
             compared = [
@@ -208,6 +224,11 @@ class Results(Mapping[str, Any]):
         proof = f"every one of {self.certificate.examples:,} examples counted once, id hash {self.certificate.id_hash}"
         warnings = "".join(f"<p>warning: {html.escape(warning)}</p>" for warning in self.warnings)
         return f"{''.join(tables)}<p>certificate: {proof}</p>{warnings}"
+
+
+def _explained(entry: Mapping[str, Any]) -> str:
+    reason = entry.get("reason") or ""
+    return f"{reason}{advice(reason)}"
 
 
 def _matrix(table: pd.DataFrame) -> pd.DataFrame:

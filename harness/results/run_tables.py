@@ -62,7 +62,7 @@ def _lines(run: Run, name: str, *, slices: bool) -> list[_Line]:
     titles = {place: f"metrics.{label}" if label in about else label for place, label in labels}
     lines = [_Line(name, "", about | _by_title(run.document, titles))]
     for part in run.slices if slices else ():
-        lines.append(_Line(name, slice_name(part), {"examples": _text(part["examples"]), **_by_title(part, titles)}))
+        lines.append(_Line(name, slice_name(part["slice"]), {"examples": _text(part["examples"]), **_by_title(part, titles)}))
     return lines
 
 

@@ -12,7 +12,7 @@ from harness.results.metric_names import find_key, labels, number_labels
 
 __all__ = [
     "NULL", "TextTable", "differences_table", "markdown", "metrics_table", "number", "number_cells", "slice_name",
-    "sliced_metrics", "slices_by_metric", "slices_table", "sort_slices",
+    "slice_value", "sliced_metrics", "slices_by_metric", "slices_table", "sort_slices",
 ]  # fmt: skip
 
 DIGITS = 6  # of a number whose error is not known
@@ -95,7 +95,7 @@ def slices_table(document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]
     table = TextTable(["slice", "examples", *(names[key] for key in keys)])
     for entry in slices:
         cells = [_cell(entry, key) for key in keys]
-        table.rows.append([slice_name(entry), f"{entry['examples']:,}", *cells])
+        table.rows.append([slice_name(entry["slice"]), f"{entry['examples']:,}", *cells])
     return table
 
 
@@ -103,7 +103,7 @@ def slices_by_metric(document: Mapping[str, Any], slices: Sequence[Mapping[str, 
     """Return a line per slice and metric: the same for a narrow terminal."""
     table, names = TextTable(["slice", "metric", "value", "examples"], names=2), labels(document)
     for entry in slices:
-        name = slice_name(entry)
+        name = slice_name(entry["slice"])
         for key in sliced_metrics(document):
             table.rows.append([name, names[key], _cell(entry, key), f"{entry['metrics'][key]['examples']:,}"])
             name = ""
@@ -150,9 +150,24 @@ def number_cells(part: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     return cells
 
 
-def slice_name(entry: Mapping[str, Any]) -> str:
-    """Return what a slice is called: its features and their values."""
-    return ", ".join(f"{feature}={value}" for feature, value in entry["slice"].items())
+def slice_name(features: Mapping[str, Any]) -> str:
+    """Return what a slice is called: its features and their values; nothing for the whole.
+
+    >>> slice_name({"site": "north", "age": 3}), slice_name({"site": ""}), slice_name({})
+    ('site=north, age=3', 'site=""', '')
+    """
+    return ", ".join(f"{feature}={slice_value(value)}" for feature, value in features.items())
+
+
+def slice_value(value: Any) -> Any:
+    """Return what stands for the value of a slice in tables: `""` for the empty text, since an empty cell is the whole.
+
+    A text of quotes alone has two more, so that no two values look alike.
+
+    >>> slice_value(3), slice_value("north"), slice_value(""), len(slice_value('""'))
+    (3, 'north', '""', 4)
+    """
+    return value if str(value).strip('"') else f'{value}""'
 
 
 def markdown(table: TextTable) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from rich.text import Text
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.names.texts import printable
+from harness.results.advice import advice
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.tables import (
     NULL,
@@ -35,7 +35,6 @@ __all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "pri
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
 PLAIN_WIDTH = 100
-LABELS_REFUSED = re.compile(r"\d labels are NaN or out of range")
 
 
 class _Console(Console):
@@ -85,7 +84,7 @@ def show(
     print_text_table(console, metrics_table(document))
     for key, entry in document["metrics"].items():
         if entry.get("reason"):
-            text = printable(f" {entry['reason']}{_advice(entry['reason'])}")
+            text = printable(f" {entry['reason']}{advice(entry['reason'])}")
             say(console, Text.assemble((f"{names[key]} is null:", "yellow"), text))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:
@@ -166,20 +165,6 @@ def _drawing(bootstrap: dict[str, Any]) -> str:
     return (
         f"intervals: {100 * bootstrap['level']:g} %, from {bootstrap['replicates']:,} bootstrap replicates{cluster}, "
         f"seed {bootstrap['seed']}"
-    )
-
-
-def _advice(reason: str) -> str:
-    """Say what mostly helps where labels are refused.
-
-    >>> _advice("3 labels are NaN or out of range")[:60]
-    '; classes are numbered from 0: of labels from 1 on say data.'
-    """
-    if not LABELS_REFUSED.search(reason):
-        return ""
-    return (
-        "; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1', of -1 and 1 data.label: 'NAME > 0', and "
-        "ignore_label: NUMBER on the metric where a number stands for no label"
     )
 
 

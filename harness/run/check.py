@@ -29,6 +29,7 @@ from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
+from harness.run.missing_numbers import first_missing
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -188,7 +189,12 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
             f"slices and replicates: {step.grid.most_slots:,} slices x {step.grid.draws:,} draws, the whole included, with the "
             f"state {size_text(step.state_bytes)} of {size_text(allowed)} that one rank alone may take here",
         )
-    return _show_first_batch(console, job, metrics, bindings, opened, compiled, first)
+    null = _show_first_batch(console, job, metrics, bindings, opened, compiled, first)
+    inputs = {feature: matched.wanted[feature] for feature in matched.inputs.values()}
+    as_read = job.data.filter is None and job.data.transform is None  # what a model reads of an example is what the file holds
+    if null and as_read and (missing := first_missing(opened.source, opened.plan, inputs, first.stop)):
+        _warn(console, f"what the model reads: {missing}: data.filter leaves such examples out, data.transform fills them in")
+    return null
 
 
 def _show_first_batch(

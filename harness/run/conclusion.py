@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidRun
@@ -15,6 +16,7 @@ from harness.plan.certificate import Certificate
 from harness.prepare.opened import Opened
 from harness.results import files as results
 from harness.results.definitions import explanation
+from harness.results.evidence import Evidence, data_keys
 from harness.results.outcome import Outcome, outcome
 from harness.results.results import Results
 from harness.sums.reduction import Reduced
@@ -43,10 +45,14 @@ class Conclusion:
         """Write the files that people and scripts read."""
         results.write(folder, self.outcome, self.summary)
 
-    def results(self, warnings: Sequence[str]) -> Results:
+    def results(self, warnings: Sequence[str], job: Job, question: Question, folder: Path | None) -> Results:
         """Return what the door of Python answers with: the document is the one that is written."""
         document = json.loads(json.dumps({**self.summary, **results.to_json(self.outcome)}, sort_keys=True))
-        return Results(document, results.long_form(self.outcome), tuple(warnings))
+        evidence = None
+        if folder is None:
+            drawn = self.outcome.replicates, self.outcome.slice_replicates
+            evidence = Evidence(document, question, data_keys(job.resolved), *drawn)
+        return Results(document, results.long_form(self.outcome), tuple(warnings), folder, evidence)
 
 
 def certify(problems: Sequence[str]) -> None:

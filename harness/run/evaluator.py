@@ -30,7 +30,7 @@ from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes
-from harness.run.job_gate import JobGate, judge_unwritten, settle
+from harness.run.job_gate import JobGate, settle
 from harness.run.opening import open_on_all
 from harness.run.options import Options, job_of
 from harness.run.passage import Passage
@@ -249,12 +249,12 @@ class Evaluator:
 
         def conclude() -> Results:
             assert conclusion is not None
-            results = conclusion.results([*differing, *([] if conclusion.alike else [UNLIKE])])
-            if passage.home is not None:
-                return settle(passage.home.folder, self._gate).judged(results)
-            if self._gate is None:
-                return results
-            return judge_unwritten(self._gate, self._job, conclusion, self._built).judged(results)
+            folder = passage.home.folder if passage.home is not None else None
+            texts = [*differing, *([] if conclusion.alike else [UNLIKE])]
+            results = conclusion.results(texts, passage.job, self._built.question, folder.path if folder else None)
+            if folder is not None:
+                return settle(folder, self._gate).judged(results)
+            return results if self._gate is None else self._gate.ruling_of(results).judged(results)
 
         results = self._from_rank_0(conclude)
         self._bar.finish(f"{results.certificate.examples:,} examples")

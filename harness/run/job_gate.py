@@ -6,17 +6,15 @@ Whoever judges finds the same, so any rank may, and as often as it likes. Loads 
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.comparison.rules import GapRule, MetricRule, Rules, SliceRule, read_rules, rules_of
+from harness.comparison.runs import evidence_of
 from harness.errors import HarnessError, RunFolderError, UsageError, nearest
-from harness.folder.question_file import write_question
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
 from harness.job.specs import GateSpec
@@ -24,16 +22,13 @@ from harness.metrics import make
 from harness.metrics.contract import Metric
 from harness.metrics.labels import label_words
 from harness.names.metric_aliases import METRIC_ALIASES
-from harness.results.terminal import finished
 from harness.watch.failure import tell_launcher
 
 if TYPE_CHECKING:
     from harness.comparison.gate_command import Ruling
     from harness.results.results import Results
-    from harness.run.conclusion import Conclusion
-    from harness.step.build import Built
 
-__all__ = ["JobGate", "Settled", "judge_unwritten", "settle", "settle_and_tell"]
+__all__ = ["JobGate", "Settled", "settle", "settle_and_tell"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class JobGate:
     Attributes:
       spec: the key of the job.
       rules: what they say, of a file as it was when the run began.
-      baseline: the run folder that they are against.
+      baseline: the run folder, or the name of the baseline, that they are against.
     """
 
     spec: GateSpec
@@ -102,9 +97,7 @@ class JobGate:
             _check_names(rules, _labels(spec, job, metrics), [{part.feature for part in cross} for cross in _crosses(job)])
             if rules.needs_baseline and spec.baseline is None:
                 raise UsageError("a rule is against a baseline: name its run folder, gate: {rules: ..., baseline: RUN}")
-            baseline = None if spec.baseline is None else Path(job.resolve(spec.baseline))
-            if baseline is not None:
-                finished(RunFolder(baseline))
+            baseline = None if spec.baseline is None else _baseline(job, spec.baseline)
         return cls(spec, rules, baseline)
 
     @property
@@ -115,20 +108,27 @@ class JobGate:
 
     def judge(self, folder: RunFolder) -> Settled:
         """Judge a finished run, and write gate.json into its folder: not at all where it cannot be judged."""
-        from harness.comparison.gate_command import Ruling
-
-        try:
-            ruling = Ruling.of(folder.path, self.rules, self.baseline, self.spec.model)
-        except HarnessError as exc:
+        settled = self.ruling_of(folder.path)
+        if settled.ruling is None:
             _forget(folder)
-            return Settled(exc.exit_code, failure=exc)
+            return settled
         # The name alone: the bytes do not tell where the run lies.
-        ruling = replace(ruling, run=folder.path.name, baseline=self.spec.baseline)
+        ruling = replace(settled.ruling, run=folder.path.name, baseline=self.spec.baseline)
         try:
             write_atomically(folder.gate_json, ruling.text("json"))
         except RunFolderError as exc:
             _forget(folder)
             _warn(exc)
+        return replace(settled, ruling=ruling)
+
+    def ruling_of(self, run: Path | Results) -> Settled:
+        """Judge a run, or results that have no folder."""
+        from harness.comparison.gate_command import Ruling
+
+        try:
+            ruling = Ruling.of(run, self.rules, self.baseline, self.spec.model)
+        except HarnessError as exc:
+            return Settled(exc.exit_code, failure=exc)
         return Settled(ruling.exit_code(self.spec.inconclusive), ruling)
 
 
@@ -149,17 +149,6 @@ def settle_and_tell(folder: RunFolder, gate: JobGate | None) -> Settled:
     return settled
 
 
-def judge_unwritten(gate: JobGate, job: Job, conclusion: Conclusion, built: Built) -> Settled:
-    """Judge what Python evaluates without a run folder: through the same files, in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="harness-gate-") as place:
-        folder = RunFolder(Path(place) / "results")
-        folder.path.mkdir()
-        conclusion.write(folder)
-        write_question(folder, built.question, built.step.layouts)
-        write_atomically(folder.resolved_job_json, json.dumps(job.resolved))
-        return gate.judge(folder)
-
-
 @contextlib.contextmanager
 def _of_the_key() -> Iterator[None]:
     """Say of what is wrong with a gate that it is the job's."""
@@ -167,6 +156,17 @@ def _of_the_key() -> Iterator[None]:
         yield
     except UsageError as exc:
         raise type(exc)(f"gate: {exc}") from exc
+
+
+def _baseline(job: Job, name: str) -> Path:
+    """Return the run folder, which a job names from where it lies, or the name of a baseline.
+
+    Raises: UsageError, RunFolderError: there is neither.
+    """
+    folder = Path(job.resolve(name))
+    baseline = Path(name) if not folder.exists() and Path(name).name == name else folder
+    evidence_of(baseline)
+    return baseline
 
 
 def _forget(folder: RunFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from click.testing import CliRunner
 
 import harness
 from harness.cli import cli
+from harness.comparison import comparison
+from harness.comparison.difference import paired
+from harness.errors import UsageError
 from tests import made
 
 BOOTSTRAP = {"replicates": 60, "seed": 5}
@@ -30,14 +34,18 @@ def model(noise: float, seed: int):
 
 def run(folder: Path, noise: float, seed: int, **options) -> Path:
     """Evaluate such a model into a run folder."""
+    evaluated(noise, seed, output=folder, **options)
+    return folder
+
+
+def evaluated(noise: float, seed: int, **options) -> harness.Results:
     found = made.examples()
     arrays = {"x": found.x, "label": found.label, "group": GROUPS, "weight": found.weight}
     keep = options.pop("keep", slice(None))
     options = {"bootstrap": BOOTSTRAP, "slices": [["group"]], "metrics": LABELLED, **options}
     metrics = options.pop("metrics")
     data = {name: array[keep] for name, array in arrays.items()}
-    harness.evaluate(model(noise, seed), data, metrics, output=folder, inputs={"x": "x"}, label="label", **options)
-    return folder
+    return harness.evaluate(model(noise, seed), data, metrics, inputs={"x": "x"}, label="label", **options)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +92,14 @@ def test_differences_are_those_of_the_replicates(runs):
     assert lines[(), "cross_entropy"]["verdict"] == "worse" and lines[(), "cross_entropy"]["difference"] > 0
     assert lines[(), "recall/3"]["value"] == pytest.approx(np.load(runs["b"] / "replicates.npz")["recall/3"].mean(), abs=0.1)
     assert "biased" in lines[(), "expected_calibration_error"]["reason"]
+
+
+def test_numbers_have_a_label_beside_their_key(runs):
+    found = document(runs["a"], runs["b"], runs["c"], "--metrics", "f1 macro,recall")
+    lines = {line["metric"]: line["label"] for line in found["comparisons"][0]["lines"]}
+    assert lines == {"f_beta": "f1 macro", **{f"recall/{at}": f"recall {at}" for at in range(5)}}
+    assert {entry["metric"]: entry["label"] for entry in found["ranking"]} == lines
+    assert harness.Results.load(runs["a"])["f1 macro"] == harness.Results.load(runs["a"])["f_beta"]
 
 
 def test_slices_are_paired_within_their_own_replicates(runs):
@@ -151,8 +167,9 @@ def test_files_that_were_changed_are_not_paired(runs, tmp_path):
 
 def test_the_table_says_what_it_shows(runs):
     code, text = compare(runs["a"], runs["b"], "--metrics", "accuracy,nll")
-    assert code == 0 and "b against a" in text and "worse" in text and "f_beta" not in text
+    assert code == 0 and "b against a" in text and "worse" in text and "f1" not in text
     assert "p-values hold for all 8 together (Holm)" in text
+    assert compare(runs["a"], runs["b"], "--metrics", "accuracy,cross entropy") == (code, text)
     code, text = compare(runs["a"], runs["b"], "--metrics", "acuracy")
     assert code == 2 and "did you mean 'accuracy'" in text
 
@@ -163,11 +180,21 @@ def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
     assert ranking["cross_entropy"]["best"] in ("a", "c") and "b" not in ranking["cross_entropy"]["alike"]
     assert ranking["expected_calibration_error"]["alike"] == [ranking["expected_calibration_error"]["best"]]
     code, text = compare(runs["b"], runs["a"], runs["c"], "--latex")
-    assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross\\_entropy" in text
+    assert code == 0 and text.count("\\textbf{") == len(ranking) and "cross entropy" in text
     code, text = compare(runs["b"], runs["a"], runs["c"], "--metrics", "nll")
-    assert code == 0 and "cross_entropy" in text[text.rindex("┃ metric") :]
+    assert code == 0 and "cross entropy" in text[text.rindex("┃ metric") :]
     code, text = compare(runs["b"], runs["a"], runs["c"])
     assert code == 0 and "**" in text and "on average too good" in text
+
+
+def test_the_best_is_looked_for_in_the_whole_alone(runs, monkeypatch):
+    """What ranks the sides draws no difference of slices again: there may be thousands."""
+    numbers = []
+    monkeypatch.setattr(comparison, "paired", lambda *sides, **options: numbers.append(sides) or paired(*sides, **options))
+    (compared,) = harness.compare(runs["a"], runs["b"]).comparisons
+    whole = sum(line.slice == () for line in compared.lines)
+    assert len(compared.lines) == 4 * whole
+    assert len(numbers) <= len(compared.lines) + 2 * whole  # each side may be the best in some number
 
 
 def test_one_run_needs_several_models(runs):
@@ -206,11 +233,18 @@ def judge(*arguments: str | Path) -> tuple[int, str]:
 def test_a_gate_ends_with_its_verdict(runs, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text(
-        "- f1: {may_drop: 0.9}\n- nll: {at_most: 10}\n- accuracy: {by: group, may_drop: 0.9}\n- examples_per_s: {at_least: 0.001}\n"
+        "- f1 macro: {may_drop: 0.9}\n- nll: {at_most: 10}\n- accuracy: {by: group, may_drop: 0.9}\n- examples_per_s: {at_least: 0.001}\n"
     )
     code, text = judge(runs["b"], rules, "--baseline", runs["a"], "-o", tmp_path / "gate.xml", "-o", tmp_path / "gate.json")
     assert code == 0 and text.splitlines()[-1].startswith("PASS: ")
-    assert json.loads((tmp_path / "gate.json").read_text())["verdict"] == "PASS"
+    found = json.loads((tmp_path / "gate.json").read_text())
+    named = [[rule[key] for key in ("rule", "metric", "label")] for rule in found["rules"]]
+    assert found["verdict"] == "PASS" and named[1:] == [
+        ["nll at most 10", "cross_entropy", "cross entropy"],
+        ["accuracy may drop 0.9 in slices by group", "accuracy", "accuracy"],
+        ["examples_per_s at least 0.001", None, None],
+    ]
+    assert "cross entropy at most 10" in text and "f1 macro may drop 0.9" in text
     assert (tmp_path / "gate.xml").read_text().startswith('<testsuites name="harness gate" tests="6" failures="0" errors="0">')
     rules.write_text("- cross_entropy: {must_gain: 0}\n")
     assert judge(runs["b"], rules, "--baseline", runs["a"])[0] == 1
@@ -231,3 +265,18 @@ def test_python_has_both(runs):
     assert line.number == "accuracy" and compared.text("csv").startswith("side,slice,metric,")
     ruling = harness.gate(runs["b"], [{"accuracy": {"may_drop": 0.9}}], runs["a"])
     assert (ruling.verdict, ruling.exit_code(), len(ruling.gated.judgements)) == ("PASS", 0, 1)
+
+
+def test_results_are_compared_like_their_folders(runs):
+    """Those that know their folder, and those of a run without one: they carry replicates and question."""
+    loaded, alone = harness.Results.load(runs["a"]), evaluated(0.8, 11, output=None)
+    found, expected = harness.compare(loaded, alone), harness.compare(runs["a"], runs["b"])
+    assert [side.name for side in found.sides] == ["a", "results 2"]
+    documents = [json.loads(compared.text("json")) for compared in (found, expected)]
+    assert documents[0]["comparisons"][0]["lines"] == documents[1]["comparisons"][0]["lines"]
+    ruling = harness.gate(alone, [{"f1 macro": {"may_drop": 0.9}}], loaded)
+    assert (ruling.verdict, ruling.run, ruling.baseline) == ("PASS", "results", str(runs["a"]))
+    with pytest.raises(UsageError, match="run.json says nothing of the speed"):
+        harness.gate(alone, [{"examples_per_s": {"at_least": 1}}])
+    with pytest.raises(UsageError, match="neither replicates nor their question"):
+        harness.compare(loaded, pickle.loads(pickle.dumps(alone)))

@@ -32,7 +32,8 @@ def side(numbers: dict, name: str = "new") -> Side:
     document = {
         "certificate": {"examples": 1000, "id_hash": "00", "skipped": 2},
         "digests": {"data": "d"},
-        "metrics": {key: {"examples": 1000} for key in METRICS},
+        "metrics": {key: {"value": 0.5, "examples": 1000} for key in METRICS},
+        "definitions": {"cross_entropy": {"label": "cross entropy"}},
     }
     definitions = {key: {"metric": key} for key in METRICS}
     return Side(name, document, question, METRICS, definitions, {}, numbers)
@@ -67,6 +68,7 @@ def judge(rule, run: Side, baseline: Side | None = None, **options):
         ({"cross_entropy": {"may_drop": 0.0}}, "FAIL"),
         ({"cross_entropy": {"must_gain": 0.0}}, "FAIL"),
         ({"nll": {"may_drop": 0.1}}, "PASS"),
+        ({"cross entropy": {"may_drop": 0.1}}, "PASS"),
         ({"nulls": {"at_most": 0}}, "PASS"),
         ({"certificate": {"examples": 1000, "id_hash": "00", "skipped_at_most": 2}}, "PASS"),
         ({"certificate": {"examples": 999}}, "FAIL"),

@@ -24,6 +24,7 @@ import pytest
 from harness.folder.run_folder import RunFolder, read_json
 from harness.folder.segment import Name
 from harness.run.verify import verify
+from tests.comparison.documents import read_by_comparisons
 from tests.conftest import LIMIT_S, ROOT
 from tests.ranks import work_log
 from tests.ranks.forks import Forks, World
@@ -238,6 +239,7 @@ def test_chaos_never_changes_a_byte(world, forks, tmp_path):
             chain.finish(rng.choice([1, 2]))
         chain.wake()
         assert chain.folder.metrics_json.read_bytes() == quiet[name], log
+        assert read_by_comparisons(chain.folder.path) == read_by_comparisons(tmp_path / f"quiet-{name}"), log
         lines, good = verify(chain.folder)
         assert good, (lines, log)
         (last,) = json.loads(chain.folder.run_json.read_text())["attempts"][-1:]

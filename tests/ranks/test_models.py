@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests import kinds, made
+from tests.comparison.documents import compared, judged
 from tests.conftest import ROOT, over_ranks, start
 
 pytestmark = pytest.mark.ranks
@@ -34,7 +35,11 @@ def jobs(world, tmp_path_factory) -> dict[str, str]:
     estimator = {"path": "estimator", "signature": "predict"}
     found["estimator"] = str(world.job(folder / "estimator.yaml", model=estimator, metrics=METRICS))
     both = {"first": "versions/3", "second": {"path": "int8.tflite"}, "worse": "versions/20"}
-    keys = {"metrics": ["accuracy", {"f_beta": {"average": "per_class"}}], "bootstrap": {"replicates": 30, "seed": 5}}
+    keys = {
+        "metrics": ["accuracy", {"f_beta": {"average": "per_class"}}],
+        "slices": ["label"],
+        "bootstrap": {"replicates": 30, "seed": 5},
+    }
     found["several"] = str(world.job(folder / "several.yaml", model=None, models=both, **keys))
     found["single"] = str(world.job(folder / "single.yaml", model="versions/3", **keys))
     found["worse"] = str(world.job(folder / "worse.yaml", model="versions/20", **keys))
@@ -174,6 +179,11 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
     launch(jobs, tmp_path, *over_ranks(size, comm, []))
     for name in jobs:
         assert (tmp_path / name / "metrics.json").read_bytes() == (alone / name / "metrics.json").read_bytes(), name
+    for text in (lambda folder: compared(folder / "several"), lambda folder: compared(folder / "single", folder / "worse")):
+        assert text(tmp_path) == text(alone) and '"label"' in text(alone)
+    rules = [{"accuracy": {"may_drop": 0.2}}, {"accuracy": {"by": "label", "at_least": 0.1}}, {"nulls": {"at_most": 0}}]
+    rulings = [judged(folder / "worse", rules, folder / "single") for folder in (alone, tmp_path)]
+    assert rulings[0] == rulings[1] and '"low": 0.' in rulings[0]
     for name in ("parquet", "jsonl"):
         one, many = alone / name / "predictions", tmp_path / name / "predictions"
         assert sorted(path.name for path in many.iterdir()) == sorted(path.name for path in one.iterdir())

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harness.folder.run_folder import RunFolder, read_json
+from tests.comparison.documents import judged, read_by_comparisons
 from tests.conftest import ROOT
 from tests.ranks.forks import Forks, World
 
@@ -122,6 +123,10 @@ def test_signals_and_kills_through_the_launcher(job, quiet, tmp_path):
     assert code == 0, text
     assert "rank 1 on " in text and "was killed by signal 9 (SIGKILL)" in text and "restart 1 of 1, with --resume" in text
     assert (folder / "metrics.json").read_bytes() == quiet
+    never_ended = job.parent / "quiet"
+    assert read_by_comparisons(folder) == read_by_comparisons(never_ended)
+    rules = [{"accuracy": {"at_least": 0.3}}, {"certificate": {"skipped_at_most": 0}}]
+    assert judged(folder, rules) == judged(never_ended, rules)
     attempts = read_json(folder / "run.json")["attempts"]
     assert [attempt["size"] for attempt in attempts] == [3, 2, 2, 2, 2]
     resumed = [attempt["chunks_resumed"] for attempt in attempts]

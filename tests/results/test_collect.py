@@ -12,8 +12,12 @@ import pytest
 from rich.console import Console
 
 from harness.errors import UsageError
+from harness.results import files
 from harness.results.collect import collect, frame, read, to_json, with_some_metrics, write_summary
+from harness.results.outcome import Outcome, SliceOutcome
 from harness.results.run_tables import print_summary
+from harness.results.values import Result
+from harness.sums.grid import SliceKey
 
 
 def write(folder: Path, name: str, document: Any) -> None:
@@ -141,6 +145,21 @@ def test_slices_have_rows_of_their_own(labelled: list[Path]) -> None:
     assert table["examples"].tolist() == [8, 4, 4] * 2 and table["top_k"].tolist() == [0.875, 0.25, 0.75] * 2
     assert table["slice:animal"].tolist()[1:3] == [name for name, _ in SLICES] and table["slice:age"][1] == "7"
     assert list(collect(labelled).columns) == [name for name in table.columns if not name.startswith("slice:")]
+
+
+def test_a_slice_of_an_empty_text_is_not_the_whole(tmp_path: Path, harness: Any) -> None:
+    """In metrics.csv, on the screen and in `collect`; metrics.json holds the text itself."""
+    accuracy = Result(0.5, None, 2, 2)
+    slices = [SliceOutcome(SliceKey(("site",), (value,)), 2, {"accuracy": accuracy}, {}) for value in ("", '""', "north")]
+    outcome = Outcome({"accuracy": accuracy}, {}, slices)
+    certificate = {"examples": 6, "chunks": 1, "id_hash": "0"}
+    write(tmp_path, "metrics.json", {"certificate": certificate, **files.to_json(outcome)})
+    shown = ['""', '""""', "north"]
+    assert files.long_form(outcome)["slice:site"].tolist()[1:] == shown and pd.isna(files.long_form(outcome)["slice:site"][0])
+    assert frame(read([tmp_path]), slices=True)["slice:site"].tolist()[1:] == shown
+    texts = [harness("show", tmp_path, *form).out for form in ((), ("--markdown",))]
+    texts.append("\n".join(printed([tmp_path], 99, slices=True)))
+    assert all(f"site={value} " in text for text in texts for value in shown)
 
 
 def test_metrics_are_chosen_by_key_and_by_label(labelled: list[Path]) -> None:

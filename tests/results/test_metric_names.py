@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from harness.metrics.contract import Binding, Inputs
 from harness.metrics.question import Question
 from harness.results.definitions import explanation
 from harness.results.metric_names import exported_names, exported_parts, exporter_name, find_key, labels, number_labels
+from harness.results.results import Results
 
 TEXTS = st.text(st.characters(), max_size=8) | st.sampled_from(
     ["", ".", "..", "a/b", ":", ":2f", " ", "é", "\ud800", "f1", "macro"]
@@ -54,6 +56,28 @@ def document_of(*specs: tuple[str, dict[str, Any]], models: tuple[str, ...] = ()
         metrics = {f"{model}/{key}": metric for model in models for key, metric in metrics.items()}
     question = Question(metrics, {key: Binding(Inputs.RAW, "scores", "label") for key in metrics}, models=models)
     return {**explanation(question), "metrics": {key: {"value": 0.5} for key in metrics}}
+
+
+def test_results_are_a_mapping_by_key_label_and_short_name() -> None:
+    document = document_of(("f_beta", {}), ("top_k", {"k": 3}), models=("old", "new"))
+    document["metrics"]["new/f_beta"]["value"] = 0.75
+    results = Results(document, pd.DataFrame())
+    assert {results[name] for name in ("new/f_beta", "new/f1", "new/f1 macro")} == {0.75}
+    assert "old/top 3" in results and "f1" not in results and list(results) == list(document["metrics"])
+    with pytest.raises(KeyError, match="did you mean 'new/f1 macro'"):
+        results["new/f1 macr"]
+
+
+def test_results_show_why_a_value_is_null_and_what_helps() -> None:
+    document = document_of(("accuracy", {}), ("f_beta", {}))
+    reason = "2 labels are NaN or out of range"
+    document["metrics"]["accuracy"] = {"value": None, "examples": 9, "reason": reason}
+    document["metrics"]["f_beta"]["examples"] = 9
+    document["certificate"] = {"examples": 9, "chunks": 1, "id_hash": "0"}
+    results = Results(document, pd.DataFrame())
+    for text in (repr(results), results._repr_html_().replace("&#x27;", "'").replace("&gt;", ">")):
+        assert f"{reason}; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1'" in text
+    assert repr(results).startswith("Results(accuracy=nan, f_beta=0.5; 9 examples; accuracy is null: 2 labels")
 
 
 def test_labels_are_short_and_tell_metrics_apart() -> None:

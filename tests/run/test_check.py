@@ -54,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("check")
     images = np.arange(30, dtype=np.float32).reshape(10, 3)
     np.savez(folder / "data.npz", image=images, label=np.arange(10) % 3, heft=np.ones(10))
+    holes = np.where(np.arange(30).reshape(10, 3) == 5, np.nan, images).astype(np.float32)
+    np.savez(folder / "holes.npz", image=holes, label=np.arange(10) % 3, heft=np.ones(10))
     for name, model in (("plain", Plain()), ("seeded", Doubtful(3)), ("unseeded", Doubtful(None)), ("raw", Raw())):
         tf.saved_model.save(model, str(folder / name), signatures=model.predict)
     metrics = [{"accuracy": {"output": "scores", "weight": "heft"}}, {"mean": {"output": "norm"}}]
@@ -114,6 +116,7 @@ def said(folder: Path) -> dict[str, tuple[int, str, str]]:
     cases = [[case, ONE_OUTPUT] if case.startswith("model.path=un") else [case] for case in BAD]
     cases.append(["model.path=seeded", ONE_OUTPUT])
     cases.append(["model.path=raw", RAW_METRICS])
+    cases.append(["data.files=holes.npz", ONE_OUTPUT])
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(cases)], cwd=folder, env=env, capture_output=True, text=True, check=True
@@ -179,6 +182,12 @@ def test_what_the_first_batch_makes_null_is_said(said: dict[str, tuple[int, str,
     assert any(f"metric binary_accuracy: {null}: 2 in class 1): set from_logits: true" in line for line in lines)
     assert not any(f"metric {key}: null" in line for line in lines for key in ("accuracy", "roc_auc", "brier"))
     assert lines[-1] == "the job would run, and these would be null: cross_entropy, binary_accuracy"
+
+
+def test_a_number_that_is_missing_is_named_with_its_record(said: dict[str, tuple[int, str, str]]) -> None:
+    code, out, error = said["data.files=holes.npz"]
+    assert code == 0, error
+    assert "note: what the model reads: image[2] is nan in holes.npz, record 1: data.filter leaves such examples out" in out
 
 
 def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
