@@ -15,11 +15,12 @@ from statistics import NormalDist
 import numpy as np
 
 from harness.comparison.sides import Number
+from harness.exact.mcnemar import mcnemar
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval
 
 __all__ = [
-    "FEWEST", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "mcnemar", "nearly_normal", "paired", "student",
+    "FEWEST", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "nearly_normal", "paired", "student",
     "unpaired",
 ]  # fmt: skip
 
@@ -96,19 +97,6 @@ def unpaired(first: Number, second: Number, level: float) -> Difference:
         return Difference(value, reason="neither side shows any spread")
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
     return Difference(value, value - reach, value + reach, error, _tails(abs(value) / error), "normal")
-
-
-def mcnemar(first_only: int, second_only: int) -> float:
-    """Return the exact p-value, two-sided, of as many examples being right on one side only as on the other.
-
-    Source: Q. McNemar, Psychometrika 12, 1947; the binomial distribution itself instead of its limit.
-
-    >>> mcnemar(0, 5), mcnemar(3, 3)
-    (0.0625, 1.0)
-    """
-    total, fewer = first_only + second_only, min(first_only, second_only)
-    below = sum(math.comb(total, k) for k in range(fewer + 1))
-    return min(2 * below / 2**total, 1.0)
 
 
 def discordant_examples(value: float, drawn: Sequence[float | None], examples: int) -> tuple[float | None, float | None]:
