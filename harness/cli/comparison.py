@@ -19,6 +19,13 @@ __all__ = ["compare"]
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one to compare.")
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), help="Of intervals and verdicts; default: the job's.")
 @click.option("--unpaired", is_flag=True, help="As if the examples had nothing to do with each other: wider intervals.")
+@click.option("--examples", is_flag=True, help="Example by example, from what `harness predict` wrote: exact counts.")
+@click.option(
+    "--discordant",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --examples: the examples that one side alone has right, as .csv or .parquet.",
+)
 @click.option("--json", "form", flag_value="json", help="compare.json: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
@@ -33,11 +40,14 @@ def compare(
     model: str | None,
     level: float | None,
     unpaired: bool,
+    examples: bool,
+    discordant: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
     from harness.comparison.command import ENDINGS, Compared
+    from harness.comparison.examples_command import ComparedExamples
     from harness.errors import UsageError
     from harness.folder.run_folder import write_atomically
 
@@ -45,7 +55,15 @@ def compare(
         if path.suffix not in ENDINGS:
             raise UsageError(f"-o {path}: expected a file that ends with {', '.join(ENDINGS)}")
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired)
+    if discordant is not None and not examples:
+        raise UsageError("--discordant: only with --examples")
+    if examples and (unpaired or level is not None):
+        raise UsageError("--examples: counts pairs, without intervals: neither --level nor --unpaired goes with it")
+    compared: Compared | ComparedExamples
+    if examples:
+        compared = ComparedExamples.of(runs, metrics=wanted, model=model, discordant=discordant)
+    else:
+        compared = Compared.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired)
     with contextlib.suppress(BrokenPipeError):
         if form is None:
             compared.show()

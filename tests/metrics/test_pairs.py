@@ -11,6 +11,7 @@ import yaml
 from scipy.stats import binomtest
 
 import harness
+from harness.comparison.examples_command import ComparedExamples
 from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Inputs
 from harness.metrics.question_json import binding_from_json, binding_to_json
@@ -144,6 +145,7 @@ def predicted(cli_server, tmp_path_factory):
     job = {"model": "model", "metrics": [{"mcnemar": {"output": "b", "baseline": "a"}}], "data": data_keys, "chunk_size": 32}
     several = {**job, "model": None, "models": {"old": "model", "new": "model"}}
     several["metrics"] = [{"mcnemar": {"output": "new/b", "baseline": "old/a", "name": "test"}}, {"flip_rate": {"output": "b"}}]
+    several["metrics"] += [{"accuracy": {"output": name, "name": name.replace("/", " ")}} for name in ("old/a", "new/b")]
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     (folder / "several.yaml").write_text(yaml.safe_dump(several, sort_keys=False))  # the first model is the baseline
 
@@ -168,4 +170,7 @@ def test_two_outputs_of_one_model_and_predictions_of_two_models_give_the_same(pr
     assert {name: one["metrics"]["mcnemar"]["value"][name] for name in wanted} == wanted
     assert first["metrics"]["new/flip_rate"]["value"] == 0.0  # both models say the same under `b`
     assert first["definitions"]["new/test"]["binding"]["baseline"] == "old/a"
+    document = ComparedExamples.of([folder / "several"]).document()  # the predictions of the two models of one run
+    assert document["mcnemar"] == first["metrics"]["new/test"]["value"]
+    assert (document["baseline"], document["side"], document["metric"]) == ("old", "new", ["old/old a", "new/new b"])
     run("verify", "several")  # from the journal and question.json alone
