@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.comparison.difference import Difference, paired, unpaired
+from harness.comparison.exact_counts import counted_difference, is_of_both
 from harness.comparison.families import benjamini_hochberg, holm
 from harness.comparison.pairing import hindrances, notes
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
@@ -111,7 +112,7 @@ def compare(
     level = level if level is not None else spec.level if spec else 0.95
     if not 0.5 <= level < 1:
         raise UsageError(f"level: expected at least 0.5 and below 1, found {level:g}")
-    wanted = chosen(first, second, metrics)
+    wanted = [key for key in chosen(first, second, metrics) if not is_of_both(first, second, key)]
     left_out = [(key, why) for key in wanted if (why := other_definition(first, second, key))]
     refused = {key for key, _ in left_out}
     lines: list[Line] = []
@@ -177,7 +178,10 @@ def _line(first: Side, second: Side, where: SliceName, name: str, level: float, 
         return (
             f"it has {mine.examples:,} examples in {first.name} and {theirs.examples:,} in {second.name}: they are not the same"
         )
-    if pair and first.question.bootstrap is not None:
+    by_example = counted_difference(first, second, where, name, level) if pair else None
+    if by_example is not None:
+        difference = by_example
+    elif pair and first.question.bootstrap is not None:
         counted = first.counts(name) and second.counts(name)
         difference = paired(mine, theirs, level, counted=counted)
     elif pair:
