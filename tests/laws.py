@@ -39,13 +39,18 @@ CASES: dict[str, dict[str, Any]] = {
     "coco": {"output": "boxes", "label": "true_boxes", "scores": "box_scores", "classes": "box_classes", "label_classes": "true_classes", "box_format": "xywh"},
     "histogram": {"output": "amount", "low": 0.0, "high": 10.0},
     "top_k": {"output": "scores", "label": "five", "k": 2},
+    **{name: {"output": "scores", "label": "five", "baseline": "other_scores"} for name in ("mcnemar", "flip_rate")},
+    **{name: {"output": "amount", "baseline": "chance"} for name in ("prediction_difference", "largest_prediction_difference")},
 }  # fmt: skip
 # What a metric needs to be weighted.
 WEIGHTED = {
     "quantile": {"method": "inverted_cdf"},
     **{name: {"weight": "query_weight"} for name, options in CASES.items() if options is QUERY},
 }
-OUTPUTS = ("scores", "chance", "several", "amount", "cluster", "text", "vector", "segments", "boxes", "box_scores", "box_classes")
+OUTPUTS = (
+    "scores", "chance", "several", "amount", "cluster", "text", "vector", "segments", "boxes", "box_scores", "box_classes",
+    "other_scores",
+)  # fmt: skip
 
 
 def case(name: str) -> dict[str, Any]:
@@ -96,6 +101,7 @@ def columns() -> dict[str, np.ndarray]:
         "query": (query := rng.integers(0, 12, EXAMPLES)), "bytes": rng.integers(1, 30, EXAMPLES),
         "weight": np.exp(rng.normal(size=EXAMPLES)).astype(np.float32),
         "query_weight": np.exp(rng.normal(size=12)).astype(np.float32)[query],
+        "other_scores": rng.dirichlet(np.ones(5), EXAMPLES).astype(np.float32),
     }  # fmt: skip
 
 

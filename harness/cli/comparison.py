@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.documents import check_endings, show, write
+from harness.cli.documents import Document, check_endings, show, write
 from harness.cli.options import BASELINES, files
 from harness.cli.verbosity import remark
 
@@ -21,6 +21,13 @@ __all__ = ["compare"]
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), help="Of intervals and verdicts; default: the job's.")
 @click.option("--unpaired", is_flag=True, help="As if the examples had nothing to do with each other: wider intervals.")
 @click.option("--curve", is_flag=True, help="Runs of checkpoints, in order of the step in their names: values, bands, the best.")
+@click.option("--examples", is_flag=True, help="Example by example, from what `harness predict` wrote: exact counts.")
+@click.option(
+    "--discordant",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --examples: the examples that one side alone has right, as .csv or .parquet.",
+)
 @click.option("--json", "form", flag_value="json", help="compare.json: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="A line for each number.")
 @click.option("--markdown", "form", flag_value="markdown", help="A summary for a pull request.")
@@ -35,16 +42,27 @@ def compare(
     unpaired: bool,
     curve: bool,
     baselines: Path | None,
+    examples: bool,
+    discordant: Path | None,
     form: str | None,
     outputs: Sequence[Path],
 ) -> int:
     """Compare runs with the first one, or the models of one run with each other."""
-    from harness.comparison import command, curve_command
+    from harness.comparison import command, curve_command, examples_command
+    from harness.errors import UsageError
 
+    if discordant is not None and not examples:
+        raise UsageError("--discordant: only with --examples")
+    if examples and (curve or unpaired or level is not None):
+        raise UsageError("--examples: counts pairs, without intervals: neither --curve, --level nor --unpaired goes with it")
     asked, endings = (curve_command.Curves, curve_command.ENDINGS) if curve else (command.Compared, command.ENDINGS)
     check_endings(outputs, endings)
+    compared: Document
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    compared = asked.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
+    if examples:
+        compared = examples_command.ComparedExamples.of(runs, metrics=wanted, model=model, discordant=discordant)
+    else:
+        compared = asked.of(runs, metrics=wanted, model=model, level=level, pair=not unpaired, baselines=baselines)
     show(compared, form)
     write(compared, outputs, endings)
     for path in outputs:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.comparison.difference import Difference, paired, unpaired
+from harness.comparison.exact_counts import counted_difference, is_of_both
 from harness.comparison.families import benjamini_hochberg, holm
 from harness.comparison.pairing import hindrances, notes
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
@@ -125,7 +126,7 @@ def compare(
             "or compare them as if their examples had nothing to do with each other, with wider intervals: --unpaired"
         )
     level = level_of(first, level)
-    wanted = chosen(first, second, metrics)
+    wanted = [key for key in chosen(first, second, metrics) if not is_of_both(first, second, key)]
     labels = {**second.labels, **first.labels}
     left_out = [LeftOut(key, labels.get(key, key), why) for key in wanted if (why := other_definition(first, second, key))]
     refused = {entry.what for entry in left_out}
@@ -207,7 +208,10 @@ def _line(first: Side, second: Side, where: SliceName, name: str, level: float, 
         return (
             f"it has {mine.examples:,} examples in {first.name} and {theirs.examples:,} in {second.name}: they are not the same"
         )
-    if pair and first.question.bootstrap is not None:
+    by_example = counted_difference(first, second, where, name, level) if pair else None
+    if by_example is not None:
+        difference = by_example
+    elif pair and first.question.bootstrap is not None:
         counted = first.counts(name) and second.counts(name)
         difference = paired(mine, theirs, level, counted=counted)
     elif pair:

@@ -14,11 +14,12 @@ from statistics import NormalDist
 import numpy as np
 
 from harness.comparison.sides import Number
+from harness.exact.mcnemar import mcnemar
 from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval, variance
 
 __all__ = [
-    "FEWEST", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences", "mcnemar",
+    "FEWEST", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences",
     "nearly_normal", "paired", "student", "unpaired",
 ]  # fmt: skip
 
@@ -100,19 +101,6 @@ def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
     if first.replicates is None or second.replicates is None:
         return NO_REPLICATES
     return second.replicates - first.replicates
-
-
-def mcnemar(first_only: int, second_only: int) -> float:
-    """Return the exact p-value, two-sided, of as many examples being right on one side only as on the other.
-
-    Source: Q. McNemar, Psychometrika 12, 1947; the binomial distribution itself instead of its limit.
-
-    >>> mcnemar(0, 5), mcnemar(3, 3)
-    (0.0625, 1.0)
-    """
-    total, fewer = first_only + second_only, min(first_only, second_only)
-    below = sum(math.comb(total, k) for k in range(fewer + 1))
-    return min(2 * below / 2**total, 1.0)
 
 
 def discordant_examples(value: float, drawn: np.ndarray, examples: int) -> tuple[float | None, float | None]:

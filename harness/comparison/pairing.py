@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.comparison.exact_counts import count_notes
 from harness.comparison.sides import Side
 
 __all__ = ["hindrances", "notes"]
@@ -45,7 +46,7 @@ def notes(first: Side, second: Side) -> list[str]:
     if first.question.classes != second.question.classes:
         same = sorted(first.question.classes or ()) == sorted(second.question.classes or ())
         found.append(f"{first.name} and {second.name} have {'the same classes in another order' if same else 'other classes'}")
-    return found
+    return [*found, *count_notes(first, second)]
 
 
 def _reads(side: Side) -> tuple[object, ...]:

@@ -50,9 +50,11 @@ def print_ranking(console: Console, sides: Sequence[Side], ranked: Sequence[Rank
 
 def rests_on(comparison: Comparison) -> str:
     """Say how the differences were made, and what holds all of them together."""
-    if comparison.is_paired and comparison.first.question.bootstrap is None:
+    drawn = comparison.first.question.bootstrap is not None
+    if comparison.is_paired and not drawn and not comparison.family:
         return "no intervals and no p-values: the jobs have no bootstrap; say bootstrap: {replicates: 200} in both"
-    how = "within the same replicates" if comparison.is_paired else "as if the examples had nothing to do with each other"
+    how = "within the same replicates" if drawn else "by counts of examples, the others without intervals for want of a bootstrap"
+    how = how if comparison.is_paired else "as if the examples had nothing to do with each other"
     text = f"differences {how}; intervals of {comparison.level:.0%}; "
     if not comparison.family:
         return text + "no p-values"

@@ -130,6 +130,10 @@ METRICS = {
     "bits_per_byte": "language:BitsPerByte",
     "cosine_similarity": "embeddings:CosineSimilarity",
     "fid": "embeddings:FrechetDistance",
+    "mcnemar": "pairs:McNemar",
+    "flip_rate": "pairs:FlipRate",
+    "prediction_difference": "pairs:PredictionDifference",
+    "largest_prediction_difference": "pairs:LargestPredictionDifference",
 }
 
 

@@ -44,3 +44,10 @@ class Binding:
     also: tuple[tuple[str, str], ...] = ()  # further features that `terms` reads, by the option that names them
     outputs: tuple[tuple[str, str], ...] = ()  # further outputs that `terms` reads, likewise
     scale: ScoreScale = ScoreScale.ANY  # what the scores have to be, as they are read
+    baseline: str | None = None  # a second output, read as the first is: positions count where both are valid
+
+    @property
+    def outputs_read(self) -> tuple[str, ...]:
+        """All outputs that are read: the metric's own first."""
+        second = () if self.baseline is None else (self.baseline,)
+        return (self.output, *second, *(output for _, output in self.outputs))

@@ -93,6 +93,7 @@ class Metric(BaseModel):
     score_scale: ClassVar[ScoreScale] = ScoreScale.ANY  # what `predictions` have to be; see `expected_scale`
     features: ClassVar[tuple[str, ...]] = ()  # options that name further features, given to `terms` by keyword
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # options that name further outputs, likewise
+    compares: ClassVar[bool] = False  # whether `terms` gets a second output too, as `baseline`; see `pairs.PairMetric`
     plain: ClassVar[PlainMean | None] = None  # what `value` comes to, where it is no more than that; see `plain_mean`
     no_interval: ClassVar[str | None] = None  # why a bootstrap has no interval for it, though it has replicates
     bound_names: ClassVar[tuple[str, str] | None] = None  # numbers of a value that the exact one lies between, for sure
@@ -136,6 +137,7 @@ class Metric(BaseModel):
             scale=ScoreScale.ANY if reading.get("from_logits") else self.expected_scale(),
             also=also,
             outputs=outputs,
+            baseline=getattr(self, "baseline", None) if self.compares else None,
             **reading,
         )
 

@@ -33,10 +33,11 @@ weighted_absolute_percentage_error huber log_cosh pinball poisson_deviance gamma
 normalised_entropy brier expected_calibration_error maximum_calibration_error equal_mass_expected_calibration_error
 equal_mass_maximum_calibration_error nan_count infinity_count perplexity bits_per_byte fid
 """
-# Tables and curves, descriptions of the data, and what is best at a value in between.
+# Tables and curves, descriptions of the data, what is best at a value in between, and how far two models are apart.
 _NEITHER = """
 confusion_matrix mean roc_curve pr_curve quantile minimum maximum mean_bias calibration_ratio counts_at_thresholds
 reliability_curve equal_mass_reliability_curve zero_count variance standard_deviation histogram
+mcnemar flip_rate prediction_difference largest_prediction_difference
 """
 DIRECTIONS: dict[str, Better] = {
     name: way

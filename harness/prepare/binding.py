@@ -11,6 +11,7 @@ from harness.job.job import Job
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
 from harness.metrics.question import Question
+from harness.prepare.baselines import SECOND, baseline_model, baselines_of, with_baseline, with_baselines
 from harness.prepare.output_binding import choose_outputs
 
 __all__ = ["ask", "bind", "class_list", "features_read", "make_metrics", "without_labels"]
@@ -19,11 +20,12 @@ __all__ = ["ask", "bind", "class_list", "features_read", "make_metrics", "withou
 def make_metrics(job: Job) -> dict[str, Metric]:
     """Build the metrics of a job by key; of several models each gets its own, as MODEL/KEY.
 
-    A metric whose `output` names its model, as in `output: a/probabilities`, is of that one alone.
+    A metric whose `output` names its model, as in `output: a/probabilities`, is of that one alone. One that compares is of
+    all models but its baseline.
 
     Raises: JobError: see `metrics.make`.
     """
-    metrics = make(job.metrics, job.folder)
+    metrics = with_baselines(job, make(job.metrics, job.folder))
     if not job.models:
         return metrics
     every: dict[str, Metric] = {}
@@ -33,6 +35,8 @@ def make_metrics(job: Job) -> dict[str, Metric]:
             if own in job.models and "/" in (metric.output or ""):
                 if own == model:
                     every[f"{model}/{key}"] = metric
+                continue
+            if metric.compares and baseline_model(metric) == model:
                 continue
             named = {o: f"{model}/{name}" for o in ("output", *metric.extra_outputs) if (name := getattr(metric, o)) is not None}
             every[f"{model}/{key}"] = metric.model_copy(update=named)
@@ -57,12 +61,15 @@ def bind(
       features: of the data.
     Raises: JobError: a name is missing or unknown, or the job asks a metric for what it does not take.
     """
+    for key, metric in metrics.items():
+        _refuse(job, key, metric)
     bindings = {}
     for model in job.named_models:
         own_outputs = {name: output for name, output in outputs.items() if not model or name.startswith(f"{model}/")}
         own_metrics = {key: metric for key, metric in metrics.items() if not model or key.startswith(f"{model}/")}
+        own_metrics |= baselines_of(model, metrics)
         bindings.update(_bind(job, own_metrics, own_outputs, features))
-    return {key: bindings[key] for key in metrics}
+    return {key: with_baseline(key, bindings) for key in metrics}
 
 
 def _bind(
@@ -72,7 +79,6 @@ def _bind(
     only = next(iter(outputs)) if len(outputs) == 1 else ""
     bindings = {}
     for key, metric in metrics.items():
-        _refuse(job, key, metric)
         binding = metric.binding(only, job.data.label, job.data.weight)
         named = [("", binding.output)] if binding.output else []
         for option, output in (*named, *binding.outputs):
@@ -80,7 +86,7 @@ def _bind(
                 where = f"{option}: " if option else ""
                 raise JobError(f"metric {key}: {where}the model has no output '{output}': it has {', '.join(sorted(outputs))}")
         if binding.label is None and binding.inputs not in (Inputs.OUTPUT, Inputs.RAW):
-            raise JobError(f"metric {key}: needs a label; set data.label, or label: of the metric")
+            raise JobError(f"metric {key.removesuffix(SECOND)}: needs a label; set data.label, or label: of the metric")
         bindings[key] = binding
     return choose_outputs(bindings, outputs, features)
 

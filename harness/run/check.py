@@ -268,7 +268,7 @@ def _show_metrics(console: Console, bindings: Mapping[str, Binding], layout: Lay
     for owner, size in ((part.key[0], part.size) for part in layout.parts):
         own[owner] = own.get(owner, 0) + size * 8
     for key, binding in bindings.items():
-        outputs = ", ".join([binding.output, *(output for _, output in binding.outputs)])
+        outputs = ", ".join(binding.outputs_read)
         labels = ", ".join([binding.label or "", *(feature for _, feature in binding.also)]).removeprefix(", ")
         cells = (key, outputs, labels, binding.weight or "")
         table.add_row(*(Text(cell) for cell in cells), f"{own.get(key, 0):,}")

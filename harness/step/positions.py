@@ -33,6 +33,7 @@ class Positions:
       status: int32 [N], a Status, or -1 for masked and ignored.
       per_example: positions of one example.
       statuses: how many statuses there are; more than those of PLAIN where scores were looked at, see `Status`.
+      baseline: a second output at the same positions, in the shape of the predictions; None where there is one alone.
     """
 
     labels: Any
@@ -42,6 +43,7 @@ class Positions:
     status: Any
     per_example: int
     statuses: int = len(PLAIN)
+    baseline: Any = None
 
     @property
     def scores_checked(self) -> bool:

@@ -15,11 +15,14 @@ from harness.step.batch_terms import BatchTerms
 from harness.step.class_labels import ClassLabels
 from harness.step.host_terms import host_terms
 from harness.step.own_code import own_code
-from harness.step.positions import Positions, positions_of
+from harness.step.paired_positions import paired_positions
+from harness.step.positions import Positions
 from harness.step.term_columns import add_infinite, add_shared, add_term
 from harness.step.term_shapes import check_columns, check_term, square_terms
 
 __all__ = ["Terms"]
+
+BASELINE = "baseline"  # the keyword under which `terms` of a metric that compares gets the second output
 
 
 class Terms:
@@ -50,7 +53,7 @@ class Terms:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The outputs of the model that the terms read."""
-        return tuple(dict.fromkeys(n for b in self._bindings.values() for n in (b.output, *(output for _, output in b.outputs))))
+        return tuple(dict.fromkeys(name for binding in self._bindings.values() for name in binding.outputs_read))
 
     def common_positions(self, features: Mapping[str, Any]) -> int:
         """Return what divides the positions of an example, of every metric; 1 where one reads whole examples.
@@ -102,11 +105,12 @@ class Terms:
             if binding in positions:
                 continue
             try:
-                read = positions_of(*self.labels.read_by(binding, features), outputs, mask)
+                read = paired_positions(*self.labels.read_by(binding, features), outputs, mask)
             except ShapeError as exc:
                 raise ShapeError(f"metric {key}: {exc}") from None
             if binding.inputs in (Inputs.CLASSES, Inputs.MULTILABEL):
-                self.class_counts[binding.output] = binding.classes or int(read.predictions.shape[-1])
+                classes = binding.classes or int(read.predictions.shape[-1])
+                self.class_counts |= {name: classes for name in (binding.output, binding.baseline) if name is not None}
             # Where nothing was asked of the scores, the positions are those of who asks nothing.
             owner = binding if read.scores_checked else replace(binding, scale=ScoreScale.ANY)
             if owner not in positions:
@@ -131,6 +135,8 @@ def _formed(key: str, metric: Metric, positions: Positions, mask: Any, also: Map
 
     Raises: ShapeError: one of them has not a line for each position. ModelError: a metric of the user's own fails.
     """
+    if positions.baseline is not None:
+        also = {**also, BASELINE: positions.baseline}
     try:
         if isinstance(metric, HostMetric):
             return host_terms(key, metric, positions, mask, also)
@@ -149,4 +155,5 @@ def _of_half(metric: Metric, positions: Positions, also: Mapping[str, Any]) -> M
     examples = max(positions.valid.shape[0] // positions.per_example // 2, 1)
     rows = examples * positions.per_example
     labels = None if positions.labels is None else positions.labels[:rows]
-    return metric.terms(labels, positions.predictions[:rows], **{name: tensor[:examples] for name, tensor in also.items()})
+    halves = {name: tensor[: rows if name == BASELINE else examples] for name, tensor in also.items()}
+    return metric.terms(labels, positions.predictions[:rows], **halves)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from statsmodels.stats.contingency_tables import mcnemar as their_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from harness.comparison.difference import Difference, mcnemar, paired, unpaired
+from harness.comparison.difference import Difference, paired, unpaired
 from harness.comparison.families import benjamini_hochberg, holm
 from harness.comparison.sides import Number
 
@@ -38,12 +37,6 @@ def test_corrections_are_those_of_statsmodels(seed):
     assert np.allclose(holm(p_values.tolist()), multipletests(p_values, method="holm")[1], rtol=1e-14)
     assert np.allclose(benjamini_hochberg(p_values.tolist()), multipletests(p_values, method="fdr_bh")[1], rtol=1e-14)
     assert holm([]) == benjamini_hochberg([]) == []
-
-
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 7), (3, 9), (12, 12), (40, 60)])
-def test_mcnemar_is_statsmodels(first, second):
-    theirs = their_mcnemar([[5, first], [second, 5]], exact=True).pvalue if first + second else 1.0
-    assert mcnemar(first, second) == pytest.approx(theirs, rel=1e-12)
 
 
 def test_interval_and_error_are_those_of_the_replicates_differences():

@@ -40,7 +40,9 @@ def jobs(world, tmp_path_factory) -> dict[str, str]:
         "slices": ["label"],
         "bootstrap": {"replicates": 30, "seed": 5},
     }
-    found["several"] = str(world.job(folder / "several.yaml", model=None, models=both, **keys))
+    pairs = ["mcnemar", "flip_rate", "prediction_difference", "largest_prediction_difference"]
+    several = {**keys, "metrics": [*keys["metrics"], *pairs]}
+    found["several"] = str(world.job(folder / "several.yaml", model=None, models=both, **several))
     found["single"] = str(world.job(folder / "single.yaml", model="versions/3", **keys))
     found["worse"] = str(world.job(folder / "worse.yaml", model="versions/20", **keys))
     found["eager"] = str(
@@ -150,9 +152,7 @@ def test_several_models_stand_side_by_side_and_differences_are_paired(alone):
     several, first, worse = (metrics(alone / name) for name in ("several", "single", "worse"))
     for name, one in (("first", first), ("worse", worse)):
         for part in ("metrics", "intervals"):
-            assert {k: v for k, v in several[part].items() if k.startswith(f"{name}/")} == {
-                f"{name}/{k}": v for k, v in one[part].items()
-            }
+            assert {k: several[part][f"{name}/{k}"] for k in one[part]} == one[part]
     found = several["differences"]
     assert list(found) == ["second - first", "worse - first"]
     assert set(found["worse - first"]) == {"accuracy", *(f"f_beta/{number}" for number in range(5))}

@@ -1,0 +1,60 @@
+"""Wilcoxon's signed-rank test: whether differences lie on both sides of 0 alike. Needs all of them, sorted. Pure NumPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["SignedRanks", "signed_ranks"]
+
+
+@dataclass(frozen=True)
+class SignedRanks:
+    """What the ranks of the differences' sizes add up to.
+
+    Attributes:
+      examples: whose difference is not 0.
+      zeros: whose difference is 0; they are left out.
+      positive, negative: sums of the ranks of positive and of negative differences; equal sizes share their mean rank.
+      p: two-sided, by the normal law; None where all differences are 0.
+    """
+
+    examples: int
+    zeros: int
+    positive: float
+    negative: float
+    p: float | None
+
+
+def signed_ranks(differences: np.ndarray) -> SignedRanks:
+    """Rank differences by their size and add up the ranks of either sign.
+
+    Args:
+      differences: float64 [n], no NaN.
+
+    Source: F. Wilcoxon, Biometrics Bulletin 1, 1945; the variance with ties as scipy.stats.wilcoxon(zero_method="wilcox",
+    correction=False, method="approx") has it.
+
+    >>> signed_ranks(np.array([0.0, 1.0, -2.0, 2.0, 4.0]))
+    SignedRanks(examples=4, zeros=1, positive=7.5, negative=2.5, p=0.35727255903187477)
+    """
+    signed = differences[differences != 0]
+    n = len(signed)
+    if not n:
+        return SignedRanks(0, len(differences), 0.0, 0.0, None)
+    sizes = np.abs(signed)
+    order = np.argsort(sizes, kind="stable")
+    sizes = sizes[order]
+    starts = np.flatnonzero(np.concatenate([[True], sizes[1:] != sizes[:-1]]))
+    ties = np.diff(starts, append=n)
+    # Twice the mean rank of a run of equal sizes: whole numbers add up exactly.
+    doubled = np.repeat(2 * starts + ties + 1, ties)
+    positive = int(doubled[signed[order] > 0].sum())
+    negative = n * (n + 1) - positive
+    lengths, counts = (values.tolist() for values in np.unique(ties, return_counts=True))
+    tied = sum(count * (length**3 - length) for length, count in zip(lengths, counts, strict=True))
+    variance = (2 * n * (n + 1) * (2 * n + 1) - tied) / 48
+    deviate = (positive - negative) / 4 / math.sqrt(variance)
+    return SignedRanks(n, len(differences) - n, positive / 2, negative / 2, math.erfc(abs(deviate) / math.sqrt(2)))
