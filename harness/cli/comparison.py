@@ -54,7 +54,7 @@ def compare(
     if discordant is not None and not examples:
         raise UsageError("--discordant: only with --examples")
     if examples and (curve or unpaired or level is not None):
-        raise UsageError("--examples: counts pairs, without intervals: neither --curve, --level nor --unpaired goes with it")
+        raise UsageError("--examples: counts pairs, without intervals: neither --level nor --unpaired nor --curve goes with it")
     asked, endings = (curve_command.Curves, curve_command.ENDINGS) if curve else (command.Compared, command.ENDINGS)
     check_endings(outputs, endings)
     compared: Document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -53,7 +54,7 @@ def test_what_may_turn_out_to_be_there_is_taken(rule):
         ([{"accuracy": {"atleast": 0.9}}], {}, "rule 1 (accuracy): unknown key atleast: did you mean 'at_least'?"),
         ([{"acuracy": {"at_least": 0.9}}], {}, "the rule on acuracy: the job has no such metric: did you mean 'accuracy'?"),
         ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {}, "the job has no slices by kind: valid: kind x writer, writer"),
-        ([{"accuracy": {"may_drop": 0.1}}], {}, "a rule is against a baseline: name its run folder"),
+        ([{"accuracy": {"may_drop": 0.1}}], {}, "a rule is against a baseline: name it"),
         ({"rules": [{"accuracy": {"may_drop": 0.1}}], "baseline": "old"}, {}, "old: no finished run in there"),
         ({"rules": [{"accuracy": {"at_least": 0.1}}], "model": "b"}, {}, "the job has no model 'b'"),
         (
@@ -77,10 +78,8 @@ def test_what_could_not_be_judged_is_found_before_any_work(gate, keys, message, 
 
 def test_a_gate_changes_no_value_and_its_paths_lie_beside_the_job(tmp_path):
     (tmp_path / "rules.yaml").write_text("- accuracy: {at_least: 0.9}\n")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "metrics.json").write_text("{}")
-    gate = gate_of({"rules": "rules.yaml", "baseline": "old", "inconclusive": "fail"}, tmp_path)
-    assert gate is not None and gate.baseline == tmp_path / "old" and gate.described == "1 rule, baseline old"
+    gate = gate_of({"rules": "rules.yaml", "inconclusive": "fail"}, tmp_path)
+    assert gate is not None and gate.described == "1 rule"
     with_gate, without = (Job.from_dict({**KEYS, **gate}) for gate in ({"gate": "rules.yaml"}, {}))
     assert with_gate.digest == without.digest and with_gate.resolved["gate"] == {"rules": "rules.yaml"}
     assert JobGate.of(without, make_metrics(without)) is None
@@ -138,7 +137,16 @@ def test_a_run_is_judged_when_it_is_done_and_again_by_the_rules_as_they_are(harn
     assert (status()["gate"]["verdict"], status()["gate"]["exit_code"]) == (None, 2)
     assert folder.run_json.read_bytes() == record
 
-    # Nor does it where the new one cannot be written.
+    # A baseline may have a name, or lie beside the job.
+    assert harness("baseline", "set", "before", plain, "--baselines", tmp_path / "kept").code == 0
+    monkeypatch.setenv("HARNESS_BASELINES", str(tmp_path / "kept"))
+    for name, path in (("before", Path("before")), ("plain", plain)):
+        spec = Job.load(job, [rules("passes", baseline=name)])
+        against = JobGate.of(spec, make_metrics(spec))
+        assert against.baseline == path and against.described == f"1 rule, baseline {name}"
+        assert settle(folder, against).code == 0 and read_json(folder.gate_json)["baseline"] == name
+
+    # Nor does a verdict stay where the new one cannot be written.
     folder.gate_json.write_text("{}")
     spec = Job.load(job)
     monkeypatch.setattr("harness.run.job_gate.write_atomically", full)
