@@ -87,7 +87,8 @@ def match_model(
     features = opened.source.features()
     bindings = bind(job, metrics, _known_outputs(model), {**features, **declared(job.data)})
     read = features_read(job, bindings)
-    extra = {**read, **{name: "predictions.features" for name in passed if name not in read}}
+    shown = {**dict.fromkeys(passed, "predictions.features"), **dict.fromkeys(_shown(job), "examples.features")}
+    extra = {**read, **{name: key for name, key in shown.items() if name not in read}}
     for name, spec in model.inputs.items():
         if not spec.shape.rank:
             raise ModelError(
@@ -109,6 +110,11 @@ def match_model(
     # Predicting certifies what evaluating does, whatever else it passes through.
     certified = {*read, *matched.inputs.values()}
     return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in certified})
+
+
+def _shown(job: Job) -> Sequence[str]:
+    """Return the features that are shown beside the examples that are kept."""
+    return job.examples.features if job.examples else ()
 
 
 def _known_outputs(model: Any) -> dict[str, data_.Feature | None]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
 from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.examples import read_examples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,11 +46,13 @@ class Results(Mapping[str, Any]):
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      examples: a pandas DataFrame of those that the job's key `examples` keeps, a line for each place in a list; None without it.
     """
 
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    examples: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def load(cls, run: str | Path) -> Results:
@@ -63,7 +66,7 @@ class Results(Mapping[str, Any]):
         document = read_json(folder.metrics_json)
         if document is None:
             raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv))
+        return cls(document, pd.read_csv(folder.metrics_csv), (), read_examples(folder))
 
     def __getitem__(self, metric: str) -> Any:
         entry = self._metrics.get(metric) or self._metrics.get(METRIC_ALIASES.get(metric, metric))
