@@ -98,7 +98,7 @@ LONG = {
     "test_tasks.py::test_a_page_does_what_it_shows[csv": "run/test_first_look",
     "test_tasks.py::test_a_page_does_what_it_shows[gpus": "ranks/test_same_bytes",
     "test_tasks.py::test_a_page_does_what_it_shows[notebook": "run/test_api",
-    "test_tasks.py::test_a_page_does_what_it_shows[predictions": "worst-examples predicts",
+    "test_tasks.py::test_a_page_does_what_it_shows[predictions": "predictions/test_predictions",
     "test_tasks.py::test_a_page_does_what_it_shows[resume": "ranks/test_resume",
     "test_tasks.py::test_a_page_does_what_it_shows[slices": "test_slices_bootstrap",
     "test_tasks.py::test_a_page_does_what_it_shows[text-labels": "step/test_class_labels",
