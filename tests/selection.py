@@ -77,6 +77,7 @@ LONG = {
     "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",
     "slurm/test_slurm.py::test_what_was_cancelled_and_what_was_requeued_enough_goes_on": "a job that is followed by another",
     "step/test_class_labels.py::test_predictions_keep_the_text": "predictions/test_predictions; what is skipped in Python",
+    "step/test_example_choice.py::test_what_is_kept_is_what_a_plain_sort_puts_first[confusion": "by slice; by cell in ranks/test_same_bytes",
     "step/test_grid_memory.py::test_a_grid_that_grows_while_it_is_added_to_is_the_same": "labels that are no class grow it too",
     "step/test_groups.py::test_the_sums_of_positions_do_not_depend_on_the_group[True": "without XLA; the limbs that it compiles: exact/test_tf_limbs",
     "test_coverage.py::test_intervals_cover_the_truth": "results/test_intervals against formulas; make coverage",

@@ -138,7 +138,8 @@ def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]
     Raises: JobError: there is no loss by which examples could be chosen.
     """
     models, unknown_label = tuple(job.models), job.data.unknown_label
-    examples = None if job.examples is None else _by_loss(job.examples, metrics, bindings)
+    # Without a label nothing is left to be wrong about: who predicts may have no metrics.
+    examples = _by_loss(job.examples, metrics, bindings) if job.examples and metrics else None
     return Question(metrics, bindings, job.slices, job.bootstrap, classes, models, unknown_label, examples)
 
 

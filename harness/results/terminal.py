@@ -101,6 +101,8 @@ def show(
     if slices:
         _print_slices(console, document, slices, folder)
     say(console, _certificate(document))
+    if "examples" in document:
+        say(console, f"examples: {', '.join(document['examples']['lists'])}; harness show RUN --examples")
     if left_out := document.get("predictions"):
         others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
         say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
