@@ -20,7 +20,7 @@ import yaml
 
 from harness.cli import cli
 from harness.job.job import Job
-from harness.job.specs import BootstrapSpec, DataSpec, FeatureSpec, ModelSpec, SlicesSpec
+from harness.job.specs import BootstrapSpec, DataSpec, ExamplesSpec, FeatureSpec, ModelSpec, SlicesSpec
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "slurm/README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
@@ -147,7 +147,7 @@ def test_every_key_of_a_job_is_explained() -> None:
     text = (ROOT / "docs" / "job.md").read_text()
     keys = {key for spec in (ModelSpec, DataSpec, FeatureSpec) for key in spec.model_fields}
     keys |= set(Job.model_fields) - {"model", "data", "metrics"}
-    for spec in (SlicesSpec, BootstrapSpec):
+    for spec in (SlicesSpec, BootstrapSpec, ExamplesSpec):
         assert [key for key in spec.model_fields if f"`{key}`" not in text and f"{{{key}: " not in text] == []
     assert sorted(key for key in keys - {"dtype", "shape"} if f"\n| `{key}` |" not in text) == []
 

@@ -26,14 +26,20 @@ METRIC = click.option(
 @click.option("--json", "form", flag_value="json", help="metrics.json as it is: all digits.")
 @click.option("--csv", "form", flag_value="csv", help="metrics.csv as it is: a line for each value.")
 @click.option("--markdown", "form", flag_value="markdown", help="The tables in Markdown.")
-def show(run: Path, sort: str | None, metrics: Sequence[str], form: str | None) -> int:
+@click.option("--examples", is_flag=True, help="The examples that the job keeps.")
+def show(run: Path, sort: str | None, metrics: Sequence[str], form: str | None, examples: bool) -> int:
     """Show the result of a run as a table."""
     from harness.errors import UsageError
     from harness.folder.run_folder import RunFolder
-    from harness.results.terminal import finished, in_markdown
+    from harness.results.terminal import finished, in_markdown, show_examples
     from harness.results.terminal import show as show_run
 
     folder = RunFolder(run)
+    if examples:
+        if sort or metrics or form:
+            raise UsageError("--examples shows a table of its own: leave out the other options")
+        show_examples(folder)
+        return 0
     if form is None:
         show_run(folder, sort=sort, metrics=metrics, brief=is_quiet())
         return 0

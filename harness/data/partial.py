@@ -12,9 +12,45 @@ import numpy as np
 from harness.data.source import Feature, Place, Records, Source
 from harness.plan.drawn import Drawn
 
-__all__ = ["PartialSource"]
+__all__ = ["PartialSource", "read_some"]
 
 GAP = 256  # examples between two that are wanted, beyond which they are read apart
+
+
+def read_some(source: Source, positions: np.ndarray, ids: np.ndarray, size: int) -> Iterator[Records]:
+    """Read some examples, and what lies closely between: forwards, and nothing twice.
+
+    Args:
+      source: of all.
+      positions: of those that are wanted among all, ascending, int64 [n].
+      ids: their own, int64 [n].
+      size: how many are read at a time.
+    """
+    if not len(positions):
+        return
+    breaks = _breaks(source, positions)
+    for run, own in zip(np.split(positions, breaks), np.split(ids, breaks), strict=True):
+        for records in source.read(int(run[0]), int(run[-1]) + 1, size):
+            keep = np.isin(records.ids, own)
+            if keep.any():
+                words = None if records.words is None else records.words[keep]
+                yield Records(records.ids[keep], {name: array[keep] for name, array in records.raw.items()}, words)
+
+
+def _breaks(source: Source, positions: np.ndarray) -> np.ndarray:
+    """Return which of some examples, int64 [n], are read apart from those before: int64 [breaks]."""
+    if not _divisible(source, positions):
+        return np.zeros(0, np.int64)
+    # Whoever reads a run goes on to where reading can begin anew. Only what that leaves out is worth a break.
+    begins = source.begins(positions[1:])
+    left_out = source.begins(np.maximum(begins - 1, 0)) > positions[:-1]
+    return np.flatnonzero((np.diff(positions) > GAP) & left_out) + 1
+
+
+def _divisible(source: Source, positions: np.ndarray) -> bool:
+    starts = np.cumsum([0, *(file.examples for file in source.files)])
+    first, last = (int(np.searchsorted(starts, at, side="right")) - 1 for at in (positions[0], positions[-1]))
+    return all(file.divisible for file in source.files[first : last + 1])
 
 
 class PartialSource(Source):
@@ -64,28 +100,7 @@ class PartialSource(Source):
     def read(self, start: int, stop: int, size: int) -> Iterator[Records]:
         """Read what is wanted, and what lies closely between: forwards, and nothing twice."""
         ids = self._ids[start:stop]
-        if not len(ids):
-            return
-        for run in np.split(ids, self._breaks(ids)):
-            for records in self._source.read(int(run[0]), int(run[-1]) + 1, size):
-                keep = np.isin(records.ids, run)
-                if keep.any():
-                    words = None if records.words is None else records.words[keep]
-                    yield Records(records.ids[keep], {name: array[keep] for name, array in records.raw.items()}, words)
-
-    def _breaks(self, ids: np.ndarray) -> np.ndarray:
-        """Return which of some ids, int64 [n], are read apart from those before: int64 [breaks]."""
-        if not self._divisible(ids):
-            return np.zeros(0, np.int64)
-        # Whoever reads a run goes on to where reading can begin anew. Only what that leaves out is worth a break.
-        begins = self._source.begins(ids[1:])
-        left_out = self._source.begins(np.maximum(begins - 1, 0)) > ids[:-1]
-        return np.flatnonzero((np.diff(ids) > GAP) & left_out) + 1
-
-    def _divisible(self, ids: np.ndarray) -> bool:
-        starts = np.cumsum([0, *(file.examples for file in self._source.files)])
-        first, last = (int(np.searchsorted(starts, at, side="right")) - 1 for at in (ids[0], ids[-1]))
-        return all(file.divisible for file in self.files[first : last + 1])
+        yield from read_some(self._source, ids, ids, size)
 
     def reads(self, wanted: Mapping[str, Feature]) -> frozenset[str]:
         """As the source."""

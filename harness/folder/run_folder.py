@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "gate.json"
 
     @property
+    def examples_parquet(self) -> Path:
+        """The examples that are kept to be looked at, where the job asks for some."""
+        return self.path / "examples.parquet"
+
+    @property
     def predictions(self) -> Path:
         """Folder of what `harness predict` writes."""
         return self.path / "predictions"

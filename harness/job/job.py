@@ -18,7 +18,17 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.overrides import apply_override
-from harness.job.specs import BootstrapSpec, DataSpec, GateSpec, MetricSpec, ModelSpec, PredictionsSpec, SlicesSpec, Spec
+from harness.job.specs import (
+    BootstrapSpec,
+    DataSpec,
+    ExamplesSpec,
+    GateSpec,
+    MetricSpec,
+    ModelSpec,
+    PredictionsSpec,
+    SlicesSpec,
+    Spec,
+)
 from harness.job.yaml_text import DEPTH, depth, parse
 from harness.names.urls import secret_in
 
@@ -36,6 +46,7 @@ class Job(Spec):
     metrics: tuple[MetricSpec, ...] = ()
     slices: SlicesSpec | None = None
     bootstrap: BootstrapSpec | None = None
+    examples: ExamplesSpec | None = None
     batch_size: int = Field(64, ge=1, le=1 << 20)
     chunk_size: int | None = Field(None, ge=1)
     seed: int = 0
@@ -87,8 +98,10 @@ class Job(Spec):
             raise ValueError("'model' is missing" if self.model is None else "expected model or models, found both")
         if not self.metrics and self.predictions is None:
             raise ValueError("'metrics' is missing")
-        if not self.metrics and (self.slices or self.bootstrap):
-            raise ValueError("slices and bootstrap: expected at least one metric, found none")
+        if not self.metrics and (self.slices or self.bootstrap or self.examples):
+            raise ValueError("slices, bootstrap and examples: expected at least one metric, found none")
+        if self.examples and self.examples.per == "slice" and not self.slices:
+            raise ValueError("examples.per: slice: the job has no slices")
         self._no_secrets()
         return self
 

@@ -13,6 +13,7 @@ from harness.job.data_format import format_of
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
+    ExamplesSpec,
     FeatureSpec,
     MetricSpec,
     ModelSpec,
@@ -40,6 +41,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "slices": SlicesSpec,
     "by": SliceFeature,
     "bootstrap": BootstrapSpec,
+    "examples": ExamplesSpec,
 }  # by the key that they stand under
 
 

@@ -14,6 +14,7 @@ from harness.names.metric_aliases import METRIC_ALIASES
 __all__ = [
     "BootstrapSpec",
     "DataSpec",
+    "ExamplesSpec",
     "FeatureSpec",
     "GateSpec",
     "MetricSpec",
@@ -233,6 +234,37 @@ class BootstrapSpec(Spec):
     cluster: str | None = None  # feature whose equal values are drawn together
     level: float = Field(0.95, gt=0, lt=1)
     slice_replicates: bool = True  # keep the replicates of slices, so that runs can be compared by slice
+
+
+class ExamplesSpec(Spec):
+    """Which examples are kept to be looked at: of each list so many in each group."""
+
+    worst: int = Field(50, ge=1, le=10_000)
+    by: str | None = None  # key of the metric whose term is the loss; the first that has one
+    per: Literal["all", "slice", "confusion"] = "all"
+    also: tuple[Literal["confident", "random"], ...] = ()
+    features: tuple[str, ...] = ()  # shown beside them
+    seed: int = 0  # of the random ones
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_count(cls, raw: Any) -> Any:
+        return {"worst": raw} if isinstance(raw, int) and not isinstance(raw, bool) else raw
+
+    @field_validator("also", "features", mode="before")
+    @classmethod
+    def _one_or_more(cls, raw: Any) -> Any:
+        return [raw] if isinstance(raw, str) else raw
+
+    @field_validator("also", "features")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """Names of the lists."""
+        return ("worst", *self.also)
 
 
 class PredictionsSpec(Spec):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from harness.job.specs import BootstrapSpec, SlicesSpec
+from harness.job.specs import BootstrapSpec, ExamplesSpec, SlicesSpec
 from harness.metrics.contract import Binding, Inputs, Metric, RowMetric
 
 __all__ = ["Question"]
@@ -27,6 +27,7 @@ class Question:
       classes: names of the classes, where there are any.
       models: names, where there are several; metrics are MODEL/KEY then.
       unknown_label: what becomes of an example whose label is text and no class; see docs/labels.md.
+      examples: of the job, with the key of a metric under `by`; None for none.
     """
 
     metrics: Mapping[str, Metric]
@@ -36,6 +37,7 @@ class Question:
     classes: tuple[str, ...] | None = None
     models: tuple[str, ...] = ()
     unknown_label: Literal["error", "skip", "null"] = "error"
+    examples: ExamplesSpec | None = None
 
     @cached_property
     def class_labels(self) -> tuple[str, ...]:

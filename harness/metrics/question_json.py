@@ -14,7 +14,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, Literal
 
 from harness.errors import JobError
-from harness.job.specs import BootstrapSpec, SlicesSpec
+from harness.job.specs import BootstrapSpec, ExamplesSpec, SlicesSpec
 from harness.metrics import METRICS, load
 from harness.metrics.contract import Binding, Inputs, Metric, ScoreScale
 from harness.metrics.question import Question
@@ -61,6 +61,7 @@ def to_json(question: Question) -> dict[str, Any]:
         "models": list(question.models),
         # Left out where nobody asks: the bytes of jobs that do not are those of earlier versions.
         **({"unknown_label": question.unknown_label} if question.unknown_label != "error" else {}),
+        **({"examples": question.examples.model_dump(mode="json")} if question.examples else {}),
     }
 
 
@@ -92,6 +93,7 @@ def from_json(document: Any, own: Callable[[str], type[Metric]] | None = None) -
             None if classes is None else tuple(_text(name) for name in classes),
             tuple(_text(name) for name in document["models"]),
             _unknown_label(document.get("unknown_label", "error")),
+            ExamplesSpec.model_validate(document["examples"]) if "examples" in document else None,
         )
     except MALFORMED as exc:
         raise ValueError(f"not a question as a run writes it: {type(exc).__name__}: {exc}") from exc

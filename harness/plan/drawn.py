@@ -78,6 +78,20 @@ class Drawn:
         ids = np.arange(self._starts[block], self._starts[block + 1], dtype=np.int64)
         return ids if self._bound is None else ids[hash_ids(ids) < self._bound]
 
+    def places(self, ids: np.ndarray) -> np.ndarray:
+        """Return which of those that are drawn some of them are, by their ids: int64 [n].
+
+        >>> drawn = Drawn([4, 6], 0.5, None)
+        >>> drawn.places(np.array([8, 2])).tolist()
+        [5, 1]
+        """
+        places = np.zeros(len(ids), np.int64)
+        blocks = np.searchsorted(self._starts, ids, side="right") - 1
+        for block in np.unique(blocks).tolist():
+            within = blocks == block
+            places[within] = self._ends[block] + np.searchsorted(self._ids(block), ids[within])
+        return places
+
     def __len__(self) -> int:
         return int(self._ends[-1])
 

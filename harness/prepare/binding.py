@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness.data import Feature
-from harness.errors import JobError
+from harness.errors import JobError, nearest
 from harness.job.job import Job
+from harness.job.specs import ExamplesSpec
 from harness.metrics import make
 from harness.metrics.contract import Binding, Inputs, Metric
+from harness.metrics.example_loss import loss_term, with_loss
 from harness.metrics.question import Question
 from harness.prepare.baselines import SECOND, baseline_model, baselines_of, with_baseline, with_baselines
 from harness.prepare.output_binding import choose_outputs
@@ -137,9 +139,30 @@ def class_list(job: Job) -> tuple[str, ...] | None:
 
 
 def ask(job: Job, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding], classes: tuple[str, ...] | None) -> Question:
-    """Return what a job asks of the examples, given the names of the classes."""
+    """Return what a job asks of the examples, given the names of the classes.
+
+    Raises: JobError: there is no loss by which examples could be chosen.
+    """
     models, unknown_label = tuple(job.models), job.data.unknown_label
-    return Question(metrics, bindings, job.slices, job.bootstrap, classes, models, unknown_label)
+    # Without a label nothing is left to be wrong about: who predicts may have no metrics.
+    examples = _by_loss(job.examples, metrics, bindings) if job.examples and metrics else None
+    return Question(metrics, bindings, job.slices, job.bootstrap, classes, models, unknown_label, examples)
+
+
+def _by_loss(spec: ExamplesSpec, metrics: Mapping[str, Metric], bindings: Mapping[str, Binding]) -> ExamplesSpec:
+    """Return what a job says of examples with the metric whose term is the loss."""
+    fit = with_loss(metrics)
+    if spec.by is not None and spec.by not in metrics:
+        raise JobError(f"examples.by: the job has no metric '{spec.by}': {nearest(spec.by, metrics)}")
+    if not fit or (spec.by is not None and loss_term(metrics[spec.by]) is None):
+        which = f"'{spec.by}' is none" if spec.by is not None else "the job has none"
+        remedy = f"name one of {', '.join(fit)}" if fit else "add cross_entropy, log_loss, brier, mean_absolute_error or another"
+        raise JobError(f"examples.by: expected a metric that is the mean of a loss of each example, {which}: {remedy}")
+    by = spec.by or fit[0]
+    if bindings[by].inputs not in (Inputs.CLASSES, Inputs.BINARY) and (spec.per == "confusion" or "confident" in spec.also):
+        key = "per: confusion" if spec.per == "confusion" else "also: confident"
+        raise JobError(f"examples.{key}: metric {by} predicts no class; choose a metric of classes with examples.by")
+    return spec.model_copy(update={"by": by})
 
 
 def features_read(job: Job, bindings: Mapping[str, Binding]) -> dict[str, str]:

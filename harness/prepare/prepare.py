@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,9 @@ from harness.prepare.input_binding import Matched, declared, match
 from harness.prepare.opened import Opened
 
 __all__ = ["Prepared", "columns_of", "load_model", "match_model", "predictor", "prepare_model", "taker", "wanted_predictions"]
+
+
+MOST_SHOWN = 1024  # numbers of a feature that is shown beside an example
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def match_model(
     features = opened.source.features()
     bindings = bind(job, metrics, _known_outputs(model), {**features, **declared(job.data)})
     read = features_read(job, bindings)
-    extra = {**read, **{name: "predictions.features" for name in passed if name not in read}}
+    shown = {**dict.fromkeys(passed, "predictions.features"), **dict.fromkeys(_shown(job), "examples.features")}
+    extra = {**read, **{name: key for name, key in shown.items() if name not in read}}
     for name, spec in model.inputs.items():
         if not spec.shape.rank:
             raise ModelError(
@@ -106,9 +111,29 @@ def match_model(
         return bindings, match(data, features, needs, extra, parsed=False)
     own_inputs = list(model.models.values())
     matched = match(job.data, features, needs, extra, parsed=opened.source.flat, models=own_inputs)
+    _check_shown(job, matched)
     # Predicting certifies what evaluating does, whatever else it passes through.
     certified = {*read, *matched.inputs.values()}
     return bindings, replace(matched, hashed={name: f for name, f in matched.wanted.items() if name in certified})
+
+
+def _shown(job: Job) -> Sequence[str]:
+    """Return the features that are shown beside the examples that are kept."""
+    return job.examples.features if job.examples else ()
+
+
+def _check_shown(job: Job, matched: Matched) -> None:
+    """Refuse to show a feature of very many numbers.
+
+    Raises: JobError: see above.
+    """
+    for name in _shown(job):
+        shape = matched.wanted[name].shape
+        if None in shape or math.prod(size or 0 for size in shape) > MOST_SHOWN:
+            raise JobError(
+                f"examples.features: '{name}' is {matched.wanted[name]}, expected at most {MOST_SHOWN:,} numbers; a picture that "
+                "the model sees has a thumbnail anyway"
+            )
 
 
 def _known_outputs(model: Any) -> dict[str, data_.Feature | None]:

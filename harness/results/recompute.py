@@ -6,6 +6,7 @@ not be computed is named, with the reason: a metric of the user's own whose modu
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from harness.metrics.question import Question
 from harness.metrics.question_json import MALFORMED, placeholders
 from harness.ranks.comm import SingleComm
 from harness.results.definitions import KEEPING
+from harness.results.examples import chosen_columns, holds, reported
 from harness.results.files import derived, differences_json, to_json
 from harness.results.outcome import Outcome, outcome
-from harness.sums.reduction import FoldedRows, GrandTotal, fold_rows, slice_keys
+from harness.sums.reduction import FoldedRows, GrandTotal, chosen_examples, fold_rows, slice_keys
 from harness.sums.sums import Layouts, Sums
 
 __all__ = ["Recomputed", "recompute", "recompute_run"]
@@ -44,11 +46,13 @@ class Recomputed:
       outcome: the values of all metrics but those that are missing.
       document: the sections of metrics.json that hold values, of the same metrics.
       missing: why the values of a metric could not be computed, by its key.
+      examples: the columns of examples.parquet that the sums tell; None where the run keeps none.
     """
 
     outcome: Outcome
     document: Mapping[str, Any]
     missing: Mapping[str, str]
+    examples: Mapping[str, Any] | None = None
 
     def problems(self, folder: RunFolder) -> list[str]:
         """Compare with what the folder reports: numbers and definitions of metrics.json, the bytes of the files beside it.
@@ -74,7 +78,19 @@ class Recomputed:
                 alike = False
             if not alike:
                 problems.append(f"{path.name} is missing, or is not what the sums of the journal give")
-        return problems
+        return problems + ([] if self.examples is None else self._example_problems(folder, reported))
+
+    def _example_problems(self, folder: RunFolder, reported: Mapping[str, Any]) -> list[str]:
+        """Compare the examples with metrics.json and the journal; what was read again of the data is taken as it is."""
+        path, named = folder.examples_parquet, reported.get("examples")
+        try:
+            content = read_regular(path)
+        except OSError as exc:
+            return [f"{path.name} is missing, or cannot be read: {exc}"]
+        if not isinstance(named, dict) or named.get("sha256") != hashlib.sha256(content).hexdigest():
+            return [f"{path.name} is not the file whose SHA-256 metrics.json names"]
+        same = holds(content, self.examples or {})
+        return [] if same else [f"{path.name} does not hold the examples that the sums of the journal give"]
 
     def _is_missing(self, path: Sequence[str | int]) -> bool:
         """Say whether a value of metrics.json is one of a metric that is missing."""
@@ -150,6 +166,8 @@ def recompute(question: Question, layouts: Layouts, sums: Sums) -> Recomputed:
     )
     if (layouts.draws, layouts.specs) != (draws, specs):
         raise ValueError(f"expected sums of {draws} draws and {specs} crosses, found {layouts.draws} and {layouts.specs}")
+    if layouts.examples.lists != (question.examples.lists if question.examples else ()):
+        raise ValueError("the examples of the layouts are not those of the question")
     missing = placeholders(question)
     comm = SingleComm()
     keys = slice_keys(comm, sums, question)
@@ -159,7 +177,8 @@ def recompute(question: Question, layouts: Layouts, sums: Sums) -> Recomputed:
             rows[key] = fold_rows(comm, sums, layouts, question, key, keys)
         except Exception as exc:  # noqa: BLE001 - `fold` may be the user's own
             missing[key] = _why(exc)
-    total = GrandTotal(sums.state, sums.grid.placed(keys), rows)
+    selection = chosen_examples(comm, sums, layouts, keys)
+    total = GrandTotal(sums.state, sums.grid.placed(keys), rows, selection)
     known = question.only([key for key in question.metrics if key not in missing])
     try:
         values = outcome(total, layouts, known)
@@ -167,7 +186,11 @@ def recompute(question: Question, layouts: Layouts, sums: Sums) -> Recomputed:
         missing |= _failures(total, layouts, known)
         values = outcome(total, layouts, question.only([key for key in question.metrics if key not in missing]))
     document = {**to_json(values), **differences_json(values, question.models, question.bootstrap)}
-    return Recomputed(values, json.loads(json.dumps(document)), missing)
+    examples = None
+    if question.examples is not None:
+        shown = reported(selection, keys, question, values)
+        examples = chosen_columns(shown, layouts.examples, keys, question)
+    return Recomputed(values, json.loads(json.dumps(document)), missing, examples)
 
 
 def _failures(total: GrandTotal, layouts: Layouts, question: Question) -> dict[str, str]:

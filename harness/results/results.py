@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
 from harness.results.advice import advice
+from harness.results.examples import read_examples
 from harness.results.metric_names import key_of, labels
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Results(Mapping[str, Any]):
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      examples: a pandas DataFrame of those that the job's key `examples` keeps, a line for each place in a list; None without it.
       folder: of the run; None where it was not written to one.
       evidence: what comparisons need of a run without a folder. It stays in the process, and on rank 0: replicates are large.
       gate: what the gate comes to that was asked for, as of `harness.gate`; None without one.
@@ -57,6 +59,7 @@ class Results(Mapping[str, Any]):
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    examples: pd.DataFrame | None = field(default=None, compare=False, repr=False)
     folder: Path | None = field(default=None, compare=False, repr=False)
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     gate: Any = field(default=None, compare=False, repr=False)
@@ -73,7 +76,7 @@ class Results(Mapping[str, Any]):
         document = read_json(folder.metrics_json)
         if document is None:
             raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv), folder=folder.path.absolute())
+        return cls(document, pd.read_csv(folder.metrics_csv), (), read_examples(folder), folder=folder.path.absolute())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "evidence": None}

@@ -30,10 +30,13 @@ from harness.results.tables import (
     sort_slices,
 )  # fmt: skip
 
-__all__ = ["console_for", "finished", "fits", "in_markdown", "print_table", "print_text_table", "say", "show"]
+__all__ = [
+    "console_for", "finished", "fits", "in_markdown", "print_table", "print_text_table", "say", "show", "show_examples",
+]  # fmt: skip
 
 WIDEST_TABLE = 12  # columns of a table metric that still fit a terminal
 MOST_SLICES = 40  # shown; all are in metrics.csv
+MOST_EXAMPLES = 60  # lines; all are in examples.parquet
 PLAIN_WIDTH = 100
 
 
@@ -97,6 +100,8 @@ def show(
     if slices:
         _print_slices(console, document, slices, folder)
     say(console, _certificate(document))
+    if "examples" in document:
+        say(console, f"examples: {', '.join(document['examples']['lists'])}; harness show RUN --examples")
     if left_out := document.get("predictions"):
         others = ", ".join(f"{left_out[name]:,} {name}" for name in ("filtered", "skipped") if name in left_out)
         say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
@@ -110,6 +115,22 @@ def show(
         say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
     say(console, f"results: {folder.path}")
+
+
+def show_examples(folder: RunFolder, console: Console | None = None) -> None:
+    """Print the examples that a run keeps.
+
+    Raises: RunFolderError: there is no finished run, or it keeps none.
+    """
+    from harness.results.examples import examples_table, read_examples
+
+    asked = finished(folder).get("examples")
+    frame = None if asked is None else read_examples(folder)
+    if asked is None or frame is None:
+        raise RunFolderError(f"{folder.path}: keeps no examples; the job's key says which to keep, as in examples: {{worst: 50}}")
+    console = console or console_for(1)
+    print_text_table(console, examples_table(frame, MOST_EXAMPLES))
+    say(console, f"{len(frame):,} lines in {folder.examples_parquet}: by {asked['by']}, {', '.join(asked['lists'])}")
 
 
 def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence[str] = ()) -> str:

@@ -25,6 +25,7 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
     inputs: Mapping[str, str] | Sequence[str] | None = None,
     slices: Sequence[str | Mapping[str, Any] | Sequence[Any]] | Mapping[str, Any] | None = None,
     bootstrap: Mapping[str, Any] | None = None,
+    examples: Mapping[str, Any] | int | None = None,
     classes: Sequence[str] | str | None = None,
     unknown_label: Literal["error", "skip", "null"] | None = "error",
     gate: str | Sequence[Any] | Mapping[str, Any] | None = None,
@@ -52,6 +53,8 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
       slices: features whose values are reported apart, and crosses of them: ["writer", ["writer", "label"]]; or the slices
         section of a job.
       bootstrap: confidence intervals: {"replicates": 200}, also with "seed", "cluster" and "level".
+      examples: keep some to look at: {"worst": 50, "by": "cross_entropy"}, see the key `examples` of a job; or how many of the
+        worst.
       classes: names of the classes, in the order of the scores; or the path of a file of a name a line.
       unknown_label: what becomes of a label that is text and no class: "error", "skip" leaves the example out, with "null" or
         None it is counted and metrics leave out its label.
@@ -67,8 +70,9 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
     Raises: HarnessError: what went wrong; where a rank fails, on all of them.
     """
     evaluator = Evaluator(
-        model, data, metrics, label=label, weight=weight, inputs=inputs, slices=slices, bootstrap=bootstrap, classes=classes,
-        unknown_label=unknown_label, gate=gate, batch_size=batch_size, chunk_size=chunk_size, batched=batched, alone=alone,
+        model, data, metrics, label=label, weight=weight, inputs=inputs, slices=slices, bootstrap=bootstrap, examples=examples,
+        classes=classes, unknown_label=unknown_label, gate=gate, batch_size=batch_size, chunk_size=chunk_size, batched=batched,
+        alone=alone,
         folder=folder, progress=progress,
     )  # fmt: skip
     return evaluator.evaluate(output, resume=resume, overwrite=overwrite)

@@ -178,6 +178,9 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
         _say(console, f"predictions: {job.predictions.format}, columns {', '.join(column.name for column in columns)}")
+    if kept := prepared.question.examples:
+        groups = step.layouts.examples.groups(step.grid.most_slots)
+        _say(console, f"examples: {kept.worst:,} by {kept.by}, {', '.join(kept.lists)}, of at most {groups:,} groups")
     if job.slices:
         crosses = ", ".join(" x ".join(part.feature for part in cross) for cross in job.slices.by)
         _say(console, f"slices: by {crosses}; at most {job.slices.maximum:,}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InvalidRun
-from harness.folder.run_folder import RunFolder
+from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
 from harness.metrics.question import Question
 from harness.plan.certificate import Certificate
@@ -17,14 +17,16 @@ from harness.prepare.opened import Opened
 from harness.results import files as results
 from harness.results.definitions import explanation
 from harness.results.evidence import Evidence, data_keys
+from harness.results.examples import frame_of
 from harness.results.outcome import Outcome, outcome
 from harness.results.results import Results
+from harness.run.kept_examples import kept_examples, kept_json
 from harness.sums.reduction import Reduced
 
 if TYPE_CHECKING:
     from harness.step.build import Built
 
-__all__ = ["Conclusion", "certify", "compute", "summary"]
+__all__ = ["Conclusion", "certify", "conclude"]
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,29 @@ class Conclusion:
       outcome: the values.
       summary: what metrics.json holds beside them.
       alike: whether all ranks gave the same bits for the same batch.
+      examples: what examples.parquet holds; None where the job keeps none.
     """
 
     outcome: Outcome
     summary: dict[str, Any]
     alike: bool
+    examples: bytes | None = None
 
     def write(self, folder: RunFolder) -> None:
         """Write the files that people and scripts read."""
+        if self.examples is not None:
+            write_atomically(folder.examples_parquet, self.examples)
         results.write(folder, self.outcome, self.summary)
 
     def results(self, warnings: Sequence[str], job: Job, question: Question, folder: Path | None) -> Results:
         """Return what the door of Python answers with: the document is the one that is written."""
         document = json.loads(json.dumps({**self.summary, **results.to_json(self.outcome)}, sort_keys=True))
+        examples = None if self.examples is None else frame_of(self.examples)
         evidence = None
         if folder is None:
             drawn = self.outcome.replicates, self.outcome.slice_replicates
             evidence = Evidence(document, question, data_keys(job.resolved), *drawn)
-        return Results(document, results.long_form(self.outcome), tuple(warnings), folder, evidence)
+        return Results(document, results.long_form(self.outcome), tuple(warnings), examples, folder, evidence)
 
 
 def certify(problems: Sequence[str]) -> None:
@@ -64,9 +71,20 @@ def certify(problems: Sequence[str]) -> None:
         raise InvalidRun("\n  ".join(["INVALID, no result was written:", *problems, "the reader or the pipeline is at fault"]))
 
 
-def compute(built: Built, reduced: Reduced, progress: Callable[[], None] = lambda: None) -> Outcome:
-    """Compute every value from the sums of all ranks."""
-    return outcome(reduced, built.step.layouts, built.question, progress)
+def conclude(
+    job: Job, opened: Opened, built: Built, reduced: Reduced, *, alike: bool, progress: Callable[[], None] = lambda: None
+) -> Conclusion:
+    """Compute every value from the sums of all ranks, and look again at the examples that are kept.
+
+    Args:
+      alike: see `Conclusion`.
+      progress: called now and then.
+    Raises: HarnessError: an example cannot be read again.
+    """
+    values = outcome(reduced, built.step.layouts, built.question, progress)
+    examples = kept_examples(job, opened, built, reduced, values, progress)
+    document = summary(job, opened, built.question, reduced.certificate, values)
+    return Conclusion(values, {**document, **kept_json(built, examples)}, alike, examples)
 
 
 def summary(job: Job, opened: Opened, question: Question, certificate: Certificate, values: Outcome) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Evaluator:
         inputs: Mapping[str, str] | Sequence[str] | None = None,
         slices: Sequence[str | Mapping[str, Any] | Sequence[Any]] | Mapping[str, Any] | None = None,
         bootstrap: Mapping[str, Any] | None = None,
+        examples: Mapping[str, Any] | int | None = None,
         classes: Sequence[str] | str | None = None,
         unknown_label: Literal["error", "skip", "null"] | None = "error",
         gate: str | Sequence[Any] | Mapping[str, Any] | None = None,
@@ -89,6 +90,7 @@ class Evaluator:
             inputs=inputs,
             slices=slices,
             bootstrap=bootstrap,
+            examples=examples,
             classes=classes,
             unknown_label=unknown_label,
             gate=gate,
@@ -242,7 +244,7 @@ class Evaluator:
     def _take(self, passage: Passage, assigned: Assigned, differing: Sequence[str]) -> Results:
         """Take the passage; all ranks get what rank 0 concludes."""
         self._built.feed.open(assigned.share)
-        self._built.step.grid.clear()
+        self._built.step.clear()
         examples = sum(chunk.stop - chunk.start for chunk in assigned.share.chunks)
         self._bar.expect(examples, "" if self._comm.size == 1 else f", the share of rank 0 of {self._comm.size}")
         conclusion = passage.evaluate(self._built, assigned)

@@ -96,9 +96,7 @@ class JobGate:
             _check_model(spec, job)
             _check_names(rules, _labels(spec, job, metrics), [{part.feature for part in cross} for cross in _crosses(job)])
             if rules.needs_baseline and spec.baseline is None:
-                raise UsageError(
-                    "a rule is against a baseline: name it, gate: {rules: ..., baseline: RUN or the name of a baseline}"
-                )
+                raise UsageError("a rule is against a baseline: name it, gate: {rules: ..., baseline: RUN or NAME}")
             baseline = None if spec.baseline is None else _baseline(job, spec.baseline)
         return cls(spec, rules, baseline)
 

@@ -19,6 +19,7 @@ class Options(TypedDict, total=False):
     inputs: Mapping[str, str] | Sequence[str] | None
     slices: Sequence[str | Mapping[str, Any] | Sequence[Any]] | Mapping[str, Any] | None
     bootstrap: Mapping[str, Any] | None
+    examples: Mapping[str, Any] | int | None
     classes: Sequence[str] | str | None
     unknown_label: Literal["error", "skip", "null"] | None
     gate: str | Sequence[Any] | Mapping[str, Any] | None
@@ -54,6 +55,7 @@ def job_of(model: Mapping[str, Any], data: Mapping[str, Any], metrics: str | Seq
         "metrics": metrics if isinstance(metrics, str) else list(metrics),
         "slices": options.get("slices"),
         "bootstrap": options.get("bootstrap"),
+        "examples": options.get("examples"),
         "batch_size": options.get("batch_size"),
         "chunk_size": options.get("chunk_size"),
         "gate": options.get("gate"),

@@ -31,7 +31,7 @@ from harness.predictions.manifest import Manifest
 from harness.prepare.opened import Opened, copy_models
 from harness.prepare.prepare import Prepared, wanted_predictions
 from harness.ranks.schedule import Assigned
-from harness.run.conclusion import Conclusion, certify, compute, summary
+from harness.run.conclusion import Conclusion, certify, conclude
 from harness.run.door import Door, Home
 from harness.run.loop import evaluate
 from harness.run.provenance import Provenance, Reading
@@ -277,9 +277,7 @@ class Passage:
                 record.write(folder, accounts, problems, alike=alike)
             certify(problems)
             with self.process.timer.phase("write"):
-                outcome = compute(built, reduced, self.door.move)
-                document = summary(self.job, self.opened, built.question, reduced.certificate, outcome)
-                conclusion = Conclusion(outcome, document, alike)
+                conclusion = conclude(self.job, self.opened, built, reduced, alike=alike, progress=self.door.move)
                 if folder is not None:
                     if manifest is not None:
                         certified = manifest.certified(self.opened.digests, reduced.certificate)

@@ -23,6 +23,7 @@ from harness.step.failure import translate
 from harness.step.feed import Feed
 from harness.step.pipeline_feed import PipelineFeed
 from harness.step.step import Step
+from harness.sums.capacity import check_examples
 from harness.sums.grid import most_slices
 
 __all__ = ["Built", "Resources", "compile_step", "make_feed", "pays_with_xla"]
@@ -100,6 +101,7 @@ def compile_step(
                 take=taker(prepared.columns) if prepared.columns else None,
                 eager=job.eager,
             )
+        check_examples(step.layouts.examples, step.grid.most_slots, opened.plan.examples, resources.allowed_bytes)
         moved()
         predict_canary = Canary(predict, feed.source, wanted, min(job.batch_size, opened.plan.examples))
         canary = predict_canary()

@@ -13,6 +13,7 @@ import tensorflow as tf
 from harness.errors import ShapeError
 from harness.exact.limbs import HEADROOM, additions
 from harness.step.batch import Batch
+from harness.step.example_choice import ExampleChoice
 from harness.step.forward import Forward
 from harness.step.grid import TFGrid
 from harness.step.terms import Terms
@@ -43,7 +44,7 @@ class Shapes:
       outputs: specs of those that the terms read, by name, [B, ...].
       columns: dtype and rank of what is handed to the host, by column.
       layouts: of the sums.
-      row_widths: columns of the packed rows of each row metric.
+      row_widths: columns of the packed rows of each row metric; last those of the examples, where some are kept.
       carry_every: groups that may be added to the state before a carry.
     """
 
@@ -56,8 +57,8 @@ class Shapes:
     carry_every: int
 
 
-def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> tuple[Shapes, TracedTerms]:
-    """Trace a batch of these specs through the model, and a group of them through the terms; the grid plans its layout.
+def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid, choice: ExampleChoice) -> tuple[Shapes, TracedTerms]:
+    """Trace a batch of these specs through the model, and a group of them through the terms; grid and choice plan their layouts.
 
     Raises: ShapeError: a tensor does not fit its metric, or has a size that is not known.
     """
@@ -88,9 +89,11 @@ def learn(batch: Batch, forward: Forward, terms: Terms, grid: TFGrid) -> tuple[S
         {key: replace(layout, clustered=grid.clustered) for key, (layout, _, _) in formed.rows.items()},
         len(grid.slice_specs),
         grid.draws,
+        choice.plan(features, outputs, examples),
     )
     head = 1 + grid.clustered + layouts.specs  # columns in front of a row metric's own: see `Step`
     widths = tuple(head + int(packed.shape[1]) for _, packed, _ in formed.rows.values())
+    widths += (layouts.examples.width,) if choice.active else ()
     return Shapes(group, tuple(features), specs.outputs, specs.columns, layouts, widths, carry_every), traced
 
 

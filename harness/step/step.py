@@ -17,6 +17,7 @@ from harness.metrics.question import Question
 from harness.step.batch import Batch, Group, Masks
 from harness.step.carrying import add_in_time
 from harness.step.class_labels import ClassLabels
+from harness.step.example_choice import ExampleChoice
 from harness.step.feed import Feed
 from harness.step.forward import Forward, Take
 from harness.step.grid import TFGrid
@@ -26,6 +27,7 @@ from harness.sums.capacity import check_fits, fitting
 from harness.sums.grid import GridState
 from harness.sums.row_store import RowStore
 from harness.sums.rows import thin
+from harness.sums.selection import Selection
 from harness.sums.sums import LINE, Sums, add_lines
 
 __all__ = ["Call", "Step"]
@@ -68,6 +70,7 @@ class Step:
 
     Attributes:
       labels: looks up class labels that are text.
+      grid: of slices and replicates. choice: of the examples that are kept.
     Raises: JobError: the state is larger, see `memory.check_fits`; or the names of the classes are those of no output.
     """
 
@@ -89,12 +92,14 @@ class Step:
         self._forward = Forward(predict, feed.batch_size, take, self.labels)
         terms = Terms(question.metrics, question.bindings, self.labels)
         self.grid = TFGrid(question, expected_slices)
-        self._shapes, traced = learn(self._stream.batch, self._forward, terms, self.grid)
+        self.choice = ExampleChoice(question, self.labels)
+        self._shapes, traced = learn(self._stream.batch, self._forward, terms, self.grid, self.choice)
         self._terms = terms if eager else traced
         _check_names(question.classes, terms.class_counts)
         self.layouts = self._shapes.layouts
         self.state_bytes = check_fits(self.layouts, self.grid.most_slots, allowed_bytes)
         self.grid.allocate(fitting(self.layouts, allowed_bytes))
+        self.choice.allocate()
         self._call: Callable[..., Any] = self._loop
         if not eager:
             self._call = tf.function(self._loop, autograph=False).get_concrete_function(*self._stream.spec)
@@ -119,6 +124,10 @@ class Step:
         before_s, self._waited_s = self._waited_s, self._feed.waited_s
         reading_s = called - start + min(max(self._waited_s - before_s, 0.0), returned - called) + time.monotonic() - returned
         sums = Sums(add_lines([batches]), state.numpy(), GridState.zero(self.layouts.grid, self.layouts.draws))
+        if self.choice.active:
+            *rows, entries = rows
+            sums.selection = Selection.of(entries.numpy(), self.layouts.examples.most)
+            self.choice.add(sums.selection)
         for (key, layout), packed in zip(self.layouts.rows.items(), rows, strict=True):
             if len(packed):
                 table = thin(layout.unpack(packed.numpy()), self._question.rows_kept(key))
@@ -133,11 +142,16 @@ class Step:
             self._chunks = max(self._chunks // 2, 1)
         return Call(sums, batches, reading_s, columns)
 
+    def clear(self) -> None:
+        """Forget what was evaluated, to begin anew."""
+        self.grid.clear()
+        self.choice.clear()
+
     def _loop(self, origin: Any, left: Any) -> tuple[Any, ...]:
         """Add up what is left there, see `Stream`.
 
-        Returns: state; lines of batches; the packed rows of each row metric; the values of each column, flat; their
-          shapes, int32 [batches, rank].
+        Returns: state; lines of batches; the packed rows of each row metric, and of examples; the values of each column, flat;
+          their shapes, int32 [batches, rank].
         """
         shapes = self._shapes
         widths, kinds = shapes.row_widths, shapes.columns.values()
@@ -205,6 +219,8 @@ class Step:
             clusters = [keys[:, None]] if self.grid.clustered else []
             head = tf.concat([ids[:, None], *clusters, tf.cast(slots, tf.int64)], axis=1)
             packed = [tf.concat([tf.gather(head, owner), part], axis=1) for _, part, owner in terms.rows.values()]
+            if self.choice.active:
+                packed.append(self.choice.choose(group.features, group.outputs, ids, mask, slots))
             return terms.sums(), lines[: group.batches], packed
 
     def _count(self, places: Any, ids: Any, bad: Any, keep: Any) -> tuple[Any, Any]:

@@ -10,9 +10,10 @@ from harness.errors import JobError
 from harness.metrics.contract import Binding
 from harness.names.variables import STATE_BYTES
 from harness.sums.layout import Counted, Crossed, Summed
+from harness.sums.selection import ExamplesLayout
 from harness.sums.sums import Layouts
 
-__all__ = ["allowed_bytes", "check_fits", "fitting", "peak_bytes", "size_text"]
+__all__ = ["allowed_bytes", "check_examples", "check_fits", "fitting", "peak_bytes", "size_text"]
 
 SHARE = 4  # the state may take so many-th part of what is available: it is copied once or twice on its way to the sum
 NAMED = 3  # of the largest contributors
@@ -54,6 +55,27 @@ def check_fits(layouts: Layouts, slots: int, allowed: int) -> int:
         f"bootstrap.replicates, set slices: false or bootstrap: false on the largest metrics, start fewer ranks a machine, or "
         f"set {STATE_BYTES.name} to allow more"
     )
+
+
+def check_examples(layout: ExamplesLayout, slots: int, examples: int, allowed: int) -> int:
+    """Return the bytes of the examples that a rank may have to keep, or refuse them.
+
+    Args:
+      layout: of the examples.
+      slots: of slices, the whole counted.
+      examples: of the plan.
+      allowed: bytes.
+    Raises: JobError: they do not fit.
+    """
+    entries = layout.most_entries(slots, examples)
+    total = 8 * layout.width * entries
+    if total > allowed:
+        raise JobError(
+            f"examples: {entries:,} of {8 * layout.width:,} bytes, of {layout.groups(slots):,} groups, take {size_text(total)} a "
+            f"rank, expected at most {size_text(allowed)}; lower examples.worst or slices.maximum, choose per: all, or set "
+            f"{STATE_BYTES.name} to allow more"
+        )
+    return total
 
 
 def fitting(layouts: Layouts, allowed: int) -> int | None:

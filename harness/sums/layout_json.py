@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from harness.metrics.contract import Binding
 from harness.metrics.question_json import MALFORMED, binding_from_json, binding_to_json
 from harness.sums.grid import GridLayout
 from harness.sums.layout import Counted, Crossed, Layout, RowLayout, Summed
+from harness.sums.selection import ExamplesLayout
 from harness.sums.sums import Layouts
 
 __all__ = ["from_json", "to_json"]
@@ -44,6 +46,8 @@ def to_json(layouts: Layouts) -> dict[str, Any]:
         "specs": layouts.specs,
         "draws": layouts.draws,
         "bindings": [binding_to_json(binding) for binding in owners.bindings],
+        # Left out where none are kept: the bytes of jobs without are those of earlier versions.
+        **({"examples": asdict(layouts.examples)} if layouts.examples.most else {}),
     }
 
 
@@ -79,6 +83,7 @@ def from_json(document: Any) -> Layouts:
             {str(name): _row_layout(layout) for name, layout in document["rows"].items()},
             _whole(document["specs"]),
             _whole(document["draws"]),
+            _examples_layout(document["examples"]) if "examples" in document else ExamplesLayout(),
         )
     except MALFORMED as exc:
         raise ValueError(f"not layouts as a run writes them: {type(exc).__name__}: {exc}") from exc
@@ -114,6 +119,19 @@ def _row_layout(document: Mapping[str, Any]) -> RowLayout:
         raise TypeError(f"expected true or false, found {flags}")
     values = tuple((str(name), str(dtype)) for name, dtype in document["values"])
     return RowLayout(flags[0], flags[1], values, flags[2])
+
+
+def _examples_layout(document: Mapping[str, Any]) -> ExamplesLayout:
+    count, dtype = document["scores"]
+    return ExamplesLayout(
+        tuple(str(name) for name in document["lists"]),
+        _whole(document["most"]),
+        document["sliced"] is True,
+        document["by_cell"] is True,
+        _whole(document["classes"]),
+        tuple((str(name), str(kind)) for name, kind in document["columns"]),
+        (_whole(count), str(dtype)),
+    )
 
 
 def _whole(number: Any) -> int:

@@ -1,6 +1,6 @@
 """The end of a run: what the ranks found, put together. A fixed sequence of collectives, the same whatever the data are.
 
-keys of slices -> one sum of certificate, state, grid and canaries -> rows, metric by metric
+keys of slices -> one sum of certificate, state, grid and canaries -> examples, where some are kept -> rows, metric by metric
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from harness.plan.certificate import Certificate
 from harness.ranks.comm import Comm
 from harness.sums.grid import GridState, union
 from harness.sums.row_reduction import reduce_rows
+from harness.sums.selection import Selection, reduce_selection
 from harness.sums.sums import Layouts, Sums, renumbering
 
-__all__ = ["GrandTotal", "Reduced", "fold_rows", "reduce", "slice_keys"]
+__all__ = ["GrandTotal", "Reduced", "chosen_examples", "fold_rows", "reduce", "slice_keys"]
 
 FoldedRows = Mapping[tuple[int, int], Mapping[str, Any] | str] | str
 
@@ -34,11 +35,13 @@ class GrandTotal:
       state: summed.
       grid: summed, with the slices of all ranks in the order of the report.
       rows: of each row metric by (slot, draw) what `fold` made of its rows, on rank 0; or why there is none (or none of a draw).
+      selection: the examples that are kept.
     """
 
     state: np.ndarray
     grid: GridState
     rows: Mapping[str, FoldedRows]
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,20 @@ def reduce(comm: Comm, total: Sums, layouts: Layouts, question: Question, certif
     parts = [certificate.table.ravel(), total.state, canaries, grid.flat()]
     summed = comm.sum(np.concatenate(parts))
     table, state, hashes, flat = np.split(summed, np.cumsum([part.size for part in parts[:-1]]))
+    selection = chosen_examples(comm, total, layouts, keys)
     rows = {key: fold_rows(comm, total, layouts, question, key, keys) for key in layouts.rows}
-    return Reduced(state, grid.unflat(flat), rows, certificate.of(table), hashes.tolist())
+    return Reduced(state, grid.unflat(flat), rows, selection, certificate.of(table), hashes.tolist())
+
+
+def chosen_examples(comm: Comm, total: Sums, layouts: Layouts, keys: Sequence[str]) -> Selection:
+    """Select the examples of all ranks. A collective where some are kept.
+
+    Args:
+      keys: of the slices, as `slice_keys` returns them.
+    """
+    if not layouts.examples.most:
+        return total.selection
+    return reduce_selection(comm, total.selection, renumbering(total.grid.keys, keys))
 
 
 def slice_keys(comm: Comm, total: Sums, question: Question) -> list[str]:

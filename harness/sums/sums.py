@@ -1,8 +1,8 @@
 """Sums: all that examples add up to, as one monoid. NumPy; knows no graph, no files and no ranks.
 
 What a call of the step adds, what a rank holds, what a segment of the journal stores and what the ranks reduce is the same
-thing: lines of the certificate, a state, a grid and rows. It has a zero and is added in one place. It has no minus: a top-k
-could not be taken apart again.
+thing: lines of the certificate, a state, a grid, rows and a selection of examples. It has a zero and is added in one place. It
+has no minus: a selection of the first few could not be taken apart again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Layout, RowLayout
 from harness.sums.row_store import RowStore
 from harness.sums.rows import RowTable
+from harness.sums.selection import ExamplesLayout, Selection
 
 __all__ = ["LINE", "Layouts", "Sums", "add_lines", "renumbering"]
 
@@ -36,6 +37,7 @@ class Layouts:
       rows: of the rows of each row metric.
       specs: how many slice specs there are.
       draws: the whole, and the replicates of the bootstrap.
+      examples: of those that are kept to be looked at.
     """
 
     state: Layout
@@ -43,11 +45,13 @@ class Layouts:
     rows: Mapping[str, RowLayout] = field(default_factory=dict)
     specs: int = 0
     draws: int = 1
+    examples: ExamplesLayout = field(default_factory=ExamplesLayout)
 
     @property
     def digest(self) -> str:
         """A SHA-256 of the layouts, in hexadecimal: sums of different ones cannot be added."""
-        return hashlib.sha256(repr((CELL, self.state, self.grid, dict(self.rows), self.specs, self.draws)).encode()).hexdigest()
+        parts = (CELL, self.state, self.grid, dict(self.rows), self.specs, self.draws)
+        return hashlib.sha256(repr((*parts, self.examples) if self.examples.most else parts).encode()).hexdigest()
 
     def size_bytes(self, slots: int) -> int:
         """Return the memory of state and grid with so many slots, the whole counted."""
@@ -61,19 +65,29 @@ class Sums:
       state: int64 [layouts.state.size].
       grid: by slot and draw; no slot at all where none was added.
       rows: by row metric; their slices are numbered by the keys of the grid.
+      selection: the examples that are kept; their slots are numbered likewise.
     """
 
-    def __init__(self, lines: np.ndarray, state: np.ndarray, grid: GridState, rows: Mapping[str, RowStore] | None = None) -> None:
+    def __init__(
+        self,
+        lines: np.ndarray,
+        state: np.ndarray,
+        grid: GridState,
+        rows: Mapping[str, RowStore] | None = None,
+        selection: Selection | None = None,
+    ) -> None:
         self.state = state
         self.grid = grid
         self.rows: dict[str, RowStore] = dict(rows or {})
+        self.selection = Selection.zero(ExamplesLayout()) if selection is None else selection
         self._lines = [lines]
 
     @classmethod
     def zero(cls, layouts: Layouts) -> Sums:
         """Return what nothing adds up to."""
         state = np.zeros(layouts.state.size, np.int64)
-        return cls(np.zeros([0, LINE], np.int64), state, GridState.zero(layouts.grid, layouts.draws))
+        grid = GridState.zero(layouts.grid, layouts.draws)
+        return cls(np.zeros([0, LINE], np.int64), state, grid, selection=Selection.zero(layouts.examples))
 
     @property
     def lines(self) -> np.ndarray:
@@ -108,6 +122,7 @@ class Sums:
             else:
                 self.rows[key] = store
         other.rows = {}
+        self.selection = self.selection + other.selection
 
     def __add__(self, other: Sums) -> Sums:
         """Return the sum of both, which stay as they are."""
@@ -137,10 +152,12 @@ class Sums:
             if key not in layouts.rows:
                 raise ValueError(f"there are rows of '{key}', which keeps none")
             layouts.rows[key].check(store.table(), layouts.specs)
+        self.selection.check(layouts.examples, slots)
 
     def copy(self) -> Sums:
         """Return the same sums, to be changed on their own."""
-        return Sums(self.lines, self.state, self.grid, {key: store.copy() for key, store in self.rows.items()})
+        rows = {key: store.copy() for key, store in self.rows.items()}
+        return Sums(self.lines, self.state, self.grid, rows, self.selection)
 
     def pack(self) -> tuple[list[str], dict[str, np.ndarray]]:
         """Return keys of the slices and arrays by name: the lines first. `unpack` undoes it."""
@@ -148,7 +165,7 @@ class Sums:
         arrays |= {f"grid.{name}": getattr(self.grid, name) for name in GRID_ARRAYS}
         for key, store in self.rows.items():
             arrays |= {f"rows.{key}\n{name}": column for name, column in store.table().to_arrays().items()}
-        return list(self.grid.keys), arrays
+        return list(self.grid.keys), arrays | self.selection.pack()
 
     @classmethod
     def unpack(cls, keys: Sequence[str], arrays: Mapping[str, np.ndarray]) -> Sums:
@@ -163,16 +180,17 @@ class Sums:
                 key, _, column = name.removeprefix("rows.").rpartition("\n")
                 tables.setdefault(key, {})[column] = array
         rows = {key: RowStore.of(RowTable.from_arrays(columns)) for key, columns in tables.items()}
-        return cls(arrays["lines"], arrays["state"], grid, rows)
+        return cls(arrays["lines"], arrays["state"], grid, rows, Selection.unpack(arrays))
 
     def _renumber(self, keys: Sequence[str]) -> None:
-        """Number slots as `keys` are, in the grid and in rows."""
+        """Number slots as `keys` are, in the grid, in rows and in examples."""
         numbers = renumbering(self.grid.keys, keys)
         moved = (numbers[:-1] != np.arange(len(numbers) - 1)).any()
         self.grid = self.grid.placed(keys)
         if moved:  # keys that are only added at the end leave the others' numbers as they are
             for store in self.rows.values():
                 store.renumber(numbers)
+            self.selection = self.selection.renumbered(numbers)
 
 
 def add_lines(lines: Iterable[np.ndarray]) -> np.ndarray:

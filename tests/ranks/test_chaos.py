@@ -38,8 +38,9 @@ EVENTS = ("KILL", "TERM", "USR1", "stop and continue", "stop file", "wake up lat
 SLOW_S = 0.1  # that the whole world takes for a chunk
 SEGMENT = 3  # chunks in one, where commits come as often as they can
 CHUNKS = 40  # 77 and 76 examples by 4, and the GZIP file
-METRICS = ["accuracy", {"roc_auc": {"positive": 1}}]
-GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}}
+METRICS = ["accuracy", {"roc_auc": {"positive": 1}}, "cross_entropy"]
+EXAMPLES = {"worst": 4, "also": ["confident", "random"]}  # metrics.json has the SHA-256 of those that are kept
+GRID = {"slices": [["label"]], "bootstrap": {"replicates": 10, "seed": 3}, "examples": {**EXAMPLES, "per": "slice"}}
 
 
 class Mpi:
@@ -216,7 +217,7 @@ class Chain:
 def test_chaos_never_changes_a_byte(world, forks, tmp_path):
     rng = random.Random(SEED)
     jobs = {
-        "plain": world.job(tmp_path / "plain.yaml", metrics=METRICS, chunk_size=4, batch_size=4),
+        "plain": world.job(tmp_path / "plain.yaml", metrics=METRICS, chunk_size=4, batch_size=4, examples=EXAMPLES),
         "grid": world.job(tmp_path / "grid.yaml", metrics=METRICS, chunk_size=4, batch_size=4, **GRID),
     }
     quiet = {}

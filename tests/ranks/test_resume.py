@@ -23,13 +23,15 @@ from tests.ranks.forks import Forks, World
 pytestmark = pytest.mark.ranks
 
 LIMIT_S = 120
+EXAMPLES = {"worst": 9, "also": ["random"]}  # metrics.json has the SHA-256 of those that are kept
 # The command line of `harness launch`, but its ranks are slow.
 LAUNCH = "import sys, harness_launch.workstation as w; w._harness = lambda: sys.argv[1]; from harness import cli; cli.main(sys.argv[2:])"
 
 
 @pytest.fixture(scope="module")
 def job(world, tmp_path_factory) -> Path:
-    return world.job(tmp_path_factory.mktemp("resume") / "job.yaml", chunk_size=8, batch_size=8)
+    folder = tmp_path_factory.mktemp("resume")
+    return world.job(folder / "job.yaml", chunk_size=8, batch_size=8, metrics=["accuracy", "cross_entropy"], examples=EXAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +144,7 @@ def test_a_run_is_resumed_only_when_asked_and_only_as_what_it_was(forks, job, qu
     assert "interrupted by SIGTERM" in text
     text = alone(forks, folder, "0", "evaluate", job, "-o", folder, wanted=2)
     assert "holds a run that is not finished" in text and "nothing of it is lost: --resume goes on from there" in text
-    other = world.job(tmp_path / "other.yaml", chunk_size=8, batch_size=8, metrics=["accuracy", "cross_entropy"])
+    other = world.job(tmp_path / "other.yaml", chunk_size=8, batch_size=8, metrics=["accuracy"])
     text = alone(forks, folder, "0", "evaluate", other, "-o", folder, "--resume", wanted=2)
     assert "holds the run of another job: its job differs" in text
     # a torn segment loses its own chunks alone

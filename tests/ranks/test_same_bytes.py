@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
@@ -39,6 +40,7 @@ METRICS = [
     {"r2": {**A, "weight": "weight", "name": "weighted_r2"}},
     {"mean": {"output": "amount", "name": "mean"}},
 ]
+EXAMPLES = {"worst": 7, "by": "cross_entropy", "per": "confusion", "also": ["confident", "random"], "features": ["target"]}
 LAUNCHES = [("mpi", 1), ("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 1), ("gloo", 2), ("gloo", 3), ("gloo", 5)]
 
 
@@ -48,7 +50,7 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("jobs")
     heads, keras = str(world.folder / "heads"), str(world.folder / "classifier.keras")
     return {
-        "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS),
+        "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS, examples=EXAMPLES),
         "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS[:2] + METRICS[-2:], chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
         "keras": world.job(folder / "keras.yaml", model=keras, chunk_size=None),
     }  # fmt: skip
@@ -82,6 +84,9 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
     for name, folder in alone.items():
         assert (tmp_path / name / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
         assert (tmp_path / name / "metrics.csv").read_bytes() == (folder / "metrics.csv").read_bytes()
+        examples = "examples.parquet"
+        assert (folder / examples).exists() == (tmp_path / name / examples).exists() == (name == "records")
+        assert name != "records" or (tmp_path / name / examples).read_bytes() == (folder / examples).read_bytes()
         counters_add_up(tmp_path / name, size)
 
 
@@ -150,6 +155,32 @@ def test_values_are_those_of_scikit_learn(alone, world):
     matrix = [row[1:] for row in found["confusion_matrix"]["rows"]]
     assert matrix == sk.confusion_matrix(y, best).tolist()
     assert set(found) == {*wanted, "f1_per_class", "confusion_matrix"}
+
+
+def test_examples_are_those_that_a_sort_of_all_predictions_gives(alone, world):
+    """Against the model itself; its bits in a batch of another size may differ in the last place, and no two losses are as close."""
+    import tensorflow as tf
+
+    table, e = pd.read_parquet(alone["records"] / "examples.parquet"), made.examples()
+    model = tf.saved_model.load(str(world.folder / "heads")).signatures["serving_default"]
+    p = model(x=tf.constant(e.x))["probabilities"].numpy().astype(np.float64)
+    best, loss = p.argmax(axis=1), -np.log(p[np.arange(len(p)), e.label])
+    cells = [f"{label} as {prediction}" for label, prediction in zip(e.label, best, strict=True)]
+    by_loss, by_score = np.argsort(-loss), np.argsort(-p.max(axis=1))
+    for group in ["", *set(cells)]:
+        among = [example for example in by_loss if group in ("", cells[example])]
+        found = table[(table["group"] == group) & (table["list"] == "worst")]
+        assert found["id"].tolist() == among[:7] and found["place"].tolist() == list(range(1, len(found) + 1))
+        confident = table[(table["group"] == group) & (table["list"] == "confident")]
+        assert confident["id"].tolist() == [x for x in by_score if best[x] != e.label[x] and group in ("", cells[x])][:7]
+        assert len(table[(table["group"] == group) & (table["list"] == "random")]) == min(7, len(among))
+    ids = table["id"].to_numpy()
+    np.testing.assert_allclose(table["loss"], loss[ids], rtol=1e-6)
+    assert table["label"].tolist() == e.label[ids].tolist() and table["prediction"].tolist() == best[ids].tolist()
+    np.testing.assert_array_equal(table["feature:target"].astype(np.float32), e.target[ids])
+    names, counts, _ = zip(*made.FILES, strict=True)
+    starts = dict(zip(names, np.cumsum((0, *counts)).tolist(), strict=False))
+    assert (table["record"] + table["file"].map(starts) == table["id"]).all()
 
 
 def collectives(timeline: Path) -> list[tuple[str, float, float]]:

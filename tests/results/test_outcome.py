@@ -18,6 +18,7 @@ from harness.results.values import result
 from harness.sums.grid import GridLayout, GridState
 from harness.sums.layout import Counted, Layout, Status, Summed
 from harness.sums.reduction import GrandTotal
+from harness.sums.selection import ExamplesLayout, Selection
 from harness.sums.sums import Layouts
 
 DRAWS, SLOTS = 60, 3
@@ -72,7 +73,7 @@ def test_replicates_together_are_those_one_by_one() -> None:
         }
     )  # fmt: skip
     bindings = dict.fromkeys(METRICS, BINDING)
-    total = GrandTotal(sums.state(0, 0, GRID), sums, {})
+    total = GrandTotal(sums.state(0, 0, GRID), sums, {}, Selection.zero(ExamplesLayout()))
     question = Question(METRICS, bindings, job.slices, job.bootstrap)
     found = outcome(total, Layouts(LAYOUT, GRID, draws=DRAWS + 1), question)
     for key, metric in METRICS.items():

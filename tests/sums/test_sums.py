@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ from harness.sums.layout import Counted, Crossed, Layout, RowLayout, Summed
 from harness.sums.layout_json import from_json, to_json
 from harness.sums.row_store import RowStore
 from harness.sums.rows import RowTable
+from harness.sums.selection import ExamplesLayout, Selection, reduce_selection
 from harness.sums.sums import Layouts, Sums, renumbering
+from tests.thread_comm import on_ranks
 
 STATE = Layout((Summed(("loss", "total"), ()),), (Counted(("accuracy", "right"), 2),))
 GRID = GridLayout(STATE.summed, (), STATE.counted, (), STATE)
 DRAWS = 3
-LAYOUTS = Layouts(STATE, GRID, {"auc": RowLayout(False, False, (("positive", "int64"),))}, 1, DRAWS)
+KEPT = ExamplesLayout(("worst", "random"), 2, sliced=True, columns=(("loss", "float64"),), scores=(1, "float32"))
+LAYOUTS = Layouts(STATE, GRID, {"auc": RowLayout(False, False, (("positive", "int64"),))}, 1, DRAWS, KEPT)
 
 integers = st.integers(-(2**40), 2**40)
 keys = st.lists(st.sampled_from(["0\x1eia", "0\x1eib", "0\x1eic", "0\x1eid"]), unique=True, max_size=4)
@@ -52,7 +56,17 @@ def sums(draw: st.DrawFn) -> Sums:
             RowTable(rng.standard_normal(count), {"positive": rng.integers(0, 2, count)}, rng.integers(0, 2**40, count), slices)
         )
     state = np.concatenate([to_cells(np.array(draw(st.floats(-1e30, 1e30)))).ravel(), rng.integers(0, 9, 2)])
-    return Sums(lines.reshape(-1, 8), state, grid, rows)
+    return Sums(lines.reshape(-1, 8), state, grid, rows, draw(selections(len(names) + 1)))
+
+
+@st.composite
+def selections(draw: st.DrawFn, slots: int = 3) -> Selection:
+    """Some examples that are kept: many are equal in what they are sorted by; what is known of one follows from its id."""
+    entry = st.tuples(
+        st.integers(0, 1), st.integers(0, slots - 1), st.just(-1), st.sampled_from([-(2**63), -1, 0, 5]), st.integers(0, 6)
+    )
+    entries = np.array(draw(st.lists(entry, max_size=9)), np.int64).reshape(-1, 5)
+    return Selection.of(np.concatenate([entries, entries[:, 4:], -entries[:, 4:]], axis=1), KEPT.most)
 
 
 def canonical(total: Sums) -> dict[str, Any]:
@@ -69,6 +83,7 @@ def canonical(total: Sums) -> dict[str, Any]:
     grid = total.grid.placed(keys) if total.grid.slots else total.grid
     return {
         "lines": total.lines.tolist(), "state": total.state.tolist(), "keys": keys, "grid": grid.flat().tolist(), "rows": rows,
+        "examples": total.selection.renumbered(numbers).table.tolist(),
     }  # fmt: skip
 
 
@@ -106,7 +121,8 @@ def test_adding_leaves_both_as_they_were(a):
 
 
 def test_layouts_of_other_columns_have_another_digest():
-    assert LAYOUTS.digest != Layouts(STATE, GRID, {}, 1, DRAWS).digest
+    assert LAYOUTS.digest != replace(LAYOUTS, rows={}).digest
+    assert LAYOUTS.digest != replace(LAYOUTS, examples=replace(KEPT, most=3)).digest
     assert LAYOUTS.size_bytes(2) == 8 * STATE.size + GRID.size_bytes(2, DRAWS)
 
 
@@ -116,13 +132,13 @@ def test_sums_have_the_layouts_that_they_were_made_for_and_no_others(a):
     a.check(LAYOUTS)
     wide = Layout((*STATE.summed, Summed(("mae", "total"), ())), STATE.counted)
     plain = GridLayout((), (), (), (), STATE)
-    other = [Layouts(wide, GRID, LAYOUTS.rows, 1, DRAWS), Layouts(STATE, plain, LAYOUTS.rows, 1, DRAWS)]
-    other.append(Layouts(STATE, GRID, LAYOUTS.rows, 1, DRAWS + 1))
+    other = [replace(LAYOUTS, state=wide), replace(LAYOUTS, grid=plain), replace(LAYOUTS, draws=DRAWS + 1)]
+    other += [
+        replace(LAYOUTS, examples=layout) for layout in (ExamplesLayout(), replace(KEPT, most=1), replace(KEPT, columns=()))
+    ]
     if a.rows:
-        other += [
-            Layouts(STATE, GRID, rows, 1, DRAWS) for rows in ({}, {"auc": RowLayout(True, False, (("positive", "int64"),))})
-        ]
-        other.append(Layouts(STATE, GRID, LAYOUTS.rows, 2, DRAWS))
+        other += [replace(LAYOUTS, rows=rows) for rows in ({}, {"auc": RowLayout(True, False, (("positive", "int64"),))})]
+        other.append(replace(LAYOUTS, specs=2))
     for layouts in other:
         with pytest.raises(ValueError, match="expected|keeps none"):
             a.check(layouts)
@@ -137,6 +153,8 @@ def test_layouts_come_back_from_json():
     layouts = Layouts(
         state, GridLayout((), state.counted, (), (), state), {"auc": RowLayout(True, True, (("a", "int64"),), True)}, 2, 9
     )
+    kept = replace(layouts, examples=KEPT)
+    assert from_json(json.loads(json.dumps(to_json(kept)))) == kept and "examples" not in to_json(layouts)
     again = from_json(json.loads(json.dumps(to_json(layouts), allow_nan=False)))
     assert again == layouts and again.digest == layouts.digest
     for wrong in (
@@ -148,3 +166,33 @@ def test_layouts_come_back_from_json():
     ):
         with pytest.raises(ValueError, match="not layouts as a run writes them"):
             from_json(wrong)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(selections(), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_what_is_kept_of_all_is_kept_of_its_parts_however_they_were_shared_out(parts, random):
+    """A plain sort of all entries, against selections of parts, added up by ranks that are shown only what was kept."""
+    entries = [tuple(entry) for part in parts for entry in part.table.tolist()]
+    groups: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for entry in sorted(entries):
+        groups.setdefault(entry[:3], []).append(entry)
+    wanted = [list(entry) for group in sorted(groups) for entry in groups[group][: KEPT.most]]
+    random.shuffle(parts)
+    numbers = np.arange(3)
+    found = on_ranks(len(parts), lambda comm: reduce_selection(comm, parts[comm.rank], numbers).table.tolist())
+    assert found == [wanted] * len(parts)
+
+
+def test_entries_that_a_run_does_not_write_are_refused():
+    good = Selection.of(np.array([[0, 1, -1, 4, 7, 7, -7], [0, 1, -1, 4, 9, 9, -9]], np.int64), 2)
+    good.check(KEPT, 2)
+    for table in (
+        good.table[::-1],
+        good.table[[0, 0, 1]],
+        np.add(good.table, [2, 0, 0, 0, 0, 0, 0]),
+        np.add(good.table, [0, 0, 1, 0, 0, 0, 0]),
+    ):
+        with pytest.raises(ValueError, match="examples: "):
+            Selection(table, 2).check(KEPT, 2)
+    with pytest.raises(ValueError, match="examples: expected int64"):
+        Selection.unpack({"examples": good.table[0], "examples.most": np.array([2])})
