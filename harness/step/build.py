@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.data import Feature, Source
 from harness.data.columns import limit_threads
 from harness.data.content import ContentHash
@@ -101,7 +103,8 @@ def compile_step(
                 take=taker(prepared.columns) if prepared.columns else None,
                 eager=job.eager,
             )
-        check_examples(step.layouts.examples, step.grid.most_slots, opened.plan.examples, resources.allowed_bytes)
+        chunk = int(np.diff(opened.plan.bounds).max(initial=0))
+        check_examples(step.layouts, step.grid.most_slots, opened.plan.examples, chunk, resources.allowed_bytes)
         moved()
         predict_canary = Canary(predict, feed.source, wanted, min(job.batch_size, opened.plan.examples))
         canary = predict_canary()

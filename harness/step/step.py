@@ -146,6 +146,7 @@ class Step:
         """Forget what was evaluated, to begin anew."""
         self.grid.clear()
         self.choice.clear()
+        self._chunks = 1  # of the first examples many leave the graph: there is nothing yet that they come after
 
     def _loop(self, origin: Any, left: Any) -> tuple[Any, ...]:
         """Add up what is left there, see `Stream`.

@@ -10,7 +10,6 @@ from harness.errors import JobError
 from harness.metrics.contract import Binding
 from harness.names.variables import STATE_BYTES
 from harness.sums.layout import Counted, Crossed, Summed
-from harness.sums.selection import ExamplesLayout
 from harness.sums.sums import Layouts
 
 __all__ = ["allowed_bytes", "check_examples", "check_fits", "fitting", "peak_bytes", "size_text"]
@@ -57,23 +56,24 @@ def check_fits(layouts: Layouts, slots: int, allowed: int) -> int:
     )
 
 
-def check_examples(layout: ExamplesLayout, slots: int, examples: int, allowed: int) -> int:
-    """Return the bytes of the examples that a rank may have to keep, or refuse them.
+def check_examples(layouts: Layouts, slots: int, examples: int, chunk: int, allowed: int) -> int:
+    """Return the bytes of the examples that a rank may have to hold, or refuse them.
 
     Args:
-      layout: of the examples.
+      layouts: of the sums.
       slots: of slices, the whole counted.
-      examples: of the plan.
+      examples, chunk: of the plan, and of its largest chunk.
       allowed: bytes.
     Raises: JobError: they do not fit.
     """
-    entries = layout.most_entries(slots, examples)
+    layout = layouts.examples
+    entries = layout.most_entries(slots, layouts.specs, examples, chunk)
     total = 8 * layout.width * entries
     if total > allowed:
         raise JobError(
-            f"examples: {entries:,} of {8 * layout.width:,} bytes, of {layout.groups(slots):,} groups, take {size_text(total)} a "
-            f"rank, expected at most {size_text(allowed)}; lower examples.worst or slices.maximum, choose per: all, or set "
-            f"{STATE_BYTES.name} to allow more"
+            f"examples: {entries:,} of {8 * layout.width:,} bytes, of {layout.groups(slots):,} groups and a chunk of {chunk:,}, "
+            f"take {size_text(total)} a rank, expected at most {size_text(allowed)}; lower examples.worst, slices.maximum or "
+            f"chunk_size, choose per: all, or set {STATE_BYTES.name} to allow more"
         )
     return total
 

@@ -60,10 +60,16 @@ class ExamplesLayout:
         """Return how many groups there can be with so many slots, the whole counted."""
         return (slots if self.sliced else 1) + self.cells
 
-    def most_entries(self, slots: int, examples: int) -> int:
-        """Return how many entries there can be: no example is twice in a list of a group, and each is in few groups."""
-        per_example = 1 + self.by_cell + (slots - 1 if self.sliced else 0)
-        return len(self.lists) * min(self.groups(slots) * self.most, examples * per_example)
+    def most_entries(self, slots: int, specs: int, examples: int, chunk: int) -> int:
+        """Return how many entries a rank may have to hold: those that are kept, and those that a chunk hands on at the most.
+
+        Args:
+          slots: of slices, the whole counted.
+          specs: how many slices an example is in.
+          examples, chunk: of the plan, and of its largest chunk.
+        """
+        per_example = 1 + self.by_cell + (specs if self.sliced else 0)
+        return len(self.lists) * (min(self.groups(slots) * self.most, examples * per_example) + chunk * per_example)
 
     def column(self, name: str, table: np.ndarray) -> np.ndarray | None:
         """Return the numbers under a name, [n]; None where the layout has none of that name.

@@ -18,7 +18,10 @@ from harness.prepare.binding import ask
 from harness.results.terminal import console_for, show_examples
 from harness.run.verify import verify
 from harness.sums.capacity import check_examples
+from harness.sums.grid import GridLayout
+from harness.sums.layout import Layout
 from harness.sums.selection import ExamplesLayout
+from harness.sums.sums import Layouts
 from tests import made
 
 pytestmark = pytest.mark.slow
@@ -112,12 +115,14 @@ def test_what_cannot_be_kept_is_refused(metrics, examples, message):
 
 
 def test_what_does_not_fit_is_refused_with_its_size():
-    layout = ExamplesLayout(("worst",), 50, sliced=True, columns=(("loss", "float64"),), scores=(1000, "float32"))
-    assert check_examples(layout, 1, 10**6, 1 << 20) == 50 * 8 * 1006
+    kept = ExamplesLayout(("worst",), 50, sliced=True, columns=(("loss", "float64"),), scores=(1000, "float32"))
+    state = Layout((), ())
+    layouts = Layouts(state, GridLayout((), (), (), (), state), specs=1, examples=kept)
+    assert check_examples(layouts, 1, 10**6, 64, 1 << 21) == (50 + 2 * 64) * 8 * 1006
     with pytest.raises(
-        JobError, match=r"examples: 50,000 of 8,048 bytes, of 1,000 groups, take 383.8 MiB a rank, expected at most 1.0 MiB"
+        JobError, match=r"examples: 50,128 of 8,048 bytes, of 1,000 groups and a chunk of 64, take 384.7 MiB a rank"
     ):
-        check_examples(layout, 1000, 10**6, 1 << 20)
+        check_examples(layouts, 1000, 10**6, 64, 1 << 20)
 
 
 def test_a_thumbnail_is_small_and_its_numbers_are_stretched():
