@@ -1,0 +1,33 @@
+"""The command that makes a page of finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from harness.cli.verbosity import remark
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True, metavar="FILE",
+    help="Where the page is written.",
+)  # fmt: skip
+@click.option("--model", metavar="NAME", help="Of runs with several models, the one that is compared.")
+@click.option("--title", metavar="TEXT", help="Of the page; default: the names of the runs.")
+def report(runs: Sequence[Path], output: Path, model: str | None, title: str | None) -> int:
+    """Make one page of a run, or of several against the first one, that needs neither network nor server."""
+    from harness.folder.run_folder import write_atomically
+    from harness.report.page import render
+    from harness.report.subjects import read
+
+    text = render(read(runs, model), title=title or "")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, text)
+    remark(f"report: {output}")
+    return 0

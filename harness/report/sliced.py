@@ -1,0 +1,183 @@
+"""Slices: a table that can be sorted and filtered, and forest plots by the pessimistic end of the interval, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.comparison.difference import FEWEST
+from harness.comparison.documents import lines_table, worst_first
+from harness.comparison.sides import WHOLE
+from harness.metrics.direction import Better
+from harness.report.estimates import Estimate, estimates
+from harness.report.forest import Dot, Panel, Row, forest
+from harness.report.sections import Figure, Section
+from harness.report.subjects import Reported
+from harness.results.tables import TextTable, slice_name
+
+__all__ = ["SliceCell", "SliceRow", "SliceTable", "Sliced", "sliced_section"]
+
+MOST_CELLS = 8000  # of the table: with more the page would be too large
+MOST_FORESTS, MOST_ROWS = 6, 30
+MOST_LINES = 50  # of slices that differ from the baseline
+
+
+@dataclass(frozen=True)
+class SliceCell:
+    """A value as it is shown, and as it is sorted by; None where there is none."""
+
+    text: str
+    interval: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """A slice."""
+
+    name: str
+    examples: int
+    small: bool
+    cells: Sequence[SliceCell]
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """The slices of one run.
+
+    Attributes:
+      run: its name.
+      metrics: labels of the columns; `more_metrics` others are in metrics.csv.
+      rows: the worst first, by the metric `first`.
+      more_rows: how many slices are left out.
+      too_few: how many had fewer examples than the job's minimum.
+    """
+
+    run: str
+    metrics: Sequence[str]
+    more_metrics: int
+    rows: Sequence[SliceRow]
+    first: str
+    more_rows: int
+    too_few: int
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """What the section shows."""
+
+    fewest: int
+    figures: Sequence[Figure]
+    tables: Sequence[SliceTable]
+    differing: Sequence[tuple[str, TextTable, int]]
+
+
+def sliced_section(reported: Reported) -> Section | None:
+    """Return the section; None where no run has slices."""
+    sliced = [(subject.name, document) for subject, document in reported.finished if document.get("slices")]
+    if not sliced:
+        return None
+    content = Sliced(
+        FEWEST,
+        _figures(sliced[-1][1], sliced[-1][0] if len(sliced) > 1 else ""),
+        [_table(name, document) for name, document in sliced],
+        _differing(reported),
+    )
+    return Section("slices", "Slices", "slices.html", content)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A slice with its numbers by label."""
+
+    name: str
+    examples: int
+    numbers: Mapping[str, Estimate]
+
+    @property
+    def small(self) -> bool:
+        return self.examples < FEWEST
+
+    def badness(self, label: str) -> tuple[bool, float]:
+        """Return what sorts the worst first: by the end of the interval on the bad side; without a value last."""
+        own = self.numbers.get(label)
+        bound = None if own is None else own.pessimistic
+        return bound is None, 0.0 if bound is None else bound
+
+
+def _slices(document: Mapping[str, Any]) -> list[_Slice]:
+    return [
+        _Slice(slice_name(part), part["examples"], {own.label: own for own in estimates(document, part) if not own.name})
+        for part in document["slices"]
+    ]
+
+
+def _labels(slices: Sequence[_Slice]) -> list[str]:
+    """Return the labels of the metrics, those that have a better way first."""
+    known = {label: own.better for part in slices for label, own in part.numbers.items()}
+    return sorted(known, key=lambda label: known[label] is Better.NEITHER)
+
+
+def _table(run: str, document: Mapping[str, Any]) -> SliceTable:
+    slices = _slices(document)
+    labels = _labels(slices)
+    shown = labels[: max(MOST_CELLS // len(slices), 3)]
+    first = shown[0] if shown else ""
+    ordered = sorted(slices, key=lambda part: part.badness(first))
+    rows = [
+        SliceRow(part.name, part.examples, part.small, [_cell(part.numbers.get(label)) for label in shown])
+        for part in ordered[:MOST_CELLS]
+    ]
+    return SliceTable(
+        run, shown, len(labels) - len(shown), rows, first, len(ordered) - len(rows), document.get("slices_left_out", 0)
+    )
+
+
+def _cell(own: Estimate | None) -> SliceCell:
+    if own is None:
+        return SliceCell("", "", None)
+    low, high = own.ends
+    return SliceCell(own.shown, f"{low} to {high}" if low else "", own.value)
+
+
+def _figures(document: Mapping[str, Any], run: str) -> list[Figure]:
+    """Return a forest plot of each of the first metrics that have a better way; all rows but the worst are left out."""
+    slices, whole, figures = _slices(document), {own.label: own for own in estimates(document)}, []
+    for label in _labels(slices)[:MOST_FORESTS]:
+        held = [part for part in slices if label in part.numbers and part.numbers[label].value is not None]
+        if not held or held[0].numbers[label].better is Better.NEITHER:
+            continue
+        title = f"{label} by slice" + (f", {run}" if run else "")
+        middle = whole[label].value if label in whole else None
+        figures.append(_figure(title, label, held, middle))
+    return figures
+
+
+def _figure(title: str, label: str, held: Sequence[_Slice], middle: float | None) -> Figure:
+    """Draw the worst slices; where there are too many, small ones only as far as there is room."""
+    ordered = sorted(held, key=lambda part: (part.small, *part.badness(label)))[:MOST_ROWS]
+    drawn = sorted(ordered, key=lambda part: part.badness(label))
+    data, rows = TextTable(["slice", "examples", label, "low", "high"]), []
+    for part in drawn:
+        own = part.numbers[label]
+        assert own.value is not None  # only such were kept
+        rows.append(Row(part.name, [Dot(own.value, own.low, own.high)], faint=part.small))
+        data.rows.append([part.name, f"{part.examples:,}", own.shown, *own.ends])
+    note = "All slices, the worst first"
+    if len(held) > len(drawn):
+        note = f"{len(drawn)} of {len(held):,} slices, the worst first; of fewer than {FEWEST} examples only where there is room"
+    note += "; worst by the end of the interval on the bad side. The dashed line is the value of all examples."
+    return Figure(forest([Panel(rows, middle)], f"slices {label}"), title, data, note)
+
+
+def _differing(reported: Reported) -> list[tuple[str, TextTable, int]]:
+    """Return, of each side but the first, the slices that differ from the baseline: title, table, and how many were compared."""
+    differing = []
+    for comparison in reported.compared.comparisons if reported.compared else ():
+        lines = [line for line in comparison.lines if line.slice != WHOLE]
+        shown = sorted((line for line in lines if line.verdict != "no difference shown"), key=worst_first)[:MOST_LINES]
+        first, second = comparison.first.name, comparison.second.name
+        if lines:
+            differing.append((f"{second} against {first}", lines_table(shown, first, second), len(lines)))
+    return differing
