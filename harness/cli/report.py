@@ -19,14 +19,19 @@ __all__ = ["report"]
     help="Where the page is written.",
 )  # fmt: skip
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one that is compared.")
+@click.option(
+    "--python", "own", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where metrics of your own are looked for: their code is run, for their plots.",
+)  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Of the page; default: the names of the runs.")
-def report(runs: Sequence[Path], output: Path, model: str | None, title: str | None) -> int:
+def report(runs: Sequence[Path], output: Path, model: str | None, own: Path | None, title: str | None) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.folder.run_folder import write_atomically
+    from harness.metrics import load
     from harness.report.page import render
     from harness.report.subjects import read
 
-    text = render(read(runs, model), title=title or "")
+    text = render(read(runs, model), title=title or "", own=None if own is None else lambda target: load(target, own))
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, text)
     remark(f"report: {output}")

@@ -33,6 +33,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--faint", LINE: "--line", P
 }
 DOTS_PER_INCH = 72  # a point is a pixel of the page
 LONGEST = 40  # letters of a label in a figure
+LEAST_WIDTH = 540  # pixels to which a wide figure is shrunk on a small screen: its letters can still be read
 
 HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
@@ -61,7 +62,7 @@ def style(salt: str = "harness") -> Iterator[None]:
         "axes.titlesize": 12, "axes.titlelocation": "left", "axes.titlecolor": INK, "axes.labelsize": 11, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.7,
         "xtick.color": LINE, "ytick.color": LINE, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "xtick.labelsize": 11,
-        "ytick.labelsize": 12, "figure.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False,
+        "ytick.labelsize": 11, "figure.facecolor": "none", "savefig.facecolor": "none", "legend.frameon": False,
         "legend.fontsize": 11, "lines.linewidth": 1.8, "figure.dpi": DOTS_PER_INCH, "savefig.dpi": DOTS_PER_INCH,
     }  # fmt: skip
     with warnings.catch_warnings(), matplotlib.rc_context(options):
@@ -98,9 +99,10 @@ def svg(figure: Figure) -> str:
 
 def _root(match: re.Match[str]) -> str:
     width, height = (float(size) for size in match.groups())
+    least = min(width, LEAST_WIDTH)
     return (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}" aria-hidden="true" focusable="false">'
+        f'viewBox="0 0 {width:g} {height:g}" style="min-width: {least:g}px" aria-hidden="true" focusable="false">'
     )
 
 

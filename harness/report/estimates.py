@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.metrics.direction import Better
+from harness.report.sections import SortedCell
 from harness.results.metric_names import number_labels
 from harness.results.tables import NULL, number
 
-__all__ = ["Estimate", "estimates"]
+__all__ = ["Estimate", "by_class", "cell_of", "estimates"]
 
+MOST_NAMES = 12  # of the numbers of a metric that stand among the metrics
 WIDTH_ERRORS = 4  # standard errors that an interval is wide, near enough: it says how many digits are shown
 
 
@@ -68,6 +71,20 @@ class Estimate:
         if self.error is not None or self.low is None or self.high is None:
             return self.error
         return (self.high - self.low) / WIDTH_ERRORS
+
+
+def cell_of(own: Estimate | None) -> SortedCell:
+    """Return a number as a cell; an empty one where there is none."""
+    if own is None:
+        return SortedCell("")
+    low, high = own.ends
+    return SortedCell(own.shown, f"{low} to {high}" if low else "", own.value)
+
+
+def by_class(numbers: Sequence[Estimate]) -> list[Estimate]:
+    """Return the numbers that are of a class, or one of very many of their metric: they have a table of their own."""
+    counts = Counter(own.key for own in numbers)
+    return [own for own in numbers if own.name and (own.support is not None or counts[own.key] > MOST_NAMES)]
 
 
 def estimates(document: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> list[Estimate]:

@@ -95,7 +95,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.line is not None:
         axes.axvline(panel.line, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
     axes.set_ylim(total, 0)
-    axes.set_yticks(ticks, [clipped(row.label) for row in panel.rows])
+    axes.set_yticks(ticks, [clipped(row.label) for row in panel.rows], fontsize=12)
     for label, row in zip(axes.get_yticklabels(), panel.rows, strict=True):
         label.set_color(FAINT if row.faint else INK)
     axes.locator_params(axis="x", nbins=6)

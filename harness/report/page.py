@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.metrics.contract import Metric
+from harness.report.calibrated import calibrated_section
+from harness.report.classed import classed_section
+from harness.report.confused import confused_section
+from harness.report.curves import curves_section
 from harness.report.drawing import MISSING, clipped
 from harness.report.running import running_section
+from harness.report.scored import scored_section
 from harness.report.sections import Section
 from harness.report.sliced import sliced_section
+from harness.report.sources import read_sources
 from harness.report.subjects import Reported
 from harness.report.verdict import verdict_section
 from harness.report.whole import whole_section
@@ -25,21 +32,30 @@ TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TEXT = 300  # letters of a cell: what a job names may be a megabyte
 
 
-def sections(reported: Reported) -> list[Section]:
-    """Return the sections of a page, from top to bottom."""
-    makers = (verdict_section, whole_section, sliced_section, running_section)
-    return [section for maker in makers if (section := maker(reported)) is not None]
+def sections(reported: Reported, own: Callable[[str], type[Metric]] | None = None) -> list[Section]:
+    """Return the sections of a page, from top to bottom; see `render`."""
+    sources = read_sources(reported, own)
+    parts = [
+        verdict_section(reported),
+        whole_section(reported, sources),
+        sliced_section(reported),
+        classed_section(reported),
+        *(make(sources) for make in (scored_section, calibrated_section, confused_section, curves_section)),
+        running_section(reported),
+    ]
+    return [part for part in parts if part is not None]
 
 
-def render(reported: Reported, *, title: str = "") -> str:
+def render(reported: Reported, *, title: str = "", own: Callable[[str], type[Metric]] | None = None) -> str:
     """Return the page.
 
     Args:
       reported: what it is made of.
       title: of the page; the names of the runs where there is none.
+      own: finds metrics of the user's own, see `question_json.from_json`; without it they have no plots.
     Raises: UsageError: what draws or lays out is not installed.
     """
-    return _render("page.html", sections(reported), title or ", ".join(subject.name for subject in reported.subjects))
+    return _render("page.html", sections(reported, own), title or ", ".join(subject.name for subject in reported.subjects))
 
 
 def _render(template: str, parts: Sequence[Section], title: str) -> str:

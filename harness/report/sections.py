@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.results.tables import TextTable
 
-__all__ = ["Figure", "Section"]
+__all__ = ["Figure", "Section", "SortedCell", "SortedRow", "SortedTable"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,42 @@ class Section:
     title: str
     template: str
     content: Any
+
+
+@dataclass(frozen=True)
+class SortedCell:
+    """A value as it is shown, and as it is sorted by; None where there is none."""
+
+    text: str
+    interval: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class SortedRow:
+    """A slice or a class: how many examples it has, and whether they are few."""
+
+    name: str
+    size: float
+    small: bool
+    cells: Sequence[SortedCell]
+
+
+@dataclass(frozen=True)
+class SortedTable:
+    """A table that can be sorted and filtered.
+
+    Attributes:
+      title: what it is of.
+      head: names of the first two columns.
+      columns: names of the others.
+      note: in which order the rows are.
+      left_out: what is left out, a sentence each.
+    """
+
+    title: str
+    head: tuple[str, str]
+    columns: Sequence[str]
+    rows: Sequence[SortedRow]
+    note: str
+    left_out: Sequence[str] = ()

@@ -10,13 +10,13 @@ from harness.comparison.difference import FEWEST
 from harness.comparison.documents import lines_table, worst_first
 from harness.comparison.sides import WHOLE
 from harness.metrics.direction import Better
-from harness.report.estimates import Estimate, estimates
+from harness.report.estimates import Estimate, cell_of, estimates
 from harness.report.forest import Dot, Panel, Row, forest
-from harness.report.sections import Figure, Section
+from harness.report.sections import Figure, Section, SortedRow, SortedTable
 from harness.report.subjects import Reported
 from harness.results.tables import TextTable, slice_name
 
-__all__ = ["SliceCell", "SliceRow", "SliceTable", "Sliced", "sliced_section"]
+__all__ = ["Sliced", "sliced_section"]
 
 MOST_CELLS = 8000  # of the table: with more the page would be too large
 MOST_FORESTS, MOST_ROWS = 6, 30
@@ -24,52 +24,11 @@ MOST_LINES = 50  # of slices that differ from the baseline
 
 
 @dataclass(frozen=True)
-class SliceCell:
-    """A value as it is shown, and as it is sorted by; None where there is none."""
-
-    text: str
-    interval: str
-    value: float | None
-
-
-@dataclass(frozen=True)
-class SliceRow:
-    """A slice."""
-
-    name: str
-    examples: int
-    small: bool
-    cells: Sequence[SliceCell]
-
-
-@dataclass(frozen=True)
-class SliceTable:
-    """The slices of one run.
-
-    Attributes:
-      run: its name.
-      metrics: labels of the columns; `more_metrics` others are in metrics.csv.
-      rows: the worst first, by the metric `first`.
-      more_rows: how many slices are left out.
-      too_few: how many had fewer examples than the job's minimum.
-    """
-
-    run: str
-    metrics: Sequence[str]
-    more_metrics: int
-    rows: Sequence[SliceRow]
-    first: str
-    more_rows: int
-    too_few: int
-
-
-@dataclass(frozen=True)
 class Sliced:
     """What the section shows."""
 
-    fewest: int
     figures: Sequence[Figure]
-    tables: Sequence[SliceTable]
+    tables: Sequence[SortedTable]
     differing: Sequence[tuple[str, TextTable, int]]
 
 
@@ -79,9 +38,8 @@ def sliced_section(reported: Reported) -> Section | None:
     if not sliced:
         return None
     content = Sliced(
-        FEWEST,
         _figures(sliced[-1][1], sliced[-1][0] if len(sliced) > 1 else ""),
-        [_table(name, document) for name, document in sliced],
+        [_table(name if len(sliced) > 1 else "", document) for name, document in sliced],
         _differing(reported),
     )
     return Section("slices", "Slices", "slices.html", content)
@@ -119,26 +77,27 @@ def _labels(slices: Sequence[_Slice]) -> list[str]:
     return sorted(known, key=lambda label: known[label] is Better.NEITHER)
 
 
-def _table(run: str, document: Mapping[str, Any]) -> SliceTable:
+def _table(run: str, document: Mapping[str, Any]) -> SortedTable:
     slices = _slices(document)
     labels = _labels(slices)
     shown = labels[: max(MOST_CELLS // len(slices), 3)]
     first = shown[0] if shown else ""
     ordered = sorted(slices, key=lambda part: part.badness(first))
     rows = [
-        SliceRow(part.name, part.examples, part.small, [_cell(part.numbers.get(label)) for label in shown])
+        SortedRow(part.name, part.examples, part.small, [cell_of(part.numbers.get(label)) for label in shown])
         for part in ordered[:MOST_CELLS]
     ]
-    return SliceTable(
-        run, shown, len(labels) - len(shown), rows, first, len(ordered) - len(rows), document.get("slices_left_out", 0)
-    )
-
-
-def _cell(own: Estimate | None) -> SliceCell:
-    if own is None:
-        return SliceCell("", "", None)
-    low, high = own.ends
-    return SliceCell(own.shown, f"{low} to {high}" if low else "", own.value)
+    left_out = {
+        f"{len(ordered) - len(rows):,} more slices are in metrics.csv.": len(ordered) > len(rows),
+        f"{len(labels) - len(shown):,} more metrics are in metrics.csv.": len(labels) > len(shown),
+        f"{document.get('slices_left_out', 0):,} slices had fewer examples than the job's minimum, and are not reported.": bool(
+            document.get("slices_left_out")
+        ),
+    }
+    return SortedTable(
+        f"All slices{', ' + run if run else ''}", ("slice", "examples"), shown, rows,
+        f"Worst {first} first. Faint: fewer than {FEWEST} examples.", [text for text, holds in left_out.items() if holds],
+    )  # fmt: skip
 
 
 def _figures(document: Mapping[str, Any], run: str) -> list[Figure]:

@@ -11,11 +11,12 @@ from harness.comparison.documents import lines_table, ranking_table
 from harness.comparison.sides import WHOLE, Side
 from harness.comparison.terminal import rests_on
 from harness.metrics.direction import Better
-from harness.report.estimates import Estimate, estimates
+from harness.report.estimates import Estimate, by_class, estimates
 from harness.report.forest import Dot, Panel, Row, forest
 from harness.report.sections import Figure, Section
+from harness.report.sources import Source
 from harness.report.subjects import Reported
-from harness.results.tables import TextTable, number
+from harness.results.tables import TextTable
 
 __all__ = ["Against", "Whole", "panels_of", "whole_section"]
 
@@ -55,6 +56,7 @@ class Whole:
       ranking: of three and more sides.
       against: each side but the first.
       not_compared: why runs are not compared.
+      not_plotted: runs whose sums could not be read, and why.
     """
 
     figure: Figure | None
@@ -64,9 +66,10 @@ class Whole:
     ranking: TextTable | None
     against: Sequence[Against]
     not_compared: str
+    not_plotted: Sequence[tuple[str, str]]
 
 
-def whole_section(reported: Reported) -> Section | None:
+def whole_section(reported: Reported, sources: Sequence[Source]) -> Section | None:
     """Return the section; None where no run has a result."""
     if not reported.finished:
         return None
@@ -74,6 +77,7 @@ def whole_section(reported: Reported) -> Section | None:
         columns = [(subject.name, estimates(document)) for subject, document in reported.finished]
     else:
         columns = [(side.name, _of_side(side)) for side in reported.compared.sides]
+    columns = [(name, [own for own in numbers if own not in by_class(numbers)]) for name, numbers in columns]
     table, rows = _table(columns), _rows(columns)
     names = [name for name, _ in columns]
     figure = None
@@ -90,6 +94,7 @@ def whole_section(reported: Reported) -> Section | None:
         ranking_table(sides, compared.ranked) if compared and len(sides) > 2 else None,
         [_against(comparison) for comparison in compared.comparisons] if compared else (),
         reported.not_compared,
+        [(source.name, source.missing) for source in sources if source.missing],
     )
     return Section("metrics", "Metrics", "metrics.html", content)
 
@@ -118,13 +123,11 @@ def _table(columns: Sequence[tuple[str, Sequence[Estimate]]]) -> TextTable:
             table.rows.append([label, way, *("" if own is None else _with_interval(own) for own in sides)])
         return table
     numbers = columns[0][1]
-    bounded, supported = any(own.low is not None for own in numbers), any(own.support is not None for own in numbers)
-    optional = [*(["low", "high"] if bounded else []), *(["support"] if supported else [])]
-    table = TextTable(["metric", "better", "value", *optional, "examples"], names=2)
+    bounded = any(own.low is not None for own in numbers)
+    table = TextTable(["metric", "better", "value", *(["low", "high"] if bounded else []), "examples"], names=2)
     for own in numbers:
         ends = own.ends if bounded else ()
-        support = ["" if own.support is None else number(own.support)] if supported else []
-        table.rows.append([own.label, WAYS[own.better], own.shown, *ends, *support, f"{own.examples:,}"])
+        table.rows.append([own.label, WAYS[own.better], own.shown, *ends, f"{own.examples:,}"])
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from harness.report.page import render
 from harness.report.subjects import read
 from tests.report.folders import with_slices
 
+MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
 
@@ -64,22 +66,46 @@ def test_no_errors_and_no_barriers(browser: Any, files: dict[str, Path], name: s
 
 def test_slices_are_sorted_and_filtered(browser: Any, files: dict[str, Path]) -> None:
     page, complaints = opened(browser, files["slices"])
-    rows, first = page.locator("table.slices tbody tr:not([hidden])"), "table.slices tbody tr:not([hidden]) >> nth=0"
+    rows, first = (
+        page.locator("#slices table.sortable tbody tr:not([hidden])"),
+        "#slices table.sortable tbody tr:not([hidden]) >> nth=0",
+    )
     page.get_by_role("button", name="log_loss").click()
     assert page.locator(first).inner_text().startswith("city=city 0000")
     page.get_by_role("button", name="log_loss").press("Enter")
     assert page.locator(first).inner_text().startswith("city=city 0999")
     page.get_by_role("button", name="recall").click()
-    assert page.locator("table.slices tbody tr").last.inner_text().startswith("city=city 0003")  # it has no value
+    assert page.locator("#slices table.sortable tbody tr").last.inner_text().startswith("city=city 0003")  # it has no value
     page.get_by_role("spinbutton", name="At least").fill("150")
     assert rows.count() == sum(100 + i >= 150 for i in range(1000) if i % 10)
     page.get_by_role("searchbox", name="Slice").fill("CITY 09")
-    assert rows.count() == 90 and page.locator(".controls output").inner_text() == "90 of 1,000 slices"
+    assert rows.count() == 90 and page.locator("#slices .controls output").inner_text() == "90 of 1,000 slices"
+    assert complaints == []
+
+
+def test_the_slider_shows_the_counts_at_each_threshold(browser: Any, files: dict[str, Path]) -> None:
+    page, complaints = opened(browser, files["one run"])
+    block = page.locator(".thresholds").first
+    points = json.loads(block.locator("script").inner_text())
+    for place in (0, len(points["threshold"]) // 3, len(points["threshold"]) - 1):
+        block.get_by_role("slider").evaluate(MOVE, place)
+        block.get_by_label("Cost of a false positive").fill("2.5")
+        tp, fp = points["tp"][place], points["fp"][place]
+        fn, tn = points["positive"] - tp, points["negative"] - fp
+        shown = {
+            name: block.locator(f"[data-cell={name}]").inner_text() for name in ("tp", "fp", "fn", "tn", "precision", "cost")
+        }
+        assert shown == {
+            "tp": f"{tp:,}", "fp": f"{fp:,}", "fn": f"{fn:,}", "tn": f"{tn:,}",
+            "precision": f"{tp / (tp + fp):.6g}", "cost": f"{2.5 * fp + fn:,.6g}",
+        }  # fmt: skip
+    block.get_by_role("slider").press("Home")
+    assert block.locator("[data-cell=tp]").inner_text() == f"{points['tp'][0]:,}"
     assert complaints == []
 
 
 def test_it_can_be_read_without_scripts_and_printed(browser: Any, files: dict[str, Path]) -> None:
     page, _ = opened(browser, files["slices"], java_script_enabled=False)
-    assert page.locator("table.slices tbody tr").count() == 1000 and not page.locator(".controls").is_visible()
+    assert page.locator("#slices table.sortable tbody tr").count() == 1000 and not page.locator(".controls").is_visible()
     page, _ = opened(browser, files["one run"])
     assert len(page.pdf()) > 10_000

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.errors import RunFolderError, UsageError
+from harness.folder.run_folder import RunFolder
+from harness.metrics.plots import Thresholds
 from harness.report import page as pages
 from harness.report.page import render
 from harness.report.subjects import read
-from tests.report.folders import HOSTILE, Page, number, with_slices, write
+from harness.results.plotted import plotted_of_run
+from tests.report.folders import HOSTILE, Page, evaluated, number, with_slices, write
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,70 @@ def test_runs_that_cannot_be_paired_stand_side_by_side_and_it_is_said(runs: list
     other = write(tmp_path / "other", {"accuracy": number(0.75)})
     text = render(read([runs[0], other]))
     assert "Not compared:" in text and any(row[:1] == ["accuracy"] and "0.750 [0.730, 0.770]" in row for row in Page(text).rows)
+
+
+def test_curves_bands_and_counts_stand_on_the_page(runs: list[Path]) -> None:
+    text = render(read(runs[:1]))
+    page = Page(text)
+    points = json.loads(page.scripts[0])
+    plots = {own.key: own for own in plotted_of_run(RunFolder(runs[0]))}
+    exact = plots["roc_curve"].plot
+    assert isinstance(exact, Thresholds)
+    assert list(zip(points["threshold"], points["tp"], points["fp"], strict=True)) == list(exact.points)
+    assert (points["positive"], points["negative"]) == (exact.positive, exact.negative)
+    at = next(row for row in page.rows if len(row) == 7 and row[0] == f"{exact.points[0][0]:.6g}")
+    assert at[1:5] == [str(exact.positive), str(exact.negative), "0", "0"]
+    for title in (
+        "ROC: Class",
+        "Precision and recall: Class",
+        "Gains: Class",
+        "Reliability of the score of class",
+        "Confusion matrix",
+    ):
+        assert f"<figcaption>{title}" in text
+    assert "The band holds the interval at each place" in text and 'id="classes"' in text
+
+
+OWN = """
+from harness.metrics.contract import Bars, HostMetric, Lines
+
+class Own(HostMetric):
+    summary = "sum of y"
+
+    def columns(self):
+        return ("label",)
+
+    def host_terms(self, labels, predictions):
+        return labels.astype("float64").reshape(-1, 1)
+
+    def value(self, totals):
+        return totals["label"]
+
+    def plots(self, totals):
+        value = self.value(totals)
+        return [Lines("place", "sum", (("up", ((0.0, 0.0), (1.0, value))), ("<b>", ((0.0, 1.0),)))), Bars("rest", ((None, 1.0, value),))]
+"""
+
+
+def test_a_metric_of_ones_own_has_its_plots_where_its_code_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_plots.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = evaluated(tmp_path / "run", 1.0, [{"python": "own_plots:Own"}])
+    value = json.loads((run / "metrics.json").read_text())["metrics"]["Own"]["value"]
+    assert 'id="curves"' not in render(read([run]))
+    done = CliRunner().invoke(
+        cli, ["report", str(run), "--python", str(tmp_path), "-o", str(tmp_path / "page.html")], standalone_mode=False
+    )
+    assert done.exception is None, done.exception
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    assert ["up", "1", f"{value:.6g}"] in rows and ["<b>", "0", "1"] in rows and ["", "1", f"{value:.6g}"] in rows
+
+
+def test_a_run_without_its_journal_has_a_page_and_says_what_is_missing(runs: list[Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    shutil.rmtree(run / "journal")
+    text = render(read([run]))
+    assert 'id="scores"' not in text and 'id="metrics"' in text and "No plots" in text
 
 
 @pytest.mark.parametrize(
