@@ -9,13 +9,13 @@ import numpy as np
 
 from harness.metrics.plots import Reliability
 from harness.report.bands import band
-from harness.report.drawing import LINE, MUTED, SERIES, new_figure, style, svg
+from harness.report.drawing import MUTED, SERIES, new_figure, style, svg
 from harness.report.sections import Figure, Section
 from harness.report.sources import Source
 from harness.results.plotted import Plotted
 from harness.results.tables import TextTable, number
 
-__all__ = ["calibrated_section", "draw_reliability"]
+__all__ = ["calibrated_section", "draw_counts", "draw_reliability"]
 
 MOST_FIGURES = 6
 
@@ -43,7 +43,9 @@ def _figure(source: Source, own: Plotted, plot: Reliability, *, several: bool) -
     low, high = _ends(own, plot, source.level)
     with style(f"reliability {source.name} {own.key}"):
         figure = new_figure(400, 440)
-        draw_reliability(figure.subplots(2, 1, sharex=True, height_ratios=[4, 1]), plot, low, high)
+        diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        draw_reliability(diagram, plot, low, high)
+        draw_counts(counts, plot)
         drawing = svg(figure)
     data = TextTable(["bin", "in it", "mean confidence", "share of hits", "low", "high"])
     for (bin_, weight, confidence, hits), below, above in zip(plot.bins, low, high, strict=True):
@@ -62,18 +64,22 @@ def _ends(own: Plotted, plot: Reliability, level: float) -> tuple[np.ndarray, np
     return band(lines, level) or (nothing, nothing)
 
 
-def draw_reliability(axes: Sequence[Any], plot: Reliability, low: np.ndarray, high: np.ndarray) -> None:
-    """Draw the diagram on the first axes, and the counts on the second."""
+def draw_reliability(axes: Any, plot: Reliability, low: np.ndarray | None = None, high: np.ndarray | None = None) -> None:
+    """Draw the diagram; `low` and `high` are the interval of each bin, where there is one."""
     known = [number for number, (_, _, confidence, _) in enumerate(plot.bins) if confidence is not None]
-    confidence = np.array([plot.bins[number][2] for number in known], np.float64)
-    hits, weight = (np.array([plot.bins[number][column] for number in known], np.float64) for column in (3, 1))
-    axes[0].plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axes[0].vlines(confidence, low[known], high[known], color=SERIES[0], linewidth=1.6)
-    axes[0].plot(confidence, hits, color=SERIES[0], marker="o", markersize=5, linewidth=1)
-    axes[0].set(ylim=(-0.02, 1.02), xlim=(-0.01, 1.01), ylabel="share of hits")
-    axes[1].bar(confidence, weight, width=0.02, color=SERIES[0])
-    axes[1].set(ylabel="examples")
-    axes[1].set_xlabel("mean confidence of the bin", loc="left")
-    axes[1].grid(visible=False, axis="x")
-    axes[1].locator_params(axis="y", nbins=3)
-    axes[1].spines["left"].set_color(LINE)
+    confidence, hits = (np.array([plot.bins[number][column] for number in known], np.float64) for column in (2, 3))
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
+    if low is not None and high is not None:
+        axes.vlines(confidence, low[known], high[known], color=SERIES[0], linewidth=1.6)
+    axes.plot(confidence, hits, color=SERIES[0], marker="o", markersize=5, linewidth=1)
+    axes.set(ylim=(-0.02, 1.02), xlim=(-0.01, 1.01), ylabel="share of hits")
+
+
+def draw_counts(axes: Any, plot: Reliability) -> None:
+    """Draw how many are in each bin."""
+    held = [(confidence, weight) for _, weight, confidence, _ in plot.bins if confidence is not None]
+    axes.bar([confidence for confidence, _ in held], [weight for _, weight in held], width=0.02, color=SERIES[0])
+    axes.set(ylabel="examples")
+    axes.set_xlabel("mean confidence of the bin", loc="left")
+    axes.grid(visible=False, axis="x")
+    axes.locator_params(axis="y", nbins=3)

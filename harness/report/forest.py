@@ -11,7 +11,7 @@ from harness.report.drawing import FAINT, INK, LINE, MARKERS, MUTED, SERIES, cli
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Dot", "Panel", "Row", "forest"]
+__all__ = ["Dot", "Panel", "Row", "draw_panel", "forest"]
 
 WIDTH = 720
 ROW, ROW_OF_MORE, PANEL = 24, 12, 36  # pixels that a row takes, each further dot of it, and a panel's axis
@@ -62,7 +62,7 @@ def forest(panels: Sequence[Panel], salt: str, series: Sequence[str] = ()) -> st
         figure = new_figure(WIDTH, sum(heights) + (26 if len(series) > 1 else 0))
         all_axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, panel in zip(all_axes, panels, strict=True):
-            _draw(axes, panel)
+            draw_panel(axes, panel)
         if len(series) > 1:
             from matplotlib.lines import Line2D
 
@@ -78,7 +78,8 @@ def _height(row: Row) -> int:
     return ROW + ROW_OF_MORE * max(len(row.dots) - 1, 0)
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def draw_panel(axes: Axes, panel: Panel) -> None:
+    """Draw the rows of a panel."""
     plain(axes)
     axes.grid(visible=True, axis="x")
     total, ticks, top = sum(_height(row) for row in panel.rows), [], 0

@@ -16,7 +16,7 @@ from harness.report.sources import Source
 from harness.results.plotted import Plotted
 from harness.results.tables import TextTable, number
 
-__all__ = ["Curve", "Scored", "Slider", "gains", "precision_recall", "roc", "scored_section"]
+__all__ = ["Curve", "Scored", "Slider", "curve_of", "draw_curves", "gains", "precision_recall", "roc", "scored_section"]
 
 GRID = np.linspace(0, 1, 101)  # where bands are
 MOST_LINES = 21  # of a table of thresholds
@@ -97,7 +97,7 @@ def _scored(key: tuple[Any, ...], held: dict[str, list[_Counted]], sources: Sequ
     title = f"Class {shown} of {label or 'the label'}" + (f", output {output}" if output and count > 1 else "")
     salt = f"{output} {label} {positive}"
     figures = [
-        _figure(make, [_curve(make, name, exact[name], finest[name], level) for name in held], title, f"{salt} {make.__name__}")
+        _figure(make, [curve_of(make, name, exact[name], finest[name], level) for name in held], title, f"{salt} {make.__name__}")
         for make in (roc, precision_recall, gains)
     ]
     return Scored(title, figures, [_slider(name, exact[name]) for name in held])
@@ -140,14 +140,15 @@ def _columns(plot: Thresholds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return columns[0], columns[1], columns[2]
 
 
-def _curve(make: Make, name: str, plot: Thresholds, drawn: Plotted, level: float) -> Curve:
+def curve_of(make: Make, name: str, plot: Thresholds, drawn: Plotted, level: float) -> Curve:
+    """Return the line of a plot, with its band where the metric has replicates."""
     x, y = make(plot)
     lines = [make(own) for own in drawn.replicates if isinstance(own, Thresholds)]
     ends = band([np.interp(GRID, *line) for line in lines if len(line[0])], level)
     return Curve(name, x, y, *ends) if ends else Curve(name, x, y)
 
 
-def draw(axes: Any, make: Make, curves: Sequence[Curve]) -> None:
+def draw_curves(axes: Any, make: Make, curves: Sequence[Curve]) -> None:
     """Draw curves with their bands, and what says nothing as a dashed line."""
     _, x_name, y_name = AXES[make]
     if make is not precision_recall:
@@ -167,7 +168,7 @@ def draw(axes: Any, make: Make, curves: Sequence[Curve]) -> None:
 def _figure(make: Make, curves: Sequence[Curve], title: str, salt: str) -> Figure:
     with style(salt):
         figure = new_figure(400, 400)
-        draw(figure.subplots(), make, curves)
+        draw_curves(figure.subplots(), make, curves)
         drawing = svg(figure)
     name, x_name, y_name = AXES[make]
     data = TextTable(["curve", x_name, y_name], [])

@@ -16,7 +16,7 @@ from harness.report.sections import Figure, Section, SortedRow, SortedTable
 from harness.report.subjects import Reported
 from harness.results.tables import TextTable, slice_name
 
-__all__ = ["Sliced", "sliced_section"]
+__all__ = ["Sliced", "sliced_section", "worst_slices"]
 
 MOST_CELLS = 8000  # of the table: with more the page would be too large
 MOST_FORESTS, MOST_ROWS = 6, 30
@@ -114,9 +114,8 @@ def _figures(document: Mapping[str, Any], run: str) -> list[Figure]:
 
 
 def _figure(title: str, label: str, held: Sequence[_Slice], middle: float | None) -> Figure:
-    """Draw the worst slices; where there are too many, small ones only as far as there is room."""
-    ordered = sorted(held, key=lambda part: (part.small, *part.badness(label)))[:MOST_ROWS]
-    drawn = sorted(ordered, key=lambda part: part.badness(label))
+    """Draw the worst slices."""
+    drawn = _worst(label, held)
     data, rows = TextTable(["slice", "examples", label, "low", "high"]), []
     for part in drawn:
         own = part.numbers[label]
@@ -128,6 +127,25 @@ def _figure(title: str, label: str, held: Sequence[_Slice], middle: float | None
         note = f"{len(drawn)} of {len(held):,} slices, the worst first; of fewer than {FEWEST} examples only where there is room"
     note += "; worst by the end of the interval on the bad side. The dashed line is the value of all examples."
     return Figure(forest([Panel(rows, middle)], f"slices {label}"), title, data, note)
+
+
+def _worst(label: str, held: Sequence[_Slice]) -> list[_Slice]:
+    """Return the worst slices, the worst first; where there are too many, small ones only as far as there is room."""
+    kept = sorted(held, key=lambda part: (part.small, *part.badness(label)))[:MOST_ROWS]
+    return sorted(kept, key=lambda part: part.badness(label))
+
+
+def worst_slices(document: Mapping[str, Any], label: str | None) -> tuple[str, list[tuple[str, Estimate, bool]], float | None]:
+    """Return the worst slices by a metric: its label, each slice's name, number and whether it is small, the value of all.
+
+    Args:
+      label: of the metric; None for the first that has a better way.
+    """
+    slices = _slices(document) if document.get("slices") else []
+    label = label or next(iter(_labels(slices)), "")
+    held = [part for part in slices if label in part.numbers and part.numbers[label].value is not None]
+    whole = {own.label: own.value for own in estimates(document)}
+    return label, [(part.name, part.numbers[label], part.small) for part in _worst(label, held)], whole.get(label)
 
 
 def _differing(reported: Reported) -> list[tuple[str, TextTable, int]]:

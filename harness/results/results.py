@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
@@ -45,14 +45,16 @@ class Results(Mapping[str, Any]):
       document: all of it, as metrics.json holds it.
       table: one line per number as metrics.csv has it, a pandas DataFrame.
       warnings: what makes the values doubtful.
+      folder: of the run; None where none was written.
     """
 
     document: Mapping[str, Any]
     table: pd.DataFrame = field(compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+    folder: Path | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def load(cls, run: str | Path) -> Results:
+    def load(cls, run: str | Path) -> Self:
         """Read the run folder of a finished run.
 
         Raises: RunFolderError: there is none.
@@ -63,7 +65,7 @@ class Results(Mapping[str, Any]):
         document = read_json(folder.metrics_json)
         if document is None:
             raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv))
+        return cls(document, pd.read_csv(folder.metrics_csv), folder=folder.path)
 
     def __getitem__(self, metric: str) -> Any:
         entry = self._metrics.get(metric) or self._metrics.get(METRIC_ALIASES.get(metric, metric))

@@ -13,10 +13,10 @@ from harness.job.job import Job
 from harness.metrics.question import Question
 from harness.plan.certificate import Certificate
 from harness.prepare.opened import Opened
+from harness.report.results import Results
 from harness.results import files as results
 from harness.results.definitions import explanation
 from harness.results.outcome import Outcome, outcome
-from harness.results.results import Results
 from harness.sums.reduction import Reduced
 
 if TYPE_CHECKING:
