@@ -1,4 +1,4 @@
-"""Histograms and curves that metrics bring."""
+"""Curves along cut-offs and runs, and the histograms and curves that metrics bring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from harness.metrics.plots import Bars, Lines
 from harness.report.drawing import FAINT, MARKERS, SERIES, clipped, new_figure, style, svg
 from harness.report.sections import Figure, Section
+from harness.report.series import cutoff_figures, sweep_figures
 from harness.report.sources import Source
+from harness.report.subjects import Reported
 from harness.results.metric_names import labels
 from harness.results.plotted import Plotted
 from harness.results.tables import TextTable, number
@@ -19,9 +21,10 @@ MOST_FIGURES = 12
 MANY_POINTS = 40  # from which on they have no markers
 
 
-def curves_section(sources: Sequence[Source]) -> Section | None:
+def curves_section(reported: Reported, sources: Sequence[Source]) -> Section | None:
     """Return the section; None where there is nothing of the kind."""
-    figures = [_figure(source, own, several=len(sources) > 1) for source in sources for own in _shown(source)]
+    figures = [*cutoff_figures(reported), *sweep_figures(reported)]
+    figures += [_figure(source, own, several=len(sources) > 1) for source in sources for own in _shown(source)]
     left_out = max(len(figures) - MOST_FIGURES, 0)
     return Section("curves", "Distributions and curves", "figures.html", (figures[:MOST_FIGURES], left_out)) if figures else None
 

@@ -40,7 +40,8 @@ def sections(reported: Reported, own: Callable[[str], type[Metric]] | None = Non
         whole_section(reported, sources),
         sliced_section(reported),
         classed_section(reported),
-        *(make(sources) for make in (scored_section, calibrated_section, confused_section, curves_section)),
+        *(make(sources) for make in (scored_section, calibrated_section, confused_section)),
+        curves_section(reported, sources),
         running_section(reported),
     ]
     return [part for part in parts if part is not None]
