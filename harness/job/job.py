@@ -42,6 +42,7 @@ class Job(Spec):
     eager: bool = False
     schedule: Literal["static", "dynamic"] | None = None  # how chunks come to ranks; the result does not depend on it
     predictions: PredictionsSpec | None = None
+    report: bool = False
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -196,6 +197,7 @@ class Job(Spec):
         elsewhere: Any = {
             "output": True,
             "schedule": True,
+            "report": True,
             "predictions": True,
             "model": place,
             "models": {"__all__": place},

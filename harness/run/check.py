@@ -28,6 +28,7 @@ from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
+from harness.run.report import check_report
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -54,6 +55,7 @@ def check(job: Job, console: Console | None = None) -> int:
         from harness.step import tensorflow as tf_setup
 
         tf_setup.import_tensorflow()  # their module may import it, and not as quietly
+    check_report(job)
     metrics = make_metrics(job)
     try:
         opened = open_data(job)
