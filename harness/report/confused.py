@@ -62,7 +62,10 @@ def _confused(plot: Confusion, name: str, salt: str) -> Confused:
         rows = [[label, *(_count(count) for count in row)] for label, row in zip(plot.names, plot.counts, strict=True)]
         data = TextTable(["label", *plot.names], rows)
         figure_of = Figure(
-            drawing, title, data, "Rows are labels, columns predictions. The darker, the larger a share of the label."
+            drawing,
+            title,
+            data,
+            "Rows are labels, columns predictions. The stronger the colour, the larger a share of the label.",
         )
     else:
         figure_of = Figure(
@@ -72,7 +75,7 @@ def _confused(plot: Confusion, name: str, salt: str) -> Confused:
 
 
 def draw_confusion(axes: Any, plot: Confusion) -> None:
-    """Draw a matrix: a cell the darker, the larger its share of the label."""
+    """Draw a matrix: the colour of a cell is the stronger, the larger its share of the label."""
     from matplotlib.patches import Rectangle
 
     size = len(plot.names)

@@ -33,7 +33,7 @@ VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--faint", LINE: "--line", P
 }
 DOTS_PER_INCH = 72  # a point is a pixel of the page
 LONGEST = 40  # letters of a label in a figure
-LEAST_WIDTH = 540  # pixels to which a wide figure is shrunk on a small screen: its letters can still be read
+LEAST_WIDTH = 430  # pixels to which a wide figure is shrunk on a small screen: its letters can still be read
 
 HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dot", "Panel", "Row", "draw_panel", "forest"]
 
-WIDTH = 720
+WIDTH = 620
 ROW, ROW_OF_MORE, PANEL = 24, 12, 36  # pixels that a row takes, each further dot of it, and a panel's axis
 
 

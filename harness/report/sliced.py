@@ -18,9 +18,9 @@ from harness.results.tables import TextTable, slice_name
 
 __all__ = ["Sliced", "sliced_section", "worst_slices"]
 
-MOST_CELLS = 8000  # of the table: with more the page would be too large
+MOST_CELLS = 8000  # of all tables of slices: with more the page would be too large
 MOST_FORESTS, MOST_ROWS = 6, 30
-MOST_LINES = 50  # of slices that differ from the baseline
+MOST_LINES = 20  # of slices that differ from the baseline
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def sliced_section(reported: Reported) -> Section | None:
         return None
     content = Sliced(
         _figures(sliced[-1][1], sliced[-1][0] if len(sliced) > 1 else ""),
-        [_table(name if len(sliced) > 1 else "", document) for name, document in sliced],
+        [_table(name if len(sliced) > 1 else "", document, MOST_CELLS // len(sliced)) for name, document in sliced],
         _differing(reported),
     )
     return Section("slices", "Slices", "slices.html", content)
@@ -77,15 +77,15 @@ def _labels(slices: Sequence[_Slice]) -> list[str]:
     return sorted(known, key=lambda label: known[label] is Better.NEITHER)
 
 
-def _table(run: str, document: Mapping[str, Any]) -> SortedTable:
+def _table(run: str, document: Mapping[str, Any], most_cells: int) -> SortedTable:
     slices = _slices(document)
     labels = _labels(slices)
-    shown = labels[: max(MOST_CELLS // len(slices), 3)]
+    shown = labels[: max(most_cells // len(slices), 3)]
     first = shown[0] if shown else ""
     ordered = sorted(slices, key=lambda part: part.badness(first))
     rows = [
         SortedRow(part.name, part.examples, part.small, [cell_of(part.numbers.get(label)) for label in shown])
-        for part in ordered[:MOST_CELLS]
+        for part in ordered[: max(most_cells // max(len(shown), 1), FEWEST)]
     ]
     left_out = {
         f"{len(ordered) - len(rows):,} more slices are in metrics.csv.": len(ordered) > len(rows),

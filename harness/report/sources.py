@@ -15,6 +15,8 @@ from harness.results.plotted import Plotted, plotted_of_run
 __all__ = ["Source", "read_sources"]
 
 LEVEL = 0.95  # of bands where no bootstrap says another
+MOST_RUNS = 8  # whose sums are plotted: as many as there are colours
+TOO_MANY = f"the sums of the first {MOST_RUNS} runs alone are plotted"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ def read_sources(reported: Reported, own: Callable[[str], type[Metric]] | None =
     Args:
       own: finds metrics of the user's own, see `question_json.from_json`.
     """
-    return [source for subject, document in reported.finished for source in _sources(subject, document, own)]
+    drawn, others = reported.finished[:MOST_RUNS], reported.finished[MOST_RUNS:]
+    sources = [source for subject, document in drawn for source in _sources(subject, document, own)]
+    return [*sources, *(Source(subject.name, document, (), LEVEL, missing=TOO_MANY) for subject, document in others)]
 
 
 def _sources(subject: Subject, document: Mapping[str, Any], own: Callable[[str], type[Metric]] | None) -> list[Source]:

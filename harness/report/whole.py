@@ -22,6 +22,7 @@ __all__ = ["Against", "Whole", "panels_of", "whole_section"]
 
 MOST_PANELS = 12  # numbers that share no axis with others
 MOST_LEFT_OUT = 20
+MOST_SERIES = 8  # runs in one forest plot: as many as there are colours; more have curves along the runs
 WAYS = {Better.HIGHER: "higher", Better.LOWER: "lower", Better.NEITHER: ""}
 
 
@@ -81,7 +82,7 @@ def whole_section(reported: Reported, sources: Sequence[Source]) -> Section | No
     table, rows = _table(columns), _rows(columns)
     names = [name for name, _ in columns]
     figure = None
-    if panels := panels_of(rows):
+    if len(columns) <= MOST_SERIES and (panels := panels_of(rows)):
         title = "Values of the metrics" + (" of each run" if len(columns) > 1 else "")
         figure = Figure(forest(panels, "metrics", names), title, table, _note(panels, rows))
     compared = reported.compared

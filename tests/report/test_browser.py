@@ -107,5 +107,7 @@ def test_the_slider_shows_the_counts_at_each_threshold(browser: Any, files: dict
 def test_it_can_be_read_without_scripts_and_printed(browser: Any, files: dict[str, Path]) -> None:
     page, _ = opened(browser, files["slices"], java_script_enabled=False)
     assert page.locator("#slices table.sortable tbody tr").count() == 1000 and not page.locator(".controls").is_visible()
-    page, _ = opened(browser, files["one run"])
+    page, _ = opened(browser, files["one run"], viewport={"width": 700, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert len(page.pdf()) > 10_000

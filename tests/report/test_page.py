@@ -40,6 +40,14 @@ def test_a_thousand_slices_are_a_small_page_the_worst_first(thousand: str) -> No
     assert "2 slices had fewer examples" in thousand and "30 of 1,000 slices" in thousand
 
 
+def test_many_runs_of_many_slices_are_bounded_and_it_is_said(tmp_path: Path) -> None:
+    runs = [with_slices(tmp_path / f"run-{number}", 300) for number in range(10)]
+    text = render(read(runs))
+    assert len(text.encode()) < 2_000_000
+    assert "34 more slices are in metrics.csv." in text and "No plots of run-9: the sums of the first 8 runs alone" in text
+    assert "Accuracy by run" in text and "<figcaption>Values of the metrics of each run" not in text
+
+
 def test_the_page_needs_nothing_else(thousand: str) -> None:
     page = Page(thousand)
     reaching = [value for _, attributes in page.elements for name in ("src", "href", "action") if (value := attributes.get(name))]
