@@ -27,7 +27,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["harness", "harness.*"]), "harness_launch"],
     package_dir={"harness_launch": "launch/harness_launch"},
-    package_data={"harness": ["py.typed"]},
+    package_data={"harness": ["py.typed", "report/templates/*"]},
     install_requires=pinned(
         "tensorflow", "keras", "numpy", "pandas", "pydantic", "PyYAML", "click", "rich", "google-crc32c", "psutil", "pyarrow"
     ),

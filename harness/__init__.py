@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.comparison.api import compare, gate
-    from harness.results.results import Results
+    from harness.report.results import Results
     from harness.run.api import evaluate
     from harness.run.evaluator import Evaluator
     from harness.run.keras_callback import ExactValidation
@@ -18,7 +18,7 @@ __all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "compare", 
 PLACES = {
     "Evaluator": "run.evaluator",
     "ExactValidation": "run.keras_callback",
-    "Results": "results.results",
+    "Results": "report.results",
     "compare": "comparison.api",
     "evaluate": "run.api",
     "gate": "comparison.api",

@@ -16,8 +16,8 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 SLOW = (
     "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
-    "models/test_tf_model", "predictions/", "ranks/test_process_exit", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
+    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -72,6 +72,7 @@ LONG = {
     "ranks/test_tickets.py::test_a_run_with_a_slow_rank_ends_within_a_tenth_of_the_ideal[mpi": "over Gloo; simulated in ranks/test_draws",
     "ranks/test_tickets.py::test_where_mpi_has_no_window_tickets_come_over_tcp[{'HOROVOD": "the other reason to have none",
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",
+    "report/test_browser.py": "what the page holds: report/test_page, parsed without a browser",
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",

@@ -109,3 +109,17 @@ def test_the_architecture_page_names_what_is_there():
         source = (ROOT / path).read_text()
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^(?:class|def) {name}\b", source, re.MULTILINE), f"{path} has no {name}"
+
+
+def test_report_loads_no_tensorflow(tmp_path):
+    (tmp_path / "metrics.json").write_text(
+        '{"metrics": {"a": {"value": 0.5, "examples": 2}}, "certificate": {"examples": 2, "chunks": 1, "id_hash": "00"}}'
+    )
+    fresh(
+        "from harness.cli import cli; cli.main(standalone_mode=False)",
+        "report",
+        "--quiet",
+        str(tmp_path),
+        "-o",
+        str(tmp_path / "a.html"),
+    )

@@ -17,6 +17,7 @@ from harness.cli.evaluation import check, evaluate, init, predict
 from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
+from harness.cli.report import report
 from harness.cli.results import collect, show, verify
 from harness.cli.submit import submit
 from harness.cli.usage import explain
@@ -51,22 +52,9 @@ def cli() -> None:
 
 
 for _command in (
-    baseline,
-    check,
-    collect,
-    compare,
-    doctor,
-    evaluate,
-    gate,
-    index,
-    init,
-    launch,
-    metrics,
-    predict,
-    show,
-    submit,
+    baseline, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
     verify,
-):
+):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)
 

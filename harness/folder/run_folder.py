@@ -116,6 +116,11 @@ class RunFolder:
         return self.path / "job.json"
 
     @property
+    def report_html(self) -> Path:
+        """The page that people look at, where the job asks for it."""
+        return self.path / "report.html"
+
+    @property
     def resolved_job_json(self) -> Path:
         """That job's keys, but those at their defaults."""
         return self.path / "resolved_job.json"

@@ -54,6 +54,7 @@ class Job(Spec):
     schedule: Literal["static", "dynamic"] | None = None  # how chunks come to ranks; the result does not depend on it
     predictions: PredictionsSpec | None = None
     gate: GateSpec | None = None
+    report: bool = False
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -215,6 +216,7 @@ class Job(Spec):
         elsewhere: Any = {
             "output": True,
             "schedule": True,
+            "report": True,
             "predictions": True,
             "gate": True,
             "model": place,

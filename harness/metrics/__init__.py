@@ -99,6 +99,8 @@ METRICS = {
     "huber": "losses:Huber",
     "log_cosh": "losses:LogCosh",
     "pinball": "losses:Pinball",
+    "residuals": "residuals:Residuals",
+    "error_by_label": "residuals:ErrorByLabel",
     "explained_variance": "correlation:ExplainedVariance",
     "pearson": "correlation:Pearson",
     "concordance": "correlation:Concordance",

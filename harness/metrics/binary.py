@@ -20,12 +20,14 @@ from harness.metrics.contract import (
     ScoreScale,
     Table,
     Term,
+    Thresholds,
     Totals,
     Undefined,
     ratio,
 )
 from harness.metrics.likelihood import EPSILON, impossible
 from harness.metrics.means import MeanMetric
+from harness.metrics.plots import plain
 from harness.metrics.thresholds import RAW_SCORES, log_odds, scale_of
 
 __all__ = [
@@ -260,3 +262,11 @@ class CountsAtThresholds(BinaryMetric):
             shares = [float(tp / below) if below else None for below in (tp + fp, tp + fn)]
             lines.append((threshold, *map(number, (tp, fp, tn, fn)), *shares))
         return Table(("threshold", "tp", "fp", "tn", "fn", "precision", "recall"), tuple(lines))
+
+    def plots(self, totals: Totals) -> tuple[Thresholds]:
+        """Return the counts at the thresholds."""
+        sums = totals.on_grid("exceeded").reshape(-1, 2)
+        negative, positive = sums.sum(axis=0)
+        above = [sums[i + 1 :].sum(axis=0) for i in range(len(self.thresholds))]
+        points = tuple((at, plain(tp), plain(fp)) for at, (fp, tp) in zip(self.thresholds, above, strict=True))
+        return (Thresholds(plain(positive), plain(negative), points, "above"),)

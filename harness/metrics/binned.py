@@ -14,12 +14,14 @@ import numpy as np
 from pydantic import Field
 
 from harness.metrics.binary import BinaryMetric
-from harness.metrics.contract import Count, Term, Totals, Undefined
+from harness.metrics.contract import Count, Term, Thresholds, Totals, Undefined
+from harness.metrics.plots import plain
 
 __all__ = ["BinnedAveragePrecision", "BinnedRocAuc"]
 
 
 MARGIN = 2.0**-48
+MOST_POINTS = 1000  # of what is shown
 
 
 class _Binned(BinaryMetric):
@@ -47,6 +49,16 @@ class _Binned(BinaryMetric):
         if not positive or not negative:
             raise Undefined(f"no label is {'positive' if not positive else 'negative'}")
         return [(n, p) for n, p in sums if n or p]
+
+    def plots(self, totals: Totals) -> tuple[Thresholds]:
+        """Return exact counts at edges of bins, `MOST_POINTS` of them at most: a score on an edge belongs to the bin above."""
+        self.columns(totals)
+        negatives, positives = totals.on_grid("bins").reshape(-1, 2).T
+        fp, tp = (np.cumsum(counts[::-1])[::-1] for counts in (negatives, positives))
+        edges = np.linspace(0, 1, self.bins + 1)
+        numbers = np.unique(np.linspace(0, self.bins - 1, min(self.bins, MOST_POINTS)).round().astype(np.int64)).tolist()
+        points = tuple((float(edges[i]), plain(tp[i]), plain(fp[i])) for i in numbers)
+        return (Thresholds(plain(tp[0]), plain(fp[0]), points),)
 
 
 class BinnedRocAuc(_Binned):

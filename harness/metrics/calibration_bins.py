@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, Gaps, Inputs, Metric, ScoreScale, Undefined
+from harness.metrics.contract import Binding, Gaps, Inputs, Metric, Reliability, ScoreScale, Totals, Undefined
+from harness.metrics.plots import plain
 from harness.metrics.totals import resolved
 
 __all__ = ["Bin", "CalibrationMetric", "curve_line", "expected_gap", "filled_bins", "gaps_of", "largest_gap"]
@@ -87,6 +88,14 @@ class CalibrationMetric(Metric):
         """Return what the metric reads; `positive` changes what is made of it, not how it is read."""
         return replace(super().binding(output, label, weight), positive=1)
 
+    def summed(self, totals: Totals) -> list[Bin]:
+        """Return the bins that are not empty."""
+        raise NotImplementedError
+
+    def plots(self, totals: Totals) -> tuple[Reliability]:
+        """Return the bins."""
+        return (Reliability(tuple((b.number, *curve_line(b, plain)) for b in self.summed(totals))),)
+
     def confidence(self, labels: Any, predictions: Any) -> tuple[Any, Any]:
         """Return the confidence, float64 [N], and which are hits, bool [N]."""
         import tensorflow as tf
@@ -120,7 +129,7 @@ def filled_bins(weights: Any, hits: Any, confidences: Any, roundings: Any = None
     return filled
 
 
-def curve_line(b: Bin, number: Callable[[Fraction], float]) -> tuple[float | None, ...]:
+def curve_line(b: Bin, number: Callable[[Fraction], float]) -> tuple[float, float | None, float]:
     """Return weight, mean confidence and share of hits of a bin; `number` makes the weight a number.
 
     The confidence is None where the grid leaves too few digits of it.

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from harness.errors import ShapeError
 from harness.metrics import shares
 from harness.metrics.contract import (
+    Confusion,
     Count,
     Number,
     PlainMean,
@@ -254,3 +255,8 @@ class ConfusionMatrix(PredictedClassMetric):
                 for row in zip(pairs, divisors, strict=True)
             ]
         return Table(("label", *names), tuple((name, *line) for name, line in zip(names, lines, strict=True)))
+
+    def plots(self, totals: Totals) -> tuple[Confusion]:
+        """Return the matrix itself, whatever `normalize` divides by."""
+        size = math.isqrt(len(totals["pairs"]))
+        return (Confusion(tuple(class_names(totals, size)), tuple(map(tuple, totals["pairs"].reshape(size, size).tolist()))),)

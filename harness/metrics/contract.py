@@ -9,7 +9,7 @@ A position is one thing scored: the example itself, or one pixel, token or outpu
 before `terms` sees them, takes out those that are masked, ignored or invalid, applies weights, and sums.
 
 All of the contract can be imported from here: what a metric reads stands in `binding.py`, the kinds of term in `terms.py`,
-their sums in `totals.py`.
+their sums in `totals.py`, what it can show in `plots.py`.
 """
 
 from __future__ import annotations
@@ -22,32 +22,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.metrics.binding import Binding, Inputs, ScoreScale
+from harness.metrics.plots import Bars, Confusion, Lines, Plot, Reliability, Thresholds
 from harness.metrics.terms import Count, Gram, GramSums, Number, Rows, Term
 from harness.metrics.totals import CountTotals, Proportion, Totals, Undefined, ratio, row_sums
 
 __all__ = [
-    "Binding",
-    "Count",
-    "CountTotals",
-    "Gaps",
-    "Gram",
-    "GramSums",
-    "HostMetric",
-    "Inputs",
-    "Metric",
-    "Number",
-    "PlainMean",
-    "Proportion",
-    "RowMetric",
-    "Rows",
-    "ScoreScale",
-    "Table",
-    "Term",
-    "Totals",
-    "Undefined",
-    "ratio",
-    "row_sums",
-]
+    "Bars", "Binding", "Confusion", "Count", "CountTotals", "Gaps", "Gram", "GramSums", "HostMetric", "Inputs", "Lines", "Metric",
+    "Number", "PlainMean", "Plot", "Proportion", "Reliability", "RowMetric", "Rows", "ScoreScale", "Table", "Term", "Thresholds",
+    "Totals", "Undefined", "ratio", "row_sums",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -211,6 +194,13 @@ class Metric(BaseModel):
     def gaps(self, totals: Totals) -> Gaps | None:
         """Return the gaps that the value is a norm of, None where it is none."""
         return None
+
+    def plots(self, totals: Totals) -> Sequence[Plot]:
+        """Return what a report shows beside the value: data, not drawing.
+
+        Raises: Undefined: there is nothing to show for these totals.
+        """
+        return ()
 
     def value(self, totals: Totals) -> Any:
         """Return what is reported: a number, a mapping from class to number, or a Table.

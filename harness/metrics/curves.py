@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from harness.metrics.contract import Table, Totals
+from harness.metrics.contract import Table, Thresholds, Totals
+from harness.metrics.plots import plain
 from harness.metrics.staircase import ScoreMetric, Staircase
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class _Curve(ScoreMetric):
     def points_of(self, totals: Totals) -> list[tuple[Any, Any, Any]]:
         """Return threshold, true positives and false positives of each point, ascending by threshold."""
         return list(zip(*(totals.exact(name).tolist() for name in ("threshold", "tp", "fp")), strict=True))
+
+    def plots(self, totals: Totals) -> tuple[Thresholds]:
+        """Return the counts at the points; rows bring weights in units of their own, which are taken back."""
+        positive, negative = self.sides(totals)
+        unit = totals.exact_weight / (positive + negative)
+        points = [(float(at), plain(tp * unit), plain(fp * unit)) for at, tp, fp in self.points_of(totals)]
+        return (Thresholds(plain(positive * unit), plain(negative * unit), tuple(points)),)
 
 
 class RocCurve(_Curve):

@@ -36,7 +36,7 @@ equal_mass_maximum_calibration_error nan_count infinity_count perplexity bits_pe
 # Tables and curves, descriptions of the data, what is best at a value in between, and how far two models are apart.
 _NEITHER = """
 confusion_matrix mean roc_curve pr_curve quantile minimum maximum mean_bias calibration_ratio counts_at_thresholds
-reliability_curve equal_mass_reliability_curve zero_count variance standard_deviation histogram
+reliability_curve equal_mass_reliability_curve residuals error_by_label zero_count variance standard_deviation histogram
 mcnemar flip_rate prediction_difference largest_prediction_difference
 """
 DIRECTIONS: dict[str, Better] = {

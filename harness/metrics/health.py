@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from harness.errors import ShapeError
-from harness.metrics.contract import Binding, Count, Inputs, Metric, Number, Table, Term, Totals, Undefined
+from harness.metrics.contract import Bars, Binding, Count, Inputs, Metric, Number, Table, Term, Totals, Undefined
 from harness.metrics.moments import root, rounded_scatter, scatter
 
 __all__ = ["Histogram", "InfinityCount", "NanCount", "StandardDeviation", "Variance", "ZeroCount"]
@@ -161,3 +161,8 @@ class Histogram(Metric):
         """Return one line per bin; the open ends of the first and the last are empty."""
         edges = [None, *self._edges().tolist(), None]
         return Table(("low", "high", "weight"), tuple(zip(edges[:-1], edges[1:], totals["bins"].tolist(), strict=True)))
+
+    def plots(self, totals: Totals) -> tuple[Bars]:
+        """Return the bins, the open ends among them where something lies there."""
+        bars = [bar for bar in self.value(totals).rows if None not in bar[:2] or bar[2]]
+        return (Bars("output", tuple((low, high, weight) for low, high, weight in bars)),)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import RunFolderError, nearest
 from harness.folder.run_folder import RunFolder, read_json
@@ -65,7 +65,7 @@ class Results(Mapping[str, Any]):
     gate: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def load(cls, run: str | Path) -> Results:
+    def load(cls, run: str | Path) -> Self:
         """Read the run folder of a finished run.
 
         Raises: RunFolderError: there is none.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.results.results import Results
+from harness.report.results import Results
 from harness.run.evaluator import Evaluator
 
 __all__ = ["evaluate"]

@@ -14,12 +14,12 @@ from harness.job.job import Job
 from harness.metrics.question import Question
 from harness.plan.certificate import Certificate
 from harness.prepare.opened import Opened
+from harness.report.results import Results
 from harness.results import files as results
 from harness.results.definitions import explanation
 from harness.results.evidence import Evidence, data_keys
 from harness.results.examples import frame_of
 from harness.results.outcome import Outcome, outcome
-from harness.results.results import Results
 from harness.run.kept_examples import kept_examples, kept_json
 from harness.sums.reduction import Reduced
 

@@ -25,7 +25,7 @@ from harness.prepare.opened import Given, Opened, open_data, survey
 from harness.prepare.prepare import Prepared, match_model
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
-from harness.results.results import Results
+from harness.report.results import Results
 from harness.run.consensus import check_shared, from_rank_0, join
 from harness.run.counting import count
 from harness.run.door import Home
@@ -233,7 +233,7 @@ class Evaluator:
             left = np.setdiff1d(np.arange(len(opened.plan)), np.array(opened.done, np.int64))
             share = FixedShare(static_share(opened.plan, comm.rank, comm.size, left))
             passage = replace(passage, opened=opened, home=Home(folder, attempt))
-            return self._take(passage, Assigned(Schedule.STATIC, share), differing)
+            return replace(self._take(passage, Assigned(Schedule.STATIC, share), differing), folder=folder.path)
         except HarnessError as exc:
             if comm.rank == 0 and not folder.metrics_json.exists():
                 ended = exc.ended if isinstance(exc, Told) else Ended.of(exc, comm.rank)

@@ -26,7 +26,7 @@ from harness.watch.failure import tell_launcher
 
 if TYPE_CHECKING:
     from harness.comparison.gate_command import Ruling
-    from harness.results.results import Results
+    from harness.report.results import Results
 
 __all__ = ["JobGate", "Settled", "settle", "settle_and_tell"]
 

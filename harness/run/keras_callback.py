@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import keras
 
-from harness.results.results import Results
+from harness.report.results import Results
 from harness.run.evaluator import Evaluator
 from harness.run.options import Options
 

@@ -38,6 +38,7 @@ from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
 from harness.run.record import Process, Timer
+from harness.run.report import check_report, write_report
 from harness.run.run_lock import Destination, began, claim
 from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
@@ -114,6 +115,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     open_files.keep_some_back()
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
+    check_report(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -276,6 +278,7 @@ def _pass(command: Command, passage: Passage) -> Settled:
     if conclusion is not None:
         settled = command.settle()
         _show(command, comm, settled)
+        write_report(command.folder, job)
         if not conclusion.alike:
             print(
                 "warning: the machines gave different bits for one and the same batch; another split of the work over them "

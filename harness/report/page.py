@@ -1,0 +1,88 @@
+"""Sections to one HTML page that needs nothing else: no network, no server, no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.metrics.contract import Metric
+from harness.report.calibrated import calibrated_section
+from harness.report.classed import classed_section
+from harness.report.confused import confused_section
+from harness.report.curves import curves_section
+from harness.report.drawing import MISSING, clipped
+from harness.report.running import running_section
+from harness.report.scored import scored_section
+from harness.report.sections import Section
+from harness.report.sliced import sliced_section
+from harness.report.sources import read_sources
+from harness.report.subjects import Reported
+from harness.report.verdict import verdict_section
+from harness.report.whole import whole_section
+from harness.version import __version__
+
+__all__ = ["TEMPLATES", "render", "sections"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+LONGEST_TEXT = 300  # letters of a cell: what a job names may be a megabyte
+
+
+def sections(reported: Reported, own: Callable[[str], type[Metric]] | None = None) -> list[Section]:
+    """Return the sections of a page, from top to bottom; see `render`."""
+    sources = read_sources(reported, own)
+    parts = [
+        verdict_section(reported),
+        whole_section(reported, sources),
+        sliced_section(reported),
+        classed_section(reported),
+        *(make(sources) for make in (scored_section, calibrated_section, confused_section)),
+        curves_section(reported, sources),
+        running_section(reported),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def render(reported: Reported, *, title: str = "", own: Callable[[str], type[Metric]] | None = None) -> str:
+    """Return the page.
+
+    Args:
+      reported: what it is made of.
+      title: of the page; the names of the runs where there is none.
+      own: finds metrics of the user's own, see `question_json.from_json`; without it they have no plots.
+    Raises: UsageError: what draws or lays out is not installed.
+    """
+    return _render("page.html", sections(reported, own), title or ", ".join(subject.name for subject in reported.subjects))
+
+
+def _render(template: str, parts: Sequence[Section], title: str) -> str:
+    css, script = (TEMPLATES / "page.css").read_text(), (TEMPLATES / "page.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text: str = (
+        _environment()
+        .get_template(template)
+        .render(sections=parts, title=title, css=css, script=script, script_digest=digest, version=__version__)
+    )
+    return text
+
+
+@cache
+def _environment() -> Any:
+    """Return jinja2's environment: every text is escaped, and a name that a template lacks is an error.
+
+    Raises: UsageError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as exc:
+        raise UsageError(MISSING.format(name="Jinja2")) from exc
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"clip": lambda text: clipped(text, LONGEST_TEXT), "drawn": Markup}
+    return environment

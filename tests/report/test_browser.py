@@ -1,0 +1,113 @@
+"""The page in a browser without a network: no error, nothing that a screen reader stumbles over, controls that do what they say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.report.page import render
+from harness.report.subjects import read
+from tests.report.folders import with_slices
+
+MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def files(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    texts = {
+        "two runs": render(read(runs)),
+        "one run": render(read(runs[1:])),
+        "slices": render(read([with_slices(folder / "run", 1000)])),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text)
+    return {name: folder / f"{name}.html" for name in texts}
+
+
+def opened(browser: Any, file: Path, **options: Any) -> tuple[Any, list[str]]:
+    """Open a page in a context of its own, without a network; what it complains of is gathered."""
+    page = browser.new_context(offline=True, **options).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto(file.as_uri())
+    return page, complaints
+
+
+@pytest.mark.parametrize("name", ["two runs", "one run", "slices"])
+def test_no_errors_and_no_barriers(browser: Any, files: dict[str, Path], name: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}):
+        page, complaints = opened(browser, files[name], **options)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        barriers = [(each["id"], each["impact"]) for each in Axe().run(page).response["violations"]]
+        assert (complaints, barriers) == ([], [])
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_slices_are_sorted_and_filtered(browser: Any, files: dict[str, Path]) -> None:
+    page, complaints = opened(browser, files["slices"])
+    rows, first = (
+        page.locator("#slices table.sortable tbody tr:not([hidden])"),
+        "#slices table.sortable tbody tr:not([hidden]) >> nth=0",
+    )
+    page.get_by_role("button", name="log_loss").click()
+    assert page.locator(first).inner_text().startswith("city=city 0000")
+    page.get_by_role("button", name="log_loss").press("Enter")
+    assert page.locator(first).inner_text().startswith("city=city 0999")
+    page.get_by_role("button", name="recall").click()
+    assert page.locator("#slices table.sortable tbody tr").last.inner_text().startswith("city=city 0003")  # it has no value
+    page.get_by_role("spinbutton", name="At least").fill("150")
+    assert rows.count() == sum(100 + i >= 150 for i in range(1000) if i % 10)
+    page.get_by_role("searchbox", name="Slice").fill("CITY 09")
+    assert rows.count() == 90 and page.locator("#slices .controls output").inner_text() == "90 of 1,000 slices"
+    assert complaints == []
+
+
+def test_the_slider_shows_the_counts_at_each_threshold(browser: Any, files: dict[str, Path]) -> None:
+    page, complaints = opened(browser, files["one run"])
+    block = page.locator(".thresholds").first
+    points = json.loads(block.locator("script").inner_text())
+    for place in (0, len(points["threshold"]) // 3, len(points["threshold"]) - 1):
+        block.get_by_role("slider").evaluate(MOVE, place)
+        block.get_by_label("Cost of a false positive").fill("2.5")
+        tp, fp = points["tp"][place], points["fp"][place]
+        fn, tn = points["positive"] - tp, points["negative"] - fp
+        shown = {
+            name: block.locator(f"[data-cell={name}]").inner_text() for name in ("tp", "fp", "fn", "tn", "precision", "cost")
+        }
+        assert shown == {
+            "tp": f"{tp:,}", "fp": f"{fp:,}", "fn": f"{fn:,}", "tn": f"{tn:,}",
+            "precision": f"{tp / (tp + fp):.6g}", "cost": f"{2.5 * fp + fn:,.6g}",
+        }  # fmt: skip
+    block.get_by_role("slider").press("Home")
+    assert block.locator("[data-cell=tp]").inner_text() == f"{points['tp'][0]:,}"
+    assert complaints == []
+
+
+def test_it_can_be_read_without_scripts_and_printed(browser: Any, files: dict[str, Path]) -> None:
+    page, _ = opened(browser, files["slices"], java_script_enabled=False)
+    assert page.locator("#slices table.sortable tbody tr").count() == 1000 and not page.locator(".controls").is_visible()
+    page, _ = opened(browser, files["one run"], viewport={"width": 700, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert len(page.pdf()) > 10_000
