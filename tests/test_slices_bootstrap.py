@@ -63,6 +63,9 @@ def columns() -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
+KEPT = {"worst": 5, "per": "slice", "also": "random"}  # metrics.json has the SHA-256 of those that are kept
+
+
 @pytest.fixture(scope="module")
 def jobs(world, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("jobs")
@@ -73,7 +76,7 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
     }  # fmt: skip
     draws = {"replicates": REPLICATES, "seed": SEED}
     return {
-        "all": world.job(folder / "all.yaml", **common, metrics=METRICS, slices=SLICES, bootstrap=draws),
+        "all": world.job(folder / "all.yaml", **common, metrics=METRICS, slices=SLICES, bootstrap=draws, examples=KEPT),
         "users": world.job(folder / "users.yaml", **common, metrics=METRICS[:1], bootstrap={**draws, "cluster": "user"}),
         "ranked": world.job(folder / "ranked.yaml", **common, metrics=RANKED, bootstrap=draws, slices=[["writer"]]),
         "teams": world.job(folder / "teams.yaml", **common, metrics=RANKED, bootstrap={**draws, "cluster": "team"}),
