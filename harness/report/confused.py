@@ -18,6 +18,7 @@ __all__ = ["Confused", "confused_section", "draw_confusion"]
 
 MOST_CLASSES, MOST_WITH_COUNTS = 20, 12  # of a matrix that is drawn, and of one that has its counts in it
 MOST_CONFUSIONS = 25
+MOST_LISTED = 500  # classes of a table: those that are most often the label
 LONGEST_NAME = 18
 
 
@@ -132,7 +133,8 @@ def _classes(plot: Confusion, counts: np.ndarray) -> TextTable:
     """Return what the matrix says of each class: how often it is the label and the prediction, and both."""
     table = TextTable(["class", "support", "predicted", "right", "precision", "recall"])
     support, predicted, right = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
-    for name, labelled, called, hits in zip(plot.names, support.tolist(), predicted.tolist(), right.tolist(), strict=True):
+    for place in sorted(np.argsort(-support, kind="stable")[:MOST_LISTED].tolist()):
+        name, labelled, called, hits = plot.names[place], *(float(own[place]) for own in (support, predicted, right))
         shares = [number(hits / below) if below else "null" for below in (called, labelled)]
         table.rows.append([name, _count(labelled), _count(called), _count(hits), *shares])
     return table

@@ -57,7 +57,7 @@ def _bars(axes: Any, plot: Any) -> TextTable:
         start = high - width if low is None else low
         stop = low + width if high is None else high
         axes.bar(start, weight, width=(stop - start) * 0.94, align="edge", color=FAINT if None in (low, high) else SERIES[0])
-        data.rows.append(["" if low is None else number(low), "" if high is None else number(high), number(weight)])
+        data.rows.append(["-∞" if low is None else number(low), "∞" if high is None else number(high), number(weight)])
     axes.grid(visible=False, axis="x")
     axes.set_xlabel(clipped(plot.name), loc="left")
     axes.set_ylabel("how many")

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import RunFolderError, UsageError
 from harness.metrics.contract import Metric
+from harness.metrics.question_json import MALFORMED
 from harness.report.calibrated import calibrated_section
 from harness.report.classed import classed_section
 from harness.report.confused import confused_section
@@ -54,9 +55,14 @@ def render(reported: Reported, *, title: str = "", own: Callable[[str], type[Met
       reported: what it is made of.
       title: of the page; the names of the runs where there is none.
       own: finds metrics of the user's own, see `question_json.from_json`; without it they have no plots.
-    Raises: UsageError: what draws or lays out is not installed.
+    Raises: UsageError: what draws or lays out is not installed. RunFolderError: a file is not what a run writes.
     """
-    return _render("page.html", sections(reported, own), title or ", ".join(subject.name for subject in reported.subjects))
+    names = ", ".join(subject.name for subject in reported.subjects)
+    try:
+        parts = sections(reported, own)
+    except MALFORMED as exc:
+        raise RunFolderError(f"{names}: a file of it is not what a run writes: {type(exc).__name__}: {exc}") from exc
+    return _render("page.html", parts, title or names)
 
 
 def _render(template: str, parts: Sequence[Section], title: str) -> str:

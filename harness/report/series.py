@@ -62,7 +62,8 @@ def sweep_figures(reported: Reported) -> list[Figure]:
                 ways[own.label] = own.better
     kept = [label for label in points if len(points[label]) >= FEWEST_RUNS and ways[label] is not Better.NEITHER][:MOST_METRICS]
     return [
-        _figure({"": points[label]}, f"{label[:1].upper()}{label[1:]} by run", "run", label, f"sweep {label}") for label in kept
+        _figure({label: points[label]}, f"{label[:1].upper()}{label[1:]} by run", "run", label, f"sweep {label}")
+        for label in kept
     ]
 
 

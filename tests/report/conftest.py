@@ -10,7 +10,12 @@ from tests.report.folders import evaluated
 
 
 @pytest.fixture(scope="package")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs of the same examples, with sums to be read again."""
-    folder = tmp_path_factory.mktemp("reported")
-    return [evaluated(folder / "before", 2.0), evaluated(folder / "after", 0.2)]
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with sums to be read again."""
+    return evaluated(tmp_path_factory.mktemp("reported") / "before", 2.0)
+
+
+@pytest.fixture(scope="package")
+def runs(run: Path) -> list[Path]:
+    """That run, and another of the same examples."""
+    return [run, evaluated(run.parent / "after", 0.2)]

@@ -11,9 +11,11 @@ import pytest
 
 from harness.report.page import render
 from harness.report.subjects import read
-from tests.report.folders import with_slices
+from tests.report.folders import evaluated, numbers, with_slices
 
 MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
+REGRESSION = ["mae", "r2", "residuals", "error_by_label", {"histogram": {"low": -5.0, "high": 5.0}}]
+RANKING = [{"ndcg": {"query": "query", "k": k}} for k in (1, 3, 5)]
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
 
@@ -34,6 +36,9 @@ def files(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "two runs": render(read(runs)),
         "one run": render(read(runs[1:])),
         "slices": render(read([with_slices(folder / "run", 1000)])),
+        "three runs": render(read([*runs, evaluated(folder / "third", 0.7)])),
+        "regression": render(read([numbers(folder / "numbers", REGRESSION)])),
+        "ranking": render(read([numbers(folder / "ranked", RANKING)])),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
@@ -52,7 +57,7 @@ def opened(browser: Any, file: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, complaints
 
 
-@pytest.mark.parametrize("name", ["two runs", "one run", "slices"])
+@pytest.mark.parametrize("name", ["two runs", "one run", "slices", "three runs", "regression", "ranking"])
 def test_no_errors_and_no_barriers(browser: Any, files: dict[str, Path], name: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

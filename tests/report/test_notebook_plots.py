@@ -29,18 +29,18 @@ def loaded(run: Path) -> harness.Results:
     return harness.Results.load(run)
 
 
-def test_the_page_stands_in_a_frame_that_reaches_nothing(runs: list[Path], tmp_path: Path) -> None:
-    page = loaded(runs[0]).report()
+def test_the_page_stands_in_a_frame_that_reaches_nothing(run: Path, tmp_path: Path) -> None:
+    page = loaded(run).report()
     (frame,) = re.findall(r'<iframe [^>]*sandbox="allow-scripts"[^>]*srcdoc="([^"]*)"></iframe>', page._repr_html_())
-    assert html.unescape(frame) == render(read(runs[:1]))
+    assert html.unescape(frame) == render(read([run]))
     page.save(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page.text
 
 
-def test_axes_hold_what_the_run_found(runs: list[Path]) -> None:
-    results = loaded(runs[0])
+def test_axes_hold_what_the_run_found(run: Path) -> None:
+    results = loaded(run)
     axes = results.plot.roc()
-    plots = {own.key: own.plot for own in plotted_of_run(RunFolder(runs[0]))}
+    plots = {own.key: own.plot for own in plotted_of_run(RunFolder(run))}
     binned = plots["binned_roc_auc"]
     assert isinstance(binned, Thresholds)
     line = axes.lines[-1].get_xydata()

@@ -99,6 +99,22 @@ def test_runs_are_held_against_the_first(runs: list[Path]) -> None:
     assert "Differences: after minus before" in text and "within the same replicates" in text
 
 
+def test_what_differs_from_run_to_run_is_in_one_section(runs: list[Path], tmp_path: Path) -> None:
+    other = Path(shutil.copytree(runs[0], tmp_path / runs[0].name))
+    document = json.loads((other / "run.json").read_text())
+    document["attempts"][-1].update(elapsed_s=99.0, comm="mpi", started="2026-01-01T00:00:00+00:00")
+    document["attempts"][-1]["ranks"].append({"rank": 1, "host": "elsewhere", "split_s": {"start": 1.0}, "busy_s": 1.0})
+    (other / "run.json").write_text(json.dumps(document))
+    before, after = (render(read([run])).partition('<section id="run"') for run in (runs[0], other))
+    assert before[0] == after[0] and before[2] != after[2] and "elsewhere" in after[2]
+
+
+def test_files_that_no_run_writes_are_named(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", {"accuracy": number(0.5)}, slices=[{"slice": 3}])
+    with pytest.raises(RunFolderError, match="run: a file of it is not what a run writes: "):
+        render(read([run]))
+
+
 def test_runs_that_cannot_be_paired_stand_side_by_side_and_it_is_said(runs: list[Path], tmp_path: Path) -> None:
     other = write(tmp_path / "other", {"accuracy": number(0.75)})
     text = render(read([runs[0], other]))
@@ -159,7 +175,7 @@ def test_a_metric_of_ones_own_has_its_plots_where_its_code_may_run(tmp_path: Pat
     )
     assert done.exception is None, done.exception
     rows = Page((tmp_path / "page.html").read_text()).rows
-    assert ["up", "1", f"{value:.6g}"] in rows and ["<b>", "0", "1"] in rows and ["", "1", f"{value:.6g}"] in rows
+    assert ["up", "1", f"{value:.6g}"] in rows and ["<b>", "0", "1"] in rows and ["-∞", "1", f"{value:.6g}"] in rows
 
 
 def test_a_run_without_its_journal_has_a_page_and_says_what_is_missing(runs: list[Path], tmp_path: Path) -> None:
