@@ -66,7 +66,7 @@ class _Slice:
 
 def _slices(document: Mapping[str, Any]) -> list[_Slice]:
     return [
-        _Slice(slice_name(part), part["examples"], {own.label: own for own in estimates(document, part) if not own.name})
+        _Slice(slice_name(part["slice"]), part["examples"], {own.label: own for own in estimates(document, part) if not own.name})
         for part in document["slices"]
     ]
 
