@@ -19,6 +19,7 @@ from harness.results.tables import TextTable, number
 __all__ = ["Curve", "Scored", "Slider", "curve_of", "draw_curves", "gains", "precision_recall", "roc", "scored_section"]
 
 GRID = np.linspace(0, 1, 101)  # where bands are
+FEWEST_POINTS = 5  # of a curve; of fewer thresholds there is a table
 MOST_LINES = 21  # of a table of thresholds
 
 
@@ -80,25 +81,28 @@ def scored_section(sources: Sequence[Source]) -> Section | None:
     groups: dict[tuple[Any, ...], dict[str, list[_Counted]]] = {}
     for source in sources:
         for own in source.plots:
-            if isinstance(own.plot, Thresholds):
-                key = (own.binding.output if not own.model else "", own.binding.label, own.options.get("positive", 1))
+            if isinstance(own.plot, Thresholds) and own.plot.positive and own.plot.negative:
+                read = own.binding.label, own.binding.weight, own.binding.ignore_label
+                key = ("" if own.model else own.binding.output, own.options.get("positive", 1), *read)
                 groups.setdefault(key, {}).setdefault(source.name, []).append(_Counted(own.plot, own))
-    content = [_scored(key, held, sources, len(groups)) for key, held in groups.items()]
+    outputs = {key[0] for key in groups}
+    content = [_scored(key, held, sources, len(outputs)) for key, held in groups.items()]
     return Section("scores", "Scores and thresholds", "scored.html", content) if content else None
 
 
-def _scored(key: tuple[Any, ...], held: dict[str, list[_Counted]], sources: Sequence[Source], count: int) -> Scored:
-    output, label, positive = key
+def _scored(key: tuple[Any, ...], held: dict[str, list[_Counted]], sources: Sequence[Source], outputs: int) -> Scored:
+    output, positive, label, weight, _ = key
     level = next(source.level for source in sources if source.name in held)
     exact = {name: max((own.plot for own in plots), key=lambda plot: len(plot.points)) for name, plots in held.items()}
     finest = {name: max(plots, key=_Counted.fineness).plotted for name, plots in held.items()}
     classes = next(source.classes for source in sources if source.name in held)
     shown = clipped(classes[positive]) if positive < len(classes) else str(positive)
-    title = f"Class {shown} of {label or 'the label'}" + (f", output {output}" if output and count > 1 else "")
-    salt = f"{output} {label} {positive}"
+    title = f"Class {shown} of {label or 'the label'}" + (f", output {output}" if outputs > 1 else "")
+    title += f", weighted by {weight}" if weight else ""
     figures = [
-        _figure(make, [curve_of(make, name, exact[name], finest[name], level) for name in held], title, f"{salt} {make.__name__}")
+        _figure(make, [curve_of(make, name, exact[name], finest[name], level) for name in held], title, f"{key} {make.__name__}")
         for make in (roc, precision_recall, gains)
+        if max(len(plot.points) for plot in exact.values()) >= FEWEST_POINTS
     ]
     return Scored(title, figures, [_slider(name, exact[name]) for name in held])
 
@@ -143,7 +147,7 @@ def _columns(plot: Thresholds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def curve_of(make: Make, name: str, plot: Thresholds, drawn: Plotted, level: float) -> Curve:
     """Return the line of a plot, with its band where the metric has replicates."""
     x, y = make(plot)
-    lines = [make(own) for own in drawn.replicates if isinstance(own, Thresholds)]
+    lines = [make(own) for own in drawn.replicates if isinstance(own, Thresholds) and own.positive and own.negative]
     ends = band([np.interp(GRID, *line) for line in lines if len(line[0])], level)
     return Curve(name, x, y, *ends) if ends else Curve(name, x, y)
 
