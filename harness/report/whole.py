@@ -74,7 +74,7 @@ def whole_section(reported: Reported, sources: Sequence[Source]) -> Section | No
     """Return the section; None where no run has a result."""
     if not reported.finished:
         return None
-    if reported.compared is None or len(reported.finished) == 1:
+    if reported.compared is None:
         columns = [(subject.name, estimates(document)) for subject, document in reported.finished]
     else:
         columns = [(side.name, _of_side(side)) for side in reported.compared.sides]

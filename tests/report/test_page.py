@@ -10,9 +10,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import harness
 from harness.cli import cli
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder
@@ -21,7 +23,8 @@ from harness.report import page as pages
 from harness.report.page import render
 from harness.report.subjects import read
 from harness.results.plotted import plotted_of_run
-from tests.report.folders import HOSTILE, Page, evaluated, number, with_slices, write
+from tests import made
+from tests.report.folders import HOSTILE, Page, evaluated, model, number, with_slices, write
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,18 @@ def test_files_that_no_run_writes_are_named(tmp_path: Path) -> None:
     run = write(tmp_path / "run", {"accuracy": number(0.5)}, slices=[{"slice": 3}])
     with pytest.raises(RunFolderError, match="run: a file of it is not what a run writes: "):
         render(read([run]))
+
+
+def test_models_of_one_run_stand_side_by_side(tmp_path: Path) -> None:
+    examples = made.examples()
+    label = (examples.x[:, 0] > 0).astype(np.int64)
+    models = {"old": model(1.0), "new": model(0.1)}
+    results = harness.evaluate(models, (examples.x, label), ["accuracy"], output=tmp_path / "run", progress=False)
+    rows = Page(results.report().text).rows
+    assert ["metric", "better", "old", "new"] in rows
+    values = [f"{results[f'{name}/accuracy']:.6g}" for name in models]
+    (line,) = [row for row in rows if row[:2] == ["accuracy", "higher"]]
+    assert [float(cell) for cell in line[2:]] == pytest.approx([float(value) for value in values], abs=5e-4)
 
 
 def test_runs_that_cannot_be_paired_stand_side_by_side_and_it_is_said(runs: list[Path], tmp_path: Path) -> None:
