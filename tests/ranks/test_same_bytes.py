@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from harness.report.page import render
+from harness.report.subjects import read
 from tests import made
 from tests.conftest import ROOT, over_ranks, start
 
@@ -88,6 +90,14 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
         assert (folder / examples).exists() == (tmp_path / name / examples).exists() == (name == "records")
         assert name != "records" or (tmp_path / name / examples).read_bytes() == (folder / examples).read_bytes()
         counters_add_up(tmp_path / name, size)
+    assert pure_part(tmp_path / "records") == pure_part(alone["records"])
+
+
+def pure_part(folder: Path) -> str:
+    """The page of a run, but for the section that says how it ran."""
+    page, last = render(read([folder])).rsplit('<section id="run"', 1)
+    assert "Confusion" in page and "rank 0" in last
+    return page
 
 
 def counters_add_up(folder: Path, size: int) -> None:
