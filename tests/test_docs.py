@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from PIL import Image
 
 from harness.cli import cli
 from harness.job.job import Job
@@ -159,7 +160,15 @@ def test_every_command_is_listed() -> None:
     )
 
 
-def test_the_picture_of_the_readme_is_drawn_from_a_result_and_loads_nothing() -> None:
+def test_the_picture_of_the_readme_is_small_and_is_the_page_of_a_report() -> None:
+    assert "](docs/report.png)" in (ROOT / "README.md").read_text()
+    assert (ROOT / "docs" / "report.png").stat().st_size < 100_000
+    with Image.open(ROOT / "docs" / "report.png") as image:
+        sections = runpy.run_path(str(ROOT / "docs" / "site" / "screenshot.py"))
+        assert image.size == (sections["WIDTH"] * len(sections["COLUMNS"]), sections["HEIGHT"])
+
+
+def test_the_picture_of_the_quickstart_is_drawn_from_a_result_and_loads_nothing() -> None:
     picture = runpy.run_path(str(ROOT / "docs" / "site" / "picture.py"))
     kept = (ROOT / "docs" / "result.svg").read_text()
     for svg in (kept, picture["draw"]([picture["COMMAND"], "│ accuracy │ 0.9172 │"])):

@@ -1,6 +1,6 @@
 """Draw the result of a run as an SVG, as a terminal shows it.
 
-python docs/site/picture.py examples/digits/runs/digits docs/result.svg   # after make demo: the picture of the README
+python docs/site/picture.py examples/digits/runs/digits docs/result.svg   # after make demo: the picture of the quickstart
 
 Rich's own template loads a font from elsewhere; this one takes what the reader has. Its background is its own, so that it can be
 read on light and on dark pages.
