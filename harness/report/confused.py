@@ -15,6 +15,7 @@ from harness.report.drawing import INK, SERIES, clipped, new_figure, plain, styl
 from harness.report.kept import Kept
 from harness.report.sections import Figure, Link, Section
 from harness.report.sources import Source
+from harness.results.plotted import Plotted
 from harness.results.tables import TextTable, number
 
 __all__ = ["Confused", "confused_section", "draw_confusion"]
@@ -54,12 +55,14 @@ def confused_section(sources: Sequence[Source], kept: Sequence[Kept] = ()) -> Se
     """
     content = []
     for source in sources:
-        seen: list[Confusion] = []
+        matrices: dict[Confusion, Plotted] = {}  # metrics that count alike have one
         for own in source.plots:
-            if isinstance(own.plot, Confusion) and own.plot not in seen:
-                seen.append(own.plot)
-                links = cell_links(kept, source, own)
-                content.append(_confused(own.plot, source.name if len(sources) > 1 else "", f"{source.name} {own.key}", links))
+            if isinstance(own.plot, Confusion):
+                matrices.setdefault(own.plot, own)
+        for plot, own in matrices.items():
+            names = [source.name] * (len(sources) > 1) + [own.key] * (len(matrices) > 1)
+            links = cell_links(kept, source, own)
+            content.append(_confused(plot, ", ".join(names), f"{source.name} {own.key}", links))
     return Section("confusion", "Confusion", "confused.html", content) if content else None
 
 

@@ -16,7 +16,6 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-import harness
 from harness.cli import cli
 from harness.folder.run_folder import RunFolder
 from harness.report import kept as keeping
@@ -26,25 +25,9 @@ from harness.report.page import render
 from harness.report.sources import read_sources
 from harness.report.subjects import read
 from harness.results.examples import read_examples
-from tests.report.folders import HOSTILE, Page, number, write
+from tests.report.folders import HOSTILE, KEPT_CLASSES, Page, number, pictured, write
 
-CLASSES = ["cat", "dog as bird", "bird"]
 PICTURE = tf.io.encode_png(np.zeros([8, 8, 1], np.uint8)).numpy()
-
-
-def pictured(folder: Path, slope: float = 1.0) -> Path:
-    """Evaluate a model of small pictures into a run folder that keeps examples of each cell."""
-    rng = np.random.default_rng(3)
-    pictures, labels = rng.integers(0, 256, (60, 16, 16, 1), np.uint8), rng.integers(0, 3, 60)
-    weights = slope * rng.normal(size=(256, 3)).astype(np.float32)
-    harness.evaluate(
-        lambda image: tf.nn.softmax(tf.reshape(tf.cast(image, tf.float32) / 2000, [-1, 256]) @ weights),
-        {"image": pictures, "label": labels, "other": (labels + 1) % 3, "size": np.arange(60.0)},
-        ["cross_entropy", "confusion_matrix", {"confusion_matrix": {"name": "of_another", "label": "other"}}],
-        inputs=["image"], label="label", classes=CLASSES, output=folder, alone=True, progress=False,
-        examples={"worst": 4, "per": "confusion", "also": ["confident", "random"], "features": ["size"]},
-    )  # fmt: skip
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +78,7 @@ def test_the_page_has_the_examples_of_the_file_in_their_order(run: Path) -> None
         )  # fmt: skip
         assert float(example.loss) == pytest.approx(line["loss"], rel=1e-5)
         assert example.features == [("size", f"{line['id']}")] and example.wrong == (line["label"] != line["prediction"])
-        best = sorted(zip(line["scores"], CLASSES, strict=True), reverse=True)
+        best = sorted(zip(line["scores"], KEPT_CLASSES, strict=True), reverse=True)
         assert example.scores == [(name, f"{score:.3g}") for score, name in best]
 
 
@@ -125,7 +108,7 @@ def test_a_cell_leads_to_its_examples_and_a_matrix_of_other_labels_to_none(run: 
     groups = {group.anchor: group for group in kept[0].lists[0].groups}
     for (row, column), link in links["confusion_matrix"].items():
         group = groups[link.target.removeprefix("#")]
-        assert {(example.label, example.prediction) for example in group.examples} == {(CLASSES[row], CLASSES[column])}
+        assert {(example.label, example.prediction) for example in group.examples} == {(KEPT_CLASSES[row], KEPT_CLASSES[column])}
         assert group.count == min(matrix.counts[row][column], 4)
     page = Page(render(reported))
     places = [
