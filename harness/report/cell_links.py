@@ -14,6 +14,8 @@ from harness.results.plotted import Plotted
 
 __all__ = ["cell_links"]
 
+THRESHOLD = 0.5  # above which an example that is kept was called positive
+
 
 def cell_links(kept: Sequence[Kept], source: Source, own: Plotted) -> dict[tuple[int, int], Link]:
     """Return where the cells of a matrix lead to, by row and column; nothing where its run keeps no examples of them.
@@ -25,7 +27,7 @@ def cell_links(kept: Sequence[Kept], source: Source, own: Plotted) -> dict[tuple
     place = {name: number for number, name in enumerate(own.plot.names)}
     links: dict[tuple[int, int], Link] = {}
     for part in kept:
-        if part.document is not source.document or not _same_cells(part.binding, own):
+        if part.document is not source.document or not _same_cells(part.binding, own, len(own.plot.names)):
             continue
         for group in (group for groups in part.lists for group in groups.groups):
             label, prediction = group.cell or ("", "")
@@ -34,14 +36,14 @@ def cell_links(kept: Sequence[Kept], source: Source, own: Plotted) -> dict[tuple
     return links
 
 
-def _same_cells(document: Mapping[str, object], own: Plotted) -> bool:
+def _same_cells(document: Mapping[str, object], own: Plotted, classes: int) -> bool:
     """Say whether a metric with that binding finds the same labels and predictions as the matrix."""
     if not document:
         return False
     binding, matrix = binding_from_json(document), own.binding
     same = (binding.inputs, binding.output, binding.label) == (matrix.inputs, matrix.output, matrix.label)
-    if binding.inputs is not Inputs.BINARY:
-        return same
-    # Examples are called positive above 0.5.
+    same = same and own.options.get("threshold") in (None, THRESHOLD)
+    if binding.inputs is not Inputs.BINARY and classes > 2:
+        return same  # the highest score: of logits it is the same
     decided = (binding.positive, binding.from_logits) == (matrix.positive, matrix.from_logits)
-    return same and decided and own.options.get("threshold") in (None, 0.5) and not own.options.get("raw_scores")
+    return same and decided and not own.options.get("raw_scores")

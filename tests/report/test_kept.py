@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli
 from harness.folder.run_folder import RunFolder
+from harness.metrics.plots import Confusion
 from harness.report import kept as keeping
 from harness.report.cell_links import cell_links
 from harness.report.kept import Kept, kept_section
@@ -105,6 +107,12 @@ def test_a_cell_leads_to_its_examples_and_a_matrix_of_other_labels_to_none(run: 
     matrix = next(own.plot for own in source.plots if own.key == "confusion_matrix")
     cells = {(row, column) for row, counts in enumerate(matrix.counts) for column, count in enumerate(counts) if count}
     assert set(links["confusion_matrix"]) == cells and links["of_another"] == {}
+    own = next(own for own in source.plots if own.plot is matrix)
+    two = replace(own, plot=Confusion(("cat", "bird"), ((5, 5), (5, 5))))
+    assert {len(cell_links(kept, source, other)) for other in (own, two)} == {len(cells), 4}
+    logits = replace(two, binding=replace(two.binding, from_logits=True))
+    for other in (replace(own, options={"threshold": 0.8}), replace(two, options={"raw_scores": True}), logits):
+        assert cell_links(kept, source, other) == {}
     groups = {group.anchor: group for group in kept[0].lists[0].groups}
     for (row, column), link in links["confusion_matrix"].items():
         group = groups[link.target.removeprefix("#")]
@@ -115,10 +123,14 @@ def test_a_cell_leads_to_its_examples_and_a_matrix_of_other_labels_to_none(run: 
         attributes for tag, attributes in page.elements if tag == "a" and (attributes["href"] or "").startswith("#examples-")
     ]
     names = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
-    assert {own["href"].removeprefix("#") for own in places} <= names
-    drawn = [own for own in places if own.get("tabindex") == "-1"]
+    assert {str(place["href"]).removeprefix("#") for place in places} <= names
+    drawn = [place for place in places if place.get("tabindex") == "-1"]
     assert len(drawn) == 2 * len(cells)  # a cell and its number
-    assert not any("target" in own for own in places)
+    assert not any("target" in place for place in places)
+    titles = [attributes["aria-label"] for _, attributes in page.elements if "drawing" in (attributes.get("class") or "")]
+    assert {"Confusion matrix, of_another", "Confusion matrix, confusion_matrix"} <= {
+        str(title).split(":")[0] for title in titles
+    }
 
 
 def test_each_run_has_its_own_and_one_whose_file_is_another_says_so(run: Path, tmp_path: Path) -> None:
