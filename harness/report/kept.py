@@ -75,7 +75,7 @@ class Kept:
       metric: whose term is the loss, its label.
       binding: of that metric, as question.json has it.
       parts: what the groups are beside that of all.
-      pictured: whether they are shown as cards.
+      pictured, worded: whether there are pictures, and texts, of them: then they are shown as cards, else as a table.
       notes: what is left out, a sentence each.
       missing: why there are none.
     """
@@ -87,6 +87,7 @@ class Kept:
     parts: str
     lists: Sequence[KeptList] = ()
     pictured: bool = False
+    worded: bool = False
     notes: Sequence[str] = ()
     missing: str = ""
 
@@ -210,6 +211,7 @@ def _kept(
         *head,
         [KeptList(name, TITLES.get(name, name), groups) for name, groups in lists.items()],
         "thumbnail" in table.frame,
+        "text" in table.frame,
         _notes(table, len(own)),
     )
 

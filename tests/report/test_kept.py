@@ -158,9 +158,11 @@ def test_hostile_examples_are_text_that_is_cut(tmp_path: Path) -> None:
         len(text) < 60_000 and "<script>alert" not in text and "<img" not in text and "\x1b" not in text and "{{ 7 * 7 }}" in text
     )
     assert "Texts are cut after 300 letters." in text
-    (row,) = [row for row in Page(text).rows if row[0] == "7"]
-    assert row[1:3] == ["NaN", "null"] and row[4].endswith("…") and "1, 1, 1, 1, 1, …" in row
-    assert [row[0] for row in Page(text).rows if row[-1] in ("0", "1")][-2:] == ["7", "3"]
+    example, other = content(run)[0].lists[0].groups[0].examples
+    assert (example.loss, example.confidence, example.scores) == ("NaN", "null", [("", "0.25")])
+    assert other.label == "null" and len(example.prediction) == 60 and example.prediction.endswith("…")
+    assert example.features[0][1] == "1, 1, 1, 1, 1, …" and other.file == "b c" and other.text == HOSTILE.replace("\x1b", "\\x1b")
+    assert text.index("<b>7</b>") < text.index("<b>3</b>")
 
 
 def test_pictures_and_examples_of_a_page_are_bounded_the_first_of_each_group_before_others(
