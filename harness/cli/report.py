@@ -24,13 +24,28 @@ __all__ = ["report"]
     help="Where metrics of your own are looked for: their code is run, for their plots.",
 )  # fmt: skip
 @click.option("--card", is_flag=True, help="A model card in Markdown instead, of one run.")
+@click.option(
+    "--examples",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Of each list and group of kept examples; default: 50. 0 leaves them out.",
+)
 @click.option("--title", metavar="TEXT", help="Of the page; default: the names of the runs.")
-def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Path | None, card: bool, title: str | None) -> int:
+def report(
+    runs: Sequence[Path],
+    output: Path | None,
+    model: str | None,
+    own: Path | None,
+    card: bool,
+    examples: int | None,
+    title: str | None,
+) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.errors import UsageError
     from harness.folder.run_folder import write_atomically
     from harness.metrics import load
     from harness.report.card import card as card_of
+    from harness.report.kept import MOST_EXAMPLES
     from harness.report.page import render
     from harness.report.subjects import read
 
@@ -41,7 +56,8 @@ def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Pa
     if card:
         text = card_of(reported.subjects[0])
     else:
-        text = render(reported, title=title or "", own=None if own is None else lambda target: load(target, own))
+        finds = None if own is None else lambda target: load(target, own)
+        text = render(reported, title=title or "", own=finds, examples=MOST_EXAMPLES if examples is None else examples)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, text)
     remark(f"report: {output}")

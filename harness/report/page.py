@@ -17,6 +17,7 @@ from harness.report.classed import classed_section
 from harness.report.confused import confused_section
 from harness.report.curves import curves_section
 from harness.report.drawing import MISSING, clipped
+from harness.report.kept import MOST_EXAMPLES, kept_section
 from harness.report.running import running_section
 from harness.report.scored import scored_section
 from harness.report.sections import Section
@@ -33,40 +34,51 @@ TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TEXT = 300  # letters of a cell: what a job names may be a megabyte
 
 
-def sections(reported: Reported, own: Callable[[str], type[Metric]] | None = None) -> list[Section]:
+def sections(
+    reported: Reported, own: Callable[[str], type[Metric]] | None = None, examples: int = MOST_EXAMPLES
+) -> list[Section]:
     """Return the sections of a page, from top to bottom; see `render`."""
-    sources = read_sources(reported, own)
+    sources, kept = read_sources(reported, own), kept_section(reported, examples)
     parts = [
         verdict_section(reported),
         whole_section(reported, sources),
         sliced_section(reported),
         classed_section(reported),
-        *(make(sources) for make in (scored_section, calibrated_section, confused_section)),
+        *(make(sources) for make in (scored_section, calibrated_section)),
+        confused_section(sources, kept.content if kept else ()),
         curves_section(reported, sources),
+        kept,
         running_section(reported),
     ]
     return [part for part in parts if part is not None]
 
 
-def render(reported: Reported, *, title: str = "", own: Callable[[str], type[Metric]] | None = None) -> str:
+def render(
+    reported: Reported,
+    *,
+    title: str = "",
+    own: Callable[[str], type[Metric]] | None = None,
+    examples: int = MOST_EXAMPLES,
+) -> str:
     """Return the page.
 
     Args:
       reported: what it is made of.
       title: of the page; the names of the runs where there is none.
       own: finds metrics of the user's own, see `question_json.from_json`; without it they have no plots.
+      examples: at most so many are shown of each list and group that a run keeps.
     Raises: UsageError: what draws or lays out is not installed. RunFolderError: a file is not what a run writes.
     """
     names = ", ".join(subject.name for subject in reported.subjects)
     try:
-        parts = sections(reported, own)
+        parts = sections(reported, own, examples)
     except MALFORMED as exc:
         raise RunFolderError(f"{names}: a file of it is not what a run writes: {type(exc).__name__}: {exc}") from exc
     return _render("page.html", parts, title or names)
 
 
 def _render(template: str, parts: Sequence[Section], title: str) -> str:
-    css, script = (TEMPLATES / "page.css").read_text(), (TEMPLATES / "page.js").read_text()
+    css, script = ("".join((TEMPLATES / f"{name}.{kind}").read_text() for name in ("page", "kept")) for kind in ("css", "js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text: str = (
         _environment()

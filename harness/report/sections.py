@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.results.tables import TextTable
 
-__all__ = ["Figure", "Section", "SortedCell", "SortedRow", "SortedTable"]
+__all__ = ["Figure", "Link", "Section", "SortedCell", "SortedRow", "SortedTable"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A place on the page, and what is there."""
+
+    target: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,14 @@ class Figure:
       title: what it shows, in words: it stands for the drawing where that is not seen.
       data: the numbers that are drawn.
       note: how it is read.
+      links: where cells of the data lead to, by line and column.
     """
 
     svg: str
     title: str
     data: TextTable
     note: str = ""
+    links: Mapping[tuple[int, int], Link] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import harness
 from tests import made
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> $x^2$ \x1b[2K"
+KEPT_CLASSES = ["cat", "dog as bird", "bird"]
 CERTIFICATE = {"examples": 1000, "chunks": 4, "id_hash": "0123456789abcdef", "content_hash": "fedcba9876543210"}
 BINARY = [
     "accuracy", {"precision": {"average": "binary"}}, {"recall": {"average": "per_class"}}, "log_loss",
@@ -88,6 +89,23 @@ def numbers(folder: Path, metrics: Any) -> Path:
     examples = made.examples()
     data = {"x": examples.x, "target": np.abs(examples.target[:, None]), "query": np.arange(len(examples.x)) // 8}
     harness.evaluate(lambda x: 2 * x[:, :1], data, metrics, output=folder, inputs=["x"], label="target", progress=False)
+    return folder
+
+
+def pictured(folder: Path, slope: float = 1.0) -> Path:
+    """Evaluate a model of small pictures into a run folder that keeps examples of each cell."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(3)
+    pictures, labels = rng.integers(0, 256, (60, 16, 16, 1), np.uint8), rng.integers(0, 3, 60)
+    weights = slope * rng.normal(size=(256, 3)).astype(np.float32)
+    harness.evaluate(
+        lambda image: tf.nn.softmax(tf.reshape(tf.cast(image, tf.float32) / 2000, [-1, 256]) @ weights),
+        {"image": pictures, "label": labels, "other": (labels + 1) % 3, "size": np.arange(60.0)},
+        ["cross_entropy", "confusion_matrix", {"confusion_matrix": {"name": "of_another", "label": "other"}}],
+        inputs=["image"], label="label", classes=KEPT_CLASSES, output=folder, alone=True, progress=False,
+        examples={"worst": 4, "per": "confusion", "also": ["confident", "random"], "features": ["size"]},
+    )  # fmt: skip
     return folder
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.report.page import render
 from harness.report.subjects import read
-from tests.report.folders import evaluated, numbers, with_slices
+from tests.report.folders import evaluated, numbers, pictured, with_slices
 
 MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
 REGRESSION = ["mae", "r2", "residuals", "error_by_label", {"histogram": {"low": -5.0, "high": 5.0}}]
@@ -39,6 +39,8 @@ def files(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "three runs": render(read([*runs, evaluated(folder / "third", 0.7)])),
         "regression": render(read([numbers(folder / "numbers", REGRESSION)])),
         "ranking": render(read([numbers(folder / "ranked", RANKING)])),
+        "examples": render(read([pictured(folder / "pictured")])),
+        "examples of two runs": render(read([folder / "pictured", pictured(folder / "others", -1.0)])),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
@@ -57,7 +59,9 @@ def opened(browser: Any, file: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, complaints
 
 
-@pytest.mark.parametrize("name", ["two runs", "one run", "slices", "three runs", "regression", "ranking"])
+@pytest.mark.parametrize(
+    "name", ["two runs", "one run", "slices", "three runs", "regression", "ranking", "examples", "examples of two runs"]
+)
 def test_no_errors_and_no_barriers(browser: Any, files: dict[str, Path], name: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -107,6 +111,44 @@ def test_the_slider_shows_the_counts_at_each_threshold(browser: Any, files: dict
     block.get_by_role("slider").press("Home")
     assert block.locator("[data-cell=tp]").inner_text() == f"{points['tp'][0]:,}"
     assert complaints == []
+
+
+def test_examples_are_chosen_by_list_and_group(browser: Any, files: dict[str, Path]) -> None:
+    page, complaints = opened(browser, files["examples"])
+    groups, shown = page.locator(".kept .group"), page.locator(".kept .group:not([hidden])")
+    names = [(own.get_attribute("data-list"), own.locator(".what").text_content() or "") for own in groups.all()]
+    assert shown.count() == len(names) and page.locator(".kept .group[open]").count() == 1
+    page.get_by_label("List").select_option("confident")
+    assert shown.count() == sum(own == "confident" for own, _ in names) and page.get_by_role("heading", name="Worst").count() == 0
+    page.get_by_role("searchbox", name="Group").fill("CAT AS")
+    chosen = [name for name in names if name[0] == "confident" and "cat as" in name[1]]
+    assert [own.locator(".what").inner_text() for own in shown.all()] == [name for _, name in chosen]
+    assert all(own.is_visible() for own in shown.all())  # what they lie in is open
+    assert page.locator(".kept output").inner_text() == f"{len(chosen)} of {len(names)} groups"
+    page.get_by_label("List").select_option("")
+    page.get_by_role("searchbox", name="Group").fill("")
+    assert shown.count() == len(names) and complaints == []
+
+
+def test_a_cell_leads_to_its_group(browser: Any, files: dict[str, Path]) -> None:
+    page, complaints = opened(browser, files["examples"])
+    pictures = page.locator(".kept .group:has(:target) img")
+    table = page.locator("#confusion details", has_text="Data: Confusion matrix").first
+    table.locator("summary").click()
+    link = table.get_by_role("link").first
+    group = str(link.get_attribute("aria-label")).partition(": examples of ")[2]
+    label, _, prediction = group.partition(" as ")
+    for way in ("table", "drawing", "again"):
+        # What is chosen hides the group; a link to it shows it all the same.
+        page.get_by_role("searchbox", name="Group").fill("nothing is called so")
+        (link if way == "table" else page.locator(f"#confusion svg a[href='{link.get_attribute('href')}']").last).click()
+        assert page.locator(".kept .group:has(:target) .what").inner_text() == group
+        assert pictures.first.is_visible() and page.get_by_role("searchbox", name="Group").input_value() == ""
+        texts = [str(own.get_attribute("alt")) for own in pictures.all()]
+        assert texts and all(text.endswith(f": {label}, predicted {prediction}") for text in texts)
+    page, _ = opened(browser, files["examples"], java_script_enabled=False)
+    page.locator("#confusion svg a").last.click()
+    assert page.locator(":target img").first.is_visible() and complaints == []
 
 
 def test_it_can_be_read_without_scripts_and_printed(browser: Any, files: dict[str, Path]) -> None:
