@@ -92,7 +92,7 @@ def bounds_of_difference(first: Number, second: Number, tail: float, *, counted:
             return Bounds(value, found.low, found.high, error)
     if not drawn.any():  # a NaN counts
         return Bounds(value, reason=ALIKE)
-    if few_differ(drawn):
+    if not counted and few_differ(drawn):
         return Bounds(value, reason=FEW_DIFFER)
     return _by_replicates(value, drawn, tail, first.examples)
 

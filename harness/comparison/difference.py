@@ -28,6 +28,7 @@ __all__ = [
 FEW_DISCORDANT = 20
 # Of so few examples replicates of anything else promise too much: their spread is too small, and hides what is rare.
 FEWEST = 30
+FEW_ONE_SIDED = 4
 NO_REPLICATES = "no replicates were kept"
 TOO_FEW = f"replicates of fewer than {FEWEST} examples promise too much"
 # A difference that some replicates do not show, and none shows the other way round: a handful of examples makes it, and who of
@@ -77,7 +78,7 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
             return by_counts(value, discordant, first.examples, level, error)
     if min(first.examples, second.examples) < FEWEST:
         return Difference(value, reason=TOO_FEW)
-    if few_differ(drawn):
+    if not counted and few_differ(drawn):
         return Difference(value, reason=FEW_DIFFER)
     if percentiles.reason is not None or percentiles.standard_error is None:
         return Difference(value, reason=percentiles.reason)
@@ -114,11 +115,15 @@ def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
 def few_differ(drawn: np.ndarray) -> bool:
     """Say whether a few examples make a difference: some replicates show none, all others are on one side of it.
 
+    None of m examples is drawn with probability e^-m: 2 % where there are four.
+
     >>> few_differ(np.array([0.0, 0.1, 0.2])), few_differ(np.array([-0.1, 0.0, 0.2])), few_differ(np.array([0.1, 0.2]))
     (True, False, False)
     """
     ordered = defined(drawn)
-    return len(ordered) > 0 and bool(ordered[0] != ordered[-1]) and 0.0 in (ordered[0], ordered[-1])
+    if not len(ordered) or ordered[0] == ordered[-1] or 0.0 not in (ordered[0], ordered[-1]):
+        return False
+    return bool((ordered == 0).mean() >= math.exp(-FEW_ONE_SIDED))
 
 
 def discordant_examples(value: float, drawn: np.ndarray, examples: int) -> tuple[float | None, float | None]:
