@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.comparison.bounds import bounds_of_difference, bounds_of_gap
+from harness.comparison.bounds import bounds_of, bounds_of_difference, bounds_of_gap
 from harness.comparison.difference import Difference, paired, unpaired
 from harness.comparison.families import holm
 from harness.comparison.sides import Number
@@ -25,6 +25,7 @@ __all__ = ["QUESTIONS", "Counted", "Question", "counted", "in_processes", "outsi
 REPLICATES = 200
 LEVEL, TAIL = 0.95, 0.05
 SLICES = 40
+SURE = 1.6901262077469377  # the factor of a score that has the mean log loss of 0.5, where 1 would be right
 CORRECT = 0.8  # share of the examples that both models have right
 
 Sides = tuple[Number, Number]
@@ -112,7 +113,15 @@ def discordant(examples: int, differing: float, ahead: float) -> list[float]:
 
 
 def losses(kind: str, examples: int, random: np.random.Generator) -> np.ndarray:
-    """Draw the losses of two models on the same examples, float64 [2, examples]; neither model is better."""
+    """Draw the losses of two models on the same examples, float64 [2, examples]; neither model is better.
+
+    "shy and sure": log losses of two classifiers, one of which is less and the other more sure than it ought to be. Their
+    means are equal, and their differences skewed.
+    """
+    if kind == "shy and sure":
+        score = 2 * random.normal(size=examples)
+        sign = np.where(random.random(examples) < 1 / (1 + np.exp(-score)), 1, -1)
+        return np.stack([np.logaddexp(0, -factor * sign * score) for factor in (0.5, SURE)])
     hardness = random.normal(size=examples)
     noise = random.normal(scale=0.5, size=(2, examples))
     return hardness + noise if kind == "normal" else np.exp(hardness + noise)
@@ -181,6 +190,26 @@ def _passes_losses(kind: str, examples: int) -> Callable[[int, np.random.Generat
     return happens
 
 
+def _passes_at_truth(kind: str, examples: int) -> Callable[[int, np.random.Generator], bool]:
+    """A mean loss of 1, held against `at_most: 1`."""
+
+    def happens(number: int, random: np.random.Generator) -> bool:
+        loss = random.exponential(size=examples) if kind == "exponential" else random.lognormal(-0.5, 1, examples)
+        high = bounds_of(means(np.stack([loss, loss]), number)[0], TAIL, counted=False).high
+        return high is not None and high <= 1
+
+    return happens
+
+
+def _few(number: int, random: np.random.Generator) -> bool:
+    """Three of 1,000 examples, each of a weight of its own, are judged differently; `must_gain: 0`."""
+    worth = random.uniform(0.5, 1.5, 3) * random.choice([-1, 1], 3) / 1000
+    gain = random.poisson(1, (REPLICATES, 3)) @ worth
+    sides = Number(0.5, None, 1000, 0.01, np.full(REPLICATES, 0.5)), Number(0.5 + worth.sum(), None, 1000, 0.01, 0.5 + gain)
+    low = bounds_of_difference(*sides, TAIL, counted=False).low
+    return low is not None and low >= 0
+
+
 def _small_gap(_: int, random: np.random.Generator) -> bool:
     """A gap of 0.1 between three slices and a fourth, held against `at_most: 0.1`."""
     right = random.binomial(400, [0.9, 0.9, 0.9, 0.8]).tolist()
@@ -209,14 +238,22 @@ QUESTIONS = (
     Question(COVERS, "normal losses, 1,000 examples", _covers_losses("normal", 1000), 0.94, every=4),
     Question(COVERS, "lognormal losses, 100 examples", _covers_losses("lognormal", 100), 0.92),
     Question(COVERS, "lognormal losses, 1,000 examples", _covers_losses("lognormal", 1000), 0.93, every=4),
+    *(Question(COVERS, f"losses of a shy and a sure model, {n:,} examples", _covers_losses("shy and sure", n), least, every=every)
+      for n, least, every in ((50, 0.90, 1), (200, 0.92, 1), (1000, 0.93, 4))),
     Question(ALARM, "accuracy, 1,000 examples a slice, 60 differ", _alarm(1000, 60), 0.0, 0.05, every=4),
     Question(ALARM, "accuracy, 1,000 examples a slice, 8 differ", _alarm(1000, 8), 0.0, 0.05, every=4),
     Question(ALARM, "accuracy, 25 examples a slice, 4 differ", _alarm(25, 4), 0.0, 0.05, every=4),
     Question(ALARM, "normal losses, 50 examples a slice", _alarm_of_losses("normal", 50), 0.0, 0.05, every=4),
     Question(ALARM, "lognormal losses, 100 examples a slice", _alarm_of_losses("lognormal", 100), 0.0, 0.05, every=4),
+    *(Question(ALARM, f"losses of a shy and a sure model, {n:,} examples a slice", _alarm_of_losses("shy and sure", n), 0.0, most, every=every)
+      for n, most, every in ((50, 0.17, 4), (200, 0.08, 8))),
     *(Question(PASSES, f"accuracy, {n:,} examples, {m} differ", _passes(n, m), 0.0, 0.05) for n, m in ((1000, 100), (1000, 12), (200, 60))),
     Question(PASSES, "normal losses, 50 examples", _passes_losses("normal", 50), 0.0, 0.06),
     Question(PASSES, "lognormal losses, 200 examples", _passes_losses("lognormal", 200), 0.0, 0.06),
+    *(Question(PASSES, f"losses of a shy and a sure model, {n} examples", _passes_losses("shy and sure", n), 0.0, 0.09) for n in (50, 200)),
+    Question(PASSES, "3 of 1,000 examples, of weights of their own", _few, 0.0, 0.05),
+    *(Question("just at the bound of at_most, and the gate passes", f"{kind} losses, {n} examples", _passes_at_truth(kind, n), 0.0, most)
+      for kind, n, most in (("exponential", 50, 0.08), ("lognormal", 50, 0.12), ("lognormal", 1000, 0.08))),
     Question("a gap of 0.1, and the gate says it is smaller", "accuracy, 4 slices of 400 examples", _small_gap, 0.0, 0.05),
     Question("better by 2 points, 95 % alike, and the paired test sees it", "accuracy, 1,000 examples", _shown(True), 0.7),
     Question("the same, and the test without pairs sees it", "accuracy, 1,000 examples", _shown(False), 0.0, 0.3),

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
 
 from harness.comparison.difference import (
+    FEW_DIFFER,
     FEWEST,
     NO_REPLICATES,
     TOO_FEW,
     by_counts,
     discordant_examples,
     drawn_differences,
+    few_differ,
     nearly_normal,
+    skewness,
     student,
+    with_skewness,
 )  # fmt: skip
 from harness.comparison.sides import Number
 from harness.results.binomial import clopper_pearson
@@ -88,6 +92,8 @@ def bounds_of_difference(first: Number, second: Number, tail: float, *, counted:
             return Bounds(value, found.low, found.high, error)
     if not drawn.any():  # a NaN counts
         return Bounds(value, reason=ALIKE)
+    if not counted and few_differ(drawn):
+        return Bounds(value, reason=FEW_DIFFER)
     return _by_replicates(value, drawn, tail, first.examples)
 
 
@@ -101,9 +107,11 @@ def bounds_of_gap(numbers: Sequence[Number], tail: float, *, counted: bool) -> B
     whole, shared = ([bounds_of(number, each, counted=counted) for number in numbers] for each in (tail, tail / pairs))
     values = [bounds.value for bounds in whole]
     gap = max(values) - min(values)
-    if refused := next((bounds for bounds in [*whole, *shared] if bounds.low is None), None):
+    if refused := next((bounds for bounds in whole if bounds.low is None), None):
         return Bounds(gap, reason=refused.reason)
     high = max(max(abs(end) for end in _between(a, b)) for a, b in combinations(whole, 2))
+    if any(bounds.low is None for bounds in shared):  # too few replicates for so small a tail: a gap is at least nothing
+        return Bounds(gap, 0.0, high)
     low = max(max(ends[0], -ends[1]) for ends in (_between(a, b) for a, b in combinations(shared, 2)))
     return Bounds(gap, max(low, 0.0), high)
 
@@ -134,10 +142,21 @@ def _by_replicates(value: float, drawn: np.ndarray, tail: float, examples: int) 
         return Bounds(value, reason=f"the value is null in {len(drawn) - len(ordered)} of {len(drawn)} replicates")
     if ordered[0] == ordered[-1]:
         return Bounds(value, reason=f"it is {ordered[0]:g} in every replicate: they show no spread")
-    error = math.sqrt(variance(ordered))
+    error, freedom = math.sqrt(variance(ordered)), min(len(ordered), examples) - 1
     if tail * (len(ordered) + 1) >= FEWEST_BEYOND:
-        return Bounds(value, quantile(ordered, tail), quantile(ordered, 1 - tail), error)
+        return _for_skewness(Bounds(value, quantile(ordered, tail), quantile(ordered, 1 - tail), error), ordered, tail, freedom)
     if nearly_normal(ordered):
-        return _by_error(value, error, tail, min(len(ordered), examples) - 1)
+        return _for_skewness(_by_error(value, error, tail, freedom), ordered, tail, freedom)
     wanted = math.ceil(FEWEST_BEYOND / tail)
     return Bounds(value, reason=f"a bound of {tail:.2g} takes {wanted:,} replicates, found {len(ordered):,}")
+
+
+def _for_skewness(bounds: Bounds, ordered: np.ndarray, tail: float, freedom: int) -> Bounds:
+    """Return bounds that reach further to the side to which replicates are skewed: where few examples are large, others
+    like them may be missing; see `difference.without_skewness`.
+    """
+    assert bounds.low is not None and bounds.high is not None and bounds.standard_error is not None
+    skewed = skewness(ordered)
+    reach = student(NormalDist().inv_cdf(1 - tail), freedom)
+    end = bounds.value - with_skewness(-reach if skewed > 0 else reach, skewed) * bounds.standard_error
+    return replace(bounds, high=max(bounds.high, end)) if skewed > 0 else replace(bounds, low=min(bounds.low, end))

@@ -126,7 +126,7 @@ def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) ->
     whole = sign * np.asarray(values)
     best = int(whole.argmax())
     drawn = drawn[:, np.isfinite(drawn[best])]
-    chosen = drawn.argmax(axis=0)
+    chosen = np.where(drawn[best] == drawn.max(axis=0), best, drawn.argmax(axis=0))  # where several are, that of the whole
     luck = (drawn[chosen, np.arange(drawn.shape[1])] - drawn[best]) - (whole[chosen] - whole[best])
     counts = np.bincount(chosen, minlength=len(values))
     return float(luck.mean()), (counts / drawn.shape[1]).tolist()

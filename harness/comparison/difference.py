@@ -19,8 +19,8 @@ from harness.results.binomial import clopper_pearson
 from harness.results.intervals import defined, interval, variance
 
 __all__ = [
-    "FEWEST", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences",
-    "nearly_normal", "paired", "student", "unpaired",
+    "FEWEST", "FEW_DIFFER", "NO_REPLICATES", "TOO_FEW", "Difference", "by_counts", "discordant_examples", "drawn_differences",
+    "few_differ", "nearly_normal", "paired", "skewness", "student", "unpaired", "with_skewness", "without_skewness",
 ]  # fmt: skip
 
 # Below so many examples that are right on one side only, replicates promise too much: that none of m is drawn has
@@ -28,8 +28,12 @@ __all__ = [
 FEW_DISCORDANT = 20
 # Of so few examples replicates of anything else promise too much: their spread is too small, and hides what is rare.
 FEWEST = 30
+FEW_ONE_SIDED = 4
 NO_REPLICATES = "no replicates were kept"
 TOO_FEW = f"replicates of fewer than {FEWEST} examples promise too much"
+# A difference that some replicates do not show, and none shows the other way round: a handful of examples makes it, and who of
+# them is drawn decides.
+FEW_DIFFER = "so few examples make the difference that some replicates show none: they promise too much"
 # Skewness and excess kurtosis of replicates up to which they are taken for normal.
 NEARLY_NORMAL = (0.5, 1.0)
 
@@ -74,6 +78,8 @@ def paired(first: Number, second: Number, level: float, *, counted: bool) -> Dif
             return by_counts(value, discordant, first.examples, level, error)
     if min(first.examples, second.examples) < FEWEST:
         return Difference(value, reason=TOO_FEW)
+    if not counted and few_differ(drawn):
+        return Difference(value, reason=FEW_DIFFER)
     if percentiles.reason is not None or percentiles.standard_error is None:
         return Difference(value, reason=percentiles.reason)
     p, method = _p_value(value, percentiles.standard_error, drawn, first.examples)
@@ -90,8 +96,11 @@ def unpaired(first: Number, second: Number, level: float) -> Difference:
     error = math.hypot(first.standard_error, second.standard_error)
     if error == 0:
         return Difference(value, reason="neither side shows any spread")
-    reach = NormalDist().inv_cdf((1 + level) / 2) * error
-    return Difference(value, value - reach, value + reach, error, _tails(abs(value) / error), "normal")
+    if (fewest := min(first.examples, second.examples)) < FEWEST:
+        return Difference(value, reason=TOO_FEW)
+    reach = student(NormalDist().inv_cdf((1 + level) / 2), fewest - 1) * error
+    p = _tails(_deviate(abs(value) / error, fewest - 1))
+    return Difference(value, value - reach, value + reach, error, p, "normal")
 
 
 def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
@@ -103,18 +112,33 @@ def drawn_differences(first: Number, second: Number) -> np.ndarray | str:
     return second.replicates - first.replicates
 
 
+def few_differ(drawn: np.ndarray) -> bool:
+    """Say whether a few examples make a difference: some replicates show none, all others are on one side of it.
+
+    None of m examples is drawn with probability e^-m: 2 % where there are four.
+
+    >>> few_differ(np.array([0.0, 0.1, 0.2])), few_differ(np.array([-0.1, 0.0, 0.2])), few_differ(np.array([0.1, 0.2]))
+    (True, False, False)
+    """
+    ordered = defined(drawn)
+    if not len(ordered) or ordered[0] == ordered[-1] or 0.0 not in (ordered[0], ordered[-1]):
+        return False
+    return bool((ordered == 0).mean() >= math.exp(-FEW_ONE_SIDED))
+
+
 def discordant_examples(value: float, drawn: np.ndarray, examples: int) -> tuple[float | None, float | None]:
     """Return on how many examples only one side is right, as the spread of the replicates tells, and that spread.
 
     Of m of n examples that differ by one, and a difference d of all, a replicate has the variance (m / n - d^2) / n. The
-    number is None where there are so many that replicates hold.
+    number is None where there are so many that replicates hold, of examples enough.
     """
     ordered = defined(drawn)
     if len(ordered) < 2:
         return None, None
     spread = variance(ordered)
     discordant = examples * (examples * spread + value * value)
-    return (discordant if discordant < FEW_DISCORDANT else None), math.sqrt(spread) or None
+    few = discordant < FEW_DISCORDANT or examples < FEWEST
+    return (min(discordant, examples) if few else None), math.sqrt(spread) or None
 
 
 def by_counts(value: float, discordant: float, examples: int, level: float, error: float | None) -> Difference:
@@ -140,11 +164,14 @@ def _exact(successes: int, trials: int, level: float) -> tuple[float, float]:
 def _p_value(value: float, error: float, drawn: np.ndarray, examples: int) -> tuple[float, str]:
     """Return a p-value and how it was made: by Student's t where replicates look normal, else by counting them.
 
+    Means of few skewed examples lie far from 0 on one side too often. What t is without that is taken where it is less.
     R replicates cannot give a p-value below 2 / (R + 1).
     """
     ordered = defined(drawn)
     if nearly_normal(ordered):
-        return _tails(_deviate(abs(value) / error, min(len(ordered), examples) - 1)), "normal"
+        t = value / error
+        least = min(abs(t), abs(without_skewness(t, skewness(ordered))))
+        return _tails(_deviate(least, min(len(ordered), examples) - 1)), "normal"
     below, above = int((ordered <= 0).sum()), int((ordered >= 0).sum())
     return min(2 * (1 + min(below, above)) / (len(ordered) + 1), 1.0), "replicates"
 
@@ -156,6 +183,38 @@ def nearly_normal(ordered: np.ndarray) -> bool:
     if second == 0:
         return False
     return abs(third / second**1.5) <= NEARLY_NORMAL[0] and abs(fourth / second**2 - 3) <= NEARLY_NORMAL[1]
+
+
+def skewness(ordered: np.ndarray) -> float:
+    """Return the skewness of replicates; 0 where they show no spread."""
+    centred = ordered - math.fsum(ordered.tolist()) / len(ordered)
+    second, third = (math.fsum((centred**power).tolist()) / len(ordered) for power in (2, 3))
+    return third / second**1.5 if second else 0.0
+
+
+def without_skewness(t: float, skewness: float) -> float:
+    """Return Student's t of a mean as it would be of examples that are not skewed.
+
+    Args:
+      skewness: of the mean, as its replicates have it.
+
+    Source: P. Hall, On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54, 1992.
+
+    >>> without_skewness(-4.0, 0.0), round(without_skewness(-4.0, 0.3), 3), round(without_skewness(4.0, 0.3), 3)
+    (-4.0, -2.563, 5.863)
+    """
+    return t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
+
+
+def with_skewness(t: float, skewness: float) -> float:
+    """Return the t that `without_skewness` brings to a given one.
+
+    >>> round(with_skewness(without_skewness(-4.0, 0.3), 0.3), 12), with_skewness(2.0, 0.0)
+    (-4.0, 2.0)
+    """
+    if abs(skewness) < 1e-6:
+        return t
+    return 3 * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1) / skewness
 
 
 def _deviate(t: float, freedom: int) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.comparison.bounds import ALIKE, Bounds, bounds_of, bounds_of_difference, bounds_of_gap
 from harness.comparison.comparison import other_definition
+from harness.comparison.difference import FEW_DIFFER
 from harness.comparison.pairing import hindrances, notes
 from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
@@ -253,8 +254,10 @@ def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int,
         good = found.value >= bound if is_floor else found.value <= bound
         verdict = Verdict.PASS if good else Verdict.FAIL
         return Judgement(text, verdict, found.value, bound, None, None, where, "by the value alone", examples, None, is_floor)
-    if found.reason == ALIKE:
-        return Judgement(text, Verdict.INCONCLUSIVE, found.value, bound, None, None, where, ALIKE, examples, None, is_floor)
+    if found.reason in (ALIKE, FEW_DIFFER):
+        return Judgement(
+            text, Verdict.INCONCLUSIVE, found.value, bound, None, None, where, found.reason, examples, None, is_floor
+        )
     if found.low is None or found.high is None:
         of = f" ({where})" if where else ""
         raise UsageError(f"the rule {text}{of}: it has no interval: {found.reason}; interval: false judges the value alone")

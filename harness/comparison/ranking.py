@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from harness.comparison.comparison import chosen, compare, level_of
-from harness.comparison.families import holm
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
 
@@ -36,8 +36,9 @@ class Ranked:
 def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float | None = None, pair: bool = True) -> list[Ranked]:
     """Rank the sides by each number of the whole.
 
-    Each other side is compared with the best; the p-values of a number are adjusted together by Holm. The best of several is
-    chosen by the same examples that it is judged by: its value is on average too good.
+    Each other side is compared with the best. Which one that is the same examples say, so any two sides may have come to be
+    compared: the p-values are adjusted for as many as there are pairs of sides, by Bonferroni. The value of the best is on
+    average too good.
     """
     wanted = {key for side in sides[1:] for key in chosen(sides[0], side, metrics)}
     names = dict.fromkeys(name for side in sides for name in side.numbers[WHOLE] if side.metric_of(name) in wanted)
@@ -57,8 +58,8 @@ def rank(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float |
         known = p_values.get((best, name), {})
         tested = [(at, p) for at in held if (p := known.get(at)) is not None]
         threshold = 1 - level_of(sides[0], level) + 1e-12
-        adjusted = holm([p for _, p in tested])
-        alike = {at for (at, _), p in zip(tested, adjusted, strict=True) if p > threshold}
+        pairs = math.comb(len(tested) + 1, 2)
+        alike = {at for at, p in tested if pairs * p > threshold}
         ranked.append(Ranked(name, label, values, best, frozenset(alike | {best}), frozenset(at for at, _ in tested)))
     return ranked
 

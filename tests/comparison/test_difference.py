@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from harness.comparison.difference import Difference, paired, unpaired
+from harness.comparison.difference import Difference, paired, unpaired, with_skewness, without_skewness
 from harness.comparison.families import benjamini_hochberg, holm
 from harness.comparison.sides import Number
 
@@ -41,7 +41,8 @@ def test_corrections_are_those_of_statsmodels(seed):
 
 def test_interval_and_error_are_those_of_the_replicates_differences():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(0.5, 0.01, REPLICATES), rng.normal(0.52, 0.01, REPLICATES)
+    a, half = rng.normal(0.5, 0.01, REPLICATES), rng.normal(0, 0.01, REPLICATES // 2)
+    b = a + 0.02 + np.concatenate([half, -half])  # differences without skewness
     found = paired(number(0.5, a), number(0.52, b), 0.9, counted=False)
     low, high = np.quantile(b - a, [0.05, 0.95], method="weibull")  # Hyndman and Fan's type 6
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
@@ -53,8 +54,9 @@ def test_interval_and_error_are_those_of_the_replicates_differences():
 @pytest.mark.parametrize("t", [0.1, 1.0, 2.0, 3.3, 5.0])
 def test_small_p_values_are_those_of_students_t(t):
     rng = np.random.default_rng(1)
-    drawn = np.sort(rng.normal(size=REPLICATES))
-    drawn = (drawn - drawn.mean()) / drawn.std(ddof=1)  # skewness and kurtosis of a normal sample
+    half = rng.normal(size=REPLICATES // 2)
+    drawn = np.concatenate([half, -half])
+    drawn /= drawn.std(ddof=1)  # kurtosis of a normal sample, no skewness
     found = paired(number(0.0, np.zeros(REPLICATES)), number(t, drawn + t), 0.95, counted=False)
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(t, REPLICATES - 1), rel=0.02)
 
@@ -70,9 +72,10 @@ def test_replicates_that_are_not_normal_are_counted():
 
 def test_without_pairs_variances_add():
     found = unpaired(number(0.5, error=0.03), number(0.6, error=0.04), 0.95)
-    reach = scipy.stats.norm.ppf(0.975) * 0.05
-    assert (found.low, found.high) == pytest.approx((0.1 - reach, 0.1 + reach))
-    assert found.p == pytest.approx(2 * scipy.stats.norm.sf(2), rel=1e-9)
+    reach = scipy.stats.t.ppf(0.975, 999) * 0.05
+    assert (found.low, found.high) == pytest.approx((0.1 - reach, 0.1 + reach), rel=1e-3)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(2, 999), rel=1e-3)
+    assert "fewer than 30" in unpaired(number(0.5, error=0.03, examples=5), number(0.6, error=0.04), 0.95).reason
     assert unpaired(number(0.5), number(0.6, error=0.04), 0.95).reason == "a side has no standard error"
 
 
@@ -114,3 +117,28 @@ def test_two_models_that_are_right_on_the_same_examples_differ_by_little():
     assert (found.value, found.p, found.method) == (0.0, 1.0, "discordant counts")
     bound = scipy.stats.beta.ppf(1 - 0.0125, 1, 1000)
     assert (found.low, found.high) == pytest.approx((-bound, bound), rel=1e-9)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_difference_of_a_few_examples_that_weigh_has_no_interval(times):
+    """One example of 1,000 is judged better: a third of the replicates have not drawn it, and none shows the opposite."""
+    drawn = np.random.default_rng(8).poisson(times, REPLICATES) / 1000
+    found = paired(number(0.5, np.full(REPLICATES, 0.5)), number(0.501, 0.5 + drawn), 0.95, counted=False)
+    assert (found.low, found.p) == (None, None) and "some replicates show none" in found.reason
+    small = [
+        number(right / 25, np.random.default_rng(right).normal(right / 25, 0.1, REPLICATES), examples=25) for right in (1, 24)
+    ]
+    assert paired(*small, 0.95, counted=True).method == "discordant counts"  # of so few shares are counted, whoever differs
+
+
+def test_skewed_means_are_less_sure():
+    """A mean whose replicates have a tail to the right is too often too small, as Hall's t says; never more sure than Student's."""
+    drawn = np.random.default_rng(9).gamma(20, size=REPLICATES)
+    drawn = (drawn - drawn.mean()) / drawn.std(ddof=1)
+    skew = scipy.stats.skew(drawn)
+    for t in (-3.0, 3.0):
+        found = paired(number(0.0, np.zeros(REPLICATES)), number(t, drawn + t), 0.95, counted=False)
+        hall = t + skew * t**2 / 3 + skew**2 * t**3 / 27 + skew / 6
+        wanted = 2 * scipy.stats.t.sf(min(abs(t), abs(hall)), REPLICATES - 1)
+        assert found.p == pytest.approx(wanted, rel=0.01)
+    assert without_skewness(with_skewness(2.0, -0.4), -0.4) == pytest.approx(2.0, rel=1e-12)

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from harness.comparison import gate_documents
-from harness.comparison.bounds import bounds_of
+from harness.comparison.bounds import bounds_of, bounds_of_gap
 from harness.comparison.gate import Verdict, gate
 from harness.comparison.rules import rules_of
 from harness.comparison.sides import WHOLE, Number, Side
@@ -121,8 +121,45 @@ def test_gaps_between_slices(at_most, verdict):
     assert found.verdict is Verdict(verdict) and found.value == pytest.approx(0.12) and found.where == "g=c and g=a"
 
 
+def test_a_run_that_gains_by_one_example_passes_nothing():
+    """One weighted example of 1,000 is judged better: the lowest replicates are just 0, which is the bound."""
+    drawn = np.random.default_rng(2).poisson(1, REPLICATES) / 1000
+    runs = [
+        side({WHOLE: {"cross_entropy": Number(value, None, 1000, 0.01, 0.5 + part)}})
+        for value, part in ((0.5, 0 * drawn), (0.501, drawn))
+    ]
+    for bound in ("must_gain", "may_drop"):
+        judgement = judge({"cross_entropy": {bound: 0.0}}, runs[0], runs[1])
+        assert (judgement.verdict.value, judgement.low) == (
+            "INCONCLUSIVE",
+            None,
+        ) and "some replicates show none" in judgement.reason
+
+
+def test_a_gap_that_few_replicates_bound_from_above_alone_may_pass():
+    numbers = [loss(value, seed=seed) for seed, value in enumerate((0.5, 0.51, 0.52, 0.53), start=3)]
+    numbers = [replace(number, replicates=np.sort(number.replicates)[::-1] ** 3) for number in numbers]  # not normal
+    found = bounds_of_gap([replace(number, value=float(number.replicates.mean())) for number in numbers], 0.0126, counted=False)
+    assert found.low == 0.0 and found.high is not None and found.high > found.value
+
+
+def test_bounds_reach_further_to_the_side_that_replicates_are_skewed_to():
+    drawn = np.random.default_rng(4).gamma(20, size=REPLICATES)
+    number = Number(float(drawn.mean()), None, 1000, 1.0, drawn)
+    found, mirrored = (
+        bounds_of(number, 0.05, counted=False),
+        bounds_of(replace(number, value=-number.value, replicates=-drawn), 0.05, counted=False),
+    )
+    low, high = np.quantile(drawn, [0.05, 0.95], method="weibull")
+    assert found.low == pytest.approx(low) and found.high > high + 0.05 * drawn.std()
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
 def test_bounds_beyond_the_replicates_follow_their_spread_or_are_refused():
     number = loss(0.5)
+    assert number.replicates is not None
+    half = number.replicates[: REPLICATES // 2]
+    number = replace(number, replicates=np.concatenate([half, 1 - half]))  # without skewness
     percentile = bounds_of(number, 0.05, counted=False)
     assert percentile.low == pytest.approx(np.quantile(number.replicates, 0.05, method="weibull"))
     far = bounds_of(number, 1e-4, counted=False)
