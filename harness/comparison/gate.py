@@ -7,80 +7,31 @@ other, and is inconclusive where the interval holds the bound. Both ends are one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from harness.comparison.bounds import ALIKE, Bounds, bounds_of, bounds_of_difference, bounds_of_gap
 from harness.comparison.comparison import other_definition
+from harness.comparison.judgements import Gated, Judgement, Verdict, worst
 from harness.comparison.pairing import hindrances, notes
-from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
+from harness.comparison.rules import (
+    CertificateRule,
+    GapRule,
+    MetricRule,
+    NullsRule,
+    Rule,
+    Rules,
+    SliceRule,
+    SpeedRule,
+    distinctions,
+)
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
 from harness.results.tables import slice_name
 
-__all__ = ["Gated", "Judgement", "Verdict", "gate"]
-
-
-class Verdict(Enum):
-    """What a rule, or the gate, comes to."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a rule comes to.
-
-    Attributes:
-      rule: in words, with the metric as the rule names it; `title` has what the metric is called instead.
-      metric, label: key and label of the number; None of rules that are on none.
-      verdict, value, low, high: of the number that decides; of slices the one that does worst.
-      bound: what the value is held against; `is_floor`: above it is good.
-      where: the slice that decides.
-      reason: what else is to be said.
-      examples, wanted_examples: that the number is of, and about how many it would take to know.
-    """
-
-    rule: str
-    verdict: Verdict
-    value: float | None
-    bound: float | None
-    low: float | None = None
-    high: float | None = None
-    where: str = ""
-    reason: str = ""
-    examples: int | None = None
-    wanted_examples: int | None = None
-    is_floor: bool = True
-    metric: str | None = None
-    label: str | None = None
-    title: str = ""
-
-    @property
-    def room(self) -> float:
-        """How far the value lies on the good side of its bound."""
-        if self.value is None or self.bound is None:
-            return 0.0
-        return self.value - self.bound if self.is_floor else self.bound - self.value
-
-
-@dataclass(frozen=True)
-class Gated:
-    """The judgements of all rules, and of each slice of the rules on slices; and what should be known of the two sides."""
-
-    judgements: Sequence[Judgement]
-    slices: Mapping[str, Sequence[Judgement]]
-    notes: Sequence[str] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """Return FAIL where a rule fails, else INCONCLUSIVE where one is, else PASS."""
-        return worst(self.judgements).verdict
+__all__ = ["gate"]
 
 
 def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
@@ -98,19 +49,11 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
         if reasons := hindrances(baseline, run):
             raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
     court = _Court(run, baseline, rules)
-    judgements, slices = [], {}
-    for rule in rules.rules:
-        found = court.judge(rule)
-        judgements.append(worst(found))
-        if isinstance(rule, SliceRule):
-            slices[judgements[-1].rule] = found
-    return Gated(judgements, slices, notes(baseline, run) if baseline is not None else ())
-
-
-def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """Return the judgement that decides."""
-    order = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
-    return min(judgements, key=lambda each: (order[each.verdict], each.room))
+    judged = [court.judge(rule) for rule in rules.rules]
+    words = distinctions(rules.rules, [found[0].rule for found in judged])
+    judged = [[each.with_distinction(own) for each in found] for found, own in zip(judged, words, strict=True)]
+    slices = {place: judged[place] for place, rule in enumerate(rules.rules) if isinstance(rule, SliceRule)}
+    return Gated([worst(found) for found in judged], slices, notes(baseline, run) if baseline is not None else ())
 
 
 class _Court:

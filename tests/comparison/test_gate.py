@@ -12,7 +12,8 @@ import scipy.stats
 
 from harness.comparison import gate_documents
 from harness.comparison.bounds import bounds_of
-from harness.comparison.gate import Verdict, gate
+from harness.comparison.gate import gate
+from harness.comparison.judgements import Verdict
 from harness.comparison.rules import rules_of
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.errors import UsageError
@@ -200,6 +201,40 @@ def test_runs_that_never_differ_are_inconclusive_but_for_shares_of_examples():
         {"cross_entropy": {"may_drop": 0.1}}, side({WHOLE: {"cross_entropy": drawn}}), side({WHOLE: {"cross_entropy": drawn}})
     )
     assert found.verdict is Verdict.INCONCLUSIVE and "the same value in every replicate" in gate_documents.remark(found)
+
+
+def test_rules_that_read_alike_keep_their_own_slices():
+    run = sliced(460, 450)
+    run.numbers[("g", "few"),] = {"accuracy": accuracy(20, 40)}
+    rules = [{"accuracy": {"by": "g", "at_least": 0.8, "minimum": minimum}} for minimum in (30, 400)]
+    found = gate(run, rules_of(rules, "x"))
+    assert found.verdict is Verdict.FAIL and [len(judged) for judged in found.slices.values()] == [3, 2]
+    suites = ElementTree.fromstring(gate_documents.junit(found, "new"))
+    assert (suites.get("tests"), suites.get("failures")) == ("5", "1") and len(gate_documents.github(found).splitlines()) == 1
+    text = "accuracy at least 0.8 in slices by g"
+    slices = json.loads(gate_documents.to_json(found, "new", None))["slices"]
+    assert {rule: len(judged) for rule, judged in slices.items()} == {f"{text} (minimum 30)": 3, f"{text} (minimum 400)": 2}
+
+
+ALIKE = [
+    {"at_least": 0.85},
+    {"at_least": 0.85, "interval": False},
+    {"at_least": 0.85, "level": 0.9},
+    {"at_least": 0.8500001},
+    {"at_least": 0.8500001},
+]
+
+
+def test_no_two_rules_of_a_gate_read_alike():
+    run = sliced(490, 490, 490)
+    rules = [{"accuracy": {"by": by, **rule}} for by in ("g", ["g"]) for rule in ALIKE]
+    found = gate(run, rules_of([*rules, {"accuracy": {"at_least": 0.5}}, {"accuracy": {"at_least": 0.5}}], "x"))
+    texts = [each.rule for each in found.judgements]
+    assert len(set(texts)) == len(texts) and len(json.loads(gate_documents.to_json(found, "new", None))["slices"]) == len(rules)
+    assert texts[-2:] == ["accuracy at least 0.5 (rule 11)", "accuracy at least 0.5 (rule 12)"]
+    assert "(at_least 0.8500001, " in texts[3] and [each.title for each in found.judgements] == texts
+    alone = gate(run, rules_of([rules[0]], "x")).judgements[0]
+    assert alone.rule == "accuracy at least 0.85 in slices by g"
 
 
 def test_documents_say_the_same():
