@@ -7,7 +7,7 @@ other, and is inconclusive where the interval holds the bound. Both ends are one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,8 @@ from harness.results.tables import slice_name
 
 __all__ = ["gate"]
 
+SHOWN = 5  # slices that a note names
+
 
 def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     """Judge a run.
@@ -53,7 +55,8 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     words = distinctions(rules.rules, [found[0].rule for found in judged])
     judged = [[each.with_distinction(own) for each in found] for found, own in zip(judged, words, strict=True)]
     slices = {place: judged[place] for place, rule in enumerate(rules.rules) if isinstance(rule, SliceRule)}
-    return Gated([worst(found) for found in judged], slices, notes(baseline, run) if baseline is not None else ())
+    known = [*(notes(baseline, run) if baseline is not None else ()), *court.small_slices()]
+    return Gated([worst(found) for found in judged], slices, known)
 
 
 class _Court:
@@ -61,6 +64,7 @@ class _Court:
 
     def __init__(self, run: Side, baseline: Side | None, rules: Rules) -> None:
         self._run, self._baseline, self._rules = run, baseline, rules
+        self._small: dict[int, dict[SliceName, None]] = {}  # slices that are not judged, by the minimum of a rule
         self._family = sum(self._members(rule) for rule in rules.rules) if rules.correct == "bonferroni" else 1
 
     def judge(self, rule: Rule) -> list[Judgement]:
@@ -83,6 +87,10 @@ class _Court:
             raise UsageError("the rule on examples_per_s: run.json says nothing of the speed")
         verdict = Verdict.PASS if speed >= rule.at_least else Verdict.FAIL
         return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, speed, rule.at_least)]
+
+    def small_slices(self) -> list[str]:
+        """Say which slices have too few examples for the rules that were judged."""
+        return [_not_judged([slice_name(dict(where)) for where in small], least) for least, small in self._small.items() if small]
 
     def _members(self, rule: Rule) -> int:
         """Return how many intervals a rule asks for."""
@@ -165,10 +173,11 @@ class _Court:
             known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
             raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
         found = {where: self._run.numbers[where].get(self._run.number_of(name)) for where in by}
-        kept = [where for where, number in found.items() if number is None or number.examples >= rule.minimum]
-        if not kept:
+        small = dict.fromkeys(where for where, number in found.items() if number is not None and number.examples < rule.minimum)
+        if len(small) == len(found):
             raise UsageError(f"the rule on {name}: no slice by {' x '.join(rule.features)} has {rule.minimum:,} examples")
-        return kept
+        self._small.setdefault(rule.minimum, {}).update(small)
+        return [where for where in found if where not in small]
 
     def _number(self, side: Side, where: SliceName, name: str) -> Number:
         """Return a number that has a value.
@@ -206,6 +215,17 @@ def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int,
     verdict = Verdict.PASS if holds else Verdict.FAIL if breaks else Verdict.INCONCLUSIVE
     wanted = _wanted(found, bound, examples) if verdict is Verdict.INCONCLUSIVE else None
     return Judgement(text, verdict, found.value, bound, found.low, found.high, where, "", examples, wanted, is_floor)
+
+
+def _not_judged(names: Sequence[str], minimum: int) -> str:
+    """Say which slices have fewer examples than a minimum.
+
+    >>> _not_judged(["g=a"], 30)
+    '1 slice of fewer than 30 examples is not judged: g=a'
+    """
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    count, verb = ("1 slice", "is") if len(names) == 1 else (f"{len(names):,} slices", "are")
+    return f"{count} of fewer than {minimum:,} examples {verb} not judged: {', '.join(names[:SHOWN])}{more}"
 
 
 def _wanted(found: Bounds, bound: float, examples: int) -> int | None:

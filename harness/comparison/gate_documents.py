@@ -74,6 +74,8 @@ def junit(gated: Gated, run: str) -> str:
             tag = "failure" if each.verdict is Verdict.FAIL else "error"
             text = _printable(sentence(each))
             ElementTree.SubElement(case, tag, {"message": text, "type": each.verdict.value}).text = text
+    if gated.notes:
+        ElementTree.SubElement(suite, "system-out").text = _printable("".join(f"note: {note}\n" for note in gated.notes))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False) + "\n"
 

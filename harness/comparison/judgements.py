@@ -68,7 +68,7 @@ class Gated:
     Attributes:
       judgements: one a rule, in the order of the rules.
       slices: of the rules on slices one a slice, by the rule's place.
-      notes: what should be known of the two sides.
+      notes: what should be known of the two sides, and which slices are too small to be judged.
     """
 
     judgements: Sequence[Judgement]

@@ -192,7 +192,19 @@ def test_a_baseline_that_asks_otherwise_is_no_baseline():
 def test_small_slices_are_not_judged_even_where_they_are_null():
     run = sliced(460, 450)
     run.numbers[("g", "z"),] = {"accuracy": Number(None, "nothing", 2)}
-    assert judge({"accuracy": {"by": "g", "at_least": 0.5}}, run).verdict is Verdict.PASS
+    rules = [{"accuracy": {"by": "g", "at_least": 0.5}}, {"gap": {"metric": "accuracy", "by": "g", "at_most": 0.5}}]
+    found = gate(run, rules_of(rules, "x"))
+    note = "1 slice of fewer than 30 examples is not judged: g=z"
+    assert found.verdict is Verdict.PASS and found.notes == [note]  # once, whatever rules leave it out
+    assert ElementTree.fromstring(gate_documents.junit(found, "new")).findtext("testsuite/system-out") == f"note: {note}\n"
+    assert json.loads(gate_documents.to_json(found, "new", None))["notes"] == [note]
+    assert f"\nNote: {note}\n" in gate_documents.to_markdown(found, "new")
+    for name in "stuvwxy":
+        run.numbers[("g", name),] = {"accuracy": accuracy(1, 2)}
+    assert gate(run, rules_of(rules, "x")).notes == [
+        "8 slices of fewer than 30 examples are not judged: g=z, g=s, g=t, g=u, g=v and 3 more"
+    ]
+    assert gate(sliced(460, 450), rules_of(rules, "x")).notes == []
 
 
 def test_runs_that_never_differ_are_inconclusive_but_for_shares_of_examples():
