@@ -133,7 +133,9 @@ class JobGate:
 
 
 def settle(folder: RunFolder, gate: JobGate | None) -> Settled:
-    """Say in the run folder that a run is done, and what its gate comes to."""
+    """Say in the run folder that a run is done, and what its gate comes to: without a gate an earlier verdict goes."""
+    if gate is None:
+        _forget(folder)
     settled = Settled() if gate is None else gate.judge(folder)
     try:
         folder.set_status("done", settled.code, **({} if gate is None else {"gate": settled.status()}))

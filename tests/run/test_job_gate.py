@@ -13,6 +13,7 @@ from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.job.job import Job
 from harness.prepare.binding import make_metrics
+from harness.results.first_pass import FirstPass, first_pass
 from harness.run.job_gate import JobGate, settle
 from tests import made
 
@@ -165,6 +166,15 @@ def test_a_run_is_judged_when_it_is_done_and_again_by_the_rules_as_they_are(harn
     # Begun anew the verdict goes with the run.
     done = harness("evaluate", job, "-o", folder.path, "--overwrite", "--set", rules("passes"))
     assert done.code == 0 and read_json(folder.gate_json)["verdict"] == "PASS", done.text
+
+
+def test_a_start_without_a_gate_forgets_the_verdict_of_an_earlier_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.gate_json.write_text(json.dumps({"verdict": "PASS"}))
+    assert settle(folder, None).code == 0 and not folder.gate_json.exists()
+    assert read_json(folder.status_json) == {"state": "done", "exit_code": 0} and first_pass([tmp_path]) == FirstPass(
+        awaited=tmp_path
+    )
 
 
 def full(*_):
