@@ -12,7 +12,9 @@ import harness as package
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.job.job import Job
+from harness.metrics.question import Question
 from harness.prepare.binding import make_metrics
+from harness.results.evidence import Evidence, data_keys
 from harness.results.first_pass import FirstPass, first_pass
 from harness.run.job_gate import JobGate, settle
 from tests import made
@@ -75,6 +77,40 @@ def test_what_could_not_be_judged_is_found_before_any_work(gate, keys, message, 
     with pytest.raises(UsageError) as caught:
         gate_of(gate, tmp_path, **keys)
     assert str(caught.value).startswith("gate: ") and message in str(caught.value) and caught.value.exit_code == 2
+
+
+DROP, BY_KIND = {"accuracy": {"may_drop": 0.1}}, {"accuracy": {"by": ["writer", "kind"], "may_drop": 0.1}}
+DRAWN = {"bootstrap": {"replicates": 20}}
+
+
+@pytest.mark.parametrize(
+    "rule, job, baseline, message",
+    [
+        (DROP, DRAWN, DRAWN, None),
+        (BY_KIND, DRAWN, DRAWN, None),
+        (DROP, {}, DRAWN, "the job cannot be held against old: the job has no bootstrap"),
+        (DROP, DRAWN, {}, "old has no bootstrap"),
+        (DROP, {"bootstrap": {"replicates": 20, "seed": 1}}, DRAWN, "bootstrap.seed is 0 and 1. Evaluate both alike"),
+        (DROP, {}, {}, "neither the job nor old has a bootstrap"),
+        ({"accuracy": {"may_drop": 0.1, "interval": False}}, {}, {}, None),
+        (DROP, {**DRAWN, "data": {**KEYS["data"], "limit": 10}}, DRAWN, "data.limit is not given and 10"),
+        (DROP, {**DRAWN, "data": {**KEYS["data"], "inputs": {"a": "b"}}}, DRAWN, None),  # models may read other features
+        (BY_KIND, DRAWN, {**DRAWN, "slices": ["writer"]}, "the rule on accuracy: old has no slices by writer x kind"),
+        (BY_KIND, {"bootstrap": {"replicates": 20, "slice_replicates": False}}, DRAWN, "no replicates of slices are kept"),
+        ({"accuracy": {"at_least": 0.1}}, {}, {**DRAWN, "data": {**KEYS["data"], "sample": 0.5}}, None),  # against no baseline
+    ],
+)
+def test_a_job_that_cannot_be_paired_with_its_baseline_is_found_before_any_work(rule, job, baseline, message, monkeypatch):
+    before = Job.from_dict({**KEYS, **baseline})
+    evidence = Evidence({}, Question({}, {}, slices=before.slices, bootstrap=before.bootstrap), data_keys(before.resolved))
+    monkeypatch.setattr("harness.run.job_gate.evidence_of", lambda path: evidence)
+    gate = {"rules": [rule], "baseline": "old"}
+    if message is None:
+        assert gate_of(gate, **job) is not None
+        return
+    with pytest.raises(UsageError) as caught:
+        gate_of(gate, **job)
+    assert str(caught.value).startswith("gate: ") and message in str(caught.value)
 
 
 def test_a_gate_changes_no_value_and_its_paths_lie_beside_the_job(tmp_path):
@@ -161,6 +197,9 @@ def test_a_run_is_judged_when_it_is_done_and_again_by_the_rules_as_they_are(harn
         done = harness(*command, *wrong)
         assert done.code == 2 and "gate: the rule on acuracy: the job has no such metric" in done.err, done.text
     assert not (tmp_path / "other").exists()
+    unpaired = yaml.safe_dump({"rules": [{"accuracy": {"may_drop": 0.1}}], "baseline": str(plain)}, default_flow_style=True)
+    done = harness("check", job, "--set", f"gate={unpaired}")
+    assert done.code == 2 and "gate: the rule on accuracy is against a baseline: neither the job nor " in done.err, done.text
     assert "gate: 1 rule\n" in harness("check", job).out
 
     # Begun anew the verdict goes with the run.
