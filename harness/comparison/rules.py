@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError, nearest
+from harness.folder.regular_files import read_regular
 from harness.job.specs import Spec
 from harness.job.yaml_text import parse
 
@@ -160,7 +161,7 @@ def read_rules(path: Path) -> Rules:
     Raises: UsageError: it cannot be read, or holds no rules; names the rule and the key.
     """
     try:
-        document = parse(path.read_text(), str(path))
+        document = parse(read_regular(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: cannot be read: {exc}") from exc
     return rules_of(document, str(path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +16,7 @@ from harness.comparison import gate_documents
 from harness.comparison.bounds import bounds_of
 from harness.comparison.gate import gate
 from harness.comparison.judgements import Verdict
-from harness.comparison.rules import rules_of
+from harness.comparison.rules import read_rules, rules_of
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.errors import UsageError
 from harness.job.specs import BootstrapSpec
@@ -154,6 +156,14 @@ def test_rules_that_say_nothing_are_refused_by_name(document, words):
     with pytest.raises(UsageError) as caught:
         rules_of(document, "rules.yaml")
     assert words in str(caught.value) and str(caught.value).startswith("rules.yaml")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_or_a_device_is_no_file_of_rules(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match=f"{path}: cannot be read: .*no regular file"):
+            read_rules(path)
 
 
 MISSING = [
