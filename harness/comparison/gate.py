@@ -47,7 +47,9 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     if rules.needs_baseline:
         if baseline is None:
             wanting = (rule.metric for rule in rules.rules if isinstance(rule, MetricRule | SliceRule) and rule.against_baseline)
-            raise UsageError(f"the rule on {next(wanting)} is against a baseline: name it with --baseline")
+            raise UsageError(
+                f"the rule on {next(wanting)} is against a baseline: name it with --baseline, in Python with baseline="
+            )
         if reasons := hindrances(baseline, run):
             raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
     court = _Court(run, baseline, rules)
@@ -170,6 +172,10 @@ class _Court:
         wanted = set(rule.features)
         by = [where for where in self._run.numbers if where != WHOLE and {feature for feature, _ in where} == wanted]
         if not by:
+            if self._run.numbers.keys() <= {WHOLE}:
+                raise UsageError(
+                    f"the rule on {name}: {self._run.name} has no slices: add `slices:` to its job, and evaluate it again"
+                )
             known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
             raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
         found = {where: self._run.numbers[where].get(self._run.number_of(name)) for where in by}

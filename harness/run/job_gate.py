@@ -260,5 +260,7 @@ def _check_names(rules: Rules, labels: Mapping[str, str], crosses: Sequence[set[
         ):
             raise UsageError(f"the rule on {name}: the job has no such metric: {nearest(name, known)}")
         if isinstance(rule, SliceRule | GapRule) and set(rule.features) not in crosses:
+            if not crosses:
+                raise UsageError(f"the rule on {name}: the job has no slices: add `slices:`")
             by = sorted(" x ".join(sorted(cross)) for cross in crosses)
             raise UsageError(f"the rule on {name}: the job has no slices by {' x '.join(rule.features)}: {nearest('', by)}")

@@ -168,7 +168,7 @@ def test_a_pipe_or_a_device_is_no_file_of_rules(tmp_path):
 
 MISSING = [
     ({"acuracy": {"at_least": 0.9}}, "the rule on acuracy: new has no such number: did you mean 'accuracy'?"),
-    ({"accuracy": {"may_drop": 0.1}}, "the rule on accuracy is against a baseline: name it with --baseline"),
+    ({"accuracy": {"may_drop": 0.1}}, "the rule on accuracy is against a baseline: name it with --baseline, in Python with baseline="),
     ({"cross_entropy": {"at_most": 0.9}}, "the rule on cross_entropy: it is null in new: 3 NaN"),
     ({"accuracy": {"by": "country", "at_least": 0.9}}, "no slices by country: valid: g"),
     ({"accuracy": {"by": "g", "at_least": 0.9, "minimum": 501}}, "no slice by g has 501 examples"),
@@ -183,6 +183,16 @@ def test_a_rule_on_what_is_not_there_is_no_pass(rule, words):
     with pytest.raises(UsageError) as caught:
         judge(rule, run)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"accuracy": {"by": "g", "at_least": 0.9}}, {"gap": {"metric": "accuracy", "by": "g", "at_most": 0.1}}]
+)
+def test_a_run_without_slices_says_how_to_get_some(rule):
+    with pytest.raises(
+        UsageError, match="the rule on accuracy: new has no slices: add `slices:` to its job, and evaluate it again"
+    ):
+        judge(rule, side({WHOLE: {"accuracy": accuracy(460, 500)}}))
 
 
 def test_a_baseline_that_asks_otherwise_is_no_baseline():

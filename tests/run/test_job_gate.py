@@ -57,6 +57,7 @@ def test_what_may_turn_out_to_be_there_is_taken(rule):
         ([{"accuracy": {"atleast": 0.9}}], {}, "rule 1 (accuracy): unknown key atleast: did you mean 'at_least'?"),
         ([{"acuracy": {"at_least": 0.9}}], {}, "the rule on acuracy: the job has no such metric: did you mean 'accuracy'?"),
         ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {}, "the job has no slices by kind: valid: kind x writer, writer"),
+        ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {"slices": None}, "the job has no slices: add `slices:`"),
         ([{"accuracy": {"may_drop": 0.1}}], {}, "a rule is against a baseline: name it"),
         ({"rules": [{"accuracy": {"may_drop": 0.1}}], "baseline": "old"}, {}, "old: no finished run in there"),
         ({"rules": [{"accuracy": {"at_least": 0.1}}], "model": "b"}, {}, "the job has no model 'b'"),
