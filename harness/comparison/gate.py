@@ -7,81 +7,34 @@ other, and is inconclusive where the interval holds the bound. Both ends are one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.comparison.bounds import ALIKE, Bounds, bounds_of, bounds_of_difference, bounds_of_gap
 from harness.comparison.comparison import other_definition
 from harness.comparison.difference import FEW_DIFFER
+from harness.comparison.judgements import Gated, Judgement, Verdict, worst
 from harness.comparison.pairing import hindrances, notes
-from harness.comparison.rules import CertificateRule, GapRule, MetricRule, NullsRule, Rule, Rules, SliceRule, SpeedRule
+from harness.comparison.rules import (
+    CertificateRule,
+    GapRule,
+    MetricRule,
+    NullsRule,
+    Rule,
+    Rules,
+    SliceRule,
+    SpeedRule,
+    distinctions,
+)
 from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.errors import UsageError, nearest
 from harness.metrics.direction import Better
 from harness.results.tables import slice_name
 
-__all__ = ["Gated", "Judgement", "Verdict", "gate"]
+__all__ = ["gate"]
 
-
-class Verdict(Enum):
-    """What a rule, or the gate, comes to."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a rule comes to.
-
-    Attributes:
-      rule: in words, with the metric as the rule names it; `title` has what the metric is called instead.
-      metric, label: key and label of the number; None of rules that are on none.
-      verdict, value, low, high: of the number that decides; of slices the one that does worst.
-      bound: what the value is held against; `is_floor`: above it is good.
-      where: the slice that decides.
-      reason: what else is to be said.
-      examples, wanted_examples: that the number is of, and about how many it would take to know.
-    """
-
-    rule: str
-    verdict: Verdict
-    value: float | None
-    bound: float | None
-    low: float | None = None
-    high: float | None = None
-    where: str = ""
-    reason: str = ""
-    examples: int | None = None
-    wanted_examples: int | None = None
-    is_floor: bool = True
-    metric: str | None = None
-    label: str | None = None
-    title: str = ""
-
-    @property
-    def room(self) -> float:
-        """How far the value lies on the good side of its bound."""
-        if self.value is None or self.bound is None:
-            return 0.0
-        return self.value - self.bound if self.is_floor else self.bound - self.value
-
-
-@dataclass(frozen=True)
-class Gated:
-    """The judgements of all rules, and of each slice of the rules on slices; and what should be known of the two sides."""
-
-    judgements: Sequence[Judgement]
-    slices: Mapping[str, Sequence[Judgement]]
-    notes: Sequence[str] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """Return FAIL where a rule fails, else INCONCLUSIVE where one is, else PASS."""
-        return worst(self.judgements).verdict
+SHOWN = 5  # slices that a note names
 
 
 def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
@@ -95,23 +48,18 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     if rules.needs_baseline:
         if baseline is None:
             wanting = (rule.metric for rule in rules.rules if isinstance(rule, MetricRule | SliceRule) and rule.against_baseline)
-            raise UsageError(f"the rule on {next(wanting)} is against a baseline: name it with --baseline")
+            raise UsageError(
+                f"the rule on {next(wanting)} is against a baseline: name it with --baseline, in Python with baseline="
+            )
         if reasons := hindrances(baseline, run):
             raise UsageError(f"{run.name} cannot be held against {baseline.name}: {'; '.join(reasons)}. Evaluate both alike")
     court = _Court(run, baseline, rules)
-    judgements, slices = [], {}
-    for rule in rules.rules:
-        found = court.judge(rule)
-        judgements.append(worst(found))
-        if isinstance(rule, SliceRule):
-            slices[judgements[-1].rule] = found
-    return Gated(judgements, slices, notes(baseline, run) if baseline is not None else ())
-
-
-def worst(judgements: Sequence[Judgement]) -> Judgement:
-    """Return the judgement that decides."""
-    order = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
-    return min(judgements, key=lambda each: (order[each.verdict], each.room))
+    judged = [court.judge(rule) for rule in rules.rules]
+    words = distinctions(rules.rules, [found[0].rule for found in judged])
+    judged = [[each.with_distinction(own) for each in found] for found, own in zip(judged, words, strict=True)]
+    slices = {place: judged[place] for place, rule in enumerate(rules.rules) if isinstance(rule, SliceRule)}
+    known = [*(notes(baseline, run) if baseline is not None else ()), *court.small_slices()]
+    return Gated([worst(found) for found in judged], slices, known)
 
 
 class _Court:
@@ -119,6 +67,7 @@ class _Court:
 
     def __init__(self, run: Side, baseline: Side | None, rules: Rules) -> None:
         self._run, self._baseline, self._rules = run, baseline, rules
+        self._small: dict[int, dict[SliceName, None]] = {}  # slices that are not judged, by the minimum of a rule
         self._family = sum(self._members(rule) for rule in rules.rules) if rules.correct == "bonferroni" else 1
 
     def judge(self, rule: Rule) -> list[Judgement]:
@@ -141,6 +90,10 @@ class _Court:
             raise UsageError("the rule on examples_per_s: run.json says nothing of the speed")
         verdict = Verdict.PASS if speed >= rule.at_least else Verdict.FAIL
         return [Judgement(f"examples_per_s at least {rule.at_least:g}", verdict, speed, rule.at_least)]
+
+    def small_slices(self) -> list[str]:
+        """Say which slices have too few examples for the rules that were judged."""
+        return [_not_judged([slice_name(dict(where)) for where in small], least) for least, small in self._small.items() if small]
 
     def _members(self, rule: Rule) -> int:
         """Return how many intervals a rule asks for."""
@@ -220,13 +173,18 @@ class _Court:
         wanted = set(rule.features)
         by = [where for where in self._run.numbers if where != WHOLE and {feature for feature, _ in where} == wanted]
         if not by:
+            if self._run.numbers.keys() <= {WHOLE}:
+                raise UsageError(
+                    f"the rule on {name}: {self._run.name} has no slices: add `slices:` to its job, and evaluate it again"
+                )
             known = sorted({" x ".join(feature for feature, _ in where) for where in self._run.numbers if where != WHOLE})
             raise UsageError(f"the rule on {name}: no slices by {' x '.join(rule.features)}: {nearest('', known)}")
         found = {where: self._run.numbers[where].get(self._run.number_of(name)) for where in by}
-        kept = [where for where, number in found.items() if number is None or number.examples >= rule.minimum]
-        if not kept:
+        small = dict.fromkeys(where for where, number in found.items() if number is not None and number.examples < rule.minimum)
+        if len(small) == len(found):
             raise UsageError(f"the rule on {name}: no slice by {' x '.join(rule.features)} has {rule.minimum:,} examples")
-        return kept
+        self._small.setdefault(rule.minimum, {}).update(small)
+        return [where for where in found if where not in small]
 
     def _number(self, side: Side, where: SliceName, name: str) -> Number:
         """Return a number that has a value.
@@ -266,6 +224,17 @@ def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int,
     verdict = Verdict.PASS if holds else Verdict.FAIL if breaks else Verdict.INCONCLUSIVE
     wanted = _wanted(found, bound, examples) if verdict is Verdict.INCONCLUSIVE else None
     return Judgement(text, verdict, found.value, bound, found.low, found.high, where, "", examples, wanted, is_floor)
+
+
+def _not_judged(names: Sequence[str], minimum: int) -> str:
+    """Say which slices have fewer examples than a minimum.
+
+    >>> _not_judged(["g=a"], 30)
+    '1 slice of fewer than 30 examples is not judged: g=a'
+    """
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    count, verb = ("1 slice", "is") if len(names) == 1 else (f"{len(names):,} slices", "are")
+    return f"{count} of fewer than {minimum:,} examples {verb} not judged: {', '.join(names[:SHOWN])}{more}"
 
 
 def _wanted(found: Bounds, bound: float, examples: int) -> int | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparison import gate_documents
-from harness.comparison.gate import Gated, Verdict, gate
+from harness.comparison.gate import gate
+from harness.comparison.judgements import Gated, Verdict
 from harness.comparison.rules import Rules, read_rules, rules_of
 from harness.comparison.runs import Run, name_of
 from harness.comparison.sides import read_side

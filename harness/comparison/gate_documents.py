@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from harness.comparison.gate import Gated, Judgement, Verdict
+from harness.comparison.judgements import Gated, Judgement, Verdict
 from harness.results.tables import TextTable, markdown, number
 
 __all__ = ["github", "junit", "table", "to_json", "to_markdown"]
@@ -46,7 +46,7 @@ def to_json(gated: Gated, run: str, baseline: str | None) -> str:
         "baseline": baseline,
         "rules": [_entry(each) for each in gated.judgements],
         "notes": list(gated.notes),
-        "slices": {rule: [_entry(each) for each in found] for rule, found in gated.slices.items()},
+        "slices": {gated.judgements[place].rule: [_entry(each) for each in found] for place, found in gated.slices.items()},
     }
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
@@ -74,6 +74,8 @@ def junit(gated: Gated, run: str) -> str:
             tag = "failure" if each.verdict is Verdict.FAIL else "error"
             text = _printable(sentence(each))
             ElementTree.SubElement(case, tag, {"message": text, "type": each.verdict.value}).text = text
+    if gated.notes:
+        ElementTree.SubElement(suite, "system-out").text = _printable("".join(f"note: {note}\n" for note in gated.notes))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=False) + "\n"
 
@@ -109,9 +111,9 @@ def _error(each: Judgement) -> float | None:
 
 
 def _cases(gated: Gated) -> Iterator[tuple[str, Judgement]]:
-    for each in gated.judgements:
-        if each.rule in gated.slices:
-            yield from ((f"{judged.rule}: {judged.where}", judged) for judged in gated.slices[each.rule])
+    for place, each in enumerate(gated.judgements):
+        if place in gated.slices:
+            yield from ((f"{judged.rule}: {judged.where}", judged) for judged in gated.slices[place])
         else:
             yield each.rule, each
 

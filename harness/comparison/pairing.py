@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.comparison.exact_counts import count_notes
 from harness.comparison.sides import Side
+from harness.job.specs import BootstrapSpec
 
-__all__ = ["hindrances", "notes"]
+__all__ = ["hindrances", "notes", "other_draws", "other_examples"]
 
 DRAWS = ("replicates", "seed", "level", "cluster")
 
@@ -15,9 +19,7 @@ def hindrances(first: Side, second: Side) -> list[str]:
     reasons = []
     if first.document["digests"]["data"] != second.document["digests"]["data"]:
         reasons.append("their data differ: other files, sizes or counts of examples")
-    for key, value in first.data_keys.items():
-        if value != (other := second.data_keys.get(key)):
-            reasons.append(f"data.{key} is {_text(value)} and {_text(other)}")
+    reasons += other_examples(first.data_keys, second.data_keys)
     if first.id_hash != second.id_hash and not reasons:
         reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
     hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
@@ -25,15 +27,31 @@ def hindrances(first: Side, second: Side) -> list[str]:
         reasons.append(
             f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
         )
-    spec, other_spec = first.question.bootstrap, second.question.bootstrap
-    if (spec is None) != (other_spec is None):
-        without = first if spec is None else second
-        reasons.append(f"{without.name} has no bootstrap, and so no replicates")
-    elif spec is not None and other_spec is not None:
-        for key in DRAWS:
-            if getattr(spec, key) != getattr(other_spec, key):
-                reasons.append(f"bootstrap.{key} is {_text(getattr(spec, key))} and {_text(getattr(other_spec, key))}")
-    return reasons
+    return reasons + other_draws(first.question.bootstrap, second.question.bootstrap, (first.name, second.name))
+
+
+def other_examples(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return which keys of two jobs say that they evaluate other examples.
+
+    >>> other_examples({"limit": 10}, {"limit": None})
+    ['data.limit is 10 and not given']
+    """
+    return [
+        f"data.{key} is {_text(value)} and {_text(second.get(key))}" for key, value in first.items() if value != second.get(key)
+    ]
+
+
+def other_draws(first: BootstrapSpec | None, second: BootstrapSpec | None, names: tuple[str, str]) -> list[str]:
+    """Return why replicates are not of the same draws: that one side has none, or how they are drawn."""
+    if first is None and second is None:
+        return []
+    if first is None or second is None:
+        return [f"{names[first is not None]} has no bootstrap, and so no replicates"]
+    return [
+        f"bootstrap.{key} is {_text(getattr(first, key))} and {_text(getattr(second, key))}"
+        for key in DRAWS
+        if getattr(first, key) != getattr(second, key)
+    ]
 
 
 def notes(first: Side, second: Side) -> list[str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError, nearest
+from harness.folder.regular_files import read_regular
 from harness.job.specs import Spec
 from harness.job.yaml_text import parse
 
-__all__ = ["CertificateRule", "GapRule", "MetricRule", "NullsRule", "Rule", "Rules", "SliceRule", "SpeedRule", "read_rules"]
+__all__ = [
+    "CertificateRule", "GapRule", "MetricRule", "NullsRule", "Rule", "Rules", "SliceRule", "SpeedRule", "distinctions",
+    "read_rules", "rules_of",
+]  # fmt: skip
 
 BOUNDS = ("at_least", "at_most", "may_drop", "must_gain")
 
@@ -156,7 +161,7 @@ def read_rules(path: Path) -> Rules:
     Raises: UsageError: it cannot be read, or holds no rules; names the rule and the key.
     """
     try:
-        document = parse(path.read_text(), str(path))
+        document = parse(read_regular(path).decode(), str(path))
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: cannot be read: {exc}") from exc
     return rules_of(document, str(path))
@@ -182,6 +187,30 @@ def rules_of(document: Any, where: str) -> Rules:
         return Rules.model_validate({**whole, "rules": rules})
     except ValidationError as exc:
         raise UsageError(f"{where}: {_first(exc)}") from exc
+
+
+def distinctions(rules: Sequence[Rule], texts: Sequence[str]) -> list[str]:
+    """Return what tells each rule from those of the same text: the options that differ, else its place; nothing of others.
+
+    >>> rules = rules_of([{"accuracy": {"at_least": 0.9}}, {"accuracy": {"at_least": 0.9, "level": 0.99}}], "here").rules
+    >>> distinctions(rules, ["accuracy at least 0.9"] * 2)
+    ['', 'level 0.99']
+    """
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text, []).append(place)
+    words = [""] * len(rules)
+    for alike in places.values():
+        options = {place: rules[place].model_dump(mode="json", exclude_none=True) for place in alike}
+        keys = type(rules[alike[0]]).model_fields
+        differing = [key for key in keys if len({str(own.get(key)) for own in options.values()}) > 1]
+        for place, own in options.items():
+            words[place] = ", ".join(f"{key} {str(own[key]).lower()}" for key in differing if key in own)
+    count = Counter(zip(texts, words, strict=True))
+    return [
+        ", ".join(filter(None, [own, f"rule {place}"])) if count[text, own] > 1 else own
+        for place, (text, own) in enumerate(zip(texts, words, strict=True), start=1)
+    ]
 
 
 def _rule(entry: Any, where: str) -> Rule:

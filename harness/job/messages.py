@@ -15,6 +15,7 @@ from harness.job.specs import (
     DataSpec,
     ExamplesSpec,
     FeatureSpec,
+    GateSpec,
     MetricSpec,
     ModelSpec,
     PredictionsSpec,
@@ -42,6 +43,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "by": SliceFeature,
     "bootstrap": BootstrapSpec,
     "examples": ExamplesSpec,
+    "gate": GateSpec,
 }  # by the key that they stand under
 
 

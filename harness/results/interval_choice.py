@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from harness.metrics.contract import Binding, Metric, Proportion, RowMetric
-from harness.results.binomial import clopper_pearson
+from harness.results.binomial import clopper_pearson_by_terms
 from harness.results.gap_interval import GapReplicates, gap_interval
 from harness.results.intervals import Interval, interval
 
@@ -84,7 +84,7 @@ def _of_proportion(share: Proportion, percentiles: Interval, level: float, indep
         )
     if percentiles.reason is None and share.trials * p * (1 - p) >= FEW:
         return percentiles
-    low, high = clopper_pearson(int(share.successes), int(share.trials), level)
+    low, high = clopper_pearson_by_terms(int(share.successes), int(share.trials), level)
     return Interval(low, high, None, None, percentiles.standard_error, percentiles.undefined, method="clopper-pearson")
 
 

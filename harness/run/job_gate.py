@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.comparison.pairing import other_draws, other_examples
 from harness.comparison.rules import GapRule, MetricRule, Rules, SliceRule, read_rules, rules_of
 from harness.comparison.runs import evidence_of
 from harness.errors import HarnessError, RunFolderError, UsageError, nearest
@@ -22,6 +23,7 @@ from harness.metrics import make
 from harness.metrics.contract import Metric
 from harness.metrics.labels import label_words
 from harness.names.metric_aliases import METRIC_ALIASES
+from harness.results.evidence import Evidence, data_keys
 from harness.watch.failure import tell_launcher
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ class JobGate:
         """Read the gate of a job; None where it has none.
 
         Raises: UsageError: it could not be judged, whatever the run finds: the rules are wrong, are on a metric or on slices
-          that the job does not have, or are against a baseline that is not named, or is no finished run.
+          that the job does not have, or are against a baseline that is not named, is no finished run, or is of other examples
+          or draws.
         """
         if (spec := job.gate) is None:
             return None
@@ -97,7 +100,7 @@ class JobGate:
             _check_names(rules, _labels(spec, job, metrics), [{part.feature for part in cross} for cross in _crosses(job)])
             if rules.needs_baseline and spec.baseline is None:
                 raise UsageError("a rule is against a baseline: name it, gate: {rules: ..., baseline: RUN or NAME}")
-            baseline = None if spec.baseline is None else _baseline(job, spec.baseline)
+            baseline = None if spec.baseline is None else _baseline(job, spec.baseline, rules)
         return cls(spec, rules, baseline)
 
     @property
@@ -133,7 +136,9 @@ class JobGate:
 
 
 def settle(folder: RunFolder, gate: JobGate | None) -> Settled:
-    """Say in the run folder that a run is done, and what its gate comes to."""
+    """Say in the run folder that a run is done, and what its gate comes to: without a gate an earlier verdict goes."""
+    if gate is None:
+        _forget(folder)
     settled = Settled() if gate is None else gate.judge(folder)
     try:
         folder.set_status("done", settled.code, **({} if gate is None else {"gate": settled.status()}))
@@ -158,15 +163,46 @@ def _of_the_key() -> Iterator[None]:
         raise type(exc)(f"gate: {exc}") from exc
 
 
-def _baseline(job: Job, name: str) -> Path:
+def _baseline(job: Job, name: str, rules: Rules) -> Path:
     """Return the run folder, which a job names from where it lies, or the name of a baseline.
 
-    Raises: UsageError, RunFolderError: there is neither.
+    Raises: UsageError, RunFolderError: there is neither, or rules are against it, and the job cannot be held against it.
     """
     folder = Path(job.resolve(name))
     baseline = Path(name) if not folder.exists() and Path(name).name == name else folder
-    evidence_of(baseline)
+    evidence = evidence_of(baseline)
+    if rules.needs_baseline:
+        _check_pairing(job, rules, evidence, name)
     return baseline
+
+
+def _check_pairing(job: Job, rules: Rules, baseline: Evidence, name: str) -> None:
+    """See that a job asks for the examples, draws and slices of its baseline.
+
+    Whether the files are still the same is known when they have been looked at.
+
+    Raises: UsageError: it does not; says how they differ.
+    """
+    before, now = ({**keys, "inputs": None} for keys in (baseline.data, data_keys(job.resolved)))
+    drawn = other_draws(baseline.question.bootstrap, job.bootstrap, (name, "the job"))
+    if reasons := [*other_examples(before, now), *drawn]:
+        raise UsageError(f"the job cannot be held against {name}: {'; '.join(reasons)}. Evaluate both alike")
+    slices = baseline.question.slices
+    crosses = [{part.feature for part in cross} for cross in slices.by] if slices else []
+    for rule in rules.rules:
+        if not isinstance(rule, MetricRule | SliceRule) or not rule.against_baseline:
+            continue
+        if isinstance(rule, SliceRule) and set(rule.features) not in crosses:
+            raise UsageError(f"the rule on {rule.metric}: {name} has no slices by {' x '.join(rule.features)}")
+        if not rule.interval:
+            continue
+        if job.bootstrap is None:
+            raise UsageError(
+                f"the rule on {rule.metric} is against a baseline: neither the job nor {name} has a bootstrap, and so no "
+                "replicates; evaluate both with one, or interval: false judges the values alone"
+            )
+        if isinstance(rule, SliceRule) and not job.bootstrap.slice_replicates:
+            raise UsageError(f"the rule on {rule.metric}: bootstrap.slice_replicates is false: no replicates of slices are kept")
 
 
 def _forget(folder: RunFolder) -> None:
@@ -224,5 +260,7 @@ def _check_names(rules: Rules, labels: Mapping[str, str], crosses: Sequence[set[
         ):
             raise UsageError(f"the rule on {name}: the job has no such metric: {nearest(name, known)}")
         if isinstance(rule, SliceRule | GapRule) and set(rule.features) not in crosses:
+            if not crosses:
+                raise UsageError(f"the rule on {name}: the job has no slices: add `slices:`")
             by = sorted(" x ".join(sorted(cross)) for cross in crosses)
             raise UsageError(f"the rule on {name}: the job has no slices by {' x '.join(rule.features)}: {nearest('', by)}")

@@ -30,6 +30,10 @@ NOISY_BLOCK = re.compile(
     rb"Primary job\s+terminated normally|MPI_ABORT was invoked|mpirun noticed that process|mpirun has exited due to process"
     rb"|mpirun detected that one or more processes exited"
 )
+JUDGE_AGAIN = (
+    "the result is written; the gate of the job, if it has one, was not judged: start it again with --resume, which evaluates "
+    "nothing and judges"
+)
 MPI_DEATH = re.compile(rb"process rank (\d+) with PID \d+ on node (\S+) exited on signal (\d+)")
 GLOO_DEATH = re.compile(rb"Process (\d+) exit with status code (-?\d+)")
 
@@ -44,7 +48,7 @@ class Ended:
     killed: bool = False  # whether it died of a signal
 
 
-def restore(ended: Ended, left_code: int | None) -> int:
+def restore(ended: Ended, left_code: int | None, *, is_written: bool = False) -> int:
     """Return the job's own exit code: launchers return one of their own.
 
     >>> restore(Ended(code=1), left_code=2)
@@ -52,16 +56,17 @@ def restore(ended: Ended, left_code: int | None) -> int:
 
     Args:
       left_code: the exit code that the ranks left, None where none of them could.
+      is_written: whether the result is there: then ranks were ended while they judged it.
     Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
     """
     # Ranks that are well are ended by SIGTERM when another was killed: they say that they were interrupted, and mean it.
     if left_code is not None and not (left_code == Interrupted.exit_code and ended.killed and not ended.passed):
         return left_code
     if ended.passed:
-        raise Interrupted(
-            f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; no result was written; "
-            "--resume goes on from what was finished"
-        )
+        rest = JUDGE_AGAIN if is_written else "no result was written; --resume goes on from what was finished"
+        raise Interrupted(f"{signal.Signals(ended.passed[0]).name} was passed on, and all ranks were ended; {rest}")
+    if ended.death and is_written:
+        raise HarnessError(f"{ended.death}; all ranks were ended; {JUDGE_AGAIN}")
     if ended.death:
         raise HarnessError(
             f"{ended.death}; all ranks were ended, no result was written; --resume goes on from what was finished. "

@@ -31,6 +31,7 @@ __all__ = ["Start", "built_with", "environment", "launch"]
 RESTARTED = (1, 3)
 LSF = "LSB_JOBID"  # there horovodrun takes the hosts of the job by itself
 QUIET = "-q"  # of a command: show what was asked for, warnings and errors alone
+OVERWRITE = "--overwrite"  # of a command: a result that is there is not this run's
 UNKNOWN = "INTERFACES"  # stands for the networks that several hosts share, where those are not asked
 
 
@@ -156,12 +157,11 @@ def launch(
         argv = start.argv(command, {**os.environ, **variables}, start.interfaces(ask=False))
         print(" ".join([*(f"{name}={value}" for name, value in sorted(variables.items())), shlex.join(argv)]))
         return 0
-    shared = folder if places else None
     for attempt in range(restarts + 1):
         if attempt and "--resume" not in command:
             command = [*command, "--resume"]
         try:
-            ended = _attempt(start, command, path, share, shared)
+            ended = _attempt(start, command, path, share, folder, is_shared=bool(places))
             if ended.code not in RESTARTED or ended.is_done or attempt == restarts:
                 return ended.code
             why = f"exit code {ended.code}"
@@ -235,15 +235,19 @@ class JobEnd:
     is_done: bool = False
 
 
-def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], shared: Path | None) -> JobEnd:
+def _attempt(
+    start: Start, command: Sequence[str], path: str, share: tuple[int | None, int], folder: Path | None, *, is_shared: bool
+) -> JobEnd:
     """Start the ranks once; those on other machines leave their exit code in a folder that all see.
 
     Args:
       start, command: what is run.
       path: where programs are looked for.
       share: how many ranks share a machine, and its cores.
-      shared: the folder; None where all ranks are on this machine.
+      folder: of the run, which several machines may share.
     """
+    shared = folder if is_shared else None
+    replaced = _result(folder) if OVERWRITE in command else None
     if shared is not None:
         try:
             shared.mkdir(parents=True, exist_ok=True)
@@ -260,7 +264,15 @@ def _attempt(start: Start, command: Sequence[str], path: str, share: tuple[int |
             line.show(Status(f"starting {start.ranks} ranks"))
             ended = run_launcher(argv, env, start.signalled, line)
         left = _left(status)
-        return JobEnd(restore(ended, left.code if left else None), is_done=left is not None and left.is_done)
+        code = restore(ended, left.code if left else None, is_written=_result(folder) not in (None, replaced))
+        return JobEnd(code, is_done=left is not None and left.is_done)
+
+
+def _result(folder: Path | None) -> tuple[int, int] | None:
+    """Return what tells the result of a run from one that is written over it; None where there is none."""
+    if folder is None or not os.path.exists(result := folder / "metrics.json"):
+        return None
+    return result.stat().st_ino, result.stat().st_mtime_ns
 
 
 def _left(status: Path) -> JobEnd | None:

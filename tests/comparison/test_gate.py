@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,8 +14,9 @@ import scipy.stats
 
 from harness.comparison import gate_documents
 from harness.comparison.bounds import bounds_of, bounds_of_gap
-from harness.comparison.gate import Verdict, gate
-from harness.comparison.rules import rules_of
+from harness.comparison.gate import gate
+from harness.comparison.judgements import Verdict
+from harness.comparison.rules import read_rules, rules_of
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.errors import UsageError
 from harness.job.specs import BootstrapSpec
@@ -192,9 +195,17 @@ def test_rules_that_say_nothing_are_refused_by_name(document, words):
     assert words in str(caught.value) and str(caught.value).startswith("rules.yaml")
 
 
+@pytest.mark.timeout(20)
+def test_a_pipe_or_a_device_is_no_file_of_rules(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(UsageError, match=f"{path}: cannot be read: .*no regular file"):
+            read_rules(path)
+
+
 MISSING = [
     ({"acuracy": {"at_least": 0.9}}, "the rule on acuracy: new has no such number: did you mean 'accuracy'?"),
-    ({"accuracy": {"may_drop": 0.1}}, "the rule on accuracy is against a baseline: name it with --baseline"),
+    ({"accuracy": {"may_drop": 0.1}}, "the rule on accuracy is against a baseline: name it with --baseline, in Python with baseline="),
     ({"cross_entropy": {"at_most": 0.9}}, "the rule on cross_entropy: it is null in new: 3 NaN"),
     ({"accuracy": {"by": "country", "at_least": 0.9}}, "no slices by country: valid: g"),
     ({"accuracy": {"by": "g", "at_least": 0.9, "minimum": 501}}, "no slice by g has 501 examples"),
@@ -209,6 +220,16 @@ def test_a_rule_on_what_is_not_there_is_no_pass(rule, words):
     with pytest.raises(UsageError) as caught:
         judge(rule, run)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rule", [{"accuracy": {"by": "g", "at_least": 0.9}}, {"gap": {"metric": "accuracy", "by": "g", "at_most": 0.1}}]
+)
+def test_a_run_without_slices_says_how_to_get_some(rule):
+    with pytest.raises(
+        UsageError, match="the rule on accuracy: new has no slices: add `slices:` to its job, and evaluate it again"
+    ):
+        judge(rule, side({WHOLE: {"accuracy": accuracy(460, 500)}}))
 
 
 def test_a_baseline_that_asks_otherwise_is_no_baseline():
@@ -228,7 +249,19 @@ def test_a_baseline_that_asks_otherwise_is_no_baseline():
 def test_small_slices_are_not_judged_even_where_they_are_null():
     run = sliced(460, 450)
     run.numbers[("g", "z"),] = {"accuracy": Number(None, "nothing", 2)}
-    assert judge({"accuracy": {"by": "g", "at_least": 0.5}}, run).verdict is Verdict.PASS
+    rules = [{"accuracy": {"by": "g", "at_least": 0.5}}, {"gap": {"metric": "accuracy", "by": "g", "at_most": 0.5}}]
+    found = gate(run, rules_of(rules, "x"))
+    note = "1 slice of fewer than 30 examples is not judged: g=z"
+    assert found.verdict is Verdict.PASS and found.notes == [note]  # once, whatever rules leave it out
+    assert ElementTree.fromstring(gate_documents.junit(found, "new")).findtext("testsuite/system-out") == f"note: {note}\n"
+    assert json.loads(gate_documents.to_json(found, "new", None))["notes"] == [note]
+    assert f"\nNote: {note}\n" in gate_documents.to_markdown(found, "new")
+    for name in "stuvwxy":
+        run.numbers[("g", name),] = {"accuracy": accuracy(1, 2)}
+    assert gate(run, rules_of(rules, "x")).notes == [
+        "8 slices of fewer than 30 examples are not judged: g=z, g=s, g=t, g=u, g=v and 3 more"
+    ]
+    assert gate(sliced(460, 450), rules_of(rules, "x")).notes == []
 
 
 def test_runs_that_never_differ_are_inconclusive_but_for_shares_of_examples():
@@ -237,6 +270,40 @@ def test_runs_that_never_differ_are_inconclusive_but_for_shares_of_examples():
         {"cross_entropy": {"may_drop": 0.1}}, side({WHOLE: {"cross_entropy": drawn}}), side({WHOLE: {"cross_entropy": drawn}})
     )
     assert found.verdict is Verdict.INCONCLUSIVE and "the same value in every replicate" in gate_documents.remark(found)
+
+
+def test_rules_that_read_alike_keep_their_own_slices():
+    run = sliced(460, 450)
+    run.numbers[("g", "few"),] = {"accuracy": accuracy(20, 40)}
+    rules = [{"accuracy": {"by": "g", "at_least": 0.8, "minimum": minimum}} for minimum in (30, 400)]
+    found = gate(run, rules_of(rules, "x"))
+    assert found.verdict is Verdict.FAIL and [len(judged) for judged in found.slices.values()] == [3, 2]
+    suites = ElementTree.fromstring(gate_documents.junit(found, "new"))
+    assert (suites.get("tests"), suites.get("failures")) == ("5", "1") and len(gate_documents.github(found).splitlines()) == 1
+    text = "accuracy at least 0.8 in slices by g"
+    slices = json.loads(gate_documents.to_json(found, "new", None))["slices"]
+    assert {rule: len(judged) for rule, judged in slices.items()} == {f"{text} (minimum 30)": 3, f"{text} (minimum 400)": 2}
+
+
+ALIKE = [
+    {"at_least": 0.85},
+    {"at_least": 0.85, "interval": False},
+    {"at_least": 0.85, "level": 0.9},
+    {"at_least": 0.8500001},
+    {"at_least": 0.8500001},
+]
+
+
+def test_no_two_rules_of_a_gate_read_alike():
+    run = sliced(490, 490, 490)
+    rules = [{"accuracy": {"by": by, **rule}} for by in ("g", ["g"]) for rule in ALIKE]
+    found = gate(run, rules_of([*rules, {"accuracy": {"at_least": 0.5}}, {"accuracy": {"at_least": 0.5}}], "x"))
+    texts = [each.rule for each in found.judgements]
+    assert len(set(texts)) == len(texts) and len(json.loads(gate_documents.to_json(found, "new", None))["slices"]) == len(rules)
+    assert texts[-2:] == ["accuracy at least 0.5 (rule 11)", "accuracy at least 0.5 (rule 12)"]
+    assert "(at_least 0.8500001, " in texts[3] and [each.title for each in found.judgements] == texts
+    alone = gate(run, rules_of([rules[0]], "x")).judgements[0]
+    assert alone.rule == "accuracy at least 0.85 in slices by g"
 
 
 def test_documents_say_the_same():

@@ -37,10 +37,12 @@ def test_names_of_all_kinds_leave_the_document_valid(run):
         {"accuracy": {"at_least": 0.5}},
         {"nulls": {"at_most": 0}},
     ]
+    slices[("g", "\x00]]> few"),] = {"accuracy": accuracy(1, 2)}
     found = gate(side({WHOLE: {"accuracy": accuracy(900, 1000)}, **slices}), rules_of(rules, "x"))
     suites = parsed(junit(found, run))
     (suite,) = suites
-    cases = list(suite)
+    cases = list(suite.iter("testcase"))
+    assert suite.findtext("system-out") == "note: 1 slice of fewer than 30 examples is not judged: g=�]]> few\n"
     counts = [str(len(cases)), *(str(len(list(suite.iter(tag)))) for tag in ("failure", "error"))]
     assert [suites.get(name) for name in ("tests", "failures", "errors")] == counts and counts[0] == "17"
     assert counts[1] != "0" != counts[2]

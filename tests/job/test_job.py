@@ -67,6 +67,7 @@ def test_format_comes_from_the_first_file(files, wanted):
         ({"model": {"path": "m", "signatur": "x"}}, "job: unknown key 'model.signatur': did you mean 'signature'? valid: "),
         ({"data": {"files": "a.npz", "features": {"x": {"dtyp": "int64", "dtype": "int64"}}}},
          "job: unknown key 'data.features.x.dtyp': did you mean 'dtype'? valid: columns, dtype, "),
+        ({"gate": {"rules": [], "basline": "old"}}, "job: unknown key 'gate.basline': did you mean 'baseline'? valid: "),
         ({"batch_size": 0}, "job: batch_size: Input should be greater than or equal to 1, found 0"),
         ({"batch_size": "many"}, "job: batch_size: Input should be a valid integer"),
         ({"metrics": []}, "job: metrics: expected at least one metric, found an empty list"),

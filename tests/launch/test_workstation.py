@@ -178,6 +178,45 @@ def test_ranks_that_were_ended_because_another_was_killed_do_not_hide_it():
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "before", "after", "is_written"),
+    [
+        ([], None, "new", True),
+        ([], "old", "old", True),  # a run that was done, and is judged again
+        ([], None, None, False),
+        (["--overwrite"], "old", "new", True),
+        (["--overwrite"], "old", "old", False),  # it is another run's
+    ],
+)
+def test_a_run_that_is_ended_while_its_gate_is_judged_says_that_its_result_is_there(
+    words, before, after, is_written, monkeypatch, tmp_path
+):
+    run, ends = tmp_path / "run", [Ended(143, passed=[15]), Ended(137, death="rank 0 was killed by signal 9", killed=True)]
+
+    def run_launcher(*_):
+        if after not in (None, before):
+            write(after)
+        return ends.pop(0)
+
+    def write(text):
+        run.mkdir(exist_ok=True)
+        (run / "new").write_text(text)
+        (run / "new").rename(run / "metrics.json")
+
+    monkeypatch.setattr(workstation, "run_launcher", run_launcher)
+    monkeypatch.setattr(workstation, "_start", lambda count, *_: Start(count, "gloo", "horovodrun", "harness"))
+    for code in (4, 1):
+        if before:
+            write(before)
+        with pytest.raises(HarnessError) as caught:
+            workstation.launch(["evaluate", "job.yaml", *words], ranks="2", comm="gloo", dry_run=False, folder=run)
+        message = str(caught.value)
+        assert caught.value.exit_code == code and ("no result was written" in message) != is_written
+        assert (
+            "the result is written; the gate of the job, if it has one, was not judged: start it again" in message
+        ) == is_written
+
+
 def test_an_elastic_run_says_where_hosts_are_found_and_how_long_to_wait():
     elastic = Elastic(Path("/x/hosts.sh"), 2, timeout_s=30, interface="eth0")
     argv = command_line(["evaluate", "a.yaml"], ranks=3, comm="gloo", horovodrun="h", harness=["harness"], places=elastic)

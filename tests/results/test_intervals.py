@@ -18,7 +18,8 @@ from harness.metrics.contract import Binding, Inputs, Proportion, Totals
 from harness.metrics.extremes import Maximum
 from harness.metrics.multilabel import ExactMatch, MultilabelFBeta, MultilabelRecall
 from harness.metrics.ranking import HitRate
-from harness.results.binomial import clopper_pearson
+from harness.results import binomial
+from harness.results.binomial import clopper_pearson, clopper_pearson_by_terms
 from harness.results.differences import differences
 from harness.results.files import interval_json
 from harness.results.gap_interval import GapReplicates, gap_interval
@@ -42,6 +43,23 @@ def test_the_exact_interval_of_a_billion():
     assert clopper_pearson(3, 10**9, 0.95)[1] == pytest.approx(8.76727304446069714e-9, rel=1e-13)
     assert 1 - clopper_pearson(10**9 - 3, 10**9, 0.95)[0] == pytest.approx(8.76727304446069714e-9, abs=1e-16)
     assert clopper_pearson(0, 10**12, 0.95)[1] == pytest.approx(-math.expm1(math.log(0.025) / 10**12), rel=1e-12)
+
+
+def test_the_exact_interval_of_many_needs_few_terms(monkeypatch):
+    monkeypatch.setattr(binomial, "clopper_pearson_by_terms", None)  # which adds a thousand terms two hundred times
+    random = np.random.default_rng(0)
+    for level in (0.01, 0.5, 0.95, 0.9999, 1 - 1e-7, 1 - 1e-13):
+        tail = (1 - level) / 2
+        for k in (65, 100, 1000, 20_000):
+            n = k + int(k * 10 ** random.uniform(0, 4))
+            expected = stats.beta.ppf(tail, k, n - k + 1), stats.beta.isf(tail, k + 1, n - k)
+            assert clopper_pearson(k, n, level) == pytest.approx(expected, rel=1e-9)
+            assert clopper_pearson(n - k, n, level) == pytest.approx((1 - expected[1], 1 - expected[0]), rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n", "level"), [(64, 200, 0.99), (65, 200, 0.99), (300, 601, 0.9)])
+def test_both_ways_to_the_exact_interval_agree(k, n, level):
+    assert clopper_pearson(k, n, level) == pytest.approx(clopper_pearson_by_terms(k, n, level), rel=1e-11)
 
 
 def share(k: int, n: int) -> Proportion:

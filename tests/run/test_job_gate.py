@@ -12,7 +12,10 @@ import harness as package
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.job.job import Job
+from harness.metrics.question import Question
 from harness.prepare.binding import make_metrics
+from harness.results.evidence import Evidence, data_keys
+from harness.results.first_pass import FirstPass, first_pass
 from harness.run.job_gate import JobGate, settle
 from tests import made
 
@@ -54,6 +57,7 @@ def test_what_may_turn_out_to_be_there_is_taken(rule):
         ([{"accuracy": {"atleast": 0.9}}], {}, "rule 1 (accuracy): unknown key atleast: did you mean 'at_least'?"),
         ([{"acuracy": {"at_least": 0.9}}], {}, "the rule on acuracy: the job has no such metric: did you mean 'accuracy'?"),
         ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {}, "the job has no slices by kind: valid: kind x writer, writer"),
+        ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {"slices": None}, "the job has no slices: add `slices:`"),
         ([{"accuracy": {"may_drop": 0.1}}], {}, "a rule is against a baseline: name it"),
         ({"rules": [{"accuracy": {"may_drop": 0.1}}], "baseline": "old"}, {}, "old: no finished run in there"),
         ({"rules": [{"accuracy": {"at_least": 0.1}}], "model": "b"}, {}, "the job has no model 'b'"),
@@ -74,6 +78,40 @@ def test_what_could_not_be_judged_is_found_before_any_work(gate, keys, message, 
     with pytest.raises(UsageError) as caught:
         gate_of(gate, tmp_path, **keys)
     assert str(caught.value).startswith("gate: ") and message in str(caught.value) and caught.value.exit_code == 2
+
+
+DROP, BY_KIND = {"accuracy": {"may_drop": 0.1}}, {"accuracy": {"by": ["writer", "kind"], "may_drop": 0.1}}
+DRAWN = {"bootstrap": {"replicates": 20}}
+
+
+@pytest.mark.parametrize(
+    "rule, job, baseline, message",
+    [
+        (DROP, DRAWN, DRAWN, None),
+        (BY_KIND, DRAWN, DRAWN, None),
+        (DROP, {}, DRAWN, "the job cannot be held against old: the job has no bootstrap"),
+        (DROP, DRAWN, {}, "old has no bootstrap"),
+        (DROP, {"bootstrap": {"replicates": 20, "seed": 1}}, DRAWN, "bootstrap.seed is 0 and 1. Evaluate both alike"),
+        (DROP, {}, {}, "neither the job nor old has a bootstrap"),
+        ({"accuracy": {"may_drop": 0.1, "interval": False}}, {}, {}, None),
+        (DROP, {**DRAWN, "data": {**KEYS["data"], "limit": 10}}, DRAWN, "data.limit is not given and 10"),
+        (DROP, {**DRAWN, "data": {**KEYS["data"], "inputs": {"a": "b"}}}, DRAWN, None),  # models may read other features
+        (BY_KIND, DRAWN, {**DRAWN, "slices": ["writer"]}, "the rule on accuracy: old has no slices by writer x kind"),
+        (BY_KIND, {"bootstrap": {"replicates": 20, "slice_replicates": False}}, DRAWN, "no replicates of slices are kept"),
+        ({"accuracy": {"at_least": 0.1}}, {}, {**DRAWN, "data": {**KEYS["data"], "sample": 0.5}}, None),  # against no baseline
+    ],
+)
+def test_a_job_that_cannot_be_paired_with_its_baseline_is_found_before_any_work(rule, job, baseline, message, monkeypatch):
+    before = Job.from_dict({**KEYS, **baseline})
+    evidence = Evidence({}, Question({}, {}, slices=before.slices, bootstrap=before.bootstrap), data_keys(before.resolved))
+    monkeypatch.setattr("harness.run.job_gate.evidence_of", lambda path: evidence)
+    gate = {"rules": [rule], "baseline": "old"}
+    if message is None:
+        assert gate_of(gate, **job) is not None
+        return
+    with pytest.raises(UsageError) as caught:
+        gate_of(gate, **job)
+    assert str(caught.value).startswith("gate: ") and message in str(caught.value)
 
 
 def test_a_gate_changes_no_value_and_its_paths_lie_beside_the_job(tmp_path):
@@ -160,11 +198,23 @@ def test_a_run_is_judged_when_it_is_done_and_again_by_the_rules_as_they_are(harn
         done = harness(*command, *wrong)
         assert done.code == 2 and "gate: the rule on acuracy: the job has no such metric" in done.err, done.text
     assert not (tmp_path / "other").exists()
+    unpaired = yaml.safe_dump({"rules": [{"accuracy": {"may_drop": 0.1}}], "baseline": str(plain)}, default_flow_style=True)
+    done = harness("check", job, "--set", f"gate={unpaired}")
+    assert done.code == 2 and "gate: the rule on accuracy is against a baseline: neither the job nor " in done.err, done.text
     assert "gate: 1 rule\n" in harness("check", job).out
 
     # Begun anew the verdict goes with the run.
     done = harness("evaluate", job, "-o", folder.path, "--overwrite", "--set", rules("passes"))
     assert done.code == 0 and read_json(folder.gate_json)["verdict"] == "PASS", done.text
+
+
+def test_a_start_without_a_gate_forgets_the_verdict_of_an_earlier_one(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.gate_json.write_text(json.dumps({"verdict": "PASS"}))
+    assert settle(folder, None).code == 0 and not folder.gate_json.exists()
+    assert read_json(folder.status_json) == {"state": "done", "exit_code": 0} and first_pass([tmp_path]) == FirstPass(
+        awaited=tmp_path
+    )
 
 
 def full(*_):
