@@ -28,7 +28,7 @@ __all__ = ["report"]
 def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Path | None, card: bool, title: str | None) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.errors import UsageError
-    from harness.folder.run_folder import write_atomically
+    from harness.folder.output_file import write_output
     from harness.metrics import load
     from harness.report.card import card as card_of
     from harness.report.page import render
@@ -42,7 +42,6 @@ def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Pa
         text = card_of(reported.subjects[0])
     else:
         text = render(reported, title=title or "", own=None if own is None else lambda target: load(target, own))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, text)
+    write_output(output, text)
     remark(f"report: {output}")
     return 0

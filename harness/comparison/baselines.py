@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunFolderError, UsageError, nearest
+from harness.folder.output_file import write_output
 from harness.folder.question_file import question_of
 from harness.folder.regular_files import read_regular
-from harness.folder.run_folder import RunFolder, write_atomically
+from harness.folder.run_folder import RunFolder
 from harness.names.variables import BASELINES
 from harness.results.evidence import Evidence, read_arrays
 
@@ -62,8 +63,7 @@ def save(run: Path, name: str, folder: Path) -> Path:
     kept = (place.metrics_json, place.question_json, place.replicates_npz, place.slice_replicates_npz)
     members = {path.name: read_regular(path) for path in kept if path.exists()}
     members[DATA] = _dumped(evidence.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, _packed(members))
+    write_output(file, _packed(members))
     return file
 
 

@@ -49,8 +49,6 @@ class ComparedExamples:
         if discordant is not None and discordant.suffix not in ENDINGS:
             raise UsageError(f"--discordant {discordant}: expected a file that ends with {' or '.join(ENDINGS)}")
         first, second = open_predicted(runs, model, next(iter(metrics), None))
-        if discordant is not None:
-            discordant.parent.mkdir(parents=True, exist_ok=True)
         return cls(compare_examples(first, second, discordant))
 
     def document(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UsageError, nearest
-from harness.folder.run_folder import RunFolder, read_json, write_atomically
+from harness.folder.output_file import write_output
+from harness.folder.run_folder import RunFolder, read_json
 from harness.results.metric_names import key_of, labels, with_metrics
 from harness.results.tables import slice_value
 
@@ -113,8 +114,7 @@ def write_summary(table: pd.DataFrame, path: Path) -> None:
     Raises: UsageError: another ending. RunFolderError: it cannot be written.
     """
     check_ending(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, table.to_csv(index=False) if path.suffix == ".csv" else table.to_parquet(index=False))
+    write_output(path, table.to_csv(index=False) if path.suffix == ".csv" else table.to_parquet(index=False))
 
 
 def check_ending(path: Path) -> None:
