@@ -22,6 +22,7 @@ from harness.folder.regular_files import read_regular
 from harness.folder.run_folder import RunFolder
 from harness.names.variables import BASELINES
 from harness.results.evidence import Evidence, read_arrays
+from harness.results.run_document import check_compared, parsed
 
 __all__ = ["FOLDER", "default_folder", "file_of", "names", "read", "remove", "save"]
 
@@ -29,6 +30,7 @@ FOLDER = "baselines"
 VERSION = 1
 INDEX = "baseline.json"
 DATA = "data_keys.json"
+METRICS, QUESTION = "metrics.json", "question.json"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
 
@@ -73,16 +75,15 @@ def read(file: Path) -> Evidence:
     Raises: RunFolderError: the file is torn, was edited, or is none of a baseline.
     """
     members = _unpacked(file)
-    try:
-        document, data = json.loads(members["metrics.json"]), json.loads(members[DATA])
-        question, _ = question_of(json.loads(members["question.json"]), f"{file}: question.json")
-    except (KeyError, ValueError) as exc:
-        raise RunFolderError(f"{file}: not what `harness baseline set` writes: {exc}") from exc
+    if missing := [name for name in (METRICS, QUESTION, DATA) if name not in members]:
+        raise RunFolderError(f"{file}: not what `harness baseline set` writes: {missing[0]} is missing")
+    document, asked, data = (parsed(members[name], f"{file}: {name}") for name in (METRICS, QUESTION, DATA))
     drawn = [
         read_arrays(io.BytesIO(members[name]), f"{file}: {name}") if name in members else {}
         for name in ("replicates.npz", "slice_replicates.npz")
     ]
-    return Evidence(document, question, data, drawn[0], drawn[1])
+    question, _ = question_of(asked, f"{file}: {QUESTION}")
+    return Evidence(check_compared(document, f"{file}: {METRICS}"), question, data, drawn[0], drawn[1]).checked(str(file))
 
 
 def remove(name: str, folder: Path) -> Path:
