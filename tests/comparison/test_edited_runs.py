@@ -167,3 +167,26 @@ def test_a_baseline_with_right_digests_is_looked_into_as_well(source: Path, edit
 def test_what_is_nested_too_deep_is_refused_whatever_reads_it() -> None:
     with pytest.raises(RunFolderError, match="^here: torn, or not what a run writes: "):
         parsed(b'{"a": ' * 200_000, "here")
+
+
+def test_names_are_shown_in_documents_and_never_obeyed(edited: Path) -> None:
+    name = "*b* `c` [d](e)\nf\x1b[2K\a\u202e"
+    document = json.loads((edited / "metrics.json").read_text())
+    for part in document["slices"]:
+        part["slice"] = {"group": f"{name}{part['slice']['group']}"}
+    document["definitions"]["accuracy"]["label"] = name
+    (edited / "metrics.json").write_text(json.dumps(document))
+    shutil.copytree(edited, "two\nlines")
+    Path("slices.yaml").write_text("- accuracy: {by: group, at_least: 1.0}\n")
+    assert command("compare", edited, "two\nlines", "-o", "c.md", "-o", "c.tex")[0] == 0
+    assert command("gate", edited, "slices.yaml", "-o", "g.md")[0] == 1
+    code, annotations = command("gate", edited, "slices.yaml", "--github")
+    assert code == 1
+    texts = {name: Path(name).read_text() for name in ("c.md", "c.tex", "g.md")}
+    texts |= {"github": annotations, "show": command("show", edited, "--markdown")[1]}
+    for kind, text in texts.items():
+        assert [letter for letter in text if not letter.isprintable() and letter != "\n"] == [], kind
+    written_out = r"\*b\* \`c\` \[d\](e)\\nf\\x1b\[2K\\x07\\u202e"
+    assert all(written_out in texts[kind] for kind in ("c.md", "g.md", "show")), texts
+    assert r"two\textbackslash{}lines" not in texts["c.tex"] and r"two\textbackslash{}nlines" in texts["c.tex"]
+    assert all(line.startswith("::") for line in annotations.splitlines())
