@@ -32,6 +32,7 @@ INDEX = "baseline.json"
 DATA = "data_keys.json"
 METRICS, QUESTION = "metrics.json", "question.json"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+LONGEST_NAME = 150  # file systems take 255, with the ending and what is behind a name while its file is written
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
 
 
@@ -47,6 +48,8 @@ def file_of(name: str, folder: Path) -> Path:
     """
     if not NAME.fullmatch(name):
         raise UsageError(f"baseline {name!r}: expected letters, digits, '.', '_' and '-', and no '.' or '-' in front")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"baseline {name[:20]}...: a name of {len(name)} letters is too long: expected at most {LONGEST_NAME}")
     return folder / f"{name}.zip"
 
 

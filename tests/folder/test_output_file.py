@@ -29,6 +29,8 @@ def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
             "link to a pipe": "is a pipe",
             "socket": "is a socket",
             "loop": "cannot be written: ",
+            "n" * 300: "File name too long",
+            "n" * 250: "File name too long; choose a shorter name",  # with what is behind it while it is written
             "file/new": "file is no folder",
             "file/deep/new": "file/deep is no folder",
         }.items():
