@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import BIN, ROOT
+from tests.report import folders
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,38 @@ def test_a_launcher_is_read_to_its_end_though_nobody_reads_it(tmp_path):
     assert (done.returncode, done.stderr) == (0, "0\n")
     reading.stdin.close()
     reading.wait()
+
+
+def test_a_closed_stream_is_one_that_nobody_reads(tmp_path):
+    run = folders.write(tmp_path / "run", {"accuracy": folders.number(0.5)})
+    for command, closed, expected in (
+        ("--version", "2>&-", 0),
+        (f"show {run}", ">&-", 0),
+        (f"report {run} -o {tmp_path}/page.html", "<&- >&- 2>&-", 0),
+        ("show nowhere", "2>&-", 2),
+    ):
+        line = f"{BIN}/harness {command} {closed}"
+        assert subprocess.run(["sh", "-c", line], capture_output=True, timeout=60, check=False).returncode == expected, line
+
+
+# Ends with 7 where a file that is opened gets none of their descriptors, and a process that is started can print.
+STREAMS = """
+import os, subprocess, sys
+from harness.cli.standard_streams import open_closed_streams
+
+open_closed_streams()
+print("lost", file=sys.stderr)
+print(chr(0xD800))
+can_print = subprocess.call(["sh", "-c", "echo lost >&2 && echo lost"]) == 0
+is_closed = not sys.stdin.read() and not sys.stderr.isatty() and sys.stdout.fileno() == 1
+os._exit(7 if can_print and is_closed and os.open(os.devnull, os.O_RDONLY) > 2 else 1)
+"""
+
+
+def test_the_descriptors_of_closed_streams_are_taken():
+    for closed in (">&- 2>&-", "<&- >&- 2>&-"):
+        line = f'{sys.executable} -c "$0" {closed}'
+        assert subprocess.run(["sh", "-c", line, STREAMS], stdin=subprocess.DEVNULL, timeout=60, check=False).returncode == 7
 
 
 @pytest.fixture(scope="module")

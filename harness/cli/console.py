@@ -19,6 +19,7 @@ from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
 from harness.cli.report import report
 from harness.cli.results import collect, show, verify
+from harness.cli.standard_streams import open_closed_streams
 from harness.cli.submit import submit
 from harness.cli.usage import explain
 from harness.cli.verbosity import add_verbosity
@@ -61,6 +62,7 @@ add_verbosity(cli)
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; end the process with the exit code of the contract."""
+    open_closed_streams()
     code = 1
     try:
         code = cli.main(args=args, prog_name="harness", standalone_mode=False) or 0

@@ -45,8 +45,7 @@ def show(document: Document, form: str | None) -> None:
 
 def write(document: Document, outputs: Sequence[Path], endings: Mapping[str, str]) -> None:
     """Write a document to files, each in the form of its ending."""
-    from harness.folder.run_folder import write_atomically
+    from harness.folder.output_file import write_output
 
     for path in outputs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, document.text(endings[path.suffix]))
+        write_output(path, document.text(endings[path.suffix]))

@@ -42,7 +42,7 @@ def report(
 ) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.errors import UsageError
-    from harness.folder.run_folder import write_atomically
+    from harness.folder.output_file import write_output
     from harness.metrics import load
     from harness.report.card import card as card_of
     from harness.report.kept import MOST_EXAMPLES
@@ -58,7 +58,6 @@ def report(
     else:
         finds = None if own is None else lambda target: load(target, own)
         text = render(reported, title=title or "", own=finds, examples=MOST_EXAMPLES if examples is None else examples)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, text)
+    write_output(output, text)
     remark(f"report: {output}")
     return 0

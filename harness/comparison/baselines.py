@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunFolderError, UsageError, nearest
+from harness.folder.output_file import write_output
 from harness.folder.question_file import question_of
 from harness.folder.regular_files import read_regular
-from harness.folder.run_folder import RunFolder, write_atomically
+from harness.folder.run_folder import RunFolder
 from harness.names.variables import BASELINES
 from harness.results.evidence import Evidence, read_arrays
+from harness.results.run_document import check_compared, parsed
 
 __all__ = ["FOLDER", "default_folder", "file_of", "names", "read", "remove", "save"]
 
@@ -28,7 +30,9 @@ FOLDER = "baselines"
 VERSION = 1
 INDEX = "baseline.json"
 DATA = "data_keys.json"
+METRICS, QUESTION = "metrics.json", "question.json"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+LONGEST_NAME = 150  # file systems take 255, with the ending and what is behind a name while its file is written
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP can hold
 
 
@@ -44,6 +48,8 @@ def file_of(name: str, folder: Path) -> Path:
     """
     if not NAME.fullmatch(name):
         raise UsageError(f"baseline {name!r}: expected letters, digits, '.', '_' and '-', and no '.' or '-' in front")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(f"baseline {name[:20]}...: a name of {len(name)} letters is too long: expected at most {LONGEST_NAME}")
     return folder / f"{name}.zip"
 
 
@@ -62,8 +68,7 @@ def save(run: Path, name: str, folder: Path) -> Path:
     kept = (place.metrics_json, place.question_json, place.replicates_npz, place.slice_replicates_npz)
     members = {path.name: read_regular(path) for path in kept if path.exists()}
     members[DATA] = _dumped(evidence.data)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, _packed(members))
+    write_output(file, _packed(members))
     return file
 
 
@@ -73,16 +78,15 @@ def read(file: Path) -> Evidence:
     Raises: RunFolderError: the file is torn, was edited, or is none of a baseline.
     """
     members = _unpacked(file)
-    try:
-        document, data = json.loads(members["metrics.json"]), json.loads(members[DATA])
-        question, _ = question_of(json.loads(members["question.json"]), f"{file}: question.json")
-    except (KeyError, ValueError) as exc:
-        raise RunFolderError(f"{file}: not what `harness baseline set` writes: {exc}") from exc
+    if missing := [name for name in (METRICS, QUESTION, DATA) if name not in members]:
+        raise RunFolderError(f"{file}: not what `harness baseline set` writes: {missing[0]} is missing")
+    document, asked, data = (parsed(members[name], f"{file}: {name}") for name in (METRICS, QUESTION, DATA))
     drawn = [
         read_arrays(io.BytesIO(members[name]), f"{file}: {name}") if name in members else {}
         for name in ("replicates.npz", "slice_replicates.npz")
     ]
-    return Evidence(document, question, data, drawn[0], drawn[1])
+    question, _ = question_of(asked, f"{file}: {QUESTION}")
+    return Evidence(check_compared(document, f"{file}: {METRICS}"), question, data, drawn[0], drawn[1]).checked(str(file))
 
 
 def remove(name: str, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.comparison.curve import Curve, Point
 from harness.metrics.direction import Better
-from harness.results.tables import TextTable, markdown, number
+from harness.results.tables import TextTable, markdown, markdown_text, number
 
 __all__ = ["SCHEMA_VERSION", "rows", "sentence", "table", "to_json", "to_markdown"]
 
@@ -78,7 +78,7 @@ def sentence(curve: Curve) -> str:
 
 def to_markdown(curves: Sequence[Curve]) -> str:
     """Return a summary for a pull request."""
-    return "\n\n".join(part for curve in curves for part in (markdown(table(curve)), sentence(curve))) + "\n"
+    return "\n\n".join(part for curve in curves for part in (markdown(table(curve)), markdown_text(sentence(curve)))) + "\n"
 
 
 def _steps(points: Sequence[Point]) -> str:

@@ -11,7 +11,8 @@ from harness.comparison.comparison import Comparison, Line
 from harness.comparison.ranking import Ranked
 from harness.comparison.sides import WHOLE, Number, Side
 from harness.metrics.direction import Better
-from harness.results.tables import TextTable, markdown, number, slice_name
+from harness.names.texts import printable
+from harness.results.tables import TextTable, markdown, markdown_text, number, slice_name
 
 __all__ = ["SCHEMA_VERSION", "latex", "lines_table", "ranking_table", "rows", "to_json", "to_markdown", "worst_first"]
 
@@ -113,8 +114,10 @@ def to_markdown(comparisons: Sequence[Comparison], ranked: Sequence[Ranked] = ()
             parts.append(
                 f"<details><summary>{summary}</summary>\n\n{markdown(lines_table(slices[:MOST_SLICES], *names))}\n\n</details>"
             )
-        parts += [f"Not compared: {entry.label}: {entry.reason}" for entry in comparison.left_out[:MOST_SLICES]]
-        parts += [f"Note: {note}" for note in comparison.notes]
+        parts += [
+            f"Not compared: {markdown_text(f'{entry.label}: {entry.reason}')}" for entry in comparison.left_out[:MOST_SLICES]
+        ]
+        parts += [f"Note: {markdown_text(note)}" for note in comparison.notes]
     if ranked:
         sides = [comparisons[0].first, *(comparison.second for comparison in comparisons)]
         parts.append(markdown(ranking_table(sides, ranked)))
@@ -183,8 +186,8 @@ def _cell(value: Number | None) -> str:
 def _escaped(text: str) -> str:
     """Return a text as LaTeX prints it.
 
-    >>> print(_escaped("f1_macro 5%"))
-    f1\\_macro 5\\%
+    >>> print(_escaped("f1_macro 5%"), _escaped("two\\nlines"))
+    f1\\_macro 5\\% two\\textbackslash{}nlines
     """
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in text)
+    return "".join(special.get(letter, f"\\{letter}" if letter in "&%$#_{}" else letter) for letter in printable(text))

@@ -17,7 +17,7 @@ from harness.comparison.scored_examples import PredictedRun, Scored
 from harness.comparison.signed_ranks import SignedRanks, signed_ranks
 from harness.errors import UsageError
 from harness.exact.mcnemar import mcnemar
-from harness.folder.run_folder import write_atomically
+from harness.folder.output_file import write_output
 
 __all__ = ["ExamplePairs", "compare_examples"]
 
@@ -75,7 +75,7 @@ def compare_examples(first: PredictedRun, second: PredictedRun, discordant: Path
         for _ in pairs:
             pass
     else:
-        write_atomically(discordant, encoded(discordant.suffix, pairs, first.class_names))
+        write_output(discordant, encoded(discordant.suffix, pairs, first.class_names))
     ranks, reason = tally.ranks(NO_SCORES if is_class and first.binding.classes is not None else NO_PROBABILITIES)
     _, first_only, second_only, _ = tally.counts
     one_each = tally.positions == tally.examples

@@ -13,7 +13,7 @@ from harness.comparison.discordant_file import ENDINGS
 from harness.comparison.example_pairs import ExamplePairs, compare_examples
 from harness.comparison.scored_examples import open_predicted
 from harness.errors import UsageError
-from harness.results.tables import TextTable, markdown, number
+from harness.results.tables import TextTable, markdown, markdown_text, number
 
 __all__ = ["ComparedExamples"]
 
@@ -49,8 +49,6 @@ class ComparedExamples:
         if discordant is not None and discordant.suffix not in ENDINGS:
             raise UsageError(f"--discordant {discordant}: expected a file that ends with {' or '.join(ENDINGS)}")
         first, second = open_predicted(runs, model, next(iter(metrics), None))
-        if discordant is not None:
-            discordant.parent.mkdir(parents=True, exist_ok=True)
         return cls(compare_examples(first, second, discordant))
 
     def document(self) -> dict[str, Any]:
@@ -86,7 +84,7 @@ class ComparedExamples:
         if form == "json":
             return json.dumps(self.document(), indent=1, sort_keys=True, allow_nan=False) + "\n"
         if form == "markdown":
-            return "\n\n".join([markdown(self.table()), *self.notes()]) + "\n"
+            return "\n\n".join([markdown(self.table()), *map(markdown_text, self.notes())]) + "\n"
         if form != "csv":
             raise UsageError(f"--{form}: not with --examples: --json, --csv or --markdown")
         import pandas as pd

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from xml.etree import ElementTree
 
 from harness.comparison.judgements import Gated, Judgement, Verdict
-from harness.results.tables import TextTable, markdown, number
+from harness.names.texts import printable
+from harness.results.tables import TextTable, markdown, markdown_text, number
 
 __all__ = ["github", "junit", "table", "to_json", "to_markdown"]
 
@@ -53,8 +54,8 @@ def to_json(gated: Gated, run: str, baseline: str | None) -> str:
 
 def to_markdown(gated: Gated, run: str) -> str:
     """Return a summary for a pull request."""
-    return f"**{gated.verdict.value}**: {run}\n\n{markdown(table(gated))}\n" + "".join(
-        f"\nNote: {note}\n" for note in gated.notes
+    return f"**{gated.verdict.value}**: {markdown_text(run)}\n\n{markdown(table(gated))}\n" + "".join(
+        f"\nNote: {markdown_text(note)}\n" for note in gated.notes
     )
 
 
@@ -131,4 +132,4 @@ def _printable(text: str) -> str:
 
 def _escaped(text: str, also: str = "") -> str:
     """Return a text as a workflow command of GitHub holds it."""
-    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{also}" else letter for letter in text)
+    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{also}" else letter for letter in printable(text))

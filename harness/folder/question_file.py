@@ -70,14 +70,14 @@ def read_question(folder: RunFolder, own: Callable[[str], type[Metric]] | None =
     return question_of(document, str(folder.question_json), own)
 
 
-def question_of(
-    document: Mapping[str, Any], where: str, own: Callable[[str], type[Metric]] | None = None
-) -> tuple[Question, Layouts]:
+def question_of(document: Any, where: str, own: Callable[[str], type[Metric]] | None = None) -> tuple[Question, Layouts]:
     """Return the question of a document; see `read_question`.
 
     Args:
       where: what the document was read from.
     """
+    if not isinstance(document, Mapping):
+        raise RunFolderError(f"{where}: not what a run writes: expected an object, found {type(document).__name__}")
     if document.get("version") != VERSION:
         raise RunFolderError(f"{where}: expected version {VERSION}, found {document.get('version')!r}")
     try:

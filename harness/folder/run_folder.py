@@ -44,7 +44,8 @@ def write_atomically(path: Path, content: str | bytes | Iterable[bytes | memoryv
     except OSError as exc:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise RunFolderError(f"{path}: cannot be written: {exc.strerror}; make room or choose another folder with -o") from exc
+        remedy = "choose a shorter name" if exc.errno == errno.ENAMETOOLONG else "make room or choose another folder with -o"
+        raise RunFolderError(f"{path}: cannot be written: {exc.strerror}; {remedy}") from exc
 
 
 @dataclass(frozen=True)

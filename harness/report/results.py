@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.folder.run_folder import write_atomically
+from harness.folder.output_file import write_output
 from harness.results.results import Results as Values
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Page:
 
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
-        write_atomically(Path(path), self.text)
+        write_output(Path(path), self.text)
 
     def _repr_html_(self) -> str:
         """Return a frame that holds the page, and reaches nothing outside it."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import RunFolderError
-from harness.folder.run_folder import read_json
 from harness.metrics.contract import Metric
 from harness.report.subjects import Reported, Subject
 from harness.results.plotted import Plotted, plotted_of_run
+from harness.results.run_document import asked
 
 __all__ = ["Source", "read_sources"]
 
@@ -57,8 +57,7 @@ def _sources(subject: Subject, document: Mapping[str, Any], own: Callable[[str],
     plots, missing, classes = list[Plotted](), "", list[str]()
     level = float((document.get("bootstrap") or {}).get("level", LEVEL))
     if subject.folder is not None:
-        asked = (read_json(subject.folder.question_json) or {}).get("question") or {}
-        classes = [str(name) for name in asked.get("classes") or []]
+        classes = [str(name) for name in asked(subject.folder).get("classes") or []]
         try:
             plots = plotted_of_run(subject.folder, own)
         except RunFolderError as exc:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.comparison.command import Compared
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.results.run_document import document_of
 
 __all__ = ["Reported", "Subject", "read"]
 
@@ -83,14 +84,14 @@ def read(paths: Sequence[Path], model: str | None = None) -> Reported:
 
 def _subject(path: Path, name: str) -> Subject:
     folder = RunFolder(path)
-    files = folder.metrics_json, folder.status_json, folder.failure_json
-    document, status, failure = (_mapping(read_json(file)) for file in files)
-    if not document and not status and not failure:
+    document = document_of(folder)
+    status, failure = (_mapping(read_json(file)) for file in (folder.status_json, folder.failure_json))
+    if document is None and not status and not failure:
         raise RunFolderError(f"{path}: expected the folder of a run, with metrics.json or status.json in it")
     return Subject(
         name,
         folder,
-        document or None,
+        document,
         _mapping(read_json(folder.run_json)),
         _mapping(read_json(folder.resolved_job_json)),
         str(status.get("state", "done" if document else "")),

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UsageError, nearest
-from harness.folder.run_folder import RunFolder, read_json, write_atomically
+from harness.folder.output_file import write_output
+from harness.folder.run_folder import RunFolder, read_json
 from harness.results.metric_names import key_of, labels, with_metrics
+from harness.results.run_document import document_of
 from harness.results.tables import slice_value
 
 __all__ = ["ABOUT", "Run", "check_ending", "collect", "frame", "read", "to_json", "with_some_metrics", "write_summary"]
@@ -113,8 +115,7 @@ def write_summary(table: pd.DataFrame, path: Path) -> None:
     Raises: UsageError: another ending. RunFolderError: it cannot be written.
     """
     check_ending(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, table.to_csv(index=False) if path.suffix == ".csv" else table.to_parquet(index=False))
+    write_output(path, table.to_csv(index=False) if path.suffix == ".csv" else table.to_parquet(index=False))
 
 
 def check_ending(path: Path) -> None:
@@ -127,7 +128,7 @@ def check_ending(path: Path) -> None:
 
 
 def _read(folder: RunFolder) -> Run:
-    document, run = read_json(folder.metrics_json), read_json(folder.run_json) or {}
+    document, run = document_of(folder), read_json(folder.run_json) or {}
     status, failure = read_json(folder.status_json) or {}, read_json(folder.failure_json) or {}
     # The batch script's own word of a job that ended before the run folder was its.
     early = read_json(folder.path / "slurm-status.json") or {}

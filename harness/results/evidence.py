@@ -13,7 +13,7 @@ from harness.errors import RunFolderError
 from harness.folder.question_file import read_question
 from harness.folder.run_folder import RunFolder, read_json
 from harness.metrics.question import Question
-from harness.results.terminal import finished
+from harness.results.run_document import check_compared, finished, read_mapping
 
 __all__ = ["DATA_KEYS", "Evidence", "data_keys", "read_arrays"]
 
@@ -47,25 +47,53 @@ class Evidence:
         Raises: RunFolderError: there is no finished run, or a file of it is not what a run writes.
         """
         folder = RunFolder(path)
-        document = finished(folder)
+        document = check_compared(finished(folder), str(folder.metrics_json))
         question, _ = read_question(folder)
         return cls(
             document,
             question,
-            data_keys(read_json(folder.resolved_job_json)),
+            data_keys(read_mapping(folder.resolved_job_json), str(folder.resolved_job_json)),
             _kept(folder.replicates_npz),
             _kept(folder.slice_replicates_npz),
             _speed(read_json(folder.run_json)),
-        )
+        ).checked(str(path))
+
+    def checked(self, where: str) -> Evidence:
+        """Return it, unless arrays of replicates are none of this run: slices are matched with their rows by position.
+
+        Args:
+          where: what it was read from.
+        Raises: RunFolderError: an array has another type or shape than a run writes.
+        """
+        drawn = self.question.bootstrap.replicates if self.question.bootstrap else 0
+        slices = len(self.document.get("slices") or ())
+        for file, arrays, shape in (
+            ("replicates.npz", self.replicates, (drawn,)),
+            ("slice_replicates.npz", self.slice_replicates, (slices, drawn)),
+        ):
+            for name, array in arrays.items():
+                if array.dtype != np.float64 or array.shape != shape:
+                    raise RunFolderError(
+                        f"{where}: {file}: not what a run writes: {name}: expected float64 {list(shape)}, "
+                        f"found {array.dtype} {list(array.shape)}"
+                    )
+        return self
 
 
-def data_keys(job: Any) -> dict[str, Any]:
+def data_keys(job: Mapping[str, Any] | None, where: str = "") -> dict[str, Any]:
     """Return what a job says of which examples are evaluated.
+
+    Args:
+      job: the keys of resolved_job.json; None where there is no such file.
+      where: what they were read from.
+    Raises: RunFolderError: they are none of a job.
 
     >>> data_keys({"data": {"files": "x.npz", "limit": 10}})["limit"]
     10
     """
-    data = (job.get("data") or {}) if isinstance(job, Mapping) else {}
+    data = {} if job is None else job.get("data") or {}
+    if not isinstance(data, Mapping):
+        raise RunFolderError(f"{where}: not what a run writes: data: expected an object")
     return {key: data.get(key) for key in DATA_KEYS}
 
 
@@ -88,5 +116,7 @@ def _kept(path: Path) -> dict[str, np.ndarray]:
 
 
 def _speed(run: Any) -> float | None:
-    attempts = (run.get("attempts") or []) if isinstance(run, dict) else []
-    return float(attempts[-1]["examples_per_s"]) if attempts else None
+    attempts = run.get("attempts") if isinstance(run, dict) else None
+    last = attempts[-1] if isinstance(attempts, list) and attempts else None
+    speed = last.get("examples_per_s") if isinstance(last, dict) else None
+    return float(speed) if isinstance(speed, int | float) else None

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.errors import RunFolderError, nearest
-from harness.folder.run_folder import RunFolder, read_json
+from harness.errors import nearest
+from harness.folder.run_folder import RunFolder
 from harness.results.advice import advice
 from harness.results.examples import read_examples
 from harness.results.metric_names import key_of, labels
+from harness.results.run_document import finished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,10 +74,7 @@ class Results(Mapping[str, Any]):
         import pandas as pd
 
         folder = RunFolder(Path(run))
-        document = read_json(folder.metrics_json)
-        if document is None:
-            raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json)")
-        return cls(document, pd.read_csv(folder.metrics_csv), (), read_examples(folder), folder=folder.path.absolute())
+        return cls(finished(folder), pd.read_csv(folder.metrics_csv), (), read_examples(folder), folder=folder.path.absolute())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "evidence": None}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.metrics.direction import Better, better
+from harness.names.texts import printable
 from harness.results.metric_names import find_key, labels, number_labels
 
 __all__ = [
-    "NULL", "TextTable", "differences_table", "markdown", "metrics_table", "number", "number_cells", "slice_name",
-    "slice_value", "sliced_metrics", "slices_by_metric", "slices_table", "sort_slices",
+    "NULL", "TextTable", "differences_table", "markdown", "markdown_text", "metrics_table", "number", "number_cells",
+    "slice_name", "slice_value", "sliced_metrics", "slices_by_metric", "slices_table", "sort_slices",
 ]  # fmt: skip
 
 DIGITS = 6  # of a number whose error is not known
@@ -20,6 +22,7 @@ ERROR_DIGITS = 2  # of the error; the number ends where they do
 FLOAT_DIGITS = 16  # that a float64 has
 WIDTH_ERRORS = 4  # that an interval is wide, near enough: it says how many digits are shown, no more
 NULL = "null"
+NUMBERS = re.compile(r"[-+0-9.,e ]*(\[[-+0-9.,e ]+\])?\*{0,2}")  # a cell of a number, of an interval, or of both
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,24 @@ def markdown(table: TextTable) -> str:
     | a\\|b | 0.5 |
     """
     rule = [":---" if number < table.names else "---:" for number in range(len(table.columns))]
-    lines = [[_escaped(text) for text in table.columns], rule, *([_escaped(text) for text in row] for row in table.rows)]
-    title = [f"**{_escaped(table.title)}**", ""] if table.title else []
+    lines = [[markdown_text(text) for text in table.columns], rule, *([_cell_text(text) for text in row] for row in table.rows)]
+    title = [f"**{markdown_text(table.title)}**", ""] if table.title else []
     return "\n".join([*title, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def _escaped(text: str) -> str:
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+def markdown_text(text: str) -> str:
+    """Return a text as Markdown that shows it: nothing of it is markup, or what a terminal would obey.
+
+    >>> print(markdown_text("a|b *c* [d](e) `f` <g>"), markdown_text("two\\nlines"))
+    a\\|b \\*c\\* \\[d\\](e) \\`f\\` &lt;g> two\\\\nlines
+    """
+    escaped = "".join(f"\\{letter}" if letter in "\\|*`[]" else letter for letter in printable(text))
+    return " ".join(escaped.replace("<", "&lt;").split())
+
+
+def _cell_text(text: str) -> str:
+    """Return a cell: the brackets of intervals, and the stars behind numbers, are ours."""
+    return text if NUMBERS.fullmatch(text) else markdown_text(text)
 
 
 def _cell(entry: Mapping[str, Any], key: str) -> str:

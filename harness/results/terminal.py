@@ -17,6 +17,7 @@ from harness.folder.run_folder import RunFolder, read_json
 from harness.names.texts import printable
 from harness.results.advice import advice
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
+from harness.results.run_document import asked, finished
 from harness.results.tables import (
     NULL,
     TextTable,
@@ -124,13 +125,13 @@ def show_examples(folder: RunFolder, console: Console | None = None) -> None:
     """
     from harness.results.examples import examples_table, read_examples
 
-    asked = finished(folder).get("examples")
-    frame = None if asked is None else read_examples(folder)
-    if asked is None or frame is None:
+    chosen = finished(folder).get("examples")
+    frame = None if chosen is None else read_examples(folder)
+    if chosen is None or frame is None:
         raise RunFolderError(f"{folder.path}: keeps no examples; the job's key says which to keep, as in examples: {{worst: 50}}")
     console = console or console_for(1)
     print_text_table(console, examples_table(frame, MOST_EXAMPLES))
-    say(console, f"{len(frame):,} lines in {folder.examples_parquet}: by {asked['by']}, {', '.join(asked['lists'])}")
+    say(console, f"{len(frame):,} lines in {folder.examples_parquet}: by {chosen['by']}, {', '.join(chosen['lists'])}")
 
 
 def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence[str] = ()) -> str:
@@ -152,26 +153,11 @@ def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence
     return "\n\n".join([*map(markdown, tables), _certificate(document)])
 
 
-def finished(folder: RunFolder) -> dict[str, Any]:
-    """Return what metrics.json of a run holds.
-
-    Raises: RunFolderError: there is no finished run.
-    """
-    document = read_json(folder.metrics_json)
-    if isinstance(document, dict):
-        return document
-    status = read_json(folder.status_json) or {}
-    failure = read_json(folder.failure_json) or {}
-    ending = f"; its last attempt: {status['state']}" if status else ""
-    ending += f": {failure['message']}" if failure else ""
-    raise RunFolderError(f"{folder.path}: no finished run in there (no metrics.json){ending}")
-
-
 def _chosen_slices(folder: RunFolder, document: dict[str, Any], sort: str | None) -> list[Any]:
     if sort is None:
         return list(document.get("slices") or [])
-    asked = ((read_json(folder.question_json) or {}).get("question") or {}).get("metrics", [])
-    return sort_slices(document, sort, {entry["key"]: entry["metric"] for entry in asked if "metric" in entry})
+    metrics = asked(folder).get("metrics", [])
+    return sort_slices(document, sort, {entry["key"]: entry["metric"] for entry in metrics if "metric" in entry})
 
 
 def _chosen_metrics(document: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.folder.run_folder import write_atomically
+from harness.folder.output_file import write_output
 from harness.job.job import Job
 from harness.job.yaml_text import parse
 from harness.names.status_line import StatusLine
@@ -39,8 +39,7 @@ def init(
         raise UsageError(f"{output} is there already: choose another with -o, or write over it with --force")
     text = draft_job(model, data, wishes, output.parent, world, line)
     job = Job.from_dict(parse(text, str(output)), folder=output.parent, where=str(output))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, text)
+    write_output(output, text)
     name = shlex.quote(str(output))
     return (
         f"{output}: {_summary(job)}; its comments say why, and what else there is\n"

@@ -73,6 +73,10 @@ def test_what_is_no_baseline_is_refused_by_name(kept, runs):
     for name in ("../v1", ".v1", "a/b", ""):
         with pytest.raises(UsageError, match="expected letters, digits"):
             baselines.save(runs / "old", name, Path("baselines"))
+    for arguments in (("set", "b" * 300, "new"), ("remove", "b" * 300), ("show", "b" * 300)):
+        code, text = command("baseline", *arguments)
+        assert code == 2 and text.endswith("a name of 300 letters is too long: expected at most 150")
+    baselines.save(runs / "old", "b" * 150, Path("longest"))
     with pytest.raises(RunFolderError, match="no finished run"):
         baselines.save(runs / "old" / "journal", "v3", Path("baselines"))
     shutil.copytree(runs / "old", "v1")

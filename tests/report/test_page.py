@@ -114,6 +114,10 @@ def test_what_differs_from_run_to_run_is_in_one_section(runs: list[Path], tmp_pa
 
 def test_files_that_no_run_writes_are_named(tmp_path: Path) -> None:
     run = write(tmp_path / "run", {"accuracy": number(0.5)}, slices=[{"slice": 3}])
+    with pytest.raises(RunFolderError, match=r"run/metrics.json: not what a run writes: slices / 0 / "):
+        read([run])
+    run = write(tmp_path / "run", {"accuracy": number(0.5)})
+    (run / "run.json").write_text('{"attempts": [{"ranks": 5}]}')
     with pytest.raises(RunFolderError, match="run: a file of it is not what a run writes: "):
         render(read([run]))
 

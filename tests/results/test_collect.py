@@ -38,7 +38,11 @@ def runs(tmp_path: Path) -> list[Path]:
         "model": {"value": 2.0, "examples": 7},  # named like another column
     }
     intervals = {"accuracy": {"low": 0.25, "high": 0.5}, "recall": {"cat": {"low": 0.0, "high": 1.0}}}
-    write(done, "metrics.json", {"metrics": metrics, "intervals": intervals, "certificate": {"examples": 7}})
+    write(
+        done,
+        "metrics.json",
+        {"metrics": metrics, "intervals": intervals, "certificate": {"examples": 7, "chunks": 1, "id_hash": "0"}},
+    )
     write(done, "run.json", {"model": {"path": "/m/one"}})
     write(done, "status.json", {"state": "failed", "exit_code": 1})  # a result that is written stays one
     write(failed, "status.json", {"state": "failed", "exit_code": 1})

@@ -66,7 +66,10 @@ def test_the_first_in_order_that_passes(names, run, awaited, runs):
 
 
 def test_it_is_named_and_kept(runs, harness, tmp_path):
-    metrics = {"certificate": {"examples": 3}, "metrics": {"accuracy": {"value": 0.5, "examples": 3}}}
+    metrics = {
+        "certificate": {"examples": 3, "chunks": 1, "id_hash": "0"},
+        "metrics": {"accuracy": {"value": 0.5, "examples": 3}},
+    }
     (runs / "passes" / "metrics.json").write_text(json.dumps(metrics))
     table = tmp_path / "first.csv"
 
