@@ -76,8 +76,9 @@ class PredictedRun:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes of this output; None where they are those of another one."""
-        shapes = {column.source: column.shape for column in self.source.manifest.columns if column.kind != "id"}
-        output, label = shapes[self.binding.output], shapes[str(self.binding.label)]
+        # An output may have the name of a feature.
+        shapes = {(column.kind, column.source): column.shape for column in self.source.manifest.columns}
+        output, label = shapes["output", self.binding.output], shapes["feature", str(self.binding.label)]
         label = label[:-1] if self.binding.one_hot else label
         scores = math.prod(size or 0 for size in output) // max(math.prod(size or 0 for size in label), 1)
         count = self.binding.classes or max(scores, 2)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,17 @@ def test_discordant_examples_are_listed_with_both_predictions(runs, tmp_path, en
     labels, (first, second), kept = decisions("tokens")
     places = np.argwhere(((first == labels) != (second == labels)) & kept)
     assert read(file)[["id", "position"]].to_numpy().tolist() == places.tolist()
+
+
+def test_classes_have_their_names_where_the_output_is_named_like_the_label(runs):
+    for side in open_predicted([runs / name for name in SIDES], metric="named"):
+        assert side.class_names == NAMES
+        columns = [
+            replace(column, source="animal") if (column.kind, column.source) == ("output", side.binding.output) else column
+            for column in side.source.manifest.columns
+        ]
+        side.source.manifest = replace(side.source.manifest, columns=tuple(columns))
+        assert replace(side, binding=replace(side.binding, output="animal")).class_names == NAMES
 
 
 def test_a_file_of_no_discordant_examples_has_its_columns(runs, tmp_path):
