@@ -5,26 +5,16 @@ from __future__ import annotations
 from harness.comparison.exact_counts import count_notes
 from harness.comparison.sides import Side
 
-__all__ = ["hindrances", "notes"]
+__all__ = ["hindrances", "notes", "other_contents"]
 
 DRAWS = ("replicates", "seed", "level", "cluster")
 
 
 def hindrances(first: Side, second: Side) -> list[str]:
     """Return why replicates of two sides are not of the same draws of the same examples; empty where they are."""
-    reasons = []
-    if first.document["digests"]["data"] != second.document["digests"]["data"]:
-        reasons.append("their data differ: other files, sizes or counts of examples")
-    for key, value in first.data_keys.items():
-        if value != (other := second.data_keys.get(key)):
-            reasons.append(f"data.{key} is {_text(value)} and {_text(other)}")
-    if first.id_hash != second.id_hash and not reasons:
-        reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
-    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
-    if not reasons and None not in hashes and hashes[0] != hashes[1] and _reads(first) == _reads(second):
-        reasons.append(
-            f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
-        )
+    reasons = _other_examples(first, second)
+    if reason := other_contents(first, second):
+        reasons.append(reason)
     spec, other_spec = first.question.bootstrap, second.question.bootstrap
     if (spec is None) != (other_spec is None):
         without = first if spec is None else second
@@ -33,6 +23,27 @@ def hindrances(first: Side, second: Side) -> list[str]:
         for key in DRAWS:
             if getattr(spec, key) != getattr(other_spec, key):
                 reasons.append(f"bootstrap.{key} is {_text(getattr(spec, key))} and {_text(getattr(other_spec, key))}")
+    return reasons
+
+
+def other_contents(first: Side, second: Side) -> str | None:
+    """Say that two sides read other contents of the same examples; None where that is not so, or cannot be known."""
+    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
+    if None in hashes or hashes[0] == hashes[1] or _reads(first) != _reads(second) or _other_examples(first, second):
+        return None
+    return f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
+
+
+def _other_examples(first: Side, second: Side) -> list[str]:
+    """Return why two sides have not evaluated the same examples, by their names and ids; empty where they have."""
+    reasons = []
+    if first.document["digests"]["data"] != second.document["digests"]["data"]:
+        reasons.append("their data differ: other files, sizes or counts of examples")
+    for key, value in first.data_keys.items():
+        if value != (other := second.data_keys.get(key)):
+            reasons.append(f"data.{key} is {_text(value)} and {_text(other)}")
+    if first.id_hash != second.id_hash and not reasons:
+        reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
     return reasons
 
 

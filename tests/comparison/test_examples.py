@@ -99,6 +99,11 @@ def runs(cli_server, tmp_path_factory) -> Path:
     last = document["parts"].pop()
     document["left_out"] = {"read": EXAMPLES, "kept": EXAMPLES - last["examples"], "filtered": last["examples"]}
     manifest.write_text(json.dumps(document))
+    shutil.copytree(folder / "b", folder / "evaluated", ignore=shutil.ignore_patterns("predictions"))
+    shutil.copytree(folder / "b", folder / "changed")
+    document = json.loads((folder / "b" / "metrics.json").read_text())
+    document["certificate"]["content_hash"] = "0" * 16
+    (folder / "changed" / "metrics.json").write_text(json.dumps(document))
     return folder
 
 
@@ -238,6 +243,8 @@ def test_the_command_prints_and_writes_what_is_found(runs, tmp_path):
         (["a", "fewer"], "have not the same examples: a has example 192, fewer has not"),
         (["a"], "expected two runs, or one run of two models, found 1"),
         (["a", "unfinished"], "expected finished predictions, found no _SUCCESS"),
+        (["a", "evaluated"], "holds no predictions: evaluate with harness predict instead of harness evaluate"),
+        (["a", "changed"], "what they read of the examples differs .*: the files were changed"),
         (["a", "b", "--unpaired"], "neither --level nor --unpaired"),
         (["a", "b", "--latex"], "--latex: not with --examples"),
         (["a", "b", "--metrics", "acuracy"], "does not decide by it: .*did you mean 'accuracy'"),
