@@ -104,7 +104,8 @@ def open_predicted(paths: Sequence[Path], model: str | None = None, metric: str 
       paths: run folders.
       model: of runs with several models the one that is compared.
       metric: the key that says how predictions are read; None is the first that decides a class, else that compares numbers.
-    Raises: UsageError: there are not two sides, their examples differ, or they ask other questions. JobError: a folder holds no predictions.
+    Raises: UsageError: there are not two sides, their examples differ, they ask other questions, or one holds no predictions.
+      JobError: predictions are not finished.
     """
     sides = []
     for path in paths:

@@ -37,6 +37,7 @@ class Number:
       replicates: float64 [replicates], NaN for null; None where none were kept.
       no_difference: why replicates say nothing of a difference; None where they do.
       no_interval: why the number itself has none; None where it has one, or could have.
+      low, high: its interval in metrics.json, at the level of the run's bootstrap; None where it has none.
     """
 
     value: float | None
@@ -46,6 +47,8 @@ class Number:
     replicates: np.ndarray | None = None
     no_difference: str | None = None
     no_interval: str | None = None
+    low: float | None = None
+    high: float | None = None
 
     def above(self, other: Number) -> float:
         """Return how far it lies above another; both have values."""
@@ -161,6 +164,8 @@ class _Reader:
                     replicates.get(f"{key}{suffix}"),
                     self._refusal(name, interval),
                     interval.get("reason") if interval.get("low") is None else None,
+                    interval.get("low"),
+                    interval.get("high"),
                 )
         return found
 

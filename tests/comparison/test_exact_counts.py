@@ -69,6 +69,19 @@ def test_p_values_are_exact_in_the_whole_and_in_slices_without_a_bootstrap(tmp_p
     assert "p-values hold for all 3 together" in text
 
 
+def test_the_interval_is_that_of_the_replicates_where_many_examples_differ(tmp_path):
+    """As `harness show` has it; the p-value stays that of the counts."""
+    drawn = lines(run(tmp_path / "drawn", ["accuracy", "mcnemar"], bootstrap={"replicates": 100}))
+    plain = lines(run(tmp_path / "plain", ["accuracy", "mcnemar"]))
+    document = json.loads((tmp_path / "drawn" / "metrics.json").read_text())
+    shown = document["differences"]["new - old"]["accuracy"]["interval"]
+    assert [drawn[None, "accuracy"][end] for end in ("low", "high")] == [shown["low"], shown["high"]]
+    assert drawn[None, "accuracy"]["low"] != plain[None, "accuracy"]["low"]
+    for end in ("p", "method", "difference"):
+        assert drawn[None, "accuracy"][end] == plain[None, "accuracy"][end]
+    assert drawn[0, "accuracy"] == {**plain[0, "accuracy"], "p_holm": drawn[0, "accuracy"]["p_holm"]}  # three examples differ
+
+
 def test_counts_of_other_questions_are_not_taken(tmp_path):
     ignoring = {"mcnemar": {"ignore_label": 2}}
     assert lines(run(tmp_path / "ignoring", ["accuracy", ignoring]))[None, "accuracy"]["method"] is None
