@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from harness.comparison.discordant_file import ENDINGS
 from harness.comparison.example_pairs import ExamplePairs, compare_examples
 from harness.comparison.scored_examples import open_predicted
 from harness.errors import UsageError
+from harness.results.printed import Block, Printed
 from harness.results.tables import TextTable, markdown, number
 
 __all__ = ["ComparedExamples"]
@@ -21,8 +22,8 @@ SCHEMA_VERSION = 1
 COUNTS = ("both_right", "only_baseline_right", "only_right", "both_wrong")
 
 
-@dataclass(frozen=True)
-class ComparedExamples:
+@dataclass(frozen=True, repr=False)
+class ComparedExamples(Printed):
     """Two runs, example by example.
 
     Attributes:
@@ -126,11 +127,7 @@ class ComparedExamples:
             notes.append(f"losses: {share:.1%} of the ranks are of examples on which {name} has the smaller one")
         return notes
 
-    def show(self) -> None:
-        """Print the numbers as a table."""
-        from harness.results.terminal import console_for, print_text_table, say
-
-        console = console_for(1)
-        print_text_table(console, self.table())
-        for note in self.notes():
-            say(console, note)
+    def blocks(self) -> Iterator[Block]:
+        """Return the numbers as a table, and what should be known of them."""
+        yield self.table()
+        yield from self.notes()

@@ -44,7 +44,7 @@ class Number:
     reason: str | None
     examples: int
     standard_error: float | None = None
-    replicates: np.ndarray | None = None
+    replicates: np.ndarray | None = field(default=None, repr=False)
     no_difference: str | None = None
     no_interval: str | None = None
     low: float | None = None
@@ -74,13 +74,13 @@ class Side:
     """
 
     name: str
-    document: Mapping[str, Any]
-    question: Question
-    metrics: Mapping[str, Metric]
-    definitions: Mapping[str, Any]
-    data_keys: Mapping[str, Any]
-    numbers: Mapping[SliceName, Mapping[str, Number]]
-    inputs: Any = None
+    document: Mapping[str, Any] = field(repr=False)
+    question: Question = field(repr=False)
+    metrics: Mapping[str, Metric] = field(repr=False)
+    definitions: Mapping[str, Any] = field(repr=False)
+    data_keys: Mapping[str, Any] = field(repr=False)
+    numbers: Mapping[SliceName, Mapping[str, Number]] = field(repr=False)
+    inputs: Any = field(default=None, repr=False)
     model: str | None = None
     examples_per_s: float | None = None
 

@@ -267,6 +267,20 @@ def test_python_has_both(runs):
     assert (ruling.verdict, ruling.exit_code(), len(ruling.gated.judgements)) == ("PASS", 0, 1)
 
 
+def test_answers_are_shown_as_what_they_print(runs, capsys):
+    """A notebook shows the last line of a cell: a table, not what the dataclasses hold."""
+    compared = harness.compare(*(runs[name] for name in "abc"))
+    ruling = harness.gate(runs["a"], [{"accuracy": {"at_least": 0.1}}])
+    for answer in (compared, ruling):
+        answer.show()
+        assert repr(answer) == capsys.readouterr().out.rstrip("\n")
+        shown = answer._repr_html_()
+        assert "<th" in shown and "<td" in shown and len(shown) < 30_000
+    assert "PASS" in repr(ruling) and "b against a" in repr(compared)
+    comparison = compared.comparisons[0]
+    assert len(repr(comparison.lines[0])) < 1000 and len(repr(comparison)) < 2000
+
+
 def test_results_are_compared_like_their_folders(runs):
     """Those that know their folder, and those of a run without one: they carry replicates and question."""
     loaded, alone = harness.Results.load(runs["a"]), evaluated(0.8, 11, output=None)
