@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+import harness
 from harness.comparison.curve import curves, optimism, steps
 from harness.comparison.curve_command import Curves
 from harness.comparison.curve_documents import sentence
@@ -126,7 +127,7 @@ def test_the_command_writes_all_forms(tmp_path, monkeypatch):
     assert "biased" in by_metric["expected_calibration_error"]["reason"]
     assert (tmp_path / "curve.csv").read_text().startswith("metric,label,step,run,value,low,high,examples,best_share,")
     assert "| step | run | cross entropy | interval | best in |" in (tmp_path / "curve.md").read_text()
-    answer = Curves.of([tmp_path / name for name in ("step-1", "step-20", "step-3")], metrics=["accuracy", "nll", "ece"])
+    answer = harness.compare_checkpoints("step-1", tmp_path / "step-20", "step-3", metrics=["accuracy", "nll", "ece"])
     assert answer.text("json") == (tmp_path / "curve.json").read_text()
     assert "** the best" in repr(answer) and "<th" in answer._repr_html_()
     assert command(*arguments, "-o", "curve.tex") == (2, "-o curve.tex: expected a file that ends with .json, .csv, .md")

@@ -17,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 from scipy.stats import binomtest, wilcoxon
 
+import harness
 from harness.cli import cli
 from harness.comparison.example_pairs import compare_examples
 from harness.comparison.examples_command import ComparedExamples
@@ -235,6 +236,17 @@ def test_the_command_prints_and_writes_what_is_found(runs, tmp_path):
     assert "| both wrong |" in compare(runs / "a", runs / "b", "--examples", "--markdown")
     line = pd.read_csv(io.StringIO(compare(runs / "a", runs / "b", "--examples", "--csv")))
     assert line["mcnemar_both_wrong"].tolist() == [compared(runs)["mcnemar"]["both_wrong"]]
+
+
+def test_python_compares_examples_too(runs, tmp_path):
+    answer = harness.compare_examples(runs / "a", str(runs / "b"), metric="accuracy", discordant=tmp_path / "found.csv")
+    assert answer.document() == compared(runs) and "McNemar, exact p" in repr(answer)
+    pairs = answer.pairs
+    assert pairs.counts is not None and len(pd.read_csv(tmp_path / "found.csv")) == pairs.counts[1] + pairs.counts[2]
+    loaded = harness.Results.load(runs / "a")
+    assert harness.compare_examples(loaded, runs / "b").pairs == pairs
+    with pytest.raises(HarnessError, match="results 1 lie in no folder"):
+        harness.compare_examples(replace(loaded, folder=None), runs / "b")
 
 
 @pytest.mark.parametrize(
