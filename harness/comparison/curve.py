@@ -15,7 +15,7 @@ from harness.comparison.sides import Number, Side
 from harness.errors import UsageError
 from harness.metrics.direction import Better
 
-__all__ = ["Curve", "Point", "curves", "optimism", "steps"]
+__all__ = ["Curve", "Point", "curves", "optimism", "said_steps", "steps"]
 
 STEP = re.compile(r"step\D?(\d+)", re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"\d+")
@@ -96,13 +96,34 @@ def steps(names: Sequence[str]) -> list[int]:
 
     Raises: UsageError: there is no such number.
     """
-    behind = [STEP.findall(name) for name in names]
-    rows = behind if all(behind) else [WHOLE_NUMBER.findall(name) for name in names]
+    rows = _behind_step(names) or [WHOLE_NUMBER.findall(name) for name in names]
+    if (numbers := _distinct(rows)) is not None:
+        return numbers
+    raise UsageError(f"--curve: the names tell no steps: expected a number that is another in each of {', '.join(names)}")
+
+
+def said_steps(names: Sequence[str]) -> list[int] | None:
+    """Return the numbers behind `step`; None where a name has none, or two have the same.
+
+    >>> said_steps(["a-step1000", "a-step200"]), said_steps(["resnet50", "vgg16"])
+    ([1000, 200], None)
+    """
+    return _distinct(_behind_step(names))
+
+
+def _behind_step(names: Sequence[str]) -> list[list[str]]:
+    """Return the numbers behind `step` in each name; nothing where a name has none."""
+    rows = [STEP.findall(name) for name in names]
+    return rows if all(rows) else []
+
+
+def _distinct(rows: Sequence[Sequence[str]]) -> list[int] | None:
+    """Return the first column of numbers that are all different."""
     for column in zip(*rows, strict=False):
         numbers = [int(text) for text in column]
         if len(set(numbers)) == len(numbers):
             return numbers
-    raise UsageError(f"--curve: the names tell no steps: expected a number that is another in each of {', '.join(names)}")
+    return None
 
 
 def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) -> tuple[float, list[float]]:
