@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import BASELINES
 from harness.cli.verbosity import remark
 
 __all__ = ["report"]
@@ -25,7 +26,16 @@ __all__ = ["report"]
 )  # fmt: skip
 @click.option("--card", is_flag=True, help="A model card in Markdown instead, of one run.")
 @click.option("--title", metavar="TEXT", help="Of the page; default: the names of the runs.")
-def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Path | None, card: bool, title: str | None) -> int:
+@BASELINES
+def report(
+    runs: Sequence[Path],
+    output: Path | None,
+    model: str | None,
+    own: Path | None,
+    card: bool,
+    title: str | None,
+    baselines: Path | None,
+) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.errors import UsageError
     from harness.folder.run_folder import write_atomically
@@ -36,7 +46,7 @@ def report(runs: Sequence[Path], output: Path | None, model: str | None, own: Pa
 
     if card and len(runs) > 1:
         raise UsageError(f"--card: expected one run, found {len(runs)}; a card is of one evaluation")
-    reported = read(runs, model)
+    reported = read(runs, model, baselines)
     output = output or Path("card.md" if card else "report.html")
     if card:
         text = card_of(reported.subjects[0])
