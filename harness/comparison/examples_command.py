@@ -104,12 +104,16 @@ class ComparedExamples(Printed):
         if pairs.counts is not None:
             names = ("both right", f"only {pairs.first} right", f"only {pairs.second} right", "both wrong")
             rows += [[name, number(count)] for name, count in zip(names, pairs.counts, strict=True)]
-            rows.append(["decided otherwise (flip rate)", number(pairs.flip_rate)])
+            rows.append(["decided otherwise", number(pairs.flips)])
+            if pairs.flip_rate is not None:
+                rows.append(["flip rate", f"{100 * pairs.flip_rate:.3g} %"])
             if pairs.p is not None:
                 rows.append(["McNemar, exact p", f"{pairs.p:.2g}"])
         if ranks is not None and ranks.p is not None:
             rows.append([f"Wilcoxon's signed ranks of {ranks.examples:,} losses, p", f"{ranks.p:.2g}"])
-        return TextTable(["", unit], rows, f"{pairs.second} against {pairs.first}, by {pairs.second_metric}")
+        return TextTable(
+            [f"of {pairs.positions:,} {unit}", ""], rows, f"{pairs.second} against {pairs.first}, by {pairs.second_metric}"
+        )
 
     def notes(self) -> list[str]:
         """Return what should be known of the numbers."""

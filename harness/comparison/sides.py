@@ -194,17 +194,20 @@ def read_sides(runs: Sequence[Run], model: str | None = None, baselines: Path | 
         if len(sides) < 2:
             raise UsageError(f"{name_of(runs[0])}: one run of one model; expected two runs, or a run of several models")
         return sides
-    return _named([read_side(run, model, baselines) for run in runs], runs)
+    return _named([_one_side(run, model, baselines, ", or compare them with each other alone") for run in runs], runs)
 
 
 def read_side(run: Run, model: str | None = None, baselines: Path | None = None) -> Side:
     """Read a run of one model, or one model of a run; see `read_sides`."""
+    return _one_side(run, model, baselines)
+
+
+def _one_side(run: Run, model: str | None, baselines: Path | None, otherwise: str = "") -> Side:
+    """Read a run of one model; of one with several models `otherwise` is what else can be done."""
     sides = _sides(run, model, baselines)
     if len(sides) > 1:
         names = ", ".join(side.name for side in sides)
-        raise UsageError(
-            f"{name_of(run)} has several models: {names}; say which with --model, or compare them with each other alone"
-        )
+        raise UsageError(f"{name_of(run)} has several models: {names}; say which with --model{otherwise}")
     return sides[0]
 
 

@@ -9,11 +9,13 @@ from harness.comparison.documents import lines_table, ranking_table, worst_first
 from harness.comparison.ranking import Ranked
 from harness.comparison.sides import WHOLE, Side
 from harness.results.printed import Block
+from harness.results.tables import slice_name
 
 __all__ = ["comparison_blocks", "ranking_blocks", "rests_on"]
 
 MOST_SLICES = 40  # shown; all are in compare.json
 MOST_LEFT_OUT = 10
+MOST_NAMED = 3
 CHOSEN = "The best of several is chosen by these same examples: its value is on average too good"
 
 
@@ -58,10 +60,16 @@ def rests_on(comparison: Comparison) -> str:
         return text + "no p-values"
     text += f"p-values hold for all {comparison.family:,} together (Holm)"
     if (wanted := comparison.wanted_replicates) is not None:
-        counted = _by_replicates(comparison.lines)
-        text += f"; {counted} of them count replicates: for so many p-values bootstrap.replicates has to be {wanted:,}"
+        text += f"; {_by_replicates(comparison.lines)}: for so many p-values bootstrap.replicates has to be {wanted:,}"
     return text
 
 
-def _by_replicates(lines: Sequence[Line]) -> int:
-    return sum(line.difference.method == "replicates" for line in lines)
+def _by_replicates(lines: Sequence[Line]) -> str:
+    """Say whose p-values count replicates."""
+    names = [
+        f"{line.label} of {slice_name(dict(line.slice))}" if line.slice else line.label
+        for line in lines
+        if line.difference.method == "replicates"
+    ]
+    others = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return f"those of {', '.join(names[:MOST_NAMED])}{others} count replicates"

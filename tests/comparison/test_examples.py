@@ -230,7 +230,14 @@ def compare(*arguments: str | Path) -> str:
 
 def test_the_command_prints_and_writes_what_is_found(runs, tmp_path):
     text = " ".join(compare(runs / "a", runs / "b", "--examples", "-o", tmp_path / "pairs.json").split())
-    for words in ("both right", "McNemar, exact p", "flip rate", "Wilcoxon's signed ranks of 210 losses", "has the smaller one"):
+    for words in (
+        "both right",
+        "of 210 examples",
+        "McNemar, exact p",
+        " % ",
+        "Wilcoxon's signed ranks of 210 losses",
+        "has the smaller one",
+    ):
         assert words in text
     assert json.loads((tmp_path / "pairs.json").read_text()) == compared(runs)
     assert "| both wrong |" in compare(runs / "a", runs / "b", "--examples", "--markdown")
