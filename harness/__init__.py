@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.comparison.api import compare, gate
+    from harness.comparison.api import compare, compare_checkpoints, compare_examples, gate
     from harness.report.results import Results
     from harness.run.api import evaluate
     from harness.run.evaluator import Evaluator
@@ -13,13 +13,25 @@ if TYPE_CHECKING:
 
 from harness.version import __version__
 
-__all__ = ["Evaluator", "ExactValidation", "Results", "__version__", "compare", "evaluate", "gate"]
+__all__ = [
+    "Evaluator",
+    "ExactValidation",
+    "Results",
+    "__version__",
+    "compare",
+    "compare_checkpoints",
+    "compare_examples",
+    "evaluate",
+    "gate",
+]
 
 PLACES = {
     "Evaluator": "run.evaluator",
     "ExactValidation": "run.keras_callback",
     "Results": "report.results",
     "compare": "comparison.api",
+    "compare_checkpoints": "comparison.api",
+    "compare_examples": "comparison.api",
     "evaluate": "run.api",
     "gate": "comparison.api",
 }

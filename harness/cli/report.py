@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.options import BASELINES
 from harness.cli.verbosity import remark
 
 __all__ = ["report"]
@@ -31,6 +32,7 @@ __all__ = ["report"]
     help="Of each list and group of kept examples; default: 50. 0 leaves them out.",
 )
 @click.option("--title", metavar="TEXT", help="Of the page; default: the names of the runs.")
+@BASELINES
 def report(
     runs: Sequence[Path],
     output: Path | None,
@@ -39,6 +41,7 @@ def report(
     card: bool,
     examples: int | None,
     title: str | None,
+    baselines: Path | None,
 ) -> int:
     """Make one page of a run, or of several against the first one, that needs neither network nor server."""
     from harness.errors import UsageError
@@ -51,7 +54,7 @@ def report(
 
     if card and len(runs) > 1:
         raise UsageError(f"--card: expected one run, found {len(runs)}; a card is of one evaluation")
-    reported = read(runs, model)
+    reported = read(runs, model, baselines)
     output = output or Path("card.md" if card else "report.html")
     if card:
         text = card_of(reported.subjects[0])

@@ -1,17 +1,25 @@
-"""Comparisons and gates from Python: what `harness compare` and `harness gate` do, with objects instead of exit codes."""
+"""Comparisons and gates from Python: what `harness compare` and `harness gate` do, with objects instead of exit codes.
+
+What reads stored predictions is imported where it is used: it loads pandas.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.comparison.command import Compared
+from harness.comparison.curve_command import Curves
 from harness.comparison.gate_command import Ruling
-from harness.comparison.runs import Run
+from harness.comparison.runs import Run, folder_of
+from harness.errors import UsageError
 from harness.results.results import Results
 
-__all__ = ["compare", "gate"]
+if TYPE_CHECKING:
+    from harness.comparison.examples_command import ComparedExamples
+
+__all__ = ["compare", "compare_checkpoints", "compare_examples", "gate"]
 
 
 def compare(
@@ -36,6 +44,56 @@ def compare(
     """
     folder = None if baselines is None else Path(baselines)
     return Compared.of([_run(run) for run in runs], metrics=metrics, model=model, level=level, pair=pair, baselines=folder)
+
+
+def compare_checkpoints(
+    *runs: str | Path | Results,
+    metrics: Collection[str] = (),
+    model: str | None = None,
+    level: float | None = None,
+    pair: bool = True,
+    baselines: str | Path | None = None,
+) -> Curves:
+    """Put checkpoints of one training in order of the step in their names: `harness compare --curve`.
+
+    Args:
+      runs: run folders, names of baselines, or results that lie in a folder, in any order.
+      metrics, model, level, pair, baselines: see `compare`.
+    Returns: `curves`, each with its `points`, the `best` of them and its value `corrected` for the choice; `text("markdown")`
+      and other documents.
+    Raises: UsageError: the names tell no steps; and see `compare`.
+    """
+    folder = None if baselines is None else Path(baselines)
+    return Curves.of([_run(run) for run in runs], metrics=metrics, model=model, level=level, pair=pair, baselines=folder)
+
+
+def compare_examples(
+    *runs: str | Path | Results,
+    metric: str | None = None,
+    model: str | None = None,
+    discordant: str | Path | None = None,
+) -> ComparedExamples:
+    """Compare the predictions of two runs, or of the two models of one, example by example: `harness compare --examples`.
+
+    Args:
+      runs: folders that `harness predict` wrote, or results that lie in such a folder; the baseline first.
+      metric: the key that says how predictions are read; default: the first that decides a class.
+      model: of runs with several models, the one that is compared.
+      discordant: a .csv or .parquet file for the examples that one side alone has right.
+    Returns: `pairs` with `counts`, `flip_rate`, `p` and `ranks`; `text("markdown")` and other documents.
+    Raises: UsageError: they have not the same examples, or hold no predictions. JobError: predictions are not finished.
+    """
+    from harness.comparison.examples_command import ComparedExamples
+
+    folders = [folder_of(_run(run)) for run in runs]
+    if (place := next((at for at, folder in enumerate(folders) if folder is None), None)) is not None:
+        raise UsageError(f"results {place + 1} lie in no folder, and so hold no predictions: name what harness predict wrote")
+    return ComparedExamples.of(
+        [folder for folder in folders if folder is not None],
+        metrics=() if metric is None else [metric],
+        model=model,
+        discordant=None if discordant is None else Path(discordant),
+    )
 
 
 def gate(

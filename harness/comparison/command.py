@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,16 @@ from harness.comparison.comparison import Comparison, compare
 from harness.comparison.ranking import Ranked, rank
 from harness.comparison.runs import Run
 from harness.comparison.sides import Side, read_sides
+from harness.comparison.terminal import comparison_blocks, ranking_blocks
+from harness.results.printed import Block, Printed
 
 __all__ = ["ENDINGS", "Compared"]
 
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown", ".tex": "latex"}
 
 
-@dataclass(frozen=True)
-class Compared:
+@dataclass(frozen=True, repr=False)
+class Compared(Printed):
     """Sides, the first of which is the baseline.
 
     Attributes:
@@ -62,13 +64,9 @@ class Compared:
         pd.DataFrame(documents.rows(self.comparisons)).to_csv(buffer, index=False)
         return buffer.getvalue()
 
-    def show(self) -> None:
-        """Print the comparisons as tables."""
-        from harness.comparison.terminal import print_comparison, print_ranking
-        from harness.results.terminal import console_for
-
-        console = console_for(1)
+    def blocks(self) -> Iterator[Block]:
+        """Return the comparisons as tables, and what they rest on."""
         for comparison in self.comparisons:
-            print_comparison(console, comparison)
+            yield from comparison_blocks(comparison)
         if len(self.sides) > 2:
-            print_ranking(console, self.sides, self.ranked)
+            yield from ranking_blocks(self.sides, self.ranked)

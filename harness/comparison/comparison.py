@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.comparison.difference import Difference, paired, unpaired
@@ -85,8 +85,8 @@ class Comparison:
     second: Side
     level: float
     is_paired: bool
-    lines: Sequence[Line]
-    left_out: Sequence[LeftOut]
+    lines: Sequence[Line] = field(repr=False)
+    left_out: Sequence[LeftOut] = field(repr=False)
     notes: Sequence[str]
 
     @property

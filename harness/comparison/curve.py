@@ -15,7 +15,7 @@ from harness.comparison.sides import Number, Side
 from harness.errors import UsageError
 from harness.metrics.direction import Better
 
-__all__ = ["Curve", "Point", "curves", "optimism", "steps"]
+__all__ = ["Curve", "Point", "curves", "optimism", "said_steps", "steps"]
 
 STEP = re.compile(r"step\D?(\d+)", re.IGNORECASE)
 WHOLE_NUMBER = re.compile(r"\d+")
@@ -29,7 +29,7 @@ class Point:
       step: by which the points are ordered.
       side: its name.
       number: None where its run does not have it.
-      bounds: its band; None where it has no value.
+      bounds: its band: the run's own interval where it has one of that level; None where it has no value.
       best_share: in which share of the replicates it is the best; None where that is not known.
       is_alike: whether it cannot be told from the best; None where that was not tested, as of the best itself.
     """
@@ -83,9 +83,9 @@ def curves(sides: Sequence[Side], *, metrics: Collection[str] = (), level: float
     """
     order = steps([side.name for side in sides])
     sides = [side for _, side in sorted(zip(order, sides, strict=True), key=lambda pair: pair[0])]
-    tail = (1 - level_of(sides[0], level)) / 2
+    level = level_of(sides[0], level)
     ranked = rank(sides, metrics=metrics, level=level, pair=pair)
-    return [_curve(entry, sides, sorted(order), tail) for entry in ranked]
+    return [_curve(entry, sides, sorted(order), level) for entry in ranked]
 
 
 def steps(names: Sequence[str]) -> list[int]:
@@ -96,13 +96,34 @@ def steps(names: Sequence[str]) -> list[int]:
 
     Raises: UsageError: there is no such number.
     """
-    behind = [STEP.findall(name) for name in names]
-    rows = behind if all(behind) else [WHOLE_NUMBER.findall(name) for name in names]
+    rows = _behind_step(names) or [WHOLE_NUMBER.findall(name) for name in names]
+    if (numbers := _distinct(rows)) is not None:
+        return numbers
+    raise UsageError(f"--curve: the names tell no steps: expected a number that is another in each of {', '.join(names)}")
+
+
+def said_steps(names: Sequence[str]) -> list[int] | None:
+    """Return the numbers behind `step`; None where a name has none, or two have the same.
+
+    >>> said_steps(["a-step1000", "a-step200"]), said_steps(["resnet50", "vgg16"])
+    ([1000, 200], None)
+    """
+    return _distinct(_behind_step(names))
+
+
+def _behind_step(names: Sequence[str]) -> list[list[str]]:
+    """Return the numbers behind `step` in each name; nothing where a name has none."""
+    rows = [STEP.findall(name) for name in names]
+    return rows if all(rows) else []
+
+
+def _distinct(rows: Sequence[Sequence[str]]) -> list[int] | None:
+    """Return the first column of numbers that are all different."""
     for column in zip(*rows, strict=False):
         numbers = [int(text) for text in column]
         if len(set(numbers)) == len(numbers):
             return numbers
-    raise UsageError(f"--curve: the names tell no steps: expected a number that is another in each of {', '.join(names)}")
+    return None
 
 
 def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) -> tuple[float, list[float]]:
@@ -132,7 +153,7 @@ def optimism(values: Sequence[float], replicates: np.ndarray, better: Better) ->
     return float(luck.mean()), (counts / drawn.shape[1]).tolist()
 
 
-def _curve(entry: Ranked, sides: Sequence[Side], order: Sequence[int], tail: float) -> Curve:
+def _curve(entry: Ranked, sides: Sequence[Side], order: Sequence[int], level: float) -> Curve:
     better = sides[0].better(entry.number)
     held = {at: number for at, number in enumerate(entry.values) if number is not None and number.value is not None}
     amount, shares, reason = _luck(held, better)
@@ -141,13 +162,22 @@ def _curve(entry: Ranked, sides: Sequence[Side], order: Sequence[int], tail: flo
             step,
             side.name,
             entry.values[at],
-            bounds_of(held[at], tail, counted=side.counts(entry.number)) if at in held else None,
+            _band(held[at], side, entry.number, level) if at in held else None,
             shares.get(at),
             at in entry.alike if at in entry.tested else None,
         )
         for at, (step, side) in enumerate(zip(order, sides, strict=True))
     ]
     return Curve(entry.number, entry.label, better, points, entry.best, amount, reason)
+
+
+def _band(number: Number, side: Side, name: str, level: float) -> Bounds:
+    """Return the run's own interval of a number, as `harness show` has it; where it has none of that level, bounds."""
+    assert number.value is not None
+    spec = side.question.bootstrap
+    if spec is not None and spec.level == level and number.low is not None:
+        return Bounds(number.value, number.low, number.high, number.standard_error)
+    return bounds_of(number, (1 - level) / 2, counted=side.counts(name))
 
 
 def _luck(held: Mapping[int, Number], better: Better) -> tuple[float | None, dict[int, float], str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from harness.comparison.curve import Curve, curves
 from harness.comparison.runs import Run
 from harness.comparison.sides import read_sides
 from harness.errors import UsageError
+from harness.results.printed import Block, Printed
 
 __all__ = ["ENDINGS", "Curves"]
 
 ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
-@dataclass(frozen=True)
-class Curves:
+@dataclass(frozen=True, repr=False)
+class Curves(Printed):
     """A curve for each number of some checkpoints.
 
     Attributes:
@@ -64,12 +65,9 @@ class Curves:
         pd.DataFrame(curve_documents.rows(self.curves)).to_csv(buffer, index=False)
         return buffer.getvalue()
 
-    def show(self) -> None:
-        """Print a table and a sentence for each number."""
-        from harness.results.terminal import console_for, print_text_table, say
-
-        console = console_for(1)
+    def blocks(self) -> Iterator[Block]:
+        """Return a table and a sentence for each number."""
         for curve in self.curves:
-            print_text_table(console, curve_documents.table(curve))
-            say(console, curve_documents.sentence(curve))
-        say(console, f"** the best; * cannot be told from it; intervals of {self.level:.0%}, each for itself")
+            yield curve_documents.table(curve)
+            yield curve_documents.sentence(curve)
+        yield f"** the best; * cannot be told from it; intervals of {self.level:.0%}, each for itself"

@@ -75,14 +75,16 @@ def lines_table(lines: Sequence[Line], first: str, second: str, title: str = "")
     table = TextTable([*head, first, second, "difference", "interval", "p (Holm)", "verdict"], [], title, len(head))
     for line in lines:
         names = [slice_name(dict(line.slice)), line.label] if sliced else [line.label]
-        error = line.difference.standard_error
+        errors = [side.standard_error for side in (line.first, line.second)]
+        # A difference without an error has no more digits than its values, and these no more than it.
+        error = line.difference.standard_error or max(filter(None, errors), default=None)
         table.rows.append(
             [
                 *names,
-                number(line.first.value, line.first.standard_error),
-                number(line.second.value, line.second.standard_error),
+                number(line.first.value, errors[0] or error),
+                number(line.second.value, errors[1] or error),
                 _signed(line.difference.value, error),
-                _interval(line),
+                _interval(line, error),
                 "" if line.p_holm is None else f"{line.p_holm:.2g}",
                 line.verdict if line.p_holm is not None else "",
             ]
@@ -169,8 +171,8 @@ def _line(line: Line) -> dict[str, Any]:
     return {**entry, "reason": difference.reason} if difference.reason else entry
 
 
-def _interval(line: Line) -> str:
-    low, high, error = line.difference.low, line.difference.high, line.difference.standard_error
+def _interval(line: Line, error: float | None) -> str:
+    low, high = line.difference.low, line.difference.high
     return "" if low is None or high is None else f"[{_signed(low, error)}, {_signed(high, error)}]"
 
 

@@ -1,4 +1,4 @@
-"""The difference of two models' accuracies by the counts of `mcnemar`, where their run has these. Needs no replicates. Pure."""
+"""The difference of two models' accuracies by the counts of `mcnemar`, where their run has these. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
-from harness.comparison.difference import FEW_DISCORDANT, Difference, by_counts
-from harness.comparison.sides import WHOLE, Side, SliceName
+from harness.comparison.difference import FEW_DISCORDANT, FEWEST, Difference, by_counts, drawn_differences
+from harness.comparison.sides import WHOLE, Number, Side, SliceName
 from harness.exact.mcnemar import mcnemar
 from harness.metrics.classification import Accuracy
 from harness.metrics.pairs import McNemar
+from harness.results.intervals import interval
 
 __all__ = ["count_notes", "counted_difference", "is_of_both"]
 
@@ -26,7 +27,8 @@ def is_of_both(first: Side, second: Side, key: str) -> bool:
 def counted_difference(first: Side, second: Side, where: SliceName, number: str, level: float) -> Difference | None:
     """Return the difference of two accuracies by how many examples one side alone has right; None where that is not known.
 
-    With b and c such examples of n, and d = (c - b) / n, the variance of d is ((b + c) / n - d^2) / n.
+    With b and c such examples of n, and d = (c - b) / n, the variance of d is ((b + c) / n - d^2) / n. The interval is made of
+    the counts where there are few of them, else of the replicates, as of a run without counts, else of that variance.
 
     Args:
       first, second: models of one run.
@@ -42,8 +44,23 @@ def counted_difference(first: Side, second: Side, where: SliceName, number: str,
     error = math.sqrt((discordant / examples - value * value) / examples) or None
     if discordant < FEW_DISCORDANT or error is None:
         return by_counts(value, discordant, examples, level, error)
+    p = mcnemar(first_only, second_only)
+    if (drawn := _by_replicates(first.numbers[where][number], second.numbers[where][number], level)) is not None:
+        return replace(drawn, value=value, p=p, method="discordant counts")
     reach = NormalDist().inv_cdf((1 + level) / 2) * error
-    return Difference(value, value - reach, value + reach, error, mcnemar(first_only, second_only), "discordant counts")
+    return Difference(value, value - reach, value + reach, error, p, "discordant counts")
+
+
+def _by_replicates(first: Number, second: Number, level: float) -> Difference | None:
+    """Return the interval of a difference within replicates; None where there is none."""
+    drawn = drawn_differences(first, second)
+    if isinstance(drawn, str) or second.examples < FEWEST:
+        return None
+    value = second.above(first)
+    percentiles = interval(value, drawn, level)
+    if percentiles.low is None:
+        return None
+    return Difference(value, percentiles.low, percentiles.high, percentiles.standard_error)
 
 
 def count_notes(first: Side, second: Side) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from harness.comparison.discordant_file import ENDINGS
 from harness.comparison.example_pairs import ExamplePairs, compare_examples
 from harness.comparison.scored_examples import open_predicted
 from harness.errors import UsageError
+from harness.results.printed import Block, Printed
 from harness.results.tables import TextTable, markdown, markdown_text, number
 
 __all__ = ["ComparedExamples"]
@@ -21,8 +22,8 @@ SCHEMA_VERSION = 1
 COUNTS = ("both_right", "only_baseline_right", "only_right", "both_wrong")
 
 
-@dataclass(frozen=True)
-class ComparedExamples:
+@dataclass(frozen=True, repr=False)
+class ComparedExamples(Printed):
     """Two runs, example by example.
 
     Attributes:
@@ -101,12 +102,16 @@ class ComparedExamples:
         if pairs.counts is not None:
             names = ("both right", f"only {pairs.first} right", f"only {pairs.second} right", "both wrong")
             rows += [[name, number(count)] for name, count in zip(names, pairs.counts, strict=True)]
-            rows.append(["decided otherwise (flip rate)", number(pairs.flip_rate)])
+            rows.append(["decided otherwise", number(pairs.flips)])
+            if pairs.flip_rate is not None:
+                rows.append(["flip rate", f"{100 * pairs.flip_rate:.3g} %"])
             if pairs.p is not None:
                 rows.append(["McNemar, exact p", f"{pairs.p:.2g}"])
         if ranks is not None and ranks.p is not None:
             rows.append([f"Wilcoxon's signed ranks of {ranks.examples:,} losses, p", f"{ranks.p:.2g}"])
-        return TextTable(["", unit], rows, f"{pairs.second} against {pairs.first}, by {pairs.second_metric}")
+        return TextTable(
+            [f"of {pairs.positions:,} {unit}", ""], rows, f"{pairs.second} against {pairs.first}, by {pairs.second_metric}"
+        )
 
     def notes(self) -> list[str]:
         """Return what should be known of the numbers."""
@@ -124,11 +129,7 @@ class ComparedExamples:
             notes.append(f"losses: {share:.1%} of the ranks are of examples on which {name} has the smaller one")
         return notes
 
-    def show(self) -> None:
-        """Print the numbers as a table."""
-        from harness.results.terminal import console_for, print_text_table, say
-
-        console = console_for(1)
-        print_text_table(console, self.table())
-        for note in self.notes():
-            say(console, note)
+    def blocks(self) -> Iterator[Block]:
+        """Return the numbers as a table, and what should be known of them."""
+        yield self.table()
+        yield from self.notes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from harness.comparison.judgements import Gated, Verdict
 from harness.comparison.rules import Rules, read_rules, rules_of
 from harness.comparison.runs import Run, name_of
 from harness.comparison.sides import read_side
+from harness.results.printed import Block, Printed
 
 __all__ = ["ENDINGS", "Ruling"]
 
@@ -20,8 +21,8 @@ ENDINGS = {".json": "json", ".md": "markdown", ".xml": "junit"}
 CODES: Mapping[Verdict, int] = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 5}
 
 
-@dataclass(frozen=True)
-class Ruling:
+@dataclass(frozen=True, repr=False)
+class Ruling(Printed):
     """What a gate comes to.
 
     Attributes:
@@ -75,12 +76,8 @@ class Ruling:
             return gate_documents.to_markdown(self.gated, self.run)
         return gate_documents.junit(self.gated, self.run) if form == "junit" else gate_documents.github(self.gated)
 
-    def show(self, ranks: int = 1) -> None:
-        """Print a line a rule, and the verdict; `ranks` is how many the process is one of."""
-        from harness.results.terminal import console_for, print_text_table, say
-
-        console = console_for(ranks)
-        print_text_table(console, gate_documents.table(self.gated))
-        for note in self.gated.notes:
-            say(console, f"note: {note}")
-        say(console, f"{self.verdict}: {self.run}")
+    def blocks(self) -> Iterator[Block]:
+        """Return a line a rule, and the verdict."""
+        yield gate_documents.table(self.gated)
+        yield from (f"note: {note}" for note in self.gated.notes)
+        yield f"{self.verdict}: {self.run}"

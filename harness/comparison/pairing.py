@@ -9,24 +9,16 @@ from harness.comparison.exact_counts import count_notes
 from harness.comparison.sides import Side
 from harness.job.specs import BootstrapSpec
 
-__all__ = ["hindrances", "notes", "other_draws", "other_examples"]
+__all__ = ["hindrances", "notes", "other_contents", "other_draws", "other_examples"]
 
 DRAWS = ("replicates", "seed", "level", "cluster")
 
 
 def hindrances(first: Side, second: Side) -> list[str]:
     """Return why replicates of two sides are not of the same draws of the same examples; empty where they are."""
-    reasons = []
-    if first.document["digests"]["data"] != second.document["digests"]["data"]:
-        reasons.append("their data differ: other files, sizes or counts of examples")
-    reasons += other_examples(first.data_keys, second.data_keys)
-    if first.id_hash != second.id_hash and not reasons:
-        reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
-    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
-    if not reasons and None not in hashes and hashes[0] != hashes[1] and _reads(first) == _reads(second):
-        reasons.append(
-            f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
-        )
+    reasons = _other_sets(first, second)
+    if reason := other_contents(first, second):
+        reasons.append(reason)
     return reasons + other_draws(first.question.bootstrap, second.question.bootstrap, (first.name, second.name))
 
 
@@ -52,6 +44,25 @@ def other_draws(first: BootstrapSpec | None, second: BootstrapSpec | None, names
         for key in DRAWS
         if getattr(first, key) != getattr(second, key)
     ]
+
+
+def other_contents(first: Side, second: Side) -> str | None:
+    """Say that two sides read other contents of the same examples; None where that is not so, or cannot be known."""
+    hashes = [side.document["certificate"].get("content_hash") for side in (first, second)]
+    if None in hashes or hashes[0] == hashes[1] or _reads(first) != _reads(second) or _other_sets(first, second):
+        return None
+    return f"what they read of the examples differs (content hashes {hashes[0]} and {hashes[1]}): the files were changed"
+
+
+def _other_sets(first: Side, second: Side) -> list[str]:
+    """Return why two sides have not evaluated the same examples, by their names and ids; empty where they have."""
+    reasons = []
+    if first.document["digests"]["data"] != second.document["digests"]["data"]:
+        reasons.append("their data differ: other files, sizes or counts of examples")
+    reasons += other_examples(first.data_keys, second.data_keys)
+    if first.id_hash != second.id_hash and not reasons:
+        reasons.append(f"they scored other examples: the hashes of the ids are {first.id_hash} and {second.id_hash}")
+    return reasons
 
 
 def notes(first: Side, second: Side) -> list[str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.comparison.class_decisions import Decisions
+from harness.comparison.pairing import other_contents
+from harness.comparison.sides import read_side
 from harness.errors import UsageError, nearest
 from harness.folder.question_file import read_question
 from harness.folder.run_folder import RunFolder
@@ -76,8 +78,9 @@ class PredictedRun:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes of this output; None where they are those of another one."""
-        shapes = {column.source: column.shape for column in self.source.manifest.columns if column.kind != "id"}
-        output, label = shapes[self.binding.output], shapes[str(self.binding.label)]
+        # An output may have the name of a feature.
+        shapes = {(column.kind, column.source): column.shape for column in self.source.manifest.columns}
+        output, label = shapes["output", self.binding.output], shapes["feature", str(self.binding.label)]
         label = label[:-1] if self.binding.one_hot else label
         scores = math.prod(size or 0 for size in output) // max(math.prod(size or 0 for size in label), 1)
         count = self.binding.classes or max(scores, 2)
@@ -101,7 +104,8 @@ def open_predicted(paths: Sequence[Path], model: str | None = None, metric: str 
       paths: run folders.
       model: of runs with several models the one that is compared.
       metric: the key that says how predictions are read; None is the first that decides a class, else that compares numbers.
-    Raises: UsageError: there are not two sides, or they ask other questions. JobError: a folder holds no predictions.
+    Raises: UsageError: there are not two sides, their examples differ, they ask other questions, or one holds no predictions.
+      JobError: predictions are not finished.
     """
     sides = []
     for path in paths:
@@ -115,6 +119,8 @@ def open_predicted(paths: Sequence[Path], model: str | None = None, metric: str 
     first, second = sides
     if first.data_digest != second.data_digest:
         raise UsageError(f"{first.name} and {second.name} have not the same examples: their data differ")
+    if len(paths) > 1 and (reason := other_contents(*(read_side(path, model) for path in paths))):
+        raise UsageError(f"{first.name} and {second.name} have not the same examples: {reason}")
     if (first.decisions is None) != (second.decisions is None):
         raise UsageError(f"{first.name} decides by {first.key} and {second.name} by {second.key}: name one metric with --metrics")
     if first.classes != second.classes:
@@ -131,6 +137,8 @@ def _open(path: Path, question: Question, model: str | None, metric: str | None)
     key = prefix + _deciding(path, own, {name: question.bindings[prefix + name] for name in own}, metric)
     if (entry := finished(RunFolder(path))["metrics"][key])["value"] is None:
         raise UsageError(f"{path}: {key} is null: {entry['reason']}; its predictions cannot be compared")
+    if not (path / "predictions").is_dir():
+        raise UsageError(f"{path}: holds no predictions: evaluate with harness predict instead of harness evaluate")
     binding, chosen = question.bindings[key], question.metrics[key]
     source = PredictionSource.open(path)
     decisions = None

@@ -37,15 +37,18 @@ class Number:
       replicates: float64 [replicates], NaN for null; None where none were kept.
       no_difference: why replicates say nothing of a difference; None where they do.
       no_interval: why the number itself has none; None where it has one, or could have.
+      low, high: its interval in metrics.json, at the level of the run's bootstrap; None where it has none.
     """
 
     value: float | None
     reason: str | None
     examples: int
     standard_error: float | None = None
-    replicates: np.ndarray | None = None
+    replicates: np.ndarray | None = field(default=None, repr=False)
     no_difference: str | None = None
     no_interval: str | None = None
+    low: float | None = None
+    high: float | None = None
 
     def above(self, other: Number) -> float:
         """Return how far it lies above another; both have values."""
@@ -71,13 +74,13 @@ class Side:
     """
 
     name: str
-    document: Mapping[str, Any]
-    question: Question
-    metrics: Mapping[str, Metric]
-    definitions: Mapping[str, Any]
-    data_keys: Mapping[str, Any]
-    numbers: Mapping[SliceName, Mapping[str, Number]]
-    inputs: Any = None
+    document: Mapping[str, Any] = field(repr=False)
+    question: Question = field(repr=False)
+    metrics: Mapping[str, Metric] = field(repr=False)
+    definitions: Mapping[str, Any] = field(repr=False)
+    data_keys: Mapping[str, Any] = field(repr=False)
+    numbers: Mapping[SliceName, Mapping[str, Number]] = field(repr=False)
+    inputs: Any = field(default=None, repr=False)
     model: str | None = None
     examples_per_s: float | None = None
 
@@ -161,6 +164,8 @@ class _Reader:
                     replicates.get(f"{key}{suffix}"),
                     self._refusal(name, interval),
                     interval.get("reason") if interval.get("low") is None else None,
+                    interval.get("low"),
+                    interval.get("high"),
                 )
         return found
 
@@ -189,17 +194,20 @@ def read_sides(runs: Sequence[Run], model: str | None = None, baselines: Path | 
         if len(sides) < 2:
             raise UsageError(f"{name_of(runs[0])}: one run of one model; expected two runs, or a run of several models")
         return sides
-    return _named([read_side(run, model, baselines) for run in runs], runs)
+    return _named([_one_side(run, model, baselines, ", or compare them with each other alone") for run in runs], runs)
 
 
 def read_side(run: Run, model: str | None = None, baselines: Path | None = None) -> Side:
     """Read a run of one model, or one model of a run; see `read_sides`."""
+    return _one_side(run, model, baselines)
+
+
+def _one_side(run: Run, model: str | None, baselines: Path | None, otherwise: str = "") -> Side:
+    """Read a run of one model; of one with several models `otherwise` is what else can be done."""
     sides = _sides(run, model, baselines)
     if len(sides) > 1:
         names = ", ".join(side.name for side in sides)
-        raise UsageError(
-            f"{name_of(run)} has several models: {names}; say which with --model, or compare them with each other alone"
-        )
+        raise UsageError(f"{name_of(run)} has several models: {names}; say which with --model{otherwise}")
     return sides[0]
 
 

@@ -19,7 +19,7 @@ __all__ = ["Page", "Results"]
 HEIGHT = 720  # pixels of a page in a notebook
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
     """A report: a notebook shows it, `save` writes it."""
 
@@ -28,6 +28,9 @@ class Page:
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
         write_output(Path(path), self.text)
+
+    def __repr__(self) -> str:
+        return f"Page({len(self.text):,} characters of HTML; save(path) writes them)"
 
     def _repr_html_(self) -> str:
         """Return a frame that holds the page, and reaches nothing outside it."""

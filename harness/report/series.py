@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.comparison.curve import said_steps
 from harness.metrics.direction import Better
 from harness.report.drawing import MARKERS, SERIES, clipped, new_figure, style, svg
 from harness.report.estimates import Estimate, estimates
@@ -50,12 +51,17 @@ def _name(definition: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 
 def sweep_figures(reported: Reported) -> list[Figure]:
-    """Return a figure for each of the first metrics along the runs, in the order in which they were named; none of few runs."""
+    """Return a figure for each of the first metrics along the runs; none of few runs.
+
+    Runs come in order of the step in their names, where all have one, else as they were named.
+    """
     if len(reported.finished) < FEWEST_RUNS:
         return []
     points: dict[str, list[Point]] = {}
     ways: dict[str, Better] = {}
-    for place, (subject, document) in enumerate(reported.finished):
+    steps = said_steps([subject.name for subject, _ in reported.finished]) or range(len(reported.finished))
+    ordered = [run for _, run in sorted(zip(steps, reported.finished, strict=True), key=lambda pair: pair[0])]
+    for place, (subject, document) in enumerate(ordered):
         for own in estimates(document):
             if not own.name and own.value is not None:
                 points.setdefault(own.label, []).append((float(place), subject.name, own))

@@ -54,7 +54,7 @@ def read_sources(reported: Reported, own: Callable[[str], type[Metric]] | None =
 
 
 def _sources(subject: Subject, document: Mapping[str, Any], own: Callable[[str], type[Metric]] | None) -> list[Source]:
-    plots, missing, classes = list[Plotted](), "", list[str]()
+    plots, missing, classes = list[Plotted](), subject.missing, list[str]()
     level = float((document.get("bootstrap") or {}).get("level", LEVEL))
     if subject.folder is not None:
         classes = [str(name) for name in asked(subject.folder).get("classes") or []]

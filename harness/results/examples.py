@@ -222,13 +222,13 @@ def read_examples(folder: RunFolder) -> pd.DataFrame | None:
     return frame_of(read_regular(folder.examples_parquet))
 
 
-def examples_table(frame: pd.DataFrame, most: int) -> TextTable:
+def examples_table(frame: pd.DataFrame, most: int, title: str = "") -> TextTable:
     """Return the first lines of the examples as a table of texts, without pictures."""
     frame = frame.assign(group=frame["group"].replace(WHOLE, ALL))
     hidden = ["thumbnail", *(name for name in ("group",) if (frame["group"] == ALL).all())]
     shown = frame.drop(columns=hidden, errors="ignore").head(most)
     rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
-    return TextTable([str(name) for name in shown.columns], rows, names=2 if "group" in shown else 1)
+    return TextTable([str(name) for name in shown.columns], rows, title, names=2 if "group" in shown else 1)
 
 
 def _cell(value: Any) -> str:

@@ -125,13 +125,15 @@ def show_examples(folder: RunFolder, console: Console | None = None) -> None:
     """
     from harness.results.examples import examples_table, read_examples
 
-    chosen = finished(folder).get("examples")
-    frame = None if chosen is None else read_examples(folder)
-    if chosen is None or frame is None:
+    document = finished(folder)
+    asked = document.get("examples")
+    frame = None if asked is None else read_examples(folder)
+    if asked is None or frame is None:
         raise RunFolderError(f"{folder.path}: keeps no examples; the job's key says which to keep, as in examples: {{worst: 50}}")
     console = console or console_for(1)
-    print_text_table(console, examples_table(frame, MOST_EXAMPLES))
-    say(console, f"{len(frame):,} lines in {folder.examples_parquet}: by {chosen['by']}, {', '.join(chosen['lists'])}")
+    of_model = f"examples of {asked['by'].partition('/')[0]}, by {asked['by']}" if "differences" in document else ""
+    print_text_table(console, examples_table(frame, MOST_EXAMPLES, of_model))
+    say(console, f"{len(frame):,} lines in {folder.examples_parquet}: by {asked['by']}, {', '.join(asked['lists'])}")
 
 
 def in_markdown(folder: RunFolder, *, sort: str | None = None, metrics: Sequence[str] = ()) -> str:

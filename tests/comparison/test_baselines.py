@@ -14,6 +14,7 @@ import harness
 from harness.cli import cli
 from harness.comparison import baselines
 from harness.errors import HarnessError, RunFolderError, UsageError
+from harness.report.subjects import read
 from tests.comparison.test_compare import run
 
 
@@ -52,6 +53,21 @@ def test_a_baseline_compares_like_its_run(runs, kept, monkeypatch):
     assert command("gate", "new", "rules.yaml", "--baseline", "v1", "--baselines", "elsewhere")[0] == 0
     monkeypatch.setenv("HARNESS_BASELINES", "elsewhere")
     assert harness.gate("new", [{"accuracy": {"may_drop": 0.9}}], "v1").verdict == "PASS"
+
+
+def test_a_report_holds_runs_against_a_baseline(runs, kept):
+    """What is drawn of the journal is left out, and the page says so; numbers and differences are those of the run."""
+    reported, expected = read([Path("v1"), Path("new")]), read([runs / "old", Path("new")])
+    assert [subject.name for subject in reported.subjects] == ["v1", "new"] and not reported.not_compared
+    lines = [[(line.number, line.difference) for line in page.compared.comparisons[0].lines] for page in (reported, expected)]
+    assert lines[0] == lines[1]
+    Path("baselines").rename("elsewhere")
+    assert command("report", "v1", "new", "-o", "page.html", "--baselines", "elsewhere")[0] == 0
+    assert "No plots of v1: a baseline keeps no journal" in Path("page.html").read_text()
+    assert command("report", "elsewhere/v1.zip", "--card")[0] == 0 and "accuracy" in Path("card.md").read_text()
+    code, text = command("report", "v2", "new", "--baselines", "elsewhere")
+    assert code == 2 and "v2: no run folder, and no baseline in elsewhere" in text and "v1" in text
+    assert "expected the folder of a run" in command("report", "v2", "new")[1]
 
 
 def test_the_same_run_gives_the_same_bytes(runs, kept):

@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,13 @@ from click.testing import CliRunner
 import harness
 from harness.cli import cli
 from harness.comparison import comparison
-from harness.comparison.difference import paired
+from harness.comparison.difference import Difference, paired
+from harness.comparison.documents import lines_table
+from harness.comparison.sides import Number
+from harness.comparison.terminal import rests_on
 from harness.errors import UsageError
+from harness.metrics.direction import Better
+from harness.results.tables import slice_name
 from tests import made
 
 BOOTSTRAP = {"replicates": 60, "seed": 5}
@@ -174,6 +180,31 @@ def test_the_table_says_what_it_shows(runs):
     assert code == 2 and "did you mean 'accuracy'" in text
 
 
+def test_a_difference_without_an_error_has_the_digits_of_its_values():
+    def number(value: float, error: float | None) -> Number:
+        return Number(value, None, 100, error)
+
+    def cells(first: Number, second: Number) -> list[str]:
+        line = comparison.Line((), "ece", "ece", first, second, Difference(second.above(first)), Better.LOWER)
+        return lines_table([line], "a", "b").rows[0][1:5]
+
+    assert cells(number(0.1, 0.012), number(0.288335, 0.034)) == ["0.100", "0.288", "+0.188", ""]
+    assert cells(number(0.1, None), number(0.288335, 0.034)) == ["0.100", "0.288", "+0.188", ""]
+    assert cells(number(0.1, None), number(0.288335, None)) == ["0.1", "0.288335", "+0.188335", ""]
+
+
+def test_the_footnote_names_what_counts_replicates(runs):
+    found = harness.compare(runs["a"], runs["b"]).comparisons[0]
+    methods = ["replicates" if at in (0, 9) else "normal" for at in range(len(found.lines))]
+    lines = [
+        replace(line, difference=replace(line.difference, method=method))
+        for line, method in zip(found.lines, methods, strict=True)
+    ]
+    slice_ = slice_name(dict(lines[9].slice))
+    text = rests_on(replace(found, lines=lines))
+    assert f"; those of {lines[0].label}, {lines[9].label}{slice_ and f' of {slice_}'} count replicates: for so many" in text
+
+
 def test_of_three_the_best_is_marked_and_what_cannot_be_told_from_it(runs):
     found = document(runs["b"], runs["a"], runs["c"])
     ranking = {entry["metric"]: entry for entry in found["ranking"]}
@@ -265,6 +296,20 @@ def test_python_has_both(runs):
     assert line.number == "accuracy" and compared.text("csv").startswith("side,slice,metric,")
     ruling = harness.gate(runs["b"], [{"accuracy": {"may_drop": 0.9}}], runs["a"])
     assert (ruling.verdict, ruling.exit_code(), len(ruling.gated.judgements)) == ("PASS", 0, 1)
+
+
+def test_answers_are_shown_as_what_they_print(runs, capsys):
+    """A notebook shows the last line of a cell: a table, not what the dataclasses hold."""
+    compared = harness.compare(*(runs[name] for name in "abc"))
+    ruling = harness.gate(runs["a"], [{"accuracy": {"at_least": 0.1}}])
+    for answer in (compared, ruling):
+        answer.show()
+        assert repr(answer) == capsys.readouterr().out.rstrip("\n")
+        shown = answer._repr_html_()
+        assert "<th" in shown and "<td" in shown and len(shown) < 30_000
+    assert "PASS" in repr(ruling) and "b against a" in repr(compared)
+    comparison = compared.comparisons[0]
+    assert len(repr(comparison.lines[0])) < 1000 and len(repr(comparison)) < 2000
 
 
 def test_results_are_compared_like_their_folders(runs):

@@ -7,7 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
+import harness
 from harness.comparison.curve import curves, optimism, steps
 from harness.comparison.curve_command import Curves
 from harness.comparison.curve_documents import sentence
@@ -116,11 +118,16 @@ def test_the_command_writes_all_forms(tmp_path, monkeypatch):
     schemas.check("curve.json", (tmp_path / "curve.json").read_text())
     by_metric = {curve["metric"]: curve for curve in found["curves"]}
     assert [point["step"] for point in by_metric["accuracy"]["points"]] == [1, 3, 20]
+    document = json.loads((tmp_path / "step-1" / "metrics.json").read_text())
+    shown, entry, point = document["intervals"]["accuracy"], document["metrics"]["accuracy"], by_metric["accuracy"]["points"][0]
+    assert (point["low"], point["high"]) == (shown["low"], shown["high"])  # as `harness show` has it
+    (other,) = Curves.of([tmp_path / "step-1", tmp_path / "step-20"], metrics=["accuracy"], level=0.9).curves
+    exact = binomtest(round(entry["value"] * entry["examples"]), entry["examples"]).proportion_ci(0.9, "exact")
+    assert (other.points[0].bounds.low, other.points[0].bounds.high) == pytest.approx((exact.low, exact.high))
     assert "biased" in by_metric["expected_calibration_error"]["reason"]
     assert (tmp_path / "curve.csv").read_text().startswith("metric,label,step,run,value,low,high,examples,best_share,")
     assert "| step | run | cross entropy | interval | best in |" in (tmp_path / "curve.md").read_text()
-    assert (
-        Curves.of([tmp_path / name for name in ("step-1", "step-20", "step-3")], metrics=["accuracy", "nll", "ece"]).text("json")
-        == (tmp_path / "curve.json").read_text()
-    )
+    answer = harness.compare_checkpoints("step-1", tmp_path / "step-20", "step-3", metrics=["accuracy", "nll", "ece"])
+    assert answer.text("json") == (tmp_path / "curve.json").read_text()
+    assert "** the best" in repr(answer) and "<th" in answer._repr_html_()
     assert command(*arguments, "-o", "curve.tex") == (2, "-o curve.tex: expected a file that ends with .json, .csv, .md")

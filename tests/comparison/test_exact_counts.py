@@ -13,6 +13,9 @@ from scipy.stats import binomtest
 
 import harness
 from harness.cli import cli
+from harness.errors import UsageError
+from harness.folder.run_folder import RunFolder
+from harness.results.terminal import show_examples
 
 EXAMPLES = 2000
 
@@ -47,8 +50,8 @@ def lines(folder: Path) -> dict[tuple[Any, str], dict[str, Any]]:
     return {(line["slice"].get("group"), line["metric"]): line for line in comparison["lines"]}
 
 
-def test_p_values_are_exact_in_the_whole_and_in_slices_without_a_bootstrap(tmp_path):
-    folder = run(tmp_path / "run", ["accuracy", "mcnemar", {"cross_entropy": {"epsilon": 1e-7}}])
+def test_p_values_are_exact_in_the_whole_and_in_slices_without_a_bootstrap(tmp_path, capsys):
+    folder = run(tmp_path / "run", ["accuracy", "mcnemar", {"cross_entropy": {"epsilon": 1e-7}}], examples={"worst": 2})
     data = columns()
     right = [data[name].argmax(axis=1) == data["label"] for name in ("first", "second")]
     found = lines(folder)
@@ -67,6 +70,28 @@ def test_p_values_are_exact_in_the_whole_and_in_slices_without_a_bootstrap(tmp_p
     only = [int((right[a] & ~right[b]).sum()) for a, b in ((0, 1), (1, 0))]
     assert f"note: accuracy: {only[0]} examples are right in old alone, {only[1]} in new alone (McNemar)" in text
     assert "p-values hold for all 3 together" in text
+    show_examples(RunFolder(folder))
+    assert "examples of old, by old/cross_entropy" in capsys.readouterr().out
+    several = f"{folder} has several models: old, new; say which with --model"
+    with pytest.raises(UsageError) as refused:
+        harness.gate(folder, [{"accuracy": {"at_least": 0.1}}])
+    assert str(refused.value) == several
+    with pytest.raises(UsageError) as refused:
+        harness.compare(folder, tmp_path)
+    assert str(refused.value) == f"{several}, or compare them with each other alone"
+
+
+def test_the_interval_is_that_of_the_replicates_where_many_examples_differ(tmp_path):
+    """As `harness show` has it; the p-value stays that of the counts."""
+    drawn = lines(run(tmp_path / "drawn", ["accuracy", "mcnemar"], bootstrap={"replicates": 100}))
+    plain = lines(run(tmp_path / "plain", ["accuracy", "mcnemar"]))
+    document = json.loads((tmp_path / "drawn" / "metrics.json").read_text())
+    shown = document["differences"]["new - old"]["accuracy"]["interval"]
+    assert [drawn[None, "accuracy"][end] for end in ("low", "high")] == [shown["low"], shown["high"]]
+    assert drawn[None, "accuracy"]["low"] != plain[None, "accuracy"]["low"]
+    for end in ("p", "method", "difference"):
+        assert drawn[None, "accuracy"][end] == plain[None, "accuracy"][end]
+    assert drawn[0, "accuracy"] == {**plain[0, "accuracy"], "p_holm": drawn[0, "accuracy"]["p_holm"]}  # three examples differ
 
 
 def test_counts_of_other_questions_are_not_taken(tmp_path):

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 from scipy.stats import PermutationMethod, binomtest, wilcoxon
 
+import harness
 from harness.cli import cli
 from harness.comparison.example_pairs import compare_examples
 from harness.comparison.examples_command import ComparedExamples
@@ -98,6 +100,11 @@ def runs(cli_server, tmp_path_factory) -> Path:
     last = document["parts"].pop()
     document["left_out"] = {"read": EXAMPLES, "kept": EXAMPLES - last["examples"], "filtered": last["examples"]}
     manifest.write_text(json.dumps(document))
+    shutil.copytree(folder / "b", folder / "evaluated", ignore=shutil.ignore_patterns("predictions"))
+    shutil.copytree(folder / "b", folder / "changed")
+    document = json.loads((folder / "b" / "metrics.json").read_text())
+    document["certificate"]["content_hash"] = "0" * 16
+    (folder / "changed" / "metrics.json").write_text(json.dumps(document))
     return folder
 
 
@@ -206,6 +213,17 @@ def test_discordant_examples_are_listed_with_both_predictions(runs, tmp_path, en
     assert read(file)[["id", "position"]].to_numpy().tolist() == places.tolist()
 
 
+def test_classes_have_their_names_where_the_output_is_named_like_the_label(runs):
+    for side in open_predicted([runs / name for name in SIDES], metric="named"):
+        assert side.class_names == NAMES
+        columns = [
+            replace(column, source="animal") if (column.kind, column.source) == ("output", side.binding.output) else column
+            for column in side.source.manifest.columns
+        ]
+        side.source.manifest = replace(side.source.manifest, columns=tuple(columns))
+        assert replace(side, binding=replace(side.binding, output="animal")).class_names == NAMES
+
+
 def test_a_file_of_no_discordant_examples_has_its_columns(runs, tmp_path):
     compared(runs, "a", "a", discordant=tmp_path / "none.parquet")
     table = pd.read_parquet(tmp_path / "none.parquet")
@@ -225,12 +243,30 @@ def compare(*arguments: str | Path) -> str:
 
 def test_the_command_prints_and_writes_what_is_found(runs, tmp_path):
     text = " ".join(compare(runs / "a", runs / "b", "--examples", "-o", tmp_path / "pairs.json").split())
-    for words in ("both right", "McNemar, exact p", "flip rate", "Wilcoxon's signed ranks of 210 losses", "has the smaller one"):
+    for words in (
+        "both right",
+        "of 210 examples",
+        "McNemar, exact p",
+        " % ",
+        "Wilcoxon's signed ranks of 210 losses",
+        "has the smaller one",
+    ):
         assert words in text
     assert json.loads((tmp_path / "pairs.json").read_text()) == compared(runs)
     assert "| both wrong |" in compare(runs / "a", runs / "b", "--examples", "--markdown")
     line = pd.read_csv(io.StringIO(compare(runs / "a", runs / "b", "--examples", "--csv")))
     assert line["mcnemar_both_wrong"].tolist() == [compared(runs)["mcnemar"]["both_wrong"]]
+
+
+def test_python_compares_examples_too(runs, tmp_path):
+    answer = harness.compare_examples(runs / "a", str(runs / "b"), metric="accuracy", discordant=tmp_path / "found.csv")
+    assert answer.document() == compared(runs) and "McNemar, exact p" in repr(answer)
+    pairs = answer.pairs
+    assert pairs.counts is not None and len(pd.read_csv(tmp_path / "found.csv")) == pairs.counts[1] + pairs.counts[2]
+    loaded = harness.Results.load(runs / "a")
+    assert harness.compare_examples(loaded, runs / "b").pairs == pairs
+    with pytest.raises(HarnessError, match="results 1 lie in no folder"):
+        harness.compare_examples(replace(loaded, folder=None), runs / "b")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +275,8 @@ def test_the_command_prints_and_writes_what_is_found(runs, tmp_path):
         (["a", "fewer"], "have not the same examples: a has example 192, fewer has not"),
         (["a"], "expected two runs, or one run of two models, found 1"),
         (["a", "unfinished"], "expected finished predictions, found no _SUCCESS"),
+        (["a", "evaluated"], "holds no predictions: evaluate with harness predict instead of harness evaluate"),
+        (["a", "changed"], "what they read of the examples differs .*: the files were changed"),
         (["a", "b", "--unpaired"], "neither --level nor --unpaired"),
         (["a", "b", "--latex"], "--latex: not with --examples"),
         (["a", "b", "--metrics", "acuracy"], "does not decide by it: .*did you mean 'accuracy'"),

@@ -58,7 +58,12 @@ def written(folder: Path, columns: dict[str, Any], per: str = "all") -> Path:
     write(
         folder,
         {"log_loss": number(0.4)},
-        examples={"by": "log_loss", "per": per, "sha256": hashlib.sha256(out.getvalue()).hexdigest()},
+        examples={
+            "by": "log_loss",
+            "per": per,
+            "lists": ["worst"],
+            "sha256": hashlib.sha256(out.getvalue()).hexdigest(),
+        },
     )
     (folder / "examples.parquet").write_bytes(out.getvalue())
     return folder

@@ -35,6 +35,7 @@ def test_the_page_stands_in_a_frame_that_reaches_nothing(run: Path, tmp_path: Pa
     assert html.unescape(frame) == render(read([run]))
     page.save(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page.text
+    assert repr(page) == f"Page({len(page.text):,} characters of HTML; save(path) writes them)"
 
 
 def test_axes_hold_what_the_run_found(run: Path) -> None:

@@ -36,8 +36,13 @@ def test_metrics_that_differ_by_k_alone_make_a_curve(tmp_path: Path) -> None:
     assert figure.data.rows == [["run", "5", "0.500", "0.480", "0.520"], ["run", "10", "0.750", "0.730", "0.770"]]
 
 
-def test_three_runs_and_more_make_a_curve_in_their_order(tmp_path: Path) -> None:
+def test_three_runs_and_more_make_a_curve_in_order_of_their_steps_else_in_theirs(tmp_path: Path) -> None:
     runs = [write(tmp_path / f"step-{step}", {"accuracy": number(0.5 + step / 100)}) for step in (9, 10, 30)]
     (figure,) = sweep_figures(read(runs))
     assert [row[1:3] for row in figure.data.rows] == [["step-9", "0.590"], ["step-10", "0.600"], ["step-30", "0.800"]]
     assert sweep_figures(read(runs[:2])) == []
+    (other,) = sweep_figures(read(sorted(runs)))  # as a shell names them: step-10, step-30, step-9
+    assert other.data.rows == figure.data.rows
+    unsaid = [write(tmp_path / name, {"accuracy": number(0.5)}) for name in ("b-2", "a-3", "c-1")]
+    (figure,) = sweep_figures(read(unsaid))
+    assert [row[1] for row in figure.data.rows] == ["b-2", "a-3", "c-1"]

@@ -94,6 +94,25 @@ def test_records_of_a_part_of_the_examples_are_found_again(world, tmp_path, caps
     assert verify(RunFolder(tmp_path / "run"))[0][0] == "examples.parquet is not the file whose SHA-256 metrics.json names"
 
 
+def test_images_are_counted_in_the_folder_that_the_job_names(tmp_path):
+    names = [f"flowers/{label}/{number}.png" for label in ("iris", "rose") for number in range(3)]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(tf.io.encode_png(np.full((2, 2, 3), 40 * number, np.uint8)).numpy())
+
+    def predict(image):
+        score = tf.reduce_mean(tf.cast(image, tf.float32), [1, 2, 3]) / 255
+        return tf.stack([score, 1 - score], axis=1)
+
+    table = harness.evaluate(
+        predict, {"files": str(tmp_path / "flowers"), "format": "images", "features": {"image": {"dtype": "float32", "shape": [2, 2, 3], "image": True}}}, "cross_entropy",
+        label="label", inputs=["image"], examples={"worst": 6}, alone=True, progress=False,
+    ).examples  # fmt: skip
+    assert sorted(zip(table["id"], table["file"], table["record"], strict=True)) == list(
+        zip(range(6), names, range(6), strict=True)
+    )
+
+
 @pytest.mark.parametrize(
     "metrics, examples, message",
     [

@@ -6,7 +6,10 @@ import inspect
 import pydoc
 import re
 
+import pytest
+
 import harness
+from harness.cli import cli
 from harness.run.options import Options
 
 
@@ -15,11 +18,23 @@ def options(call) -> dict[str, inspect.Parameter]:
     return {parameter.name: parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def test_help_shows_every_option_with_its_type_and_meaning():
-    shown = pydoc.plain(pydoc.render_doc(harness.evaluate))
-    for name, parameter in inspect.signature(harness.evaluate).parameters.items():
+COMPARING = [harness.compare, harness.compare_checkpoints, harness.compare_examples, harness.gate]
+
+
+@pytest.mark.parametrize("call", [harness.evaluate, *COMPARING], ids=lambda call: call.__name__)
+def test_help_shows_every_option_with_its_type_and_meaning(call):
+    shown = pydoc.plain(pydoc.render_doc(call))
+    for name, parameter in inspect.signature(call).parameters.items():
         assert f"{name}: {parameter.annotation!r}" in shown, name
-        assert re.search(rf"^ +{name}: [\w(]", shown, re.MULTILINE), name  # in Args
+        assert re.search(rf"^ +(\w+, )*{name}(, \w+)*: [\w(]", shown, re.MULTILINE), name  # in Args
+
+
+def test_every_option_of_the_command_has_one_in_python():
+    """--curve and --examples are functions, --unpaired is pair=False; what is written is asked of the answer."""
+    elsewhere = {"runs", "curve", "examples", "unpaired", "form", "outputs", "quiet", "verbose"}
+    asked = {parameter.name for parameter in cli.commands["compare"].params} - elsewhere
+    taken = {name.rstrip("s") for call in COMPARING for name in inspect.signature(call).parameters}
+    assert {name.rstrip("s") for name in asked} <= taken
 
 
 def test_all_take_the_same_options():

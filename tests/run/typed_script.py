@@ -43,6 +43,14 @@ def compare(old: Any, new: str, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]
     return results.numbers["new/accuracy"] if examples and document else None
 
 
+def choose(old: str, new: harness.Results, sweep: list[str]) -> float | None:
+    compared = harness.compare(old, new, metrics=["accuracy"], pair=False)
+    pairs = harness.compare_examples(old, new, discordant="x.csv").pairs
+    (curve,) = harness.compare_checkpoints(*sweep, level=0.9).curves
+    print(compared.comparisons[0].lines[0].difference.p, pairs.flip_rate, compared.text("markdown"))
+    return curve.corrected
+
+
 def train(model: Any, data: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]) -> list[float]:
     validation = harness.ExactValidation(data, "accuracy", every=2, batch_size=32)
     model.fit(*data, callbacks=[validation])
@@ -54,5 +62,6 @@ def misspelt(model: Any, data: Any) -> None:
     harness.evaluat(model, data, "accuracy")  # type: ignore[attr-defined]
     harness.evaluate(model, data, "accuracy", slice=["label"])  # type: ignore[call-arg]
     harness.evaluate(model, data, "accuracy", unknown_label="skp")  # type: ignore[arg-type]
+    harness.compare("a", "b", curve=True)  # type: ignore[call-arg]
     harness.ExactValidation(data, "accuracy", batch_sise=32)  # type: ignore[call-arg]
     print(harness.evaluate(model, data, "accuracy").certificate.example)  # type: ignore[attr-defined]
