@@ -130,6 +130,20 @@ class _Compared(_Document):
     digests: _Digests
 
 
+class _AskedMetric(_Part):
+    key: str
+    metric: str = ""
+
+
+class _Asked(_Part):
+    metrics: list[_AskedMetric] = []
+    classes: list[str] | None = None
+
+
+class _QuestionFile(_Part):
+    question: _Asked = _Asked()
+
+
 def finished(folder: RunFolder) -> dict[str, Any]:
     """Return what metrics.json of a run holds.
 
@@ -201,13 +215,12 @@ def asked(folder: RunFolder) -> Mapping[str, Any]:
 
     Raises: RunFolderError: the file is torn, or not what a run writes.
     """
-    question = (read_mapping(folder.question_json) or {}).get("question", {})
-    if not isinstance(question, dict):
-        raise RunFolderError(f"{folder.question_json}: not what a run writes: question: expected an object")
+    document = read_mapping(folder.question_json) or {}
+    question: Mapping[str, Any] = _checked(_QuestionFile, document, str(folder.question_json)).get("question", {})
     return question
 
 
-def _checked(structure: type[_Document], document: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(structure: type[_Part], document: dict[str, Any], where: str) -> dict[str, Any]:
     try:
         structure.model_validate(document)
     except (ValidationError, RecursionError) as exc:
