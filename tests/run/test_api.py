@@ -206,7 +206,8 @@ def test_a_short_name_reads_what_it_asked_for(model):
 
 
 def test_the_package_shows_what_is_for_others():
-    assert dir(harness) == sorted(["Evaluator", "ExactValidation", "Results", "__version__", "compare", "evaluate", "gate"])
+    comparisons = ["compare", "compare_checkpoints", "compare_examples", "gate"]
+    assert dir(harness) == sorted(["Evaluator", "ExactValidation", "Results", "__version__", "evaluate", *comparisons])
 
 
 def test_a_value_that_is_none_has_a_reason(model):
