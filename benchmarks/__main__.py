@@ -165,7 +165,8 @@ def _all(options: argparse.Namespace) -> None:
 
 
 def _coverage(simulations: int) -> None:
-    found, counted = coverage.in_processes(simulations), verdicts.in_processes(2 * simulations)
+    found = coverage.in_processes(coverage.coverage, simulations)
+    counted = coverage.in_processes(verdicts.counted, 2 * simulations)
     print(f"{coverage.table(found)}\n\n{verdicts.table(counted)}")
     outside = [*coverage.outside(found), *verdicts.outside(counted)]
     raise SystemExit(f"not what is expected: {'; '.join(outside)}" if outside else 0)

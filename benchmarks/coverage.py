@@ -6,11 +6,13 @@ The intervals are those of a run (`harness.results.files.interval_choice`). A si
 from __future__ import annotations
 
 import math
+import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from harness.results.intervals import interval
 
 __all__ = ["Coverage", "coverage", "in_processes", "outside", "table"]
 
+Counts = TypeVar("Counts")
 LEVEL = 0.95
 NORMAL = 1.959963984540054  # standard deviations to both sides
 
@@ -76,14 +79,18 @@ def coverage(simulations: int, first: int = 0, cases: Sequence[int] = tuple(rang
     return list(counts.values())
 
 
-def in_processes(simulations: int) -> list[Coverage]:
-    """Count with one process a core."""
+def in_processes(count: Callable[[int, int], list[Counts]], simulations: int) -> list[Counts]:
+    """Count with one process a core.
+
+    Args:
+      count: counts so many simulations from one on: a result for each case, and results of one case add up.
+    """
     size = max(1, math.ceil(simulations / 40))
     starts = range(0, simulations, size)
     sizes = [min(size, simulations - start) for start in starts]
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        blocks = list(pool.map(coverage, sizes, starts))
-    return [sum(same[1:], same[0]) for same in zip(*blocks, strict=True)]
+        blocks = list(pool.map(count, sizes, starts))
+    return [reduce(operator.add, same) for same in zip(*blocks, strict=True)]
 
 
 def _covered(place: int, sample: Sample) -> Coverage:

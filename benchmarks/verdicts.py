@@ -7,9 +7,7 @@ a seed: no TensorFlow, no files.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +18,7 @@ from harness.comparison.families import holm
 from harness.comparison.sides import Number
 from harness.exact.draws import multiplicities
 
-__all__ = ["QUESTIONS", "Counted", "Question", "counted", "in_processes", "outside", "table"]
+__all__ = ["QUESTIONS", "Counted", "Question", "counted", "outside", "table"]
 
 REPLICATES = 200
 LEVEL, TAIL = 0.95, 0.05
@@ -275,16 +273,6 @@ def counted(simulations: int, first: int = 0, places: Sequence[int] = tuple(rang
         events = sum(happens(number, np.random.default_rng([number, place, 17])) for number in numbers)
         found.append(Counted(place, len(numbers), events))
     return found
-
-
-def in_processes(simulations: int) -> list[Counted]:
-    """Count with one process a core."""
-    size = max(1, math.ceil(simulations / 40))
-    starts = range(0, simulations, size)
-    sizes = [min(size, simulations - start) for start in starts]
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        blocks = list(pool.map(counted, sizes, starts))
-    return [sum(same[1:], same[0]) for same in zip(*blocks, strict=True)]
 
 
 def outside(found: Sequence[Counted], deviations: float = 3.0) -> list[str]:
