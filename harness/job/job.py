@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.overrides import apply_override
+from harness.job.prices import CostSpec
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -55,6 +56,7 @@ class Job(Spec):
     predictions: PredictionsSpec | None = None
     gate: GateSpec | None = None
     report: bool = False
+    cost: CostSpec | None = None  # of an hour and a kilowatt-hour
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -219,6 +221,7 @@ class Job(Spec):
             "report": True,
             "predictions": True,
             "gate": True,
+            "cost": True,
             "model": place,
             "models": {"__all__": place},
             "data": {"files"},

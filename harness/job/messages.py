@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import nearest
 from harness.job.data_format import format_of
+from harness.job.prices import CostSpec
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -44,6 +45,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "bootstrap": BootstrapSpec,
     "examples": ExamplesSpec,
     "gate": GateSpec,
+    "cost": CostSpec,
 }  # by the key that they stand under
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "BASELINES",
     "CACHE",
     "NO_SKIP",
+    "POWERCAP",
     "PROGRESS",
     "REQUEUES",
     "STATE_BYTES",
@@ -76,12 +77,17 @@ PROGRESS = Variable(
     "`lines`: rank 0 writes its progress as lines for its launcher to draw; `harness launch` sets it where it runs on a terminal",
     "progress is written for people",
 )
+POWERCAP = Variable(
+    "HARNESS_POWERCAP",
+    "folder where the machine shows the energy counters of its processors, for containers that see it elsewhere",
+    "`/sys/class/powercap`",
+)
 NO_SKIP = Variable(
     "HARNESS_NO_SKIP",
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
     "they are skipped",
 )
-VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, NO_SKIP)
+VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, POWERCAP, NO_SKIP)
 
 
 def table() -> str:

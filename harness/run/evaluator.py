@@ -31,6 +31,7 @@ from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes
 from harness.run.job_gate import JobGate, settle
+from harness.run.metering import metered
 from harness.run.opening import open_on_all
 from harness.run.options import Options, job_of
 from harness.run.passage import Passage
@@ -38,8 +39,9 @@ from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
 from harness.run.python_door import PythonDoor, own_errors
 from harness.run.python_models import GivenModels, bound_in_order
-from harness.run.record import Process, Timer
+from harness.run.record import Process
 from harness.run.run_lock import Destination, claim, to_stderr
+from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.watch.failure import Ended, Told
 from harness.watch.notebook_bar import NotebookBar, running_notebook
@@ -151,10 +153,11 @@ class Evaluator:
                 self._bar.shown("evaluating"),
                 tf_setup.op_determinism(True),
                 of_rank_0(self._comm, variables) as differing,
+                contextlib.nullcontext(Timer()) if folder is None else metered(self._comm) as timer,
             ):
                 note = self._bar.say if self._bar.active else to_stderr
                 destination = None if folder is None else Destination(folder, lock, resume, overwrite, note)
-                results = self._evaluate(destination, differing)
+                results = self._evaluate(destination, differing, timer)
         finally:
             if lock:
                 lock.give_back()
@@ -212,12 +215,12 @@ class Evaluator:
         bindings, matched = match_model(job, self._metrics, opened, model)
         return Prepared(model, ask(job, self._metrics, bindings, opened.classes), matched)
 
-    def _evaluate(self, output: Destination | None, differing: Sequence[str]) -> Results:
+    def _evaluate(self, output: Destination | None, differing: Sequence[str], timer: Timer) -> Results:
         comm, built = self._comm, self._built
         built.canary = self._door.together(built.predict_canary)
         digest = self._models.digest(self._job, self._opened, built.canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": digest})
-        passage = replace(self._passage, process=replace(self._passage.process, timer=Timer()), opened=opened)
+        passage = replace(self._passage, process=replace(self._passage.process, timer=timer), opened=opened)
         if output is None:
             return self._take(passage, self._assigned, differing)
         folder = output.folder

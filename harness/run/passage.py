@@ -34,6 +34,7 @@ from harness.ranks.schedule import Assigned
 from harness.run.conclusion import Conclusion, certify, conclude
 from harness.run.door import Door, Home
 from harness.run.loop import evaluate
+from harness.run.metering import leave_records
 from harness.run.provenance import Provenance, Reading
 from harness.run.record import Process, Record
 from harness.run.run_lock import origin
@@ -151,6 +152,8 @@ class Passage:
             return evaluation
         folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
         owner = origin(self.opened, built.step, built.question)
+        if (meter := self.process.timer.meter) is not None:
+            leave_records(self.process.comm, meter, folder, attempt.number)
 
         def go_on() -> Sums:
             if rank == 0:
@@ -256,7 +259,7 @@ class Passage:
                 )
         accounts = []
         if record is not None:
-            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step)}
+            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step), **record.measured()}
             accounts = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
         if comm.rank == 0:
             self.door.move("writing")
@@ -289,9 +292,8 @@ class Passage:
         except RunFolderError as exc:
             raise HarnessError(str(exc)) from exc  # a disk that is full by now is no wrong command
         if folder is not None and record is not None:
-            accounts[0]["seconds"]["write"] = accounts[0]["split_s"]["writing"] = self.process.timer.phases["write"]
             try:
-                record.write(folder, accounts, problems, alike=alike)  # again: what writing took is known now
+                record.write_again(folder, accounts, problems, alike=alike)
             except HarnessError as exc:
                 # metrics.json says that the run is done
                 print(f"warning: the result is written, but {exc}", file=sys.stderr)

@@ -5,6 +5,7 @@ open -> claim -> the passage -> the terminal. A failure while ranks work ends al
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import Mapping
@@ -35,12 +36,14 @@ from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
 from harness.run.limits import Limits
+from harness.run.metering import metered
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
-from harness.run.record import Process, Timer
+from harness.run.record import Process
 from harness.run.report import check_report, write_report
 from harness.run.run_lock import Destination, began, claim
+from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
@@ -100,7 +103,8 @@ def run(job: Job, options: Options, world: World) -> int:
     interrupt.start()
     lock = Lock(RunFolder((options.output or job.output_folder).absolute()))
     try:
-        return _run(job, options, world, interrupt, lock)
+        with metered(world) as timer:
+            return _run(job, options, world, interrupt, lock, timer)
     finally:
         interrupt.close()
         lock.give_back()
@@ -112,9 +116,8 @@ def _import(timer: Timer, options: Options) -> None:
         tf_setup.import_tensorflow()
 
 
-def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
+def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock, timer: Timer) -> int:
     """Make this process ready, and go through the run: an elastic one in rounds."""
-    timer = Timer()
     open_files.keep_some_back()
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
@@ -138,7 +141,8 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
 
     def play(comm: Comm, again: bool) -> int:
         resumed = replace(command, options=_in_round(options, again=again))
-        return _round(resumed, Process(comm, Timer() if again else timer, threads, devices))
+        with metered(comm, timer) if again else contextlib.nullcontext(timer) as own:
+            return _round(resumed, Process(comm, own, threads, devices))
 
     return rounds(
         lambda: connect(world, elastic=True), play, folder, lock.give_back, lambda: settle_and_tell(folder, command.gate).code
