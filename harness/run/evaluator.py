@@ -251,10 +251,12 @@ class Evaluator:
         self._bar.expect(examples, "" if self._comm.size == 1 else f", the share of rank 0 of {self._comm.size}")
         conclusion = passage.evaluate(self._built, assigned)
 
+        served = self._built.served
+
         def conclude() -> Results:
             assert conclusion is not None
             folder = passage.home.folder if passage.home is not None else None
-            texts = [*differing, *([] if conclusion.alike else [UNLIKE])]
+            texts = [*differing, *([] if conclusion.alike else [UNLIKE]), *(served.notes() if served else ())]
             results = conclusion.results(texts, passage.job, self._built.question, folder.path if folder else None)
             if folder is not None:
                 return settle(folder, self._gate).judged(results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -103,6 +103,26 @@ class ServedModels:
                 served.deterministic = _same(served.ask(self._canary[name]), self._first[name])
             except EndpointError:
                 served.deterministic = None  # all examples are evaluated: that the server is gone by now is no failure
+
+    @property
+    def canaries(self) -> Iterator[tuple[str, ServedModel, Mapping[str, np.ndarray]]]:
+        """Name, model and what it reads of the canary, of each."""
+        return ((name, served, self._canary[name]) for name, served in self._served.items())
+
+    def notes(self) -> Iterator[str]:
+        """Say what of the bits was seen to depend on more than the example."""
+        for name, served in self._served.items():
+            where = f"endpoint {name}" if name else "endpoint"
+            if served.deterministic is False:
+                yield (
+                    f"{where}: one and the same batch got other bits at the end than at the start: another run may differ in the "
+                    "last digits"
+                )
+            if served.batching is False:
+                yield (
+                    f"{where}: an example gets other bits in a smaller batch: what the server puts together, and batch_size, may "
+                    "change the last digits"
+                )
 
     def account(self) -> dict[str, Any]:
         """Say for run.json what happened on this rank, by model."""
