@@ -81,7 +81,7 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         served = self._models[spec.name]
         return served, served.version(spec.version.value if spec.HasField("version") else None, spec.version_label)
 
-    def Predict(self, request, context):  # noqa: N802
+    def Predict(self, request, context):
         try:
             served, version = self._spec(request.model_spec)
             name = request.model_spec.signature_name or "serving_default"
@@ -97,7 +97,7 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             reply.outputs[key].CopyFrom(tf.make_tensor_proto(tensor.numpy()))
         return reply
 
-    def GetModelMetadata(self, request, context):  # noqa: N802
+    def GetModelMetadata(self, request, context):
         try:
             served, version = self._spec(request.model_spec)
         except Absent as exc:
@@ -125,7 +125,7 @@ def _handler(models):
             served = models[match[1]]
             return served, served.version(int(match[2]) if match[2] else None, match[3])
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             try:
                 served, version = self._find("/metadata")
                 signatures = {
@@ -138,7 +138,7 @@ def _handler(models):
             spec = {"name": self.path.split("/")[3], "signature_name": "", "version": str(version)}
             return self._reply(200, {"model_spec": spec, "metadata": {"signature_def": named}})
 
-        def do_POST(self):  # noqa: N802
+        def do_POST(self):
             raw = json.loads(self.rfile.read(int(self.headers["content-length"])))
             try:
                 served, version = self._find(":predict")

@@ -28,7 +28,7 @@ def described(built: Built) -> Iterator[tuple[str, bool]]:
         yield f"{where}: {served.service.protocol}{addresses}, {_version(served)}", False
         yield (
             (
-                f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms, one at a time; "
+                f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms alone; "
                 f"{served.client.concurrency} are under way at a time on each rank"
             ),
             False,
