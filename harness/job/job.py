@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
+from harness.job.model_spec import ENDPOINT_KEYS
 from harness.job.overrides import apply_override
 from harness.job.prices import CostSpec
 from harness.job.specs import (
@@ -116,6 +117,11 @@ class Job(Spec):
             ("output", self.output),
         ]
         paths += [(f"models.{name}.path" if name else "model.path", spec.path) for name, spec in self.named_models.items()]
+        paths += [
+            (f"models.{name}.endpoint" if name else "model.endpoint", url)
+            for name, spec in self.named_models.items()
+            for url in spec.endpoints
+        ]
         if self.gate is not None:
             paths += [("gate.rules", self.gate.rules), ("gate.baseline", self.gate.baseline)]
         for key, path in paths:
@@ -214,7 +220,14 @@ class Job(Spec):
     @property
     def keys_of_values(self) -> dict[str, Any]:
         """Those of them that can change a value."""
-        place = {"path", "version", "node_copy", "node_copy_bytes"}  # what lies there is in the model's own digest
+        place = {
+            "path",
+            "endpoint",
+            "version",
+            "node_copy",
+            "node_copy_bytes",
+            *ENDPOINT_KEYS,
+        }  # what lies there is in the model's own digest
         elsewhere: Any = {
             "output": True,
             "schedule": True,

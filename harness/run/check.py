@@ -31,6 +31,7 @@ from harness.run.found_classes import class_names, found_text, label_texts, text
 from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
 from harness.run.report import check_report
+from harness.run.served_check import described
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -53,10 +54,10 @@ def check(job: Job, console: Console | None = None) -> int:
     Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
     """
     console = console or console_for(1)
-    if job.has_own_metrics:
+    if job.has_own_metrics or any(spec.endpoint for spec in job.named_models.values()):
         from harness.step import tensorflow as tf_setup
 
-        tf_setup.import_tensorflow()  # their module may import it, and not as quietly
+        tf_setup.import_tensorflow()  # others may import it, and not as quietly
     check_report(job)
     metrics = make_metrics(job)
     gate = JobGate.of(job, metrics)
@@ -176,6 +177,8 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     prepared = Prepared(model, ask(job, metrics, bindings, opened.classes), matched)
     compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
+    for text, is_warning in described(compiled):
+        (_warn if is_warning else _say)(console, text)
     _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)

@@ -23,6 +23,7 @@ from harness.folder.run_folder import RunFolder
 from harness.prepare.binding import ask, make_metrics
 from harness.prepare.opened import Given, Opened, open_data, survey
 from harness.prepare.prepare import Prepared, match_model
+from harness.prepare.served_versions import with_versions
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.report.results import Results
@@ -213,7 +214,8 @@ class Evaluator:
             # The digest of the job is that of what was asked for.
             job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
         bindings, matched = match_model(job, self._metrics, opened, model)
-        return Prepared(model, ask(job, self._metrics, bindings, opened.classes), matched)
+        asked = with_versions(job, model, self._metrics, matched)
+        return Prepared(model, ask(asked, self._metrics, bindings, opened.classes), matched)
 
     def _evaluate(self, output: Destination | None, differing: Sequence[str], timer: Timer) -> Results:
         comm, built = self._comm, self._built
@@ -252,10 +254,12 @@ class Evaluator:
         self._bar.expect(examples, "" if self._comm.size == 1 else f", the share of rank 0 of {self._comm.size}")
         conclusion = passage.evaluate(self._built, assigned)
 
+        served = self._built.served
+
         def conclude() -> Results:
             assert conclusion is not None
             folder = passage.home.folder if passage.home is not None else None
-            texts = [*differing, *([] if conclusion.alike else [UNLIKE])]
+            texts = [*differing, *([] if conclusion.alike else [UNLIKE]), *(served.notes() if served else ())]
             results = conclusion.results(texts, passage.job, self._built.question, folder.path if folder else None)
             if folder is not None:
                 return settle(folder, self._gate).judged(results)

@@ -107,9 +107,9 @@ class Passage:
         self.door.move()
         self.door.begin("building the step")
         comm = self.process.comm
-        resources = Resources(self.process.threads, allowed_bytes(comm.local_size), share=self.opened.plan.examples // comm.size)
-        built = compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
-        return built
+        examples = self.opened.plan.examples // comm.size
+        resources = Resources(self.process.threads, allowed_bytes(comm.local_size), examples, comm.size)
+        return compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
 
     def evaluate(self, built: Built, assigned: Assigned) -> Conclusion | None:
         """Evaluate with a compiled step, add up what the ranks have, and conclude. A collective.
@@ -226,6 +226,8 @@ class Passage:
                 evaluation.committer.finish()
             else:
                 self.provenance.check(chunk.index for chunk in share.chunks)
+            if built.served is not None:
+                built.served.look_again()
         except HarnessError as exc:
             self._keep(built, evaluation, exc)
             raise

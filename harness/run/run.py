@@ -288,6 +288,8 @@ def _pass(command: Command, passage: Passage) -> Settled:
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
+        for note in built.served.notes() if built.served else ():
+            print(f"warning: {note}", file=sys.stderr)
         if not conclusion.alike:
             print(
                 "warning: the machines gave different bits for one and the same batch; another split of the work over them "
