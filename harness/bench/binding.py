@@ -140,10 +140,10 @@ def _slow_rank(trial: TrialFigures, waiting: float) -> tuple[RankFigures, float]
 
 def starting(size: Size) -> float | None:
     """Return the share of the time to solution that is over before or after the work; None where that is not most of it."""
-    whole = size.median("solution_s")
-    if not whole:
+    shares = [sum(trial.parts_s[name] for name in STARTING) / trial.solution_s for trial in size.trials if trial.solution_s > 0]
+    if not shares:
         return None
-    share = sum(size.median(name) or 0.0 for name in STARTING) / whole
+    share = min(1.0, median(shares))
     return share if share > MOSTLY else None
 
 

@@ -33,6 +33,7 @@ DRAWN = {
     "predicting": ("predicting",), "metrics": ("metrics",), "waiting": ("waiting",), "reducing": ("reducing",),
     "other": ("other", "writing"),
 }  # fmt: skip
+WIDE = 20  # times the least, from which on a scale is logarithmic
 MOST_SETTINGS = 40  # of a heat map
 
 
@@ -139,7 +140,11 @@ def _speed_figure(sizes: Sequence[Size]) -> Figure:
             counts = [size.ranks for size in sizes]
             axes.plot(counts, [first * count / counts[0] for count in counts], ":", color=MUTED, label="achieved, if it scaled")
         axes.set_xticks([size.ranks for size in sizes], [str(size.ranks) for size in sizes])
-        axes.set_ylim(bottom=0)
+        drawn = [spread.value for name in lines.values() for size in sizes if (spread := size.spread(name)) and spread.value > 0]
+        if drawn and max(drawn) > WIDE * min(drawn):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("ranks", loc="left")
         axes.set_ylabel("examples/s")
         axes.legend()
