@@ -148,12 +148,12 @@ def blocks(bench: Answer) -> Iterator[Block]:
     if text := serial_sentence(bench, number):
         yield text
     yield limits_table(strong)
-    yield "Medians over repeats; in brackets an interval of order statistics, of " + _level(bench, number) + "."
+    yield f"Medians over repeats, in brackets their intervals by order statistics: {_level(bench, number)}."
 
 
 def _level(bench: Answer, number: int) -> str:
     levels = {spread.level for size in bench.strong(number) if (spread := size.spread("solution_s")) and spread.level}
-    return f"{min(levels):.0%}" if levels else "no level: there is one repeat"
+    return f"so many repeats hold the median in {min(levels):.0%} of benches" if levels else "one repeat has none"
 
 
 class PrintedBench(Printed):
