@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness.cli.baseline import baseline
+from harness.cli.bench import bench
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
 from harness.cli.gate import gate
@@ -53,7 +54,7 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
+    baseline, bench, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
     verify,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
