@@ -1,1 +1,1 @@
-"""How fast a machine evaluates, and whether rightly: benchmarks of a job, kits that need no data, forecasts of other sizes."""
+"""Benchmarks of one's own machine: a job at several sizes by fixed rules, kits that need no data, forecasts of other sizes."""

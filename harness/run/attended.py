@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, WorldChanged
 from harness.folder.commit import Committer
@@ -13,6 +14,8 @@ from harness.ranks.comm import Comm
 from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
 from harness.run.door import Door
+from harness.run.limits import Limits
+from harness.sums.reduction import Reduced
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, turn
 from harness.watch.elastic import Stuck, Watch, is_elastic
@@ -20,6 +23,9 @@ from harness.watch.failure import Ended, report_failure
 from harness.watch.heartbeat import Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Attended"]
 
@@ -38,6 +44,7 @@ class Attended(Door):
     Attributes:
       heartbeat: of this rank.
       interrupt: ends this rank when it is asked to stop; None where nobody listens.
+      limits: measures what the machine can do at most, once the result is written; None where nobody asks.
     """
 
     rests = True
@@ -45,6 +52,7 @@ class Attended(Door):
     def __init__(self, comm: Comm, folder: RunFolder, attempt: int, progress: Progress, *, stall_timeout_s: float) -> None:
         super().__init__(comm)
         self.interrupt: Interrupt | None = None
+        self.limits: Limits | None = None
         self._committer: Committer | None = None
         self._folder = folder
         self._progress = progress
@@ -128,6 +136,12 @@ class Attended(Door):
         """Take note of how chunks come to ranks."""
         if self._stuck is not None:
             self._stuck.counter = assigned.counter
+
+    def concluded(self, built: Built, assigned: Assigned, reduced: Reduced) -> None:
+        """Measure the limits."""
+        if self.limits is not None:
+            self.move("measuring limits", "")
+            self.limits.measure(built, assigned, reduced, self.move)
 
     def finish(self, examples: int) -> None:
         """Show that all is evaluated."""
