@@ -44,4 +44,6 @@ def exchange_s(ranks: int, rank_bytes: float, network: Network) -> float:
     >>> exchange_s(1, 1000, LIKELY)
     0.0
     """
-    return (ranks - 1) * network.step_s / 8 + (ranks - 1) / ranks * rank_bytes * network.byte_s if ranks > 1 and rank_bytes else 0.0
+    if ranks == 1 or not rank_bytes:
+        return 0.0
+    return (ranks - 1) * network.step_s / 8 + (ranks - 1) / ranks * rank_bytes * network.byte_s

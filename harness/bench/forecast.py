@@ -21,7 +21,7 @@ PAYS = 0.1  # of the time, that twice as many ranks have to save
 CONTENDED = 0.25  # how much longer ranks that share cores may take than the cores' work alone
 ROW_COPIES = 3  # of rows in memory at the end: as they were kept, sorted, and as they are exchanged
 # Student's t, two-sided 95 %, by degrees of freedom; between these the one before is taken, which is the larger.
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 15: 2.131, 20: 2.086, 30: 2.042}
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 15: 2.131, 20: 2.086}
 Pilots = Mapping[int, Sequence[Costs]]  # repeats of the pilot, by the threads of its rank
 
 
@@ -134,7 +134,8 @@ def _predicted(repeats: Sequence[Costs], size: Size, work: Work, machine: Machin
         low_s, high_s = _interval(repeats, size, work, machine)
     joules = costs.watts * size.nodes * terms.total_s if costs.watts is not None else None
     kept = round(ROW_COPIES * costs.row_bytes * work.examples / size.ranks)
-    return Predicted(size, terms, low_s, high_s, costs.peak_bytes + kept, joules, _money(prices, size, machine, terms.total_s, joules))
+    money = _money(prices, size, machine, terms.total_s, joules)
+    return Predicted(size, terms, low_s, high_s, costs.peak_bytes + kept, joules, money)
 
 
 def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine) -> tuple[float, float]:
@@ -197,7 +198,8 @@ def _reason(now: Terms, then: Terms, more: Size, work: Work, machine: Machine) -
             "final sum": "its steps and its bytes grow with the ranks",
             "writing": "one rank writes the results",
         }[name]
-        shared = f", and {more.on_node} ranks share {machine.cores} cores" if left[name] > 1.2 * now.parts[name] and then.crowding > 1 else ""
+        grown = left[name] > 1.2 * now.parts[name] and then.crowding > 1
+        shared = f", and {more.on_node} ranks share {machine.cores} cores" if grown else ""
         return f"{name} is {share:.0%} of the time at {more.ranks:,} ranks: {why}{shared}"
     if then.storage_bound:
         return f"reading is {share:.0%} of the time at {more.ranks:,} ranks: the storage of a node gives no more"
@@ -216,7 +218,7 @@ def _unknown(
     """Say what cannot be known from one rank of one machine."""
     notes = []
     if any(size.size.nodes > 1 for size in predicted):
-        notes.append("other nodes are taken to be like this one, and the network to be between 2 us and 1 ms a step, 10 and 0.1 GB/s")
+        notes.append("other nodes are taken to be like this one, the network between 2 us and 1 ms a step, 10 and 0.1 GB/s")
         if machine.reading_bytes_s and work.size_bytes:
             fastest = max(predicted, key=lambda size: size.size.ranks)
             needed = work.size_bytes / max(fastest.terms.parts["examples"], 1e-9)
@@ -233,9 +235,9 @@ def _unknown(
         notes.append("one repeat says nothing of its uncertainty: there are no intervals")
     too_large = [size for size in predicted if size.rank_bytes * size.size.on_node > machine.memory_bytes]
     if too_large:
-        size = too_large[0]
+        needed_gib = too_large[0].rank_bytes * too_large[0].size.on_node / 2**30
         notes.append(
-            f"at {size.size.ranks:,} ranks a node needs {size.rank_bytes * size.size.on_node / 2**30:.1f} GiB of memory, this one has "
+            f"at {too_large[0].size.ranks:,} ranks a node needs {needed_gib:.1f} GiB of memory, this one has "
             f"{machine.memory_bytes / 2**30:.1f} GiB: fewer ranks a node with --nodes-of"
         )
     if any(size.joules is None for size in predicted):

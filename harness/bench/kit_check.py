@@ -54,7 +54,7 @@ def result_digest(metrics: Mapping[str, Any]) -> str:
       metrics: metrics.json, already parsed.
 
     >>> result_digest({"metrics": {"accuracy": {"value": 0.5}}, "harness_version": "1"})
-    '5c1e6b47eaef4b0ad3bd8a9b1b57e3f7'
+    '9679ebe75d16cdc010e8ca6cb720b953'
     """
     values = {name: metrics[name] for name in VALUES if name in metrics}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -84,11 +84,11 @@ def judge(kit: Kit, metrics: Mapping[str, Any], kind: str) -> Judgement:
     expected = ANYWHERE[kit.name] if kit.exact else DIGESTS.get(kind, {}).get(kit.name)
     if expected is None:
         return Judgement(State.UNKNOWN, digest, judged_by, _of_other_kinds(kit, digest))
+    where = "all hardware" if kit.exact else "this kind of hardware"
     if digest != expected:
-        where = "all hardware" if kit.exact else "this kind of hardware"
         message = f"expected digest {expected}, which is known of {where}, found {digest}"
         return Judgement(State.WRONG, digest, judged_by, message)
-    return Judgement(State.KNOWN, digest, judged_by, "the result is the one that is known of " + ("all hardware" if kit.exact else "this kind"))
+    return Judgement(State.KNOWN, digest, judged_by, f"the result is the one that is known of {where}")
 
 
 def _of_other_kinds(kit: Kit, digest: str) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 from harness.bench.keyed_noise import octets, small_integers
 
 __all__ = [
-    "CLASSES", "DOCUMENTS", "FEATURES", "MASKS", "MOST", "PATCH", "SIDE", "TOKENS", "TOPICS", "VOCABULARY", "NoiseReader", "colours",
-    "integer", "patterns", "ranking", "segmentation", "table", "teacher", "text", "vision",
+    "CLASSES", "DOCUMENTS", "FEATURES", "MASKS", "MOST", "PATCH", "SIDE", "TOKENS", "TOPICS", "VOCABULARY", "NoiseReader",
+    "colours", "integer", "patterns", "ranking", "segmentation", "table", "teacher", "text", "vision",
 ]  # fmt: skip
 
 MOST = 1 << 31  # examples that a reader can make

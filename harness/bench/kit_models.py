@@ -119,16 +119,18 @@ def integer() -> Any:
     model = keras.Model(rows, layers.Add(name="scores", dtype="float32")([known * 64.0, drawn]))
     marks = small_integers(62, np.arange(CLASSES), FEATURES, 5) - 2
     fixed = {
-        "hidden": small_integers(65, np.arange(FEATURES), WIDTH, 8) - 4, "drawn": small_integers(66, np.arange(WIDTH), CLASSES, 8) - 4,
+        "hidden": small_integers(65, np.arange(FEATURES), WIDTH, 8) - 4,
+        "drawn": small_integers(66, np.arange(WIDTH), CLASSES, 8) - 4,
         "known": marks.T,
-    }  # fmt: skip
+    }
     return _with_weights(model, 6, fixed)
 
 
 def _with_weights(model: Any, seed: int, fixed: dict[str, np.ndarray]) -> Any:
     """Give a model its weights: those of `fixed` by layer, or layer/variable, and drawn ones for all others.
 
-    A drawn weight stays below a power of two near 1 / sqrt(inputs), so that what a layer puts out is of the size of what it takes.
+    A drawn weight stays below a power of two near 1 / sqrt(inputs), so that what a layer puts out is of the size of what
+    it takes.
     """
     for number, variable in enumerate(model.weights):
         layer, name = variable.path.split("/")[-2:]

@@ -60,7 +60,8 @@ KITS = {
     each.name: each
     for each in (
         Kit(
-            "vision", "convolutional network, images of 32 x 32 x 3, ten classes", {"label": "label", "inputs": {"image": "image"}},
+            "vision", "convolutional network, images of 32 x 32 x 3, ten classes",
+            {"label": "label", "inputs": {"image": "image"}},
             {"metrics": ["accuracy", "cross_entropy", "expected_calibration_error", {"top_k": {"k": 3}}]}, 32768,
         ),
         Kit(
@@ -80,7 +81,8 @@ KITS = {
             262144, 256,
         ),
         Kit(
-            "segmentation", "convolutional network, a class for each of 32 x 32 pixels", {"label": "mask", "inputs": {"image": "image"}},
+            "segmentation", "convolutional network, a class for each of 32 x 32 pixels",
+            {"label": "mask", "inputs": {"image": "image"}},
             {"metrics": ["pixel_accuracy", "mean_iou", {"iou": {"average": "per_class"}}, "dice"]}, 8192,
         ),
         Kit(

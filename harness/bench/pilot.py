@@ -68,16 +68,18 @@ class Pilot:
         argv += ["-o", str(run), "--overwrite", "-q", *(["--limits"] if limits else [])]
         environ = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, THREADS.name: str(threads), "OMP_NUM_THREADS": str(threads)}
         output = self.folder / f"{name}.txt"
-        with output.open("wb") as stream, subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream) as process:
+        with output.open("wb") as stream:
+            process = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
             try:
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
                 process.terminate()
+                process.wait()
                 raise
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            words = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
-            raise HarnessError(f"the pilot run of {examples:,} examples ended with {process.returncode}: {' / '.join(words[-3:])}")
+            words = [line for line in output.read_text(errors="replace").splitlines() if line.strip()][-3:]
+            raise HarnessError(f"the pilot run of {examples:,} examples ended with {process.returncode}: {' / '.join(words)}")
         return observation(RunFolder(run), usage.ru_utime + usage.ru_stime)
 
 
@@ -129,7 +131,8 @@ def row_bytes(question: Any) -> int:
 def run_pilot(pilot: Pilot, smaller: int, threads: int, repeats: int) -> list[Costs]:
     """Run pairs of pilots; return what each pair says.
 
-    A first run, which finds the caches cold, is not counted; it tells how large the larger run has to be. Pairs go forth and back.
+    Two runs before, which find the caches cold, are not counted; they tell how large the larger run has to be. Pairs go forth and
+    back.
     """
     smaller = min(smaller, max(1, pilot.examples // 2))
     first = pilot.observe(smaller, threads, f"threads-{threads}-first", limits=True)
