@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from harness.bench.collective import LIKELY, SLOW, SWIFT, Network
@@ -143,6 +143,7 @@ def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine
 
     That is: the network, from swift to slow; ranks that share cores, which may take up to a quarter longer than their work;
     and the slowest of many ranks, sqrt(2 ln p) standard deviations above the mean one where they vary as the repeats do.
+    It does not reach below the fastest of every part that was seen.
     """
 
     def totals(network: Network) -> list[float]:
@@ -158,7 +159,14 @@ def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine
     slowest = math.sqrt(2 * math.log(size.ranks)) * deviation
     swifter = middle - statistics.median(totals(SWIFT))
     slower = statistics.median(totals(SLOW)) - middle
-    return max(0.0, middle - half - swifter), middle + math.hypot(half, slowest) + slower + contended
+    fastest = predict(_fastest(repeats), size, work, machine, SWIFT).total_s
+    return max(fastest, middle - half - swifter), middle + math.hypot(half, slowest) + slower + contended
+
+
+def _fastest(repeats: Sequence[Costs]) -> Costs:
+    """Return the smallest of each cost that was seen in any repeat: nothing is taken to be faster than that."""
+    names = ("start_s", "compile_s", "example_s", "reduce_s", "row_s", "write_s", "fixed_busy", "busy")
+    return replace(repeats[0], **{name: min(getattr(costs, name) for costs in repeats) for name in names})
 
 
 def _money(prices: Mapping[str, Any], size: Size, machine: Machine, seconds: float, joules: float | None) -> float | None:

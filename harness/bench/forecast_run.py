@@ -22,6 +22,7 @@ from harness.job.job import Job
 
 __all__ = ["Wanted", "make_forecast", "sizes_of"]
 
+BUSY = 0.5  # of the cores: from there on the load of others is said
 MOST_PILOTS = 4  # numbers of threads that pilots are run with
 
 
@@ -71,6 +72,7 @@ def make_forecast(wanted: Wanted, say: Callable[[str], None] = lambda _: None) -
     job = Job.load(wanted.job, wanted.overrides)
     work, paths = _look(job)
     threads = _pilot_threads(sizes, cores)
+    load = os.getloadavg()[0]
     with _folder(wanted.folder) as place:
         pilot = Pilot(wanted.job, wanted.overrides, Path(place), work.examples, say)
         pilots = {number: run_pilot(pilot, wanted.pilot, number, wanted.repeats) for number in threads}
@@ -88,6 +90,9 @@ def make_forecast(wanted: Wanted, say: Callable[[str], None] = lambda _: None) -
     sum_bytes = int(limits["sum_bytes"]) if isinstance(limits, dict) else 0
     work = Work(work.examples, work.chunks, work.chunk_size, _whole_sum(sum_bytes, run, work), work.size_bytes)
     notes = [connected.reason] if connected and connected.reason else []
+    if load > BUSY * cores:
+        where = f"a load of {load:.1f} on {cores} cores"
+        notes.append(f"the machine did other things when the pilots began, {where}: the times are those of then")
     if len({size.threads(cores) for size in sizes}) > len(threads):
         notes.append(f"pilots ran with {', '.join(map(str, threads))} threads; sizes with others use the nearest of these")
     return forecast(pilots, sizes, work, machine, prices=(run.get("cost") or {}).get("prices"), notes=notes)

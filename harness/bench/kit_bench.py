@@ -84,9 +84,7 @@ def run_loadgen(rules: Rules, folder: Path, seconds: float, say: Callable[[str],
     say(f"LoadGen: accuracy mode, then four scenarios of {seconds:g} s or more")
     from harness.bench.loadgen_kit import measure
 
-    result = measure(
-        folder / LOADGEN_LOGS, seconds=seconds, threads=len(os.sched_getaffinity(0)), expected_accuracy=expected
-    )
+    result = measure(folder / LOADGEN_LOGS, seconds=seconds, threads=len(os.sched_getaffinity(0)), expected_accuracy=expected)
     write_atomically(folder / LOADGEN_JSON, json.dumps({**result.document(), "kit": judgement.document()}, indent=1) + "\n")
     write_atomically(folder / LOADGEN_MD, result.markdown() + "\n")
     return judgement, result.markdown().splitlines(), result.is_right
