@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.evaluation import evaluate, predict
-from harness.cli.options import COUNT, flags
+from harness.cli.options import COUNT, LOGGING, flags
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
+from harness.names.events import Event
+from harness.names.log import LOG
 
 if TYPE_CHECKING:
     from harness_launch.horovodrun import Elastic
@@ -67,6 +69,7 @@ RUNS = "runs"  # where runs of MODEL DATA lie
 @click.option("-H", "hosts", metavar="HOST:N,...|slurm", help="Hosts and their ranks; slurm: those of the job this runs in.")
 @click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
 @click.option("--kubernetes", is_flag=True, help="Make it an MPIJob for Kubeflow's MPI operator; --dry-run prints that.")
+@LOGGING
 @flags(PODS, "Kubernetes: ")
 @flags(ELASTIC, "Elastic: ")
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
@@ -98,7 +101,7 @@ def launch(
         raise UsageError("--host-discovery-script finds the hosts: leave -H and --hostfile away")
     folder, message = _run_folder(words[0], params)
     if message:
-        click.echo(f"harness: {message}", err=True)
+        LOG.say(Event.RUN_FOLDER, message)
         words += ["-o", str(folder)]
     words += verbosity_words()
     return run_launch(

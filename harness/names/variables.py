@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = [
     "BASELINES",
     "CACHE",
+    "LOG_FORMAT",
     "NO_SKIP",
     "PROGRESS",
     "REQUEUES",
@@ -76,12 +77,17 @@ PROGRESS = Variable(
     "`lines`: rank 0 writes its progress as lines for its launcher to draw; `harness launch` sets it where it runs on a terminal",
     "progress is written for people",
 )
+LOG_FORMAT = Variable(
+    "HARNESS_LOG",
+    "`json`: what evaluate, predict and launch say on stderr is one JSON object a line; `--log` wins",
+    "lines for people",
+)
 NO_SKIP = Variable(
     "HARNESS_NO_SKIP",
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
     "they are skipped",
 )
-VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, NO_SKIP)
+VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, LOG_FORMAT, NO_SKIP)
 
 
 def table() -> str:

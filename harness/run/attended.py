@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import re
 from types import TracebackType
 
 from harness.errors import HarnessError, WorldChanged
 from harness.folder.commit import Committer
 from harness.folder.run_folder import RunFolder
+from harness.names.events import Event
+from harness.names.log import LOG, Place
 from harness.ranks.comm import Comm
 from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
@@ -22,6 +24,8 @@ from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
 
 __all__ = ["Attended"]
+
+CHUNK = re.compile(r"chunk (\d+)")  # what a beat says of where a rank works
 
 
 class Attended(Door):
@@ -47,16 +51,17 @@ class Attended(Door):
         self.interrupt: Interrupt | None = None
         self._committer: Committer | None = None
         self._folder = folder
+        self._attempt = attempt
         self._progress = progress
         self._watch = Watch(comm, folder, attempt) if is_elastic() else None
         self._stuck = Stuck(comm, folder) if is_elastic() else None
         self._notices, problem = shared_notices(comm)
         period_s = turn(1, comm.size).every_s
         if problem and comm.rank == 0 and period_s > PERIOD_S:
-            print(
-                f"harness: warning: ranks tell how they stand in files, every {period_s:.0f} s, and so long a rank that is stuck "
-                f"goes unnoticed: {problem}",
-                file=sys.stderr,
+            LOG.say(
+                Event.RUN_WARNING,
+                f"ranks tell how they stand in files, every {period_s:.0f} s, and so long a rank that is stuck goes unnoticed: "
+                f"{problem}",
             )
         self.heartbeat = Heartbeat(
             folder,
@@ -74,6 +79,7 @@ class Attended(Door):
         return self._watch is not None
 
     def __enter__(self) -> Attended:
+        LOG.rank, LOG.place = self.comm.rank, self._place
         self.heartbeat.start()
         if self._watch is not None:
             self._watch.start()
@@ -91,7 +97,10 @@ class Attended(Door):
 
     def move(self, phase: str | None = None, where: str | None = None) -> None:
         """Show a sign of progress."""
+        entered = phase is not None and phase != self.heartbeat.beat.phase
         self.heartbeat.move(phase, where)
+        if entered:
+            LOG.note(Event.RANK_PHASE, f"rank {self.comm.rank} is {phase}")
 
     def begin(self, text: str) -> None:
         """Show what is done before the first example."""
@@ -132,6 +141,11 @@ class Attended(Door):
     def finish(self, examples: int) -> None:
         """Show that all is evaluated."""
         self._progress.finish(examples)
+
+    def _place(self) -> Place:
+        beat = self.heartbeat.beat
+        chunk = CHUNK.match(beat.where)
+        return Place(self._attempt, beat.phase, int(chunk[1]) if chunk else None)
 
     def _end_stalled(self, _beat: Beat, message: str) -> bool:
         if self._committer is not None:

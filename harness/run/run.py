@@ -5,7 +5,6 @@ open -> claim -> the passage -> the terminal. A failure while ranks work ends al
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,8 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.metrics.contract import Metric
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.status_line import PlainLines, Status, StatusLine
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
@@ -48,6 +49,9 @@ from harness.watch.progress import Progress
 
 __all__ = ["Options", "run"]
 
+UNLIKE = (
+    "the machines gave different bits for one and the same batch; another split of the work over them may change the last digits"
+)
 DONE_ALREADY = "this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o"
 
 
@@ -175,6 +179,12 @@ def _round(command: Command, process: Process) -> int:
             lambda: settle_and_tell(folder, command.gate).code,
         )
         door.interrupt = command.interrupt
+        if comm.rank == 0:
+            plan = opened.plan
+            done = f", {attempt.done} of them done already" if attempt.done else ""
+            LOG.note(
+                Event.RUN_BEGUN, f"{folder.path}: {plan.examples} examples in {len(plan)} chunks{done}, on {comm.size} ranks"
+            )
         ended = _work(command, process, opened, attempt, provenance, door)
     if isinstance(ended, Settled):
         comm.close()
@@ -224,7 +234,7 @@ def _show(command: Command, comm: Comm, settled: Settled, remark: str = "") -> N
             print(remark)
         settled.show(comm.size)
     except OSError as exc:
-        print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"the result is written, but cannot be shown: {exc.strerror}")
 
 
 def _agreed(command: Command, comm: Comm, settled: Settled | None) -> Settled:
@@ -269,21 +279,18 @@ def _pass(command: Command, passage: Passage) -> Settled:
         assigned = assign(comm, opened.plan, left, wanted)
     door.shared_out(assigned)
     if comm.rank == 0 and not command.options.quiet and (text := found_text(opened)):
-        print(f"harness: {printable(text)}", file=sys.stderr)
+        LOG.say(Event.RUN_CLASSES, printable(text))
     if assigned.problem and comm.rank == 0:
-        print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"chunks are shared out before the loop: {assigned.problem}")
     built = passage.build(assigned, lambda: prepare_model(job, command.metrics, opened, predict=command.options.predict))
     conclusion = passage.evaluate(built, assigned)
     settled = None
     if conclusion is not None:
+        LOG.note(Event.RUN_DONE, f"{command.folder.metrics_json} is written")
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
         if not conclusion.alike:
-            print(
-                "warning: the machines gave different bits for one and the same batch; another split of the work over them "
-                "may change the last digits",
-                file=sys.stderr,
-            )
+            LOG.say(Event.RUN_WARNING, UNLIKE, text=f"warning: {UNLIKE}")
     door.move("done")
     return _agreed(command, comm, settled)
