@@ -12,6 +12,7 @@ from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.run.consensus import together
+from harness.watch.time_split import Watched
 
 __all__ = ["Door", "Home"]
 
@@ -70,6 +71,13 @@ class Door:
 
         Args:
           part: what most of the time goes into.
+        """
+
+    def attach(self, step: Watched, earlier: int) -> None:
+        """Take note of where the account of the loop's time is kept.
+
+        Args:
+          earlier: examples of this rank's part of what earlier attempts have finished.
         """
 
     def guard(self, committer: Committer) -> None:
