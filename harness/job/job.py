@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
+from harness.job.monitor_spec import MonitorSpec
 from harness.job.overrides import apply_override
 from harness.job.specs import (
     BootstrapSpec,
@@ -55,6 +56,7 @@ class Job(Spec):
     predictions: PredictionsSpec | None = None
     gate: GateSpec | None = None
     report: bool = False
+    monitor: MonitorSpec | None = None  # how a run fares, for Prometheus
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -219,6 +221,7 @@ class Job(Spec):
             "report": True,
             "predictions": True,
             "gate": True,
+            "monitor": True,
             "model": place,
             "models": {"__all__": place},
             "data": {"files"},

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import nearest
 from harness.job.data_format import format_of
+from harness.job.monitor_spec import MonitorSpec
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -44,6 +45,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "bootstrap": BootstrapSpec,
     "examples": ExamplesSpec,
     "gate": GateSpec,
+    "monitor": MonitorSpec,
 }  # by the key that they stand under
 
 

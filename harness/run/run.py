@@ -35,6 +35,7 @@ from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
+from harness.run.monitoring import check_monitor, last_rate, open_monitor
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
@@ -121,6 +122,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
     check_report(job)
+    check_monitor(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -156,6 +158,7 @@ def _round(command: Command, process: Process) -> int:
     """Go through a run with the ranks that are there; return the exit code."""
     options, folder, comm = command.options, command.folder, process.comm
     try:
+        last = last_rate(command.job, folder, comm.size) if comm.rank == 0 else None
         with process.timer.phase("open"):
             opened, attempt = _claim(command, comm)
         provenance = meet(comm, opened.source, opened.plan, opened.inventory)
@@ -167,11 +170,13 @@ def _round(command: Command, process: Process) -> int:
             comm.close()
             return settled.code
         check_shared(folder, comm)
+        attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+        stall_s = options.stall_timeout_s
+        monitor = open_monitor(comm, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
-    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
-    with Attended(process, folder, attempted, progress, stall_timeout_s=options.stall_timeout_s) as door:
+    with Attended(process, folder, attempted, progress, monitor, stall_timeout_s=stall_s) as door:
         command.interrupt.attach(
             comm,
             folder,
@@ -181,12 +186,6 @@ def _round(command: Command, process: Process) -> int:
             lambda: settle_and_tell(folder, command.gate).code,
         )
         door.interrupt = command.interrupt
-        if comm.rank == 0:
-            plan = opened.plan
-            done = f", {attempt.done} of them done already" if attempt.done else ""
-            LOG.note(
-                Event.RUN_BEGUN, f"{folder.path}: {plan.examples} examples in {len(plan)} chunks{done}, on {comm.size} ranks"
-            )
         ended = _work(command, process, opened, attempt, provenance, door)
     if isinstance(ended, Settled):
         comm.close()
