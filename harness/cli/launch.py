@@ -15,7 +15,8 @@ from harness.cli.options import COUNT, LOGGING, flags
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
 from harness.names.events import Event
-from harness.names.log import LOG
+from harness.names.log import JSON, LOG, TEXT
+from harness.names.variables import LOG_FORMAT
 
 if TYPE_CHECKING:
     from harness_launch.horovodrun import Elastic
@@ -103,7 +104,7 @@ def launch(
     if message:
         LOG.say(Event.RUN_FOLDER, message)
         words += ["-o", str(folder)]
-    words += verbosity_words()
+    words = _logging_by_variable(words) + verbosity_words()
     return run_launch(
         words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
     )
@@ -123,6 +124,19 @@ def _started(command: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         meant = f"; {near}" if near.startswith("did") else "; say evaluate before it" if words and _is_file(words[0]) else ""
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{shlex.join(words)}'{meant}")
     return words, STARTED[words[0]].make_context(words[0], words[1:], parent=context).params
+
+
+def _logging_by_variable(words: Sequence[str]) -> list[str]:
+    """Take --log out of what ranks run: they inherit the variable, and horovodrun takes the option for one of its own."""
+    kept: list[str] = []
+    skipped = False
+    for word in words:
+        if skipped or word == "--log" or word.startswith("--log="):
+            os.environ[LOG_FORMAT.name] = JSON if LOG.is_json else TEXT
+            skipped = word == "--log"
+        else:
+            kept.append(word)
+    return kept
 
 
 def _is_file(word: str) -> bool:

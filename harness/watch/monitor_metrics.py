@@ -1,7 +1,7 @@
 """What a monitor is told: each metric once, with its kind and meaning, and the samples that beats and vitals make of it. Pure.
 
 Names go by the conventions of Prometheus: base units, `_total` for what only goes up. What is not known has no sample.
-`docs/operations.md` shows the table.
+`docs/monitoring/README.md` shows the table.
 """
 
 from __future__ import annotations
