@@ -1,4 +1,4 @@
-"""The events that a run logs, each once: its name, its level, and when it is logged. `docs/monitoring/README.md` shows this table."""
+"""The events that a run logs, each once: name, level, and when it is logged. `docs/monitoring/README.md` shows this table."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def text_file(folder: Path, run: Path, rank: int) -> Path:
     """Return the name of a node's file: another one for each run, and each node where several share the folder.
 
     >>> text_file(Path("/textfile"), Path("/runs/a"), 0).name
-    'harness-88c464b39a9b-0.prom'
+    'harness-704e1951db55-0.prom'
     """
     digest = hashlib.sha256(str(run).encode()).hexdigest()[:12]
     return folder / f"harness-{digest}-{rank}.prom"
