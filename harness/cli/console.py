@@ -26,6 +26,8 @@ from harness.cli.submit import submit
 from harness.cli.usage import explain
 from harness.cli.verbosity import add_verbosity
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
+from harness.names.events import Event
+from harness.names.log import LOG, wants_json
 from harness.names.variables import STATUS
 from harness.names.verbosity import is_verbose
 from harness.version import __version__
@@ -65,6 +67,7 @@ add_verbosity(cli)
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; end the process with the exit code of the contract."""
     open_closed_streams()
+    _begin_log(sys.argv[1:] if args is None else args)
     code = 1
     try:
         code = cli.main(args=args, prog_name="harness", standalone_mode=False) or 0
@@ -72,11 +75,11 @@ def main(args: Sequence[str] | None = None) -> None:
         code = exc.exit_code
     except click.ClickException as exc:
         if _speaks():
-            print(f"harness: error: {explain(exc)}", file=sys.stderr)
+            LOG.say(Event.RUN_FAILED, explain(exc))
         code = 2
     except (KeyboardInterrupt, click.Abort):
         code = Interrupted.exit_code
-        print("harness: interrupted", file=sys.stderr)
+        LOG.say(Event.RUN_INTERRUPTED, "interrupted", text="harness: interrupted")
     except HarnessError as exc:
         code = exc.exit_code
         if not isinstance(exc, OtherRankFailed) and (_speaks() or code == 1):
@@ -88,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EIO) or exc.filename is not None:
             raise
-        print(f"harness: error: the output cannot be written: {exc.strerror}", file=sys.stderr)
+        LOG.say(Event.RUN_FAILED, f"the output cannot be written: {exc.strerror}")
     _tell_launcher(code)
     if code and not _speaks():
         # Launchers end all ranks when the first one leaves: what all find alike is said by rank 0 before that.
@@ -98,17 +101,27 @@ def main(args: Sequence[str] | None = None) -> None:
     exit_process(code)
 
 
+def _begin_log(words: Sequence[str]) -> None:
+    if wants_json(words):
+        command = next(word for word in words if not word.startswith("-"))
+        LOG.begin_json(None if command == "launch" else _rank())
+
+
 def _say(exc: HarnessError) -> None:
     if is_verbose():
         traceback.print_exception(exc)
-    print(f"harness: error: {exc}", file=sys.stderr)
+    LOG.say(Event.RUN_FAILED, str(exc))
 
 
 def _speaks() -> bool:
     """Whether this rank prints what all ranks find alike: the first one, and a process that is alone."""
+    return _rank() == 0
+
+
+def _rank() -> int:
     from harness.ranks.comm import World
 
-    return World.from_environment().rank == 0
+    return World.from_environment().rank
 
 
 def _tell_launcher(code: int) -> None:

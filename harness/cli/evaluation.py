@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import JOB, LABEL, METRICS, MODEL_OUTPUT, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
+from harness.cli.options import JOB, LABEL, LOGGING, METRICS, MODEL_OUTPUT, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
 from harness.cli.verbosity import is_quiet
 from harness.errors import UsageError
+from harness.names.events import Event
+from harness.names.log import LOG
 
 if TYPE_CHECKING:
     from harness.job.job import Job
@@ -34,6 +35,7 @@ __all__ = ["check", "evaluate", "init", "predict"]
 @RESUME
 @OVERWRITE
 @SAME_DATA
+@LOGGING
 @click.option(
     "--predictions", type=click.Path(path_type=Path), metavar="DIR",
     help="Evaluate what harness predict wrote, without the model.",
@@ -109,6 +111,7 @@ def _evaluate_job(path: Path, wishes: Mapping[str, str | None], overrides: Seque
 @RESUME
 @OVERWRITE
 @SAME_DATA
+@LOGGING
 def predict(
     job: Path,
     output: Path | None,
@@ -150,7 +153,7 @@ def _run(job: Job, options: Options) -> int:
         folder, message = default_folder(job, resume=options.resume)
         options = replace(options, output=folder)
         if message and world.rank == 0:
-            print(f"harness: {message}", file=sys.stderr, flush=True)
+            LOG.say(Event.RUN_FOLDER, message)
     return run(job, options, world)
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.evaluation import evaluate, predict
-from harness.cli.options import COUNT, flags
+from harness.cli.options import COUNT, LOGGING, flags
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
+from harness.names.events import Event
+from harness.names.log import JSON, LOG, TEXT
+from harness.names.variables import LOG_FORMAT
 
 if TYPE_CHECKING:
     from harness_launch.horovodrun import Elastic
@@ -67,6 +70,7 @@ RUNS = "runs"  # where runs of MODEL DATA lie
 @click.option("-H", "hosts", metavar="HOST:N,...|slurm", help="Hosts and their ranks; slurm: those of the job this runs in.")
 @click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
 @click.option("--kubernetes", is_flag=True, help="Make it an MPIJob for Kubeflow's MPI operator; --dry-run prints that.")
+@LOGGING
 @flags(PODS, "Kubernetes: ")
 @flags(ELASTIC, "Elastic: ")
 @click.argument("command", nargs=-1, required=True, metavar="-- evaluate JOB.yaml ...")
@@ -98,9 +102,9 @@ def launch(
         raise UsageError("--host-discovery-script finds the hosts: leave -H and --hostfile away")
     folder, message = _run_folder(words[0], params)
     if message:
-        click.echo(f"harness: {message}", err=True)
+        LOG.say(Event.RUN_FOLDER, message)
         words += ["-o", str(folder)]
-    words += verbosity_words()
+    words = _logging_by_variable(words) + verbosity_words()
     return run_launch(
         words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
     )
@@ -120,6 +124,19 @@ def _started(command: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         meant = f"; {near}" if near.startswith("did") else "; say evaluate before it" if words and _is_file(words[0]) else ""
         raise UsageError(f"launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found '{shlex.join(words)}'{meant}")
     return words, STARTED[words[0]].make_context(words[0], words[1:], parent=context).params
+
+
+def _logging_by_variable(words: Sequence[str]) -> list[str]:
+    """Take --log out of what ranks run: they inherit the variable, and horovodrun takes the option for one of its own."""
+    kept: list[str] = []
+    skipped = False
+    for word in words:
+        if skipped or word == "--log" or word.startswith("--log="):
+            os.environ[LOG_FORMAT.name] = JSON if LOG.is_json else TEXT
+            skipped = word == "--log"
+        else:
+            kept.append(word)
+    return kept
 
 
 def _is_file(word: str) -> bool:

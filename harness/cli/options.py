@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from harness.names.variables import LOG_FORMAT
+
 __all__ = [
-    "BASELINES", "COUNT", "JOB", "LABEL", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "PRICES", "RESUME", "RUN",
-    "SAME_DATA", "SET", "STALL", "Flag", "files", "flags", "prices_of",
+    "BASELINES", "COUNT", "JOB", "LABEL", "LOGGING", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "PRICES", "RESUME",
+    "RUN", "SAME_DATA", "SET", "STALL", "Flag", "files", "flags", "prices_of",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
@@ -39,6 +41,11 @@ OVERWRITE = click.option("--overwrite", is_flag=True, help="Take away the run th
 SAME_DATA = click.option(
     "--same-data", is_flag=True, help="Go on although files changed since they were evaluated: they hold the same."
 )
+
+LOGGING = click.option(
+    "--log", type=click.Choice(["text", "json"]), default="text", envvar=LOG_FORMAT.name, expose_value=False,
+    help="What is said on stderr: lines for people, or one JSON object an event.",
+)  # fmt: skip
 
 LABEL = click.option("--label", metavar="FEATURE", help="Of MODEL DATA: the label; default: the one that is surely it.")
 METRICS = click.option(

@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.model_spec import ENDPOINT_KEYS
+from harness.job.monitor_spec import MonitorSpec
 from harness.job.overrides import apply_override
 from harness.job.prices import CostSpec
 from harness.job.specs import (
@@ -58,6 +59,7 @@ class Job(Spec):
     gate: GateSpec | None = None
     report: bool = False
     cost: CostSpec | None = None  # of an hour and a kilowatt-hour
+    monitor: MonitorSpec | None = None  # how a run fares, for Prometheus
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -235,6 +237,7 @@ class Job(Spec):
             "predictions": True,
             "gate": True,
             "cost": True,
+            "monitor": True,
             "model": place,
             "models": {"__all__": place},
             "data": {"files"},

@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import IO, Any
 
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.texts import printable
 from harness.names.variables import PROGRESS
 
-__all__ = ["RELAYED", "PlainLines", "RelayedLine", "Status", "StatusLine", "TerminalLine", "moves", "status_line"]
+__all__ = ["RELAYED", "LoggedLines", "PlainLines", "RelayedLine", "Status", "StatusLine", "TerminalLine", "moves", "status_line"]
 
 RELAYED = "lines"  # the value of HARNESS_PROGRESS
 MARK = b"\x1eharness "  # begins a line for the launcher; no text of people begins so
@@ -121,6 +123,24 @@ class PlainLines(StatusLine):
         """Write a line."""
         print(text, file=self._stream, flush=True)
         self._next = self._clock() + PLAIN_EVERY_S
+
+
+class LoggedLines(PlainLines):
+    """What is begun and how far it is, as events of the log."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self._begun = ""
+
+    def show(self, status: Status) -> None:
+        """Log what is begun, once."""
+        if status.share is None and status.text != self._begun:
+            self._begun = status.text
+            LOG.note(Event.RUN_STEP, status.text)
+
+    def say(self, text: str) -> None:
+        """Log how far it is."""
+        LOG.say(Event.RUN_PROGRESS, text)
 
 
 class RelayedLine(StatusLine):
@@ -265,6 +285,8 @@ def status_line(rank: int, size: int, *, quiet: bool = False) -> StatusLine:
     """
     if quiet or rank:
         return StatusLine()
+    if LOG.is_json:
+        return LoggedLines()
     if PROGRESS.get() == RELAYED:
         return RelayedLine()
     return TerminalLine() if size == 1 and moves(sys.stderr, os.environ) else PlainLines()

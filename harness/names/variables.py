@@ -18,6 +18,7 @@ __all__ = [
     "ENDPOINT_HEADERS",
     "ENDPOINT_KEY",
     "ENDPOINT_TOKEN",
+    "LOG_FORMAT",
     "NO_SKIP",
     "POWERCAP",
     "PROGRESS",
@@ -88,6 +89,11 @@ POWERCAP = Variable(
     "folder where the machine shows the energy counters of its processors, for containers that see it elsewhere",
     "`/sys/class/powercap`",
 )
+LOG_FORMAT = Variable(
+    "HARNESS_LOG",
+    "`json`: what evaluate, predict and launch say on stderr is one JSON object a line; `--log` wins",
+    "lines for people",
+)
 NO_SKIP = Variable(
     "HARNESS_NO_SKIP",
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
@@ -110,7 +116,7 @@ ENDPOINT_CREDENTIALS = Variable(
     "the variables above",
 )
 VARIABLES = (
-    CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, POWERCAP, NO_SKIP,
+    CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, POWERCAP, LOG_FORMAT, NO_SKIP,
     ENDPOINT_TOKEN, ENDPOINT_HEADERS, ENDPOINT_CA, ENDPOINT_CERTIFICATE, ENDPOINT_KEY, ENDPOINT_CREDENTIALS,
 )  # fmt: skip
 

@@ -11,6 +11,8 @@ import os
 import sys
 from typing import NoReturn
 
+from harness.names.log import LOG
+
 __all__ = ["exit_process", "remove_generated_files"]
 
 GENERATED = "__autograph_generated_file"  # what the names of AutoGraph's modules begin with
@@ -22,6 +24,7 @@ def exit_process(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # nobody reads any longer
             stream.flush()
+    LOG.end()
     os._exit(code)
 
 

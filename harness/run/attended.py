@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError, WorldChanged
+from harness.errors import CommError, HarnessError, WorldChanged
 from harness.folder.commit import Committer
 from harness.folder.run_folder import RunFolder
+from harness.names.events import Event
+from harness.names.log import LOG, Place
 from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
 from harness.run.door import Door
@@ -23,6 +25,7 @@ from harness.watch.failure import Ended, report_failure
 from harness.watch.gpu import Gpu
 from harness.watch.heartbeat import Heartbeat
 from harness.watch.interrupt import Interrupt
+from harness.watch.monitor import NoMonitor
 from harness.watch.progress import Progress
 from harness.watch.ranks_file import Attempted, RanksFile
 from harness.watch.time_split import Watched
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from harness.step.build import Built
 
 __all__ = ["Attended"]
+
+CHUNK = re.compile(r"chunk (\d+)")  # what a beat says of where a rank works
 
 
 class Attended(Door):
@@ -44,6 +49,7 @@ class Attended(Door):
       folder: of the run.
       attempted: what the attempt is at.
       progress: shows that of all ranks, on rank 0.
+      monitor: is told how ranks fare.
       stall_timeout_s: after how long without progress a rank is stuck.
     Attributes:
       heartbeat: of this rank.
@@ -54,7 +60,14 @@ class Attended(Door):
     rests = True
 
     def __init__(
-        self, process: Process, folder: RunFolder, attempted: Attempted, progress: Progress, *, stall_timeout_s: float
+        self,
+        process: Process,
+        folder: RunFolder,
+        attempted: Attempted,
+        progress: Progress,
+        monitor: NoMonitor,
+        *,
+        stall_timeout_s: float,
     ) -> None:
         comm = process.comm
         super().__init__(comm)
@@ -62,6 +75,8 @@ class Attended(Door):
         self.limits: Limits | None = None
         self._committer: Committer | None = None
         self._folder = folder
+        self._attempted = attempted
+        self._monitor = monitor
         self._progress = progress
         self._file = RanksFile(folder, comm.size, attempted)
         self._watch = Watch(comm, folder, attempted.attempt) if is_elastic() else None
@@ -69,10 +84,10 @@ class Attended(Door):
         self._notices, problem = shared_notices(comm)
         period_s = turn(1, comm.size).every_s
         if problem and comm.rank == 0 and period_s > PERIOD_S:
-            print(
-                f"harness: warning: ranks tell how they stand in files, every {period_s:.0f} s, and so long a rank that is stuck "
-                f"goes unnoticed: {problem}",
-                file=sys.stderr,
+            LOG.say(
+                Event.RUN_WARNING,
+                f"ranks tell how they stand in files, every {period_s:.0f} s, and so long a rank that is stuck goes unnoticed: "
+                f"{problem}",
             )
         self.heartbeat = Heartbeat(
             folder,
@@ -85,6 +100,7 @@ class Attended(Door):
         )
         gpu = Gpu.of_rank(comm.local_rank) if list(process.devices) != ["CPU"] else None
         self.heartbeat.signs = VitalSigns(process.threads, gpu)
+        self.heartbeat.on_beat = monitor.beat
 
     @property
     def elastic(self) -> bool:
@@ -92,6 +108,12 @@ class Attended(Door):
         return self._watch is not None
 
     def __enter__(self) -> Attended:
+        LOG.rank, LOG.place = self.comm.rank, self._place
+        if self.comm.rank == 0:
+            at = self._attempted
+            done = f", {at.earlier_chunks} of them done already" if at.earlier_chunks else ""
+            ranks = f"{self.comm.size} rank{'s' * (self.comm.size > 1)}"
+            LOG.note(Event.RUN_BEGUN, f"{self._folder.path}: {at.examples} examples in {at.chunks} chunks{done}, on {ranks}")
         self.heartbeat.start()
         if self._watch is not None:
             self._watch.start()
@@ -105,11 +127,15 @@ class Attended(Door):
                 self._stuck.counter.close()  # where this round is given up, whoever asks it learns so
         self._progress.close()
         self.heartbeat.stop()
+        self._monitor.close(forget=kind is not None and issubclass(kind, WorldChanged | CommError))
         self._notices.close()
 
     def move(self, phase: str | None = None, where: str | None = None) -> None:
         """Show a sign of progress."""
+        entered = phase is not None and phase != self.heartbeat.beat.phase
         self.heartbeat.move(phase, where)
+        if entered:
+            LOG.note(Event.RANK_PHASE, f"rank {self.comm.rank} is {phase}")
 
     def begin(self, text: str) -> None:
         """Show what is done before the first example."""
@@ -161,9 +187,15 @@ class Attended(Door):
         """Show that all is evaluated."""
         self._progress.finish(examples)
 
+    def _place(self) -> Place:
+        beat = self.heartbeat.beat
+        chunk = CHUNK.match(beat.where)
+        return Place(self._attempted.attempt, beat.phase, int(chunk[1]) if chunk else None)
+
     def _show(self, beats: list[Beat]) -> None:
         self._progress.show(beats)
         self._file.write_in_turn(beats)
+        self._monitor.see(beats)
 
     def _end_stalled(self, _beat: Beat, message: str) -> bool:
         if self._committer is not None:

@@ -30,6 +30,7 @@ from harness.results.values import objections
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
+from harness.run.monitoring import check_monitor
 from harness.run.report import check_report
 from harness.run.served_check import described
 from harness.step.failure import translate
@@ -59,6 +60,7 @@ def check(job: Job, console: Console | None = None) -> int:
 
         tf_setup.import_tensorflow()  # others may import it, and not as quietly
     check_report(job)
+    check_monitor(job)
     metrics = make_metrics(job)
     gate = JobGate.of(job, metrics)
     try:

@@ -6,7 +6,6 @@ Whoever judges finds the same, so any rank may, and as often as it likes. Loads 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from harness.job.specs import GateSpec
 from harness.metrics import make
 from harness.metrics.contract import Metric
 from harness.metrics.labels import label_words
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.metric_aliases import METRIC_ALIASES
 from harness.results.evidence import Evidence, data_keys
 from harness.watch.failure import tell_launcher
@@ -52,7 +53,7 @@ class Settled:
         if self.ruling is not None:
             self.ruling.show(ranks)
         if self.failure is not None:
-            print(f"harness: error: gate: {self.failure}; the result of the run is kept", file=sys.stderr, flush=True)
+            LOG.say(Event.GATE_ERROR, f"gate: {self.failure}; the result of the run is kept")
 
     def judged(self, results: Results) -> Results:
         """Return the results with the ruling.
@@ -213,7 +214,7 @@ def _forget(folder: RunFolder) -> None:
 
 def _warn(exc: RunFolderError) -> None:
     """Say what cannot be written, and go on: metrics.json says that the run is done."""
-    print(f"warning: the result is written, but {exc}", file=sys.stderr)
+    LOG.say(Event.RUN_WARNING, message := f"the result is written, but {exc}", text=f"warning: {message}")
 
 
 def _crosses(job: Job) -> Sequence[Sequence[Any]]:

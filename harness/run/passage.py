@@ -9,7 +9,6 @@ a `Door`, which says what a failure does and who looks on. Loads TensorFlow late
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ from harness.folder.question_file import write_question
 from harness.folder.run_folder import RunFolder
 from harness.folder.segment import Origin
 from harness.job.job import Job
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk
 from harness.predictions import dataset as predictions
@@ -298,5 +299,5 @@ class Passage:
                 record.write_again(folder, accounts, problems, alike=alike)
             except HarnessError as exc:
                 # metrics.json says that the run is done
-                print(f"warning: the result is written, but {exc}", file=sys.stderr)
+                LOG.say(Event.RUN_WARNING, message := f"the result is written, but {exc}", text=f"warning: {message}")
         return conclusion

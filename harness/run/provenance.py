@@ -8,7 +8,6 @@ were committed are read again, shared among the ranks that see the same files, a
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -18,6 +17,8 @@ from harness.data.identity import Identity, Inventory, identify, take
 from harness.errors import DataError, HarnessError, RunFolderError
 from harness.folder.journal import find
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.plan.plan import Plan
 from harness.ranks.comm import Comm
 from harness.run.changed_files import chunks_in, doubtful_files, files_of, listed, marks_of
@@ -119,7 +120,7 @@ class Provenance:
         together(comm, lambda: self._compare(comm, doubts, moved))
         if comm.rank == 0:
             count = len(doubts["contents"])
-            print(f"harness: {count} chunks of the data were read again: they hold what was evaluated", file=sys.stderr)
+            LOG.say(Event.RUN_REREAD, f"{count} chunks of the data were read again: they hold what was evaluated")
             if finished:
                 _try_to(lambda: self.record(folder))
 
@@ -240,7 +241,7 @@ def _try_to(work: Callable[[], None]) -> None:
     try:
         work()
     except RunFolderError as exc:
-        print(f"harness: warning: {exc}", file=sys.stderr)  # costs another look the next time, nothing else
+        LOG.say(Event.RUN_WARNING, str(exc))  # costs another look the next time, nothing else
 
 
 def summed(folder: RunFolder) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 
 from harness.errors import HarnessError, JobError
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
 from harness.metrics import load
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.report.drawing import MISSING
 
 __all__ = ["check_report", "write_report"]
@@ -38,8 +39,8 @@ def write_report(folder: RunFolder, job: Job) -> None:
 
         write_atomically(folder.report_html, render(read([folder.path]), own=lambda target: load(target, job.folder)))
     except HarnessError as exc:
-        print(f"harness: warning: the result is written, the report is not: {exc}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"the result is written, the report is not: {exc}")
     except Exception as exc:  # noqa: BLE001 - no drawing may cost a result
-        print(f"harness: warning: the result is written, the report is not: {type(exc).__name__}: {exc}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"the result is written, the report is not: {type(exc).__name__}: {exc}")
     else:
         print(f"report: {folder.report_html} ({time.monotonic() - begun:.1f} s)")

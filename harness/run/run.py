@@ -6,7 +6,6 @@ open -> claim -> the passage -> the terminal. A failure while ranks work ends al
 from __future__ import annotations
 
 import contextlib
-import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,8 @@ from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 from harness.metrics.contract import Metric
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.status_line import PlainLines, Status, StatusLine
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
@@ -37,6 +38,7 @@ from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
 from harness.run.limits import Limits
 from harness.run.metering import metered
+from harness.run.monitoring import check_monitor, last_rate, open_monitor
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
@@ -53,6 +55,9 @@ from harness.watch.ranks_file import Attempted
 
 __all__ = ["Options", "run"]
 
+UNLIKE = (
+    "the machines gave different bits for one and the same batch; another split of the work over them may change the last digits"
+)
 DONE_ALREADY = "this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o"
 
 
@@ -122,6 +127,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
     check_report(job)
+    check_monitor(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -158,6 +164,7 @@ def _round(command: Command, process: Process) -> int:
     """Go through a run with the ranks that are there; return the exit code."""
     options, folder, comm = command.options, command.folder, process.comm
     try:
+        last = last_rate(command.job, folder, comm.size) if comm.rank == 0 else None
         with process.timer.phase("open"):
             opened, attempt = _claim(command, comm)
         provenance = meet(comm, opened.source, opened.plan, opened.inventory)
@@ -169,11 +176,13 @@ def _round(command: Command, process: Process) -> int:
             comm.close()
             return settled.code
         check_shared(folder, comm)
+        attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+        stall_s = options.stall_timeout_s
+        monitor = open_monitor(comm, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
-    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
-    with Attended(process, folder, attempted, progress, stall_timeout_s=options.stall_timeout_s) as door:
+    with Attended(process, folder, attempted, progress, monitor, stall_timeout_s=stall_s) as door:
         command.interrupt.attach(
             comm,
             folder,
@@ -232,7 +241,7 @@ def _show(command: Command, comm: Comm, settled: Settled, remark: str = "") -> N
             print(remark)
         settled.show(comm.size)
     except OSError as exc:
-        print(f"harness: warning: the result is written, but cannot be shown: {exc.strerror}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"the result is written, but cannot be shown: {exc.strerror}")
 
 
 def _agreed(command: Command, comm: Comm, settled: Settled | None) -> Settled:
@@ -278,23 +287,20 @@ def _pass(command: Command, passage: Passage) -> Settled:
         assigned = assign(comm, opened.plan, left, wanted)
     door.shared_out(assigned)
     if comm.rank == 0 and not command.options.quiet and (text := found_text(opened)):
-        print(f"harness: {printable(text)}", file=sys.stderr)
+        LOG.say(Event.RUN_CLASSES, printable(text))
     if assigned.problem and comm.rank == 0:
-        print(f"harness: warning: chunks are shared out before the loop: {assigned.problem}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, f"chunks are shared out before the loop: {assigned.problem}")
     built = passage.build(assigned, lambda: prepare_model(job, command.metrics, opened, predict=command.options.predict))
     conclusion = passage.evaluate(built, assigned)
     settled = None
     if conclusion is not None:
+        LOG.note(Event.RUN_DONE, f"{command.folder.metrics_json} is written")
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
         for note in built.served.notes() if built.served else ():
-            print(f"warning: {note}", file=sys.stderr)
+            LOG.say(Event.RUN_WARNING, note, text=f"warning: {note}")
         if not conclusion.alike:
-            print(
-                "warning: the machines gave different bits for one and the same batch; another split of the work over them "
-                "may change the last digits",
-                file=sys.stderr,
-            )
+            LOG.say(Event.RUN_WARNING, UNLIKE, text=f"warning: {UNLIKE}")
     door.move("done")
     return _agreed(command, comm, settled)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,8 @@ from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.folder.segment import Origin
 from harness.job.job import Job
 from harness.metrics.question import Question
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.prepare.opened import Began, Opened
 from harness.step import tensorflow as tf_setup
 
@@ -29,7 +30,7 @@ SHOWN = 5  # files named in a message
 
 def to_stderr(text: str) -> None:
     """Say something beside the results."""
-    print(text, file=sys.stderr)
+    LOG.say(Event.RUN_RESUMED, text, text=text)
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _unite(opened: Opened, destination: Destination) -> United:
             )
     united = unite(segments, opened.plan)
     for warning in [*torn, *united.warnings]:
-        print(f"harness: warning: {warning}", file=sys.stderr)
+        LOG.say(Event.RUN_WARNING, warning)
     if destination.resume:
         done = f"{len(united.done)} of {len(opened.plan)} chunks are done already"
         destination.note(f"{done}, from {len(united.kept)} segments")

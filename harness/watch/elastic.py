@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,8 @@ from pathlib import Path
 from harness.errors import CommError, HarnessError, OtherRankFailed, WorldChanged
 from harness.folder.file_rate import LOOKS
 from harness.folder.run_folder import RunFolder
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.ranks.comm import Comm, Counter
 from harness.watch.beat import Beat
 from harness.watch.failure import Ended, report_failure, say
@@ -152,7 +153,7 @@ class Stuck:
     def __call__(self, beat: Beat, message: str) -> bool:
         """End a stuck rank; return whether to watch on. Does not return where the stuck rank is this one."""
         if beat.rank == self._comm.rank:
-            say(self._comm, f"{message}; this rank ends, the others go on")
+            say(self._comm, f"{message}; this rank ends, the others go on", Event.RANK_ENDED)
             self._comm.abort(1)
         if self.counter is not None and beat.rank in self.counter.gone:
             return True  # dead, not stuck
@@ -162,14 +163,15 @@ class Stuck:
             report_failure(self._comm, self._folder, Ended(HarnessError.exit_code, text, self._comm.rank))
             self._comm.abort(1)
         if _of_this_job(beat.pid):
-            say(self._comm, f"{message}; it is ended, the others go on")
+            say(self._comm, f"{message}; it is ended, the others go on", Event.RANK_ENDED)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(beat.pid, signal.SIGKILL)
         return True
 
 
 def _note(comm: Comm, what: str) -> None:
-    print(f"harness: rank {comm.rank} on {comm.host} {what}", file=sys.stderr, flush=True)
+    message = f"rank {comm.rank} on {comm.host} {what}"
+    LOG.say(Event.RANK_LEFT, message, text=f"harness: {message}")
 
 
 def _of_this_job(pid: int) -> bool:

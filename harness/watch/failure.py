@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from pathlib import Path
 from harness.errors import CommError, HarnessError, OtherRankFailed, TakenOver
 from harness.folder.file_rate import STOPS
 from harness.folder.run_folder import RunFolder, write_first_status, write_status
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.variables import STATUS
 from harness.names.verbosity import is_verbose
 from harness.ranks import open_files
@@ -70,10 +71,10 @@ def report_failure(comm: Comm, folder: RunFolder, ended: Ended, *, told: bool = 
             folder.set_status("failed", ended.code, rank=comm.rank)
 
 
-def say(comm: Comm, message: str) -> None:
-    """Write an error to stderr; which rank it comes from, where there are several."""
+def say(comm: Comm, message: str, event: Event = Event.RUN_FAILED) -> None:
+    """Log an error; which rank it comes from, where there are several."""
     rank = f"rank {comm.rank} on {comm.host}: " if comm.size > 1 else ""
-    print(f"harness: error: {rank}{message}", file=sys.stderr, flush=True)
+    LOG.say(event, f"{rank}{message}", text=f"harness: error: {rank}{message}")
 
 
 def trace(exc: BaseException) -> None:
@@ -114,7 +115,8 @@ def end_all(comm: Comm, folder: RunFolder, exc: HarnessError) -> Ended:
     if ended.rank != comm.rank:
         return ended  # that rank ends all
     if isinstance(exc, CommError) and comm.size > 1 and _another_failed(comm, folder):
-        print(f"harness: rank {comm.rank} on {comm.host}: another rank failed, this one ends", file=sys.stderr, flush=True)
+        message = f"rank {comm.rank} on {comm.host}: another rank failed, this one ends"
+        LOG.say(Event.RANK_LEFT, message, text=f"harness: {message}")
         comm.abort(OtherRankFailed.exit_code)  # the other has said why
     if isinstance(exc, TakenOver):
         say(comm, ended.message)  # and leave no word of it in a folder that is another's by now

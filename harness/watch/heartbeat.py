@@ -40,6 +40,7 @@ class Heartbeat:
     Attributes:
       beat: of this rank.
       signs: measure how it fares; to be set before the start.
+      on_beat: called every second with it, and a last time at the end; to be set before the start.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Heartbeat:
     ) -> None:
         self.beat = Beat(rank)
         self.signs = VitalSigns()
+        self.on_beat: Callable[[Beat], None] = lambda beat: None
         self._size = size
         self._timeout_s = stall_timeout_s
         self._on_stall = on_stall
@@ -135,8 +137,10 @@ class Heartbeat:
                 self._tell(at_once=False)
                 self._notice_due_s = now + notice_period_s(self._size) - PERIOD_S / 2
             self._file.write_in_turn(self.beat)
+            self.on_beat(self.beat)
             self._judge()
         self.beat.vitals = self.signs.measure(self.beat.examples).to_json()
+        self.on_beat(self.beat)
         self._tell(at_once=True)
         if self._file.often or not self._notices.heard():
             self._file.write(self.beat)

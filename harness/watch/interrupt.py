@@ -13,7 +13,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,8 @@ from harness.errors import HarnessError, Interrupted, OtherRankFailed
 from harness.folder.commit import Committer
 from harness.folder.file_rate import STOPS, Turn
 from harness.folder.run_folder import RunFolder
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.ranks.comm import Comm
 from harness.ranks.process_exit import exit_process
 from harness.watch.failure import tell_launcher
@@ -183,7 +184,7 @@ class Interrupt:
         begun = time.monotonic()
         comm, folder, heartbeat = self._comm, self._folder, self._heartbeat
         if folder is None or comm is None or heartbeat is None:
-            _print(f"interrupted by {why}, before anything was evaluated")
+            _print(Event.RUN_INTERRUPTED, f"interrupted by {why}, before anything was evaluated")
             tell_launcher(Interrupted.exit_code)
             self._leave(Interrupted.exit_code)
             return
@@ -197,10 +198,11 @@ class Interrupt:
         self._commit(comm, urgent=urgent)
         if folder.failure_json.exists():
             # The launcher ends the ranks that are well when one has failed: its word stands.
-            _print(f"rank {comm.rank} on {comm.host}: another rank failed, this one ends; what it had finished is kept")
+            place = f"rank {comm.rank} on {comm.host}"
+            _print(Event.RANK_LEFT, f"{place}: another rank failed, this one ends; what it had finished is kept")
             comm.abort(OtherRankFailed.exit_code)
         if comm.rank == 0 or comm.size == 1:
-            _print(f"interrupted by {why}; what was finished is kept, --resume goes on from there")
+            _print(Event.RUN_INTERRUPTED, f"interrupted by {why}; what was finished is kept, --resume goes on from there")
         if self._is_over(folder):
             return
         tell_launcher(Interrupted.exit_code)
@@ -225,8 +227,8 @@ class Interrupt:
             try:
                 self._committer.keep(CHUNK_S if urgent else None)
             except HarnessError as exc:
-                _print(f"error: rank {comm.rank} on {comm.host}: {exc}")
+                LOG.say(Event.RUN_FAILED, f"rank {comm.rank} on {comm.host}: {exc}")
 
 
-def _print(text: str) -> None:
-    print(f"harness: {text}", file=sys.stderr, flush=True)
+def _print(event: Event, message: str) -> None:
+    LOG.say(event, message, text=f"harness: {message}")

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, Interrupted, UsageError
+from harness.names.events import Event
+from harness.names.log import LOG
 from harness.names.status_line import RELAYED, Status, StatusLine, TerminalLine, moves
 from harness.names.variables import PROGRESS, STATUS, THREADS
 from harness_launch import horovodrun, mpirun, network
@@ -171,7 +173,8 @@ def launch(
             if attempt == restarts:
                 raise
             why = str(exc)
-        print(f"harness: {why}\nharness: restart {attempt + 1} of {restarts}, with --resume", file=sys.stderr, flush=True)
+        again = f"restart {attempt + 1} of {restarts}, with --resume"
+        LOG.say(Event.LAUNCH_RESTART, f"{why}; {again}", text=f"harness: {why}\nharness: {again}")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -255,11 +258,11 @@ def _attempt(
             raise UsageError(f"{shared}: cannot be made: {exc.strerror}; choose a folder that all hosts share with -o") from exc
     with tempfile.TemporaryDirectory(prefix=".launch-" if shared else "harness-", dir=shared) as scratch:
         status = Path(scratch) / "status.json"
-        is_drawn = QUIET not in command and moves(sys.stderr, os.environ)
+        is_drawn = QUIET not in command and not LOG.is_json and moves(sys.stderr, os.environ)
         env = {**environment(os.environ, *share, str(status)), "PATH": path, **({PROGRESS.name: RELAYED} if is_drawn else {})}
         argv = start.argv(command, env, start.interfaces(ask=True))
         if QUIET not in command:
-            print(f"+ {shlex.join(mpirun.shown(argv))}", file=sys.stderr, flush=True)
+            LOG.say(Event.LAUNCH_BEGUN, words := shlex.join(mpirun.shown(argv)), text=f"+ {words}")
         with TerminalLine() if is_drawn else StatusLine() as line:
             line.show(Status(f"starting {start.ranks} ranks"))
             ended = run_launcher(argv, env, start.signalled, line)
