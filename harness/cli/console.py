@@ -23,6 +23,7 @@ from harness.cli.standard_streams import open_closed_streams
 from harness.cli.submit import submit
 from harness.cli.usage import explain
 from harness.cli.verbosity import add_verbosity
+from harness.cli.watch import watch
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
 from harness.names.variables import STATUS
 from harness.names.verbosity import is_verbose
@@ -54,7 +55,7 @@ def cli() -> None:
 
 for _command in (
     baseline, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
-    verify,
+    verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

@@ -166,7 +166,8 @@ def _round(command: Command, process: Process) -> int:
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
-    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+    models = "; ".join(opened.model_paths.get(name) or spec.python or "" for name, spec in command.job.named_models.items())
+    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), models)
     with Attended(process, folder, attempted, progress, stall_timeout_s=options.stall_timeout_s) as door:
         command.interrupt.attach(
             comm,
