@@ -116,16 +116,17 @@ def from_json(text: str, job: str) -> list[QueueJob] | None:
 
 
 def _of_json(entry: Mapping[str, Any]) -> QueueJob:
-    array = _number(entry.get("array_job_id") or (entry.get("array") or {}).get("job_id"))
-    task: Any = _number(entry.get("array_task_id", (entry.get("array") or {}).get("task_id")))
+    array = _number(entry.get("array_job_id", _part(entry, "array").get("job_id")))
+    task: Any = _number(entry.get("array_task_id", _part(entry, "array").get("task_id")))
     if array and (task is None or task == NO_TASK):
         task = entry.get("array_task_string") or None
-    state, reason = entry.get("job_state", entry.get("state")), entry.get("state_reason", "")
+    state: Any = entry.get("job_state", entry.get("state"))
+    reason = entry.get("state_reason", "")
     if isinstance(state, Mapping):  # sacct's
         state, reason = state.get("current"), state.get("reason", "")
     state = state[0] if isinstance(state, list) else state
-    time_block = entry.get("time") or {}
-    start_s = _number(entry.get("start_time", time_block.get("start") if isinstance(time_block, Mapping) else None))
+    times: Any = entry.get("time")  # sacct's
+    start_s = _number(entry.get("start_time", times.get("start") if isinstance(times, Mapping) else None))
     status = entry.get("exit_code") or 0
     code, signal = _exit(status)
     planned = entry.get("scheduled_nodes") or ""
@@ -134,6 +135,11 @@ def _of_json(entry: Mapping[str, Any]) -> QueueJob:
         str(entry.get("partition", "")), _known(str(entry.get("nodes") or planned)), float(start_s) if start_s else None,
         str(entry.get("command", "")), _known(str(entry.get("standard_output", ""))), code, signal,
     )  # fmt: skip
+
+
+def _part(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = entry.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _number(value: Any) -> int | None:
@@ -221,15 +227,19 @@ class Queue:
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _as_json: bool = field(default=True, init=False)
+    _seen: set[str] = field(default_factory=set, init=False)  # tasks of an array
 
     def jobs(self, job: str) -> list[QueueJob]:
         """Return a job, or the tasks of an array.
 
         Raises: UsageError: Slurm does not answer, or does not know it.
         """
-        found = self._queued(job) or self._controlled(job) or self._accounted(job)
+        found = self._queued(job)
+        if not found or not self._seen <= {entry.number for entry in found}:  # what has ended leaves the queue
+            found = self._controlled(job) or self._accounted(job) or found
         if not found:
             raise UsageError(f"job {job}: Slurm does not know it, or no longer; a run folder says how its run ended")
+        self._seen |= {entry.number for entry in found if entry.number.partition("_")[2].isdigit()}
         troubles = self._troubles(sorted({entry.nodes for entry in found if entry.nodes and not entry.over}))
         return [replace(entry, troubles=troubles.get(entry.nodes, ())) for entry in found]
 
