@@ -25,6 +25,7 @@ from harness.cli.standard_streams import open_closed_streams
 from harness.cli.submit import submit
 from harness.cli.usage import explain
 from harness.cli.verbosity import add_verbosity
+from harness.cli.watch import watch
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
 from harness.names.events import Event
 from harness.names.log import LOG, wants_json
@@ -58,7 +59,7 @@ def cli() -> None:
 
 for _command in (
     baseline, bench, check, collect, compare, doctor, evaluate, forecast, gate, index, init, launch, metrics, predict,
-    report, show, submit, verify,
+    report, show, submit, verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
-from harness.errors import CommError, HarnessError, JobError, UsageError, WorldChanged
+from harness.errors import CommError, HarnessError, JobError, WorldChanged
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
-from harness.metrics.contract import Metric
 from harness.names.events import Event
 from harness.names.log import LOG
-from harness.names.status_line import PlainLines, Status, StatusLine
+from harness.names.status_line import Status
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
@@ -31,11 +28,12 @@ from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
+from harness.run.command import Command, Options
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
-from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
+from harness.run.job_gate import JobGate, Settled, settle_and_tell
 from harness.run.limits import Limits
 from harness.run.metering import metered
 from harness.run.monitoring import check_monitor, last_rate, open_monitor
@@ -51,52 +49,13 @@ from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
-from harness.watch.ranks_file import Attempted
 
-__all__ = ["Options", "run"]
+__all__ = ["run"]
 
 UNLIKE = (
     "the machines gave different bits for one and the same batch; another split of the work over them may change the last digits"
 )
 DONE_ALREADY = "this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line adds to a job."""
-
-    output: Path | None = None
-    stall_timeout_s: float = 600.0
-    resume: bool = False
-    overwrite: bool = False  # a run that is there
-    predict: bool = False  # write predictions
-    predictions: Path | None = None  # evaluate those written earlier, instead of a model
-    same_data: bool = False  # take the user's word that the data are those of earlier attempts
-    limits: bool = False  # measure what the machine can do at most, once the run is done
-    quiet: bool = False  # show the result, warnings and errors alone
-    line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
-    again: bool = False  # in a further round of an elastic run
-
-    def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise UsageError("--resume goes on with the run that is there, --overwrite begins anew: say one of them")
-
-
-@dataclass(frozen=True)
-class Command:
-    """What was asked on the command line, and what it holds while it is carried out."""
-
-    job: Job
-    metrics: Mapping[str, Metric]
-    options: Options
-    folder: RunFolder
-    interrupt: Interrupt
-    lock: Lock
-    gate: JobGate | None
-
-    def settle(self) -> Settled:
-        """Say how a run ends whose result is written: of one with a gate to the launcher too, which is to leave it at that."""
-        return settle(self.folder, None) if self.gate is None else settle_and_tell(self.folder, self.gate)
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -176,7 +135,7 @@ def _round(command: Command, process: Process) -> int:
             comm.close()
             return settled.code
         check_shared(folder, comm)
-        attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+        attempted = command.attempted(attempt, opened)
         stall_s = options.stall_timeout_s
         monitor = open_monitor(comm, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
     except Told as exc:
