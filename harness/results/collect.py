@@ -163,7 +163,7 @@ def _read(folder: RunFolder, *, cost: bool, prices: CostSpec | None) -> Run:
         "model": (run.get("model") or {}).get("path") or "",
         "examples": document["certificate"]["examples"] if document else None,
     }
-    return Run(about, document or {}, cost_columns(run, prices) if cost else {})
+    return Run(about, document or {}, cost_columns(run, prices, str(folder.run_json)) if cost else {})
 
 
 def _rows(run: Run, *, slices: bool) -> list[dict[str, Any]]:

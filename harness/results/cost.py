@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from harness.errors import RunFolderError
 from harness.job.prices import CostSpec
 
 __all__ = ["Cost", "Energy", "cost_of"]
@@ -128,19 +129,28 @@ class Cost:
         return document
 
 
-def cost_of(run: Mapping[str, Any], prices: CostSpec | None = None) -> Cost | None:
+def cost_of(run: Mapping[str, Any], prices: CostSpec | None = None, where: str = "run.json") -> Cost | None:
     """Add up the attempts of a run.
 
     Args:
       run: run.json.
       prices: those that are given; None takes those that the run was given.
+      where: that file's name, for messages.
     Returns: None where the run says nothing of what it used: one of an earlier version.
+    Raises: RunFolderError: the file is not what a run writes.
     """
     attempts = [attempt for attempt in run.get("attempts") or [] if isinstance(attempt, Mapping)]
-    recorded = [attempt for attempt in attempts if isinstance(attempt.get("usage"), Mapping)]
-    if not recorded:
+    if not any("usage" in attempt for attempt in attempts):
         return None
-    usages = [attempt["usage"] for attempt in recorded]
+    try:
+        return _added_up(run, attempts, prices)
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as exc:
+        summary = " ".join(str(exc).split())[:200]
+        raise RunFolderError(f"{where}: what it says of usage and cost is not what a run writes: {summary}") from exc
+
+
+def _added_up(run: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], prices: CostSpec | None) -> Cost:
+    usages = [attempt["usage"] for attempt in attempts if "usage" in attempt]
     if prices is None and (kept := (run.get("cost") or {}).get("prices")):
         prices = CostSpec.model_validate(kept)
     kinds = dict.fromkeys(str(entry["kind"]) for usage in usages for entry in usage["energy"])
@@ -181,7 +191,7 @@ def _gaps(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
     several = len(attempts) > 1
     for attempt in attempts:
         name, usage = f"attempt {attempt.get('attempt')}", attempt.get("usage")
-        if not isinstance(usage, Mapping):
+        if usage is None:
             gaps.append(f"{name} left no record of what it used: nothing of it is counted")
             continue
         if usage.get("until"):

@@ -37,14 +37,15 @@ def _digits(amount: float) -> str:
     return f"{amount:,.0f}" if abs(amount) >= 100 else f"{amount:.3g}"
 
 
-def cost_lines(run: Mapping[str, Any], prices: CostSpec | None = None) -> list[str]:
+def cost_lines(run: Mapping[str, Any], prices: CostSpec | None = None, where: str = "run.json") -> list[str]:
     """Return what a run cost, a few lines; none where it does not say.
 
     Args:
       run: run.json.
       prices: instead of those that the run was given.
+      where: see `cost_of`.
     """
-    cost = cost_of(run, prices)
+    cost = cost_of(run, prices, where)
     if cost is None:
         return []
     lines = [f"used: {', '.join(_hours(cost))}", f"energy: {_energy(cost, run)}"]
@@ -156,9 +157,9 @@ def device_table(run: Mapping[str, Any], most: int = 64) -> TextTable | None:
     return table
 
 
-def cost_columns(run: Mapping[str, Any], prices: CostSpec | None = None) -> dict[str, Any]:
-    """Return what a run cost by the names in `COLUMNS`; all are None where it does not say."""
-    cost = cost_of(run, prices)
+def cost_columns(run: Mapping[str, Any], prices: CostSpec | None = None, where: str = "run.json") -> dict[str, Any]:
+    """Return what a run cost by the names in `COLUMNS`; all are None where it does not say. See `cost_of`."""
+    cost = cost_of(run, prices, where)
     numbers = {} if cost is None else amounts(cost)
     currency = cost.prices.currency if cost is not None and cost.money and cost.prices is not None else None
     return {name: currency if name == "currency" else numbers.get(name) for name in COLUMNS}

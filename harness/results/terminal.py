@@ -119,7 +119,7 @@ def show(
         say(console, f"examples by rank: {ranks}")
         say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
-        for line in cost_lines(run, prices):
+        for line in cost_lines(run, prices, str(folder.run_json)):
             say(console, line)
     say(console, f"results: {folder.path}")
 

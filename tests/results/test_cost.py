@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.errors import JobError, UsageError
+from harness.errors import JobError, RunFolderError, UsageError
 from harness.job.job import Job
 from harness.job.prices import CostSpec
 from harness.job.prices_file import read_prices
@@ -85,6 +85,12 @@ def test_the_prices_of_the_run_hold_unless_others_are_given():
     assert cost_of(document).money["total"] == 3.75
     assert cost_of(document, CostSpec(node_hour=2, currency="CHF")).money == {"node_hour": 2.0, "total": 2.0}
     assert cost_columns(document)["currency"] == "EUR"
+
+
+@pytest.mark.parametrize("usage", ["much", [], {}, {"energy": [{"kind": "gpu", "joules": "many"}]}, None])
+def test_what_no_run_writes_is_named(usage):
+    with pytest.raises(RunFolderError, match="runs/a/run.json: what it says of usage"):
+        cost_of({"attempts": [{"attempt": 1, "usage": usage}, attempt(2, ONE)]}, where="runs/a/run.json")
 
 
 def test_tables():
