@@ -14,6 +14,7 @@ import click
 from harness.cli.baseline import baseline
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
+from harness.cli.export import export
 from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
@@ -53,8 +54,8 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
-    verify,
+    baseline, check, collect, compare, doctor, evaluate, export, gate, index, init, launch, metrics, predict, report, show,
+    submit, verify,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

@@ -55,6 +55,7 @@ class Job(Spec):
     predictions: PredictionsSpec | None = None
     gate: GateSpec | None = None
     report: bool = False
+    export: tuple[str, ...] = ()  # targets that the run is handed on to when it is done; which there are is known to the export
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -72,8 +73,9 @@ class Job(Spec):
             raw["models"] = {str(name): {"path": spec} if isinstance(spec, str) else spec for name, spec in raw["models"].items()}
         if isinstance(raw.get("data"), str | list):
             raw["data"] = {"files": raw["data"]}
-        if isinstance(raw.get("metrics"), str):
-            raw["metrics"] = [raw["metrics"]]
+        for key in ("metrics", "export"):
+            if isinstance(raw.get(key), str):
+                raw[key] = [raw[key]]
         return raw
 
     @field_validator("metrics")
@@ -114,6 +116,7 @@ class Job(Spec):
             ("output", self.output),
         ]
         paths += [(f"models.{name}.path" if name else "model.path", spec.path) for name, spec in self.named_models.items()]
+        paths += [("export", target) for target in self.export]
         if self.gate is not None:
             paths += [("gate.rules", self.gate.rules), ("gate.baseline", self.gate.baseline)]
         for key, path in paths:
@@ -217,6 +220,7 @@ class Job(Spec):
             "output": True,
             "schedule": True,
             "report": True,
+            "export": True,
             "predictions": True,
             "gate": True,
             "model": place,

@@ -32,6 +32,7 @@ from harness.run.attended import Attended
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
+from harness.run.export import check_export, hand_on
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
 from harness.run.opening import open_on_all
@@ -116,6 +117,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
     check_report(job)
+    check_export(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -213,6 +215,7 @@ def _say_done(command: Command, comm: Comm) -> Settled:
         return _agreed(command, comm, None)
     settled = command.settle()
     _show(command, comm, settled, DONE_ALREADY)
+    hand_on(command.folder, command.job)
     return _agreed(command, comm, settled)
 
 
@@ -279,6 +282,7 @@ def _pass(command: Command, passage: Passage) -> Settled:
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
+        hand_on(command.folder, job)
         if not conclusion.alike:
             print(
                 "warning: the machines gave different bits for one and the same batch; another split of the work over them "
