@@ -26,11 +26,11 @@ def check_export(job: Job) -> list[Target]:
 
 def hand_on(folder: RunFolder, job: Job) -> None:
     """Hand on a run that is done, where the job asks for it. The result is there: what fails now is a warning."""
-    if not job.export:
+    if not (targets := check_export(job)):
         return
     try:
-        export([folder.path], check_export(job), print)
+        export([folder.path], targets, print)
     except HarnessError as exc:
-        again = " ".join(f"--to {text}" for text in job.export)
+        again = " ".join(f"--to {target.kind}={target.place}" for target in targets)
         print(f"harness: warning: the result is written, but not handed on: {exc}\n  say it again: harness export "
               f"{folder.path} {again}", file=sys.stderr)  # fmt: skip
