@@ -15,6 +15,7 @@ from harness.cli.baseline import baseline
 from harness.cli.bench import bench
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
+from harness.cli.export import export
 from harness.cli.forecast import forecast
 from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
@@ -58,8 +59,8 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, bench, check, collect, compare, doctor, evaluate, forecast, gate, index, init, launch, metrics, predict,
-    report, show, submit, verify, watch,
+    baseline, bench, check, collect, compare, doctor, evaluate, export, forecast, gate, index, init, launch, metrics,
+    predict, report, show, submit, verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

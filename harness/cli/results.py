@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.export import to
 from harness.cli.options import PRICES, RUN, files, prices_of
 from harness.cli.verbosity import is_quiet, remark
 
@@ -79,6 +80,7 @@ def verify(run: Path, own: Path | None) -> int:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @files(".csv or .parquet")
+@to(required=False)
 @METRIC
 @click.option("--slices", is_flag=True, help="After each run its slices.")
 @click.option("--cost", is_flag=True, help="What each run cost: hours, energy, and with prices money and CO2.")
@@ -89,10 +91,12 @@ def verify(run: Path, own: Path | None) -> int:
     help="Only the first, in this order, that its gate let pass; exit code 1: none does, 5: not known yet.",
 )  # fmt: skip
 def collect(
-    runs: Sequence[Path], outputs: Sequence[Path], metrics: Sequence[str], slices: bool, cost: bool, prices: Path | None,
-    as_json: bool, is_first_pass: bool,
+    runs: Sequence[Path], outputs: Sequence[Path], targets: Sequence[str], metrics: Sequence[str], slices: bool, cost: bool,
+    prices: Path | None, as_json: bool, is_first_pass: bool,
 ) -> int:  # fmt: skip
     """Make one table of many runs, one row a run."""
+    from harness.errors import UsageError
+    from harness.export.command import export, targets_of
     from harness.results.collect import check_ending, frame, read, to_json, with_some_metrics, write_summary
     from harness.results.first_pass import first_pass
     from harness.results.run_tables import print_summary
@@ -100,7 +104,11 @@ def collect(
 
     for path in outputs:
         check_ending(path)
-    spec, code = prices_of(prices), 0
+    spec = prices_of(prices)
+    if targets and metrics:
+        raise UsageError("--metric goes with the table and with -o; --to hands on runs with all their metrics")
+    places = targets_of(targets)
+    code = 0
     if is_first_pass:
         choice = first_pass(runs)
         runs, code = [choice.run] if choice.run is not None else [], choice.exit_code
@@ -116,4 +124,9 @@ def collect(
     for path in outputs:
         write_summary(frame(collected, slices=slices), path)
         remark(f"table: {path}")
+    finished = [Path(run.about["run"]) for run in collected if run.document]
+    if places and len(finished) < len(collected):
+        remark(f"not finished, and not handed on: {len(collected) - len(finished)} of {len(collected)} runs")
+    if places and finished:
+        export(finished, places, remark)
     return code

@@ -60,6 +60,7 @@ class Job(Spec):
     report: bool = False
     cost: CostSpec | None = None  # of an hour and a kilowatt-hour
     monitor: MonitorSpec | None = None  # how a run fares, for Prometheus
+    export: tuple[str, ...] = ()  # targets that the run is handed on to when it is done; which there are is known to the export
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -77,8 +78,9 @@ class Job(Spec):
             raw["models"] = {str(name): {"path": spec} if isinstance(spec, str) else spec for name, spec in raw["models"].items()}
         if isinstance(raw.get("data"), str | list):
             raw["data"] = {"files": raw["data"]}
-        if isinstance(raw.get("metrics"), str):
-            raw["metrics"] = [raw["metrics"]]
+        for key in ("metrics", "export"):
+            if isinstance(raw.get(key), str):
+                raw[key] = [raw[key]]
         return raw
 
     @field_validator("metrics")
@@ -124,6 +126,7 @@ class Job(Spec):
             for name, spec in self.named_models.items()
             for url in spec.endpoints
         ]
+        paths += [("export", target) for target in self.export]
         if self.gate is not None:
             paths += [("gate.rules", self.gate.rules), ("gate.baseline", self.gate.baseline)]
         for key, path in paths:
@@ -234,6 +237,7 @@ class Job(Spec):
             "output": True,
             "schedule": True,
             "report": True,
+            "export": True,
             "predictions": True,
             "gate": True,
             "cost": True,

@@ -27,6 +27,7 @@ from harness.prepare.prepare import Prepared, columns_of, load_model, match_mode
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
+from harness.run.export import check_export
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
@@ -61,6 +62,7 @@ def check(job: Job, console: Console | None = None) -> int:
         tf_setup.import_tensorflow()  # others may import it, and not as quietly
     check_report(job)
     check_monitor(job)
+    check_export(job)
     metrics = make_metrics(job)
     gate = JobGate.of(job, metrics)
     try:

@@ -113,6 +113,11 @@ class Evaluator:
             self._build()
         self._bar.finish("ready")
 
+    @property
+    def rank(self) -> int:
+        """The number of this process in its world; 0 alone."""
+        return self._comm.rank
+
     def _ask(self, model: Any, data: Any, metrics: str | Sequence[Any], batched: bool | None, options: Options) -> None:
         """Make a job of what was given, and open what it names."""
         door = self._door

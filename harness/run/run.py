@@ -32,6 +32,7 @@ from harness.run.command import Command, Options
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
+from harness.run.export import check_export, hand_on
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle_and_tell
 from harness.run.limits import Limits
@@ -87,6 +88,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
         _import(timer, options)
     check_report(job)
     check_monitor(job)
+    check_export(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -189,6 +191,7 @@ def _say_done(command: Command, comm: Comm) -> Settled:
         return _agreed(command, comm, None)
     settled = command.settle()
     _show(command, comm, settled, DONE_ALREADY)
+    hand_on(command.folder, command.job)
     return _agreed(command, comm, settled)
 
 
@@ -259,6 +262,7 @@ def _pass(command: Command, passage: Passage) -> Settled:
         write_report(command.folder, job)
         for note in built.served.notes() if built.served else ():
             LOG.say(Event.RUN_WARNING, note, text=f"warning: {note}")
+        hand_on(command.folder, job)
         if not conclusion.alike:
             LOG.say(Event.RUN_WARNING, UNLIKE, text=f"warning: {UNLIKE}")
     door.move("done")
