@@ -29,6 +29,7 @@ METRICS = [
     {"token_f1": {"output": "text", "label": "references"}},
     {"ndcg": {"output": "score", "label": "relevance", "query": "query", "k": 5, "gain": "linear", "without_relevant": 0}},
     {"grouped_auc": {"output": "score", "label": "relevance", "query": "query"}},
+    {"ranking_gains": {"output": "score", "label": "relevance", "query": "query", "depth": 6}},
     {"retrieval_recall": {"output": "embedding", "label": "identity", "query": "query"}},
     {"coco": {"output": "found", "scores": "scores", "classes": "classes", "label": "boxes", "label_classes": "label_classes",
               "crowd": "crowd", "box_format": "xywh"}},
@@ -93,6 +94,10 @@ def test_values_of_one_rank(alone):
     groups = [given["query"] == name for name in np.unique(given["query"])]
     expected = np.mean([ndcg_score([given["relevance"][g]], [given["score"][g]], k=5) for g in groups])
     assert found["ndcg"] == pytest.approx(expected, rel=1e-13)
+    gains = [given["relevance"][g][np.argsort(-given["score"][g])] for g in groups]
+    shares = [np.cumsum(y)[np.minimum(np.arange(6), len(y) - 1)] / y.sum() for y in gains if y.sum()]
+    assert found["ranking_gains"]["columns"][:2] == ["k", "ranking"]
+    assert [row[1] for row in found["ranking_gains"]["rows"]] == pytest.approx(np.mean(shares, axis=0).tolist(), rel=1e-13)
     assert [found["coco"][name] for name in TWELVE] == pytest.approx(images().oracle(area=False).stats.tolist(), rel=1e-13)
     each = [TokenF1().host_terms(strings([list(line[1:])]), strings([line[0]])).item() for line in lines]
     assert found["token_f1"] == pytest.approx(np.mean(each), rel=1e-14)
