@@ -133,6 +133,15 @@ def test_a_run_whose_ranks_have_told_nothing_yet(tmp_path):
     assert look(folder, "run").snapshot is None
 
 
+@pytest.mark.parametrize(
+    "vitals", [{"recent": {"over_s": "x"}}, {"age_s": "5", "call_s": None}, {"cpus": 5, "recent": {"over_s": 5.0, "busy_s": 1.0}}]
+)
+def test_what_another_version_wrote_is_no_traceback(tmp_path, vitals):
+    folder = run_folder(tmp_path / "run", [beat(0), Beat(1, "h", 5, "evaluating", vitals=vitals)])
+    view = look(folder, "run")
+    assert view.snapshot is None and "is not as this version" in screen.lines(view, 100, 9)[1]
+
+
 def test_a_long_failure_is_shown_whole(tmp_path):
     folder = run_folder(tmp_path / "run", [beat(0)], state="failed", code=1)
     message = " ".join(f"word{number}" for number in range(60))
