@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks import check, gloo, indexing, jobs, metadata, report, simulate
+from benchmarks import check, gloo, indexing, jobs, metadata, report, simulate, watching
 from benchmarks.__main__ import ASKED, QUESTIONS, parser
 from benchmarks.job_cases import JOBS
 from benchmarks.job_peers import PEERS
@@ -95,6 +95,14 @@ def test_what_a_world_asks_of_the_file_system_is_counted():
     assert world.beats_alone.mean > world.asked[0].mean + 5  # files of others are read
     assert world.all.busiest < 50 and world.all_alone.busiest < 50
     assert "| 60 |" in metadata.table([world])
+
+
+def test_what_being_watched_costs_is_measured():
+    """The real heartbeat, rank 0 of one and of fifty whose notices come over a socket. The bounds are far, for a busy machine."""
+    alone, many = (watching.measure(ranks, 1.5) for ranks in (1, 50))
+    assert 0 < alone.watched[0] < 0.05 and alone.without[0] < alone.watched[0] < many.watched[0] < 0.2
+    assert 400 < alone.file_bytes < 3000 and many.file_bytes > 40 * 400  # all of them were heard
+    assert "| 50 |" in watching.table([many])
 
 
 def test_a_world_is_simulated_with_the_harness_s_own_parts():

@@ -86,7 +86,7 @@ class _JobTarget:
         from harness.watch.watching import ShownRun
 
         shown: list[Shown] = []
-        for job, path in folders(self.queue.jobs(self.name)):
+        for job, path in folders(self.queue.jobs_of_late(self.name)):
             shown.append(job)
             if path is None or job.state == "PENDING":
                 continue

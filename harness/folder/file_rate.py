@@ -3,7 +3,8 @@
 A shared file system answers for opening, naming and looking at files through one or a few servers, whatever the number of
 nodes. So what every rank does has a period that grows with the number of ranks, and ranks take turns within it. Together
 with what rank 0 does alone it stays under 50 operations a second: rank 0 writes its heartbeat and looks for the request to
-stop, four a second, and rank 1 may read that heartbeat, two a second.
+stop, four a second, and what it knows of all ranks, and looks for a request of a stack, three a second; rank 1 may read its
+heartbeat, two a second.
 """
 
 from __future__ import annotations

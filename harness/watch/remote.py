@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
@@ -16,6 +17,7 @@ from harness.watch.watching import Shown, ShownRun
 __all__ = ["OtherShown", "SshTarget", "command_line", "print_remote_stack"]
 
 ANSWER_S = 120
+LOGIN_S = 5.0  # from one login to the next
 SSH_FAILED = 255
 
 
@@ -70,9 +72,19 @@ class SshTarget:
     host: str
     names: Sequence[str]
     harness: str = "harness"
+    _last: list[tuple[float, Sequence[Shown]]] = field(default_factory=list, init=False)
 
     def look(self) -> Sequence[Shown]:
-        """Ask there.
+        """Ask there; once in a few seconds, for each time is a login.
+
+        Raises: see `_ask`.
+        """
+        if not self._last or time.monotonic() - self._last[0][0] >= LOGIN_S:
+            self._last[:] = [(time.monotonic(), self._ask())]
+        return self._last[0][1]
+
+    def _ask(self) -> Sequence[Shown]:
+        """Log in, and ask.
 
         Raises: UsageError: the command is wrong there. HarnessError: there is no answer.
         """

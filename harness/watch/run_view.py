@@ -152,13 +152,32 @@ def look(folder: RunFolder, name: str, clock: Callable[[], float] = time.time) -
         return RunView(name, state, code, attempt, message)
     snapshot = read_snapshot(folder)
     if snapshot is None or snapshot.attempted.attempt != attempt:
-        return RunView(name, RUNNING, None, attempt)
+        return RunView(name, RUNNING, None, attempt, notes=[_no_word(clock() - folder.status_json.stat().st_mtime)])
+    try:
+        view = _running(name, snapshot, clock() - snapshot.time_s)
+        view.document()  # all of it can be told
+    except (TypeError, ValueError, AttributeError):
+        note = "progress/ranks.json is not as this version of the harness writes it"
+        return RunView(name, RUNNING, None, attempt, notes=[note])
+    return view
+
+
+def _running(name: str, snapshot: Snapshot, old_s: float) -> RunView:
     ranks = ranks_of(snapshot.beats)
-    view = RunView(name, RUNNING, None, attempt, "", snapshot, ranks, others_cores(ranks))
-    old_s = clock() - snapshot.time_s
+    view = RunView(name, RUNNING, None, snapshot.attempted.attempt, "", snapshot, ranks, others_cores(ranks))
     if old_s > ENDED_S + 2 * snapshot.period_s:
         return replace(view, state="silent", notes=[f"rank 0 has written nothing for {old_s:,.0f} s: has the run been killed?"])
     return replace(view, slow=stragglers(ranks), notes=_notes(ranks, snapshot.period_s))
+
+
+def _no_word(since_s: float) -> str:
+    """Say what it may mean that ranks have told nothing yet."""
+    if since_s < ENDED_S:
+        return "the ranks meet, and look at model and data"
+    return (
+        f"no word of its ranks since it began, {since_s:,.0f} s ago: a run that was started in Python tells nothing before its "
+        "end; any other has been killed, or still copies its model"
+    )
 
 
 def _notes(ranks: Sequence[Rank], period_s: float) -> list[str]:

@@ -32,10 +32,10 @@ def lines(view: RunView, width: int, height: int) -> list[str]:
     model = f", {view.snapshot.attempted.model}" if view.snapshot and view.snapshot.attempted.model else ""
     text = [f"{view.path}: {view.state}{attempt}{model}"]
     if view.failure:
-        text += [f"  {line}" for line in view.failure.splitlines()]
+        text += [part for line in view.failure.splitlines() for part in _wrapped(line, width, "  ")]
     if view.snapshot is None:
-        if view.state == "running":
-            text.append("  the ranks meet, and look at model and data")
+        for note in view.notes:
+            text += _wrapped(note, width, "  ")
         return _fitted(text, width, height)
     attempted = view.snapshot.attempted
     done = view.examples_done
@@ -45,7 +45,7 @@ def lines(view: RunView, width: int, height: int) -> list[str]:
     text.append(Status(_what(view.ranks), share, f"{done:,} of {attempted.examples:,} examples{rate}{left}").line(width))
     warnings = [*(str(straggler) for straggler in view.slow), *view.notes]
     for warning in warnings[:WARNINGS]:
-        text += textwrap.wrap(f"! {warning}", width, subsequent_indent="  ")
+        text += _wrapped(f"! {warning}", width)
     if len(warnings) > WARNINGS:
         text.append(f"! and {len(warnings) - WARNINGS} more like these")
     room = max(height - len(text), LEAST_ROWS)
@@ -84,6 +84,10 @@ def size(size_bytes: float | None) -> str:
 def _fitted(text: Sequence[str], width: int, height: int) -> list[str]:
     cut = [printable(line) for line in text[:height]]
     return [line if len(line) <= width else f"{line[: width - 1]}…" for line in cut]
+
+
+def _wrapped(line: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=indent or "  ")
 
 
 def _what(ranks: Sequence[Rank]) -> str:

@@ -171,7 +171,7 @@ def watch(targets: Sequence[Target], pace: Pace) -> int:
 
 
 def _text(shown: Sequence[Shown]) -> list[str]:
-    """Return what was seen as lines for the size of this terminal; elsewhere nothing is left out for its height."""
+    """Return what was seen as lines for the size of this terminal, or of a usual one."""
     columns, rows = shutil.get_terminal_size((100, 24))
     share = max((rows - 1) // max(len(shown), 1), 6)
     return [line for item in shown for line in item.lines(columns, share)]

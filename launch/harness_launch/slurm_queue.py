@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ __all__ = ["Queue", "QueueJob", "folders", "from_json", "from_scontrol", "run_fo
 
 UNKNOWN = ("", "(null)", "N/A", "Unknown", "None")
 NO_TASK = 4294967294
+ASKED_S = 5.0  # from one question to the next
 WIDTH = 200  # of the text in JSON
 NODE_OK = ("IDLE", "MIXED", "ALLOCATED", "COMPLETING", "PLANNED", "RESERVED", "CLOUD")
 
@@ -227,6 +229,7 @@ class Queue:
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _as_json: bool = field(default=True, init=False)
+    _last: dict[str, tuple[float, list[QueueJob]]] = field(default_factory=dict, init=False)
     _seen: set[str] = field(default_factory=set, init=False)  # tasks of an array
 
     def jobs(self, job: str) -> list[QueueJob]:
@@ -242,6 +245,16 @@ class Queue:
         self._seen |= {entry.number for entry in found if entry.number.partition("_")[2].isdigit()}
         troubles = self._troubles(sorted({entry.nodes for entry in found if entry.nodes and not entry.over}))
         return [replace(entry, troubles=troubles.get(entry.nodes, ())) for entry in found]
+
+    def jobs_of_late(self, job: str) -> list[QueueJob]:
+        """Return the same, as it was a few seconds ago at most: a controller serves all users.
+
+        Raises: see `jobs`.
+        """
+        now = time.monotonic()
+        if job not in self._last or now - self._last[job][0] >= ASKED_S:
+            self._last[job] = now, self.jobs(job)
+        return self._last[job][1]
 
     def _queued(self, job: str) -> list[QueueJob]:
         if not self._as_json:

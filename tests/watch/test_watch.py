@@ -120,6 +120,36 @@ def test_a_run_that_ended_says_how_and_ends_with_its_code(tmp_path, state, code,
     assert watch(both, Pace(once=True, out=io.StringIO())) == code
 
 
+def test_a_run_whose_ranks_have_told_nothing_yet(tmp_path):
+    folder = run_folder(tmp_path / "run", [beat(0)])
+    (folder.progress / "ranks.json").unlink()
+    assert screen.lines(look(folder, "run"), 100, 9)[1] == "  the ranks meet, and look at model and data"
+    late = look(folder, "run", lambda: time.time() + 600)
+    assert late.state == "running" and "a run that was started in Python tells nothing" in late.notes[0]
+    attempted = json.loads((folder.status_json).read_text())
+    assert attempted["attempt"] == 1
+    folder.set_status("running", None, attempt=2)  # what an earlier attempt left is not shown
+    RanksFile(folder, 1, Attempted(1, 10, 1)).write([beat(0)])
+    assert look(folder, "run").snapshot is None
+
+
+@pytest.mark.parametrize(
+    "vitals", [{"recent": {"over_s": "x"}}, {"age_s": "5", "call_s": None}, {"cpus": 5, "recent": {"over_s": 5.0, "busy_s": 1.0}}]
+)
+def test_what_another_version_wrote_is_no_traceback(tmp_path, vitals):
+    folder = run_folder(tmp_path / "run", [beat(0), Beat(1, "h", 5, "evaluating", vitals=vitals)])
+    view = look(folder, "run")
+    assert view.snapshot is None and "is not as this version" in screen.lines(view, 100, 9)[1]
+
+
+def test_a_long_failure_is_shown_whole(tmp_path):
+    folder = run_folder(tmp_path / "run", [beat(0)], state="failed", code=1)
+    message = " ".join(f"word{number}" for number in range(60))
+    folder.record_failure(message)
+    lines = screen.lines(look(folder, "run"), 80, 24)
+    assert " ".join(" ".join(lines[1:]).split()) == message and max(map(len, lines)) <= 80
+
+
 def test_it_looks_again_until_all_is_over(tmp_path):
     folder = run_folder(tmp_path / "run", [beat(0)])
     slept = []
