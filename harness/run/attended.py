@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness.errors import CommError, HarnessError, WorldChanged
 from harness.folder.commit import Committer
@@ -14,7 +15,9 @@ from harness.names.log import LOG, Place
 from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
 from harness.run.door import Door
+from harness.run.limits import Limits
 from harness.run.record import Process
+from harness.sums.reduction import Reduced
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, turn
 from harness.watch.elastic import Stuck, Watch, is_elastic
@@ -27,6 +30,9 @@ from harness.watch.progress import Progress
 from harness.watch.ranks_file import Attempted, RanksFile
 from harness.watch.time_split import Watched
 from harness.watch.vitals import VitalSigns
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Attended"]
 
@@ -48,6 +54,7 @@ class Attended(Door):
     Attributes:
       heartbeat: of this rank.
       interrupt: ends this rank when it is asked to stop; None where nobody listens.
+      limits: measures what the machine can do at most, once the result is written; None where nobody asks.
     """
 
     rests = True
@@ -65,6 +72,7 @@ class Attended(Door):
         comm = process.comm
         super().__init__(comm)
         self.interrupt: Interrupt | None = None
+        self.limits: Limits | None = None
         self._committer: Committer | None = None
         self._folder = folder
         self._attempted = attempted
@@ -168,6 +176,12 @@ class Attended(Door):
         """Take note of how chunks come to ranks."""
         if self._stuck is not None:
             self._stuck.counter = assigned.counter
+
+    def concluded(self, built: Built, assigned: Assigned, reduced: Reduced) -> None:
+        """Measure the limits."""
+        if self.limits is not None:
+            self.move("measuring limits", "")
+            self.limits.measure(built, assigned, reduced, self.move)
 
     def finish(self, examples: int) -> None:
         """Show that all is evaluated."""

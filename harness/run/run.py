@@ -35,6 +35,7 @@ from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
+from harness.run.limits import Limits
 from harness.run.monitoring import check_monitor, last_rate, open_monitor
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
@@ -68,6 +69,7 @@ class Options:
     predict: bool = False  # write predictions
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
+    limits: bool = False  # measure what the machine can do at most, once the run is done
     quiet: bool = False  # show the result, warnings and errors alone
     line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
     again: bool = False  # in a further round of an elastic run
@@ -257,6 +259,7 @@ def _work(
             again = command.options.again
             provenance.confirm(comm, folder, attempt.kept, finished=False, trusted=again, moved=door.move)
         home = Home(folder, attempt, command.options.same_data)
+        door.limits = Limits(comm, home) if command.options.limits else None
         return _pass(command, Passage(process, command.job, opened, provenance, door, home))
     except WorldChanged:
         raise
