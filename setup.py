@@ -44,7 +44,7 @@ setup(
         "prometheus": pinned("prometheus-client"),
         "energy": pinned("nvidia-ml-py"),
         "tensorboard": pinned("tensorboard"),
-        "mlflow": pinned("mlflow-skinny"),
+        "mlflow": pinned("mlflow-skinny", "SQLAlchemy", "alembic"),
         "wandb": pinned("wandb"),
         "endpoints": pinned("tensorflow-serving-api", "grpcio", "requests"),
         "spark": pinned("pyspark"),

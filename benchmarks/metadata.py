@@ -134,11 +134,13 @@ def _played(folder: Any, clock: Clock, actions: list[Action], until_s: float) ->
 
 
 def _beats(folder: Any, ranks: int, *, notices: bool) -> tuple[float, float]:
-    """Every rank leaves its beat in its turn; ranks 0 and 1 watch."""
+    """Every rank leaves its beat in its turn; ranks 0 and 1 watch, and rank 0 leaves what it knows of all."""
     from harness.ranks.notices import Heard, NoNotices
     from harness.watch.beat import Beat
     from harness.watch.beat_file import PERIOD_S, BeatFile, turn
+    from harness.watch.ranks_file import Attempted, RanksFile
     from harness.watch.roster import Roster
+    from harness.watch.stack_dump import StackAnswers
 
     class AllHeard(NoNotices):
         def __init__(self, others: range) -> None:
@@ -148,7 +150,12 @@ def _beats(folder: Any, ranks: int, *, notices: bool) -> tuple[float, float]:
             return self._heard
 
     clock = Clock()
-    actions = []
+    everyone = RanksFile(folder, ranks, Attempted(1, 0, 0), clock)
+    requests = StackAnswers(folder, 0, ranks, NoNotices())
+    actions = [
+        Action(0.0, PERIOD_S, lambda: everyone.write_in_turn([Beat(0)])),
+        Action(0.0, PERIOD_S, lambda: requests.serve(Beat(0))),
+    ]
     for rank in range(ranks):
         file, beat, when = BeatFile(folder, rank, ranks, clock), Beat(rank), turn(rank, ranks)
         actions.append(Action(when.first_s, when.every_s, lambda file=file, beat=beat: file.write_in_turn(beat)))  # type: ignore[misc]

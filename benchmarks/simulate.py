@@ -3,14 +3,12 @@
 The plan, every rank's share, the certificate, a journal of segments and the sum of all ranks' vectors are made with the
 harness's own code, one rank after the other. Time and memory are measured. What the final sum would take on a cluster is
 extrapolated: latency and bandwidth of an allreduce are fitted to what `reduction` measured between ranks here, and put
-into the cost of recursive halving and doubling (R. Thakur, R. Rabenseifner, W. Gropp, Optimization of collective
-communication operations in MPICH, 2005): 2 log2 p steps, 2 (p - 1) / p of the bytes.
+into the model that `harness forecast` has too.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import metadata, report
+from harness.bench.collective import allreduce_s
 
 __all__ = ["Simulated", "add_arguments", "allreduce_s", "answer", "fit", "measure", "table"]
 
@@ -149,15 +148,6 @@ def fit(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
     weights = 1 / np.asarray(seconds)
     (latency, per_byte), *_ = np.linalg.lstsq(matrix * weights[:, None], np.asarray(seconds) * weights, rcond=None)
     return float(max(latency, 0)), float(max(per_byte, 0))
-
-
-def allreduce_s(ranks: int, size_bytes: int, latency_s: float, byte_s: float) -> float:
-    """Return what an allreduce of so many bytes takes by the model.
-
-    >>> round(allreduce_s(2, 1000, 1.0, 0.001), 6)
-    3.0
-    """
-    return 2 * math.log2(ranks) * latency_s + 2 * (ranks - 1) / ranks * size_bytes * byte_s
 
 
 def table(found: Simulated) -> str:

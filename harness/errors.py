@@ -7,6 +7,7 @@
     │   ├── ShapeError                    a tensor does not fit the metric that is to read it
     │   └── RunFolderError                the run folder holds another job, or cannot be written
     ├── DataError                exit 1   a file or a record is not what it should be
+    ├── EndpointError            exit 1   what serves the model does not answer, or not what it was asked
     ├── CommError                exit 1   the ranks cannot talk to each other
     ├── InvalidRun               exit 1   the certificate does not match the plan
     ├── TakenOver                exit 1   a later attempt goes on with this run
@@ -29,6 +30,7 @@ from harness.names.urls import shown
 __all__ = [
     "CommError",
     "DataError",
+    "EndpointError",
     "HarnessError",
     "Interrupted",
     "InvalidRun",
@@ -83,6 +85,10 @@ class RunFolderError(UsageError):
 
 class DataError(HarnessError):
     """A file or a record is not what it should be."""
+
+
+class EndpointError(HarnessError):
+    """What serves the model does not answer, or not what it was asked."""
 
 
 class CommError(HarnessError):

@@ -14,7 +14,7 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "bench/test_bench", "bench/test_forecast", "bench/test_kits", "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
@@ -23,6 +23,19 @@ SLOW = (
 
 # Left out of `make test` as well: each with what proves the same there.
 LONG = {
+    "bench/test_bench.py::test_a_bench_that_was_ended": "a second bench in the folder is refused; what is kept appears by one rename",
+    "bench/test_bench.py::test_a_planted_bottleneck_is_named": "bench/test_binding on frozen trials",
+    "bench/test_bench.py::test_a_result_that_depends": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_a_size_that_fails": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_a_sweep_writes": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_minutes_bound": "bench/test_figures: what is chosen",
+    "bench/test_bench.py::test_strong_and_weak_scaling_over_each_transport": "one and two ranks; bench/test_figures",
+    "bench/test_forecast.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
+    "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[ranking": "the kit in whole numbers, and the images",
+    "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[segmentation": "the kit in whole numbers, and the images",
+    "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[table": "the kit in whole numbers, and the images",
+    "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[text": "the kit in whole numbers, and the images",
+    "bench/test_loadgen.py::test_loadgen_itself": "an environment of its own; summaries of LoadGen in the same file",
     "data/test_bad_numbers.py::test_what_is_no_number_is_named_or_skipped[NUL within": "the other texts",
     "data/test_bad_numbers.py::test_what_is_no_number_is_named_or_skipped[of integers": "the other texts",
     "data/test_data_keys.py::test_the_same_bytes_at_several_ranks[3": "two ranks",
@@ -78,6 +91,7 @@ LONG = {
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
+    "slurm/test_bench.py": "bench/test_bench starts trials by harness launch; slurm/test_slurm submits",
     "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",
     "slurm/test_slurm.py::test_what_was_cancelled_and_what_was_requeued_enough_goes_on": "a job that is followed by another",
     "step/test_class_labels.py::test_predictions_keep_the_text": "predictions/test_predictions; what is skipped in Python",
@@ -108,6 +122,10 @@ LONG = {
     "test_tasks.py::test_a_page_does_what_it_shows[slices": "test_slices_bootstrap",
     "test_tasks.py::test_a_page_does_what_it_shows[text-labels": "step/test_class_labels",
     "test_tasks.py::test_a_page_does_what_it_shows[training": "run/test_keras_callback",
+    "slurm/test_watch.py": "launch/test_slurm_queue reads what Slurm's versions write",
+    "watch/test_watch_ranks.py::test_a_slow_rank_is_named_with_its_cause[model": "a slow reader; watch/test_diagnosis",
+    "watch/test_watch_ranks.py::test_a_slow_rank_is_named_with_its_cause[threads": "a slow reader; watch/test_diagnosis",
+    "watch/test_watch_ranks.py::test_other_work_on_its_processor_is_named": "a slow reader; watch/test_diagnosis",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[parsing": "reading and predicting in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-arrays": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-outside": "in a pipeline",

@@ -160,12 +160,14 @@ def test_every_command_is_listed() -> None:
     )
 
 
-def test_the_picture_of_the_readme_is_small_and_is_the_page_of_a_report() -> None:
+def test_pictures_of_a_page_are_small_and_as_they_are_taken() -> None:
     assert "](docs/report.png)" in (ROOT / "README.md").read_text()
-    assert (ROOT / "docs" / "report.png").stat().st_size < 100_000
-    with Image.open(ROOT / "docs" / "report.png") as image:
-        sections = runpy.run_path(str(ROOT / "docs" / "site" / "screenshot.py"))
-        assert image.size == (sections["WIDTH"] * len(sections["COLUMNS"]), sections["HEIGHT"])
+    pictures = runpy.run_path(str(ROOT / "docs" / "site" / "screenshot.py"))["PICTURES"]
+    report = (ROOT / "docs" / "report.md").read_text()
+    for name, shape in pictures.items():
+        assert f"]({name})" in report and (ROOT / "docs" / name).stat().st_size < 100_000
+        with Image.open(ROOT / "docs" / name) as image:
+            assert image.size == (shape.width * len(shape.columns), shape.height)
 
 
 def test_the_picture_of_the_quickstart_is_drawn_from_a_result_and_loads_nothing() -> None:

@@ -99,6 +99,11 @@ def test_show_loads_no_tensorflow(tmp_path):
     fresh("from harness.cli import cli; cli.main(standalone_mode=False)", "show", str(tmp_path))
 
 
+def test_watch_loads_no_tensorflow(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "running", "exit_code": null, "attempt": 1}')
+    fresh("from harness.cli import cli; cli.main(standalone_mode=False)", "watch", "--once", "--json", str(tmp_path))
+
+
 def test_the_architecture_page_names_what_is_there():
     text = (ROOT / "docs" / "architecture.md").read_text()
     rooms = {path.name for path in (ROOT / "harness").iterdir() if path.is_dir() and path.name != "__pycache__"}

@@ -1,1 +1,1 @@
-"""Benchmarks of one's own machine: a job run at several sizes by fixed rules, and what its figures carry."""
+"""Benchmarks of one's own machine: a job at several sizes by fixed rules, kits that need no data, forecasts of other sizes."""

@@ -12,8 +12,11 @@ from typing import Any
 import click
 
 from harness.cli.baseline import baseline
+from harness.cli.bench import bench
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
+from harness.cli.export import export
+from harness.cli.forecast import forecast
 from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
@@ -23,6 +26,7 @@ from harness.cli.standard_streams import open_closed_streams
 from harness.cli.submit import submit
 from harness.cli.usage import explain
 from harness.cli.verbosity import add_verbosity
+from harness.cli.watch import watch
 from harness.errors import HarnessError, Interrupted, OtherRankFailed, nearest
 from harness.names.events import Event
 from harness.names.log import LOG, wants_json
@@ -55,8 +59,8 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, check, collect, compare, doctor, evaluate, gate, index, init, launch, metrics, predict, report, show, submit,
-    verify,
+    baseline, bench, check, collect, compare, doctor, evaluate, export, forecast, gate, index, init, launch, metrics,
+    predict, report, show, submit, verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

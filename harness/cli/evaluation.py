@@ -18,7 +18,7 @@ from harness.names.log import LOG
 if TYPE_CHECKING:
     from harness.job.job import Job
     from harness.names.status_line import StatusLine
-    from harness.run.run import Options
+    from harness.run.command import Options
 
 __all__ = ["check", "evaluate", "init", "predict"]
 
@@ -62,7 +62,7 @@ def evaluate(
     """
     wishes = {"label": label, "metrics": metrics, "output": model_output}
     with _status_line() as line:
-        from harness.run.run import Options
+        from harness.run.command import Options
 
         options = Options(
             output,
@@ -124,7 +124,7 @@ def predict(
     """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
     with _status_line() as line:
         from harness.job.job import Job
-        from harness.run.run import Options
+        from harness.run.command import Options
 
         options = Options(
             output, stall_timeout, resume, overwrite, predict=True, same_data=same_data, quiet=is_quiet(), line=line

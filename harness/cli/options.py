@@ -11,8 +11,8 @@ import click
 from harness.names.variables import LOG_FORMAT
 
 __all__ = [
-    "BASELINES", "COUNT", "JOB", "LABEL", "LOGGING", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "RESUME", "RUN",
-    "SAME_DATA", "SET", "STALL", "Flag", "files", "flags",
+    "BASELINES", "COUNT", "JOB", "LABEL", "LOGGING", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "PRICES", "RESUME",
+    "RUN", "SAME_DATA", "SET", "STALL", "Flag", "files", "flags", "prices_of",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
@@ -20,6 +20,10 @@ Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the val
 COUNT = click.IntRange(min=1)
 JOB = click.argument("job", type=click.Path(path_type=Path))
 RUN = click.argument("run", type=click.Path(path_type=Path))
+PRICES = click.option(
+    "--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="Prices of what was used, as in the job's key cost, instead of those of the job.",
+)  # fmt: skip
 BASELINES = click.option(
     "--baselines", type=click.Path(path_type=Path), metavar="FOLDER",
     help="Folder of baselines that have names; default: baselines, or what HARNESS_BASELINES says.",
@@ -52,6 +56,15 @@ METRICS = click.option(
 MODEL_OUTPUT = click.option(
     "--model-output", metavar="NAME", help="Of MODEL DATA: the output that the label goes with; default: the only one that does."
 )
+
+
+def prices_of(path: Path | None) -> Any:
+    """Return the prices of `--prices`; None where it is not there."""
+    if path is None:
+        return None
+    from harness.job.prices_file import read_prices
+
+    return read_prices(path)
 
 
 def files(endings: str) -> Callable[[Any], Any]:

@@ -22,7 +22,7 @@ from harness.errors import RunFolderError, TakenOver
 from harness.folder.run_folder import RunFolder, read_json, write_atomically
 from harness.names.scratch import scratch_name
 
-__all__ = ["Attempt", "Lock", "Owner", "begin", "earlier", "retire"]
+__all__ = ["Attempt", "Lock", "Owner", "begin", "earlier", "retire", "usage_path", "usages"]
 
 LEAVING_S = 5.0  # a process of this machine that is about to end may take so long
 STILL_S = 10.0  # heartbeats come every second; network file systems show them late
@@ -207,12 +207,25 @@ def retire(folder: RunFolder) -> None:
     """Forget what is known of the attempts so far, but that they were: a later one gets a higher number."""
     for path in _numbered(folder):
         write_atomically(path, json.dumps({"erased": True}) + "\n")
+    for path in folder.attempts.glob("*.usage-*.json"):
+        path.unlink(missing_ok=True)
 
 
 def earlier(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
     """Return number and record of all attempts so far, but those of a run that was erased."""
     records = [(int(path.stem), read_json(path) or {}) for path in _numbered(folder)]
     return sorted(((number, record) for number, record in records if not record.get("erased")), key=lambda pair: pair[0])
+
+
+def usage_path(folder: RunFolder, attempt: int, rank: int) -> Path:
+    """Return where the first rank of a node leaves what its node has used, for the case that the attempt does not end well."""
+    return folder.attempts / f"{attempt:04d}.usage-{rank:05d}.json"
+
+
+def usages(folder: RunFolder, attempt: int) -> list[dict[str, Any]]:
+    """Return what the nodes of an attempt have left so."""
+    documents = [read_json(path) for path in sorted(folder.attempts.glob(f"{attempt:04d}.usage-*.json"))]
+    return [document for document in documents if isinstance(document, dict)]
 
 
 def _numbered(folder: RunFolder) -> list[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BEATS", "COMMITS", "LOOKS", "STOPS", "FileRate", "Turn"]
+__all__ = ["BEATS", "COMMITS", "LOOKS", "STOPS", "USAGES", "FileRate", "Turn"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class FileRate:
 BEATS = FileRate(operations=4, per_second=12)  # created and renamed; looked at and opened by rank 0
 STOPS = FileRate(operations=1, per_second=4)  # looked for
 LOOKS = FileRate(operations=2, per_second=8)  # in an elastic run: looked for, and whether a rank has failed
+USAGES = FileRate(operations=2, per_second=1)  # of nodes, not ranks: created and renamed
 # Looked whether a later attempt has begun, created, renamed, the folder opened; and a sixteenth of joining sixteen segments:
 # looking at them, opening them, removing them, writing one.
 COMMITS = FileRate(operations=4 + (3 * 16 + 3) / 16, per_second=18)

@@ -17,8 +17,10 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 
 from harness.errors import JobError
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
+from harness.job.model_spec import ENDPOINT_KEYS
 from harness.job.monitor_spec import MonitorSpec
 from harness.job.overrides import apply_override
+from harness.job.prices import CostSpec
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -56,7 +58,9 @@ class Job(Spec):
     predictions: PredictionsSpec | None = None
     gate: GateSpec | None = None
     report: bool = False
+    cost: CostSpec | None = None  # of an hour and a kilowatt-hour
     monitor: MonitorSpec | None = None  # how a run fares, for Prometheus
+    export: tuple[str, ...] = ()  # targets that the run is handed on to when it is done; which there are is known to the export
     output: str | None = None
 
     _folder: Path = PrivateAttr(default=Path("."))
@@ -74,8 +78,9 @@ class Job(Spec):
             raw["models"] = {str(name): {"path": spec} if isinstance(spec, str) else spec for name, spec in raw["models"].items()}
         if isinstance(raw.get("data"), str | list):
             raw["data"] = {"files": raw["data"]}
-        if isinstance(raw.get("metrics"), str):
-            raw["metrics"] = [raw["metrics"]]
+        for key in ("metrics", "export"):
+            if isinstance(raw.get(key), str):
+                raw[key] = [raw[key]]
         return raw
 
     @field_validator("metrics")
@@ -116,6 +121,12 @@ class Job(Spec):
             ("output", self.output),
         ]
         paths += [(f"models.{name}.path" if name else "model.path", spec.path) for name, spec in self.named_models.items()]
+        paths += [
+            (f"models.{name}.endpoint" if name else "model.endpoint", url)
+            for name, spec in self.named_models.items()
+            for url in spec.endpoints
+        ]
+        paths += [("export", target) for target in self.export]
         if self.gate is not None:
             paths += [("gate.rules", self.gate.rules), ("gate.baseline", self.gate.baseline)]
         for key, path in paths:
@@ -214,13 +225,22 @@ class Job(Spec):
     @property
     def keys_of_values(self) -> dict[str, Any]:
         """Those of them that can change a value."""
-        place = {"path", "version", "node_copy", "node_copy_bytes"}  # what lies there is in the model's own digest
+        place = {
+            "path",
+            "endpoint",
+            "version",
+            "node_copy",
+            "node_copy_bytes",
+            *ENDPOINT_KEYS,
+        }  # what lies there is in the model's own digest
         elsewhere: Any = {
             "output": True,
             "schedule": True,
             "report": True,
+            "export": True,
             "predictions": True,
             "gate": True,
+            "cost": True,
             "monitor": True,
             "model": place,
             "models": {"__all__": place},

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import nearest
 from harness.job.data_format import format_of
 from harness.job.monitor_spec import MonitorSpec
+from harness.job.prices import CostSpec
 from harness.job.specs import (
     BootstrapSpec,
     DataSpec,
@@ -45,6 +46,7 @@ SPECS: dict[str, type[BaseModel]] = {
     "bootstrap": BootstrapSpec,
     "examples": ExamplesSpec,
     "gate": GateSpec,
+    "cost": CostSpec,
     "monitor": MonitorSpec,
 }  # by the key that they stand under
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.job.data_format import format_of
+from harness.job.model_spec import ModelSpec
+from harness.job.spec import Spec
 from harness.names.metric_aliases import METRIC_ALIASES
 
 __all__ = [
@@ -26,34 +28,6 @@ __all__ = [
     "SparseSpec",
     "Spec",
 ]
-
-
-class Spec(BaseModel):
-    """A part of the job: fixed once it is validated; a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class ModelSpec(Spec):
-    """Which model, and how to run it."""
-
-    path: str | None = None  # with `python`: weights for the model that the factory makes
-    python: str | None = None  # package.module:factory
-    args: dict[str, Any] = Field(default_factory=dict)  # keyword arguments of the factory
-    signature: str = "serving_default"
-    version: int | None = Field(None, ge=0)
-    precision: Literal["mixed_float16", "mixed_bfloat16"] | None = None
-    jit_compile: bool = False
-    node_copy: Literal["auto", "always", "never"] = "auto"
-    node_copy_bytes: int = Field(64 << 20, ge=0)  # below this size "auto" does not copy
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> ModelSpec:
-        if self.path is None and self.python is None:
-            raise ValueError("expected a path, or python: package.module:factory")
-        if self.args and self.python is None:
-            raise ValueError("args are those of a factory: python: package.module:factory is missing")
-        return self
 
 
 class SparseSpec(Spec):

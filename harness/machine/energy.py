@@ -71,7 +71,7 @@ class Measured:
 
     device: str
     kind: Kind
-    method: Method
+    method: Method = Method.COUNTER
     phases_uj: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
 

@@ -1,4 +1,4 @@
-"""A model as files: where it lies, and the digest of its content. Loads nothing."""
+"""A model as files: where it lies, and the digest of its content. Loads nothing; an endpoint is asked."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def locate(spec: ModelSpec, resolved: Callable[[str], str], folder: Path) -> str
       spec: of the job.
       resolved: a path of the job to one that can be opened.
       folder: of the job file, for the factory's module.
+    Returns: a path; of an endpoint what answers there, see `endpoint.py`.
     Raises: ModelError: there is nothing there.
     """
+    if spec.endpoint is not None:
+        from harness.models.endpoint import identify
+
+        return identify(spec)
     if spec.python is not None:
         source_of(spec.python, folder)
         if spec.path is None:
@@ -33,7 +38,7 @@ def locate(spec: ModelSpec, resolved: Callable[[str], str], folder: Path) -> str
         if not is_there(path):
             raise ModelError(f"{path}: no such weights")
         return path
-    assert spec.path is not None  # ModelSpec sees to it
+    assert spec.path is not None and not isinstance(spec.version, str)  # ModelSpec sees to it
     return resolve(resolved(spec.path), spec.version)
 
 
@@ -86,7 +91,15 @@ def source_of(target: str, folder: Path) -> Path | None:
 
 
 def digest_of(spec: ModelSpec, path: str | None, folder: Path) -> str:
-    """Return the SHA-256 of a model: its files, and of a factory the source of its module, its name and arguments."""
+    """Return the SHA-256 of a model: its files, and of a factory the source of its module, its name and arguments.
+
+    Of an endpoint it is that of what answers there.
+    """
+    if spec.endpoint is not None:
+        from harness.models.endpoint import digest_of as of_endpoint
+
+        assert path is not None
+        return of_endpoint(spec, path)
     if spec.python is None:
         assert path is not None
         return digest(path)

@@ -9,20 +9,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from harness.data import Feature
 from harness.errors import HarnessError, ModelError
 from harness.job.specs import ModelSpec
-from harness.models.model import Model
+from harness.models.model import PREDICT, Model
 
 __all__ = ["load", "several", "stored"]
 
 
 def load(path: str | None, spec: ModelSpec, folder: Path = Path(".")) -> Model:
-    """Load a SavedModel folder, a .keras, .h5 or .tflite file, or what a factory makes.
+    """Load a SavedModel folder, a .keras, .h5 or .tflite file, what a factory makes, or what an endpoint serves.
 
     Args:
       path: as returned by `model_files.locate`.
@@ -52,6 +51,10 @@ def _load(path: str | None, spec: ModelSpec, folder: Path) -> Model:
 
         return from_factory(path, spec, folder)
     assert path is not None
+    if spec.endpoint is not None:
+        from harness.models.endpoint import from_endpoint
+
+        return from_endpoint(spec, path)
     if path.endswith((".keras", ".h5", ".hdf5")):
         from harness.models.keras_file import from_file
 
@@ -89,10 +92,10 @@ def several(models: Mapping[str, Model]) -> Model:
                     f"{list(spec.shape)} to {name}; models of one job read the same features: evaluate them in jobs of their own"
                 )
 
-    def predict(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {
+    def together(chosen: Mapping[str, Model]) -> PREDICT:
+        return lambda tensors: {
             f"{name}/{key}": tensor
-            for name, model in models.items()
+            for name, model in chosen.items()
             for key, tensor in model.predict({key: tensors[key] for key in model.inputs}).items()
         }
 
@@ -100,7 +103,12 @@ def several(models: Mapping[str, Model]) -> Model:
     path = "; ".join(f"{name}: {model.path}" for name, model in models.items())
     signatures = {f"{name}/{key}": signature for name, model in models.items() for key, signature in model.signatures.items()}
     own_inputs = {name: tuple(model.inputs) for name, model in models.items()}
-    return Model(path, inputs, outputs, predict, "several", signatures, models=own_inputs)
+    served = {name: model.served[""] for name, model in models.items() if model.served}
+    local = {name: model for name, model in models.items() if not model.served}
+    return Model(
+        path, inputs, outputs, together(models), "several", signatures, models=own_inputs,
+        served=served, inside=together(local) if served and local else None,
+    )  # fmt: skip
 
 
 def stored(outputs: Mapping[str, Feature]) -> Model:

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from harness.models.served_model import ServedModel
+
 __all__ = ["Model"]
 
 PREDICT = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -20,6 +22,8 @@ class Model:
     `inputs` and `outputs` are TensorSpecs by name, the batch dimension first and unknown. `predict` maps tensors by
     input name to tensors by output name, and may be traced into a graph. `signatures` says of each signature that a file
     has what it takes and gives; `used` is the one at hand. `models` names the inputs of each model, where several are one.
+    `served` are those of them that another process serves, by name, an only one without; `inside` predicts with the others,
+    where there are some of both kinds.
     """
 
     path: str
@@ -30,6 +34,8 @@ class Model:
     signatures: Mapping[str, str] = field(default_factory=dict)
     used: str | None = None
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    served: Mapping[str, ServedModel] = field(default_factory=dict)
+    inside: PREDICT | None = None
 
     def describe(self) -> str:
         """Write inputs and outputs, one line each."""

@@ -32,7 +32,7 @@ def wants_copy(spec: ModelSpec, path: str | None, ranks: int, mounts: Path = MOU
       ranks: how many read it; a single one reads it once anyway.
       mounts: the table of file systems.
     """
-    if path is None or not os.path.exists(path) or spec.node_copy == "never":
+    if path is None or spec.endpoint is not None or not os.path.exists(path) or spec.node_copy == "never":
         return False
     if spec.node_copy == "always":
         return True

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 __all__ = [
     "BASELINES",
     "CACHE",
+    "ENDPOINT_CA",
+    "ENDPOINT_CERTIFICATE",
+    "ENDPOINT_CREDENTIALS",
+    "ENDPOINT_HEADERS",
+    "ENDPOINT_KEY",
+    "ENDPOINT_TOKEN",
     "LOG_FORMAT",
     "NO_SKIP",
+    "POWERCAP",
     "PROGRESS",
     "REQUEUES",
     "STATE_BYTES",
@@ -77,6 +84,11 @@ PROGRESS = Variable(
     "`lines`: rank 0 writes its progress as lines for its launcher to draw; `harness launch` sets it where it runs on a terminal",
     "progress is written for people",
 )
+POWERCAP = Variable(
+    "HARNESS_POWERCAP",
+    "folder where the machine shows the energy counters of its processors, for containers that see it elsewhere",
+    "`/sys/class/powercap`",
+)
 LOG_FORMAT = Variable(
     "HARNESS_LOG",
     "`json`: what evaluate, predict and launch say on stderr is one JSON object a line; `--log` wins",
@@ -87,7 +99,26 @@ NO_SKIP = Variable(
     "the harness's own tests fail where they would be skipped for want of a program; `.ci/run` sets it",
     "they are skipped",
 )
-VARIABLES = (CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, LOG_FORMAT, NO_SKIP)
+ENDPOINT_TOKEN = Variable("HARNESS_ENDPOINT_TOKEN", "bearer token that an endpoint is sent", "none is sent")
+ENDPOINT_HEADERS = Variable(
+    "HARNESS_ENDPOINT_HEADERS", "headers that an endpoint is sent with each request, a line `NAME: VALUE` each", "none are sent"
+)
+ENDPOINT_CA = Variable(
+    "HARNESS_ENDPOINT_CA", "file (PEM) of the authority that signed an endpoint's certificate", "the authorities of the system"
+)
+ENDPOINT_CERTIFICATE = Variable(
+    "HARNESS_ENDPOINT_CERTIFICATE", "file (PEM) of the certificate that an endpoint is shown", "none is shown"
+)
+ENDPOINT_KEY = Variable("HARNESS_ENDPOINT_KEY", "file (PEM) of its key, which only you can read", "none")
+ENDPOINT_CREDENTIALS = Variable(
+    "HARNESS_ENDPOINT_CREDENTIALS",
+    "file (YAML) with `token`, `headers`, `ca`, `certificate`, `key`, or these by host under `hosts`; only you can read it",
+    "the variables above",
+)
+VARIABLES = (
+    CACHE, THREADS, STATE_BYTES, BASELINES, STATUS, REQUEUES, PROGRESS, POWERCAP, LOG_FORMAT, NO_SKIP,
+    ENDPOINT_TOKEN, ENDPOINT_HEADERS, ENDPOINT_CA, ENDPOINT_CERTIFICATE, ENDPOINT_KEY, ENDPOINT_CREDENTIALS,
+)  # fmt: skip
 
 
 def table() -> str:

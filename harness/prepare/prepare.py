@@ -19,6 +19,7 @@ from harness.predictions.prediction_files import Column
 from harness.prepare.binding import ask, bind, features_read
 from harness.prepare.input_binding import Matched, declared, match
 from harness.prepare.opened import Opened
+from harness.prepare.served_versions import with_versions
 
 __all__ = ["Prepared", "columns_of", "load_model", "match_model", "predictor", "prepare_model", "taker", "wanted_predictions"]
 
@@ -52,7 +53,8 @@ def prepare_model(job: Job, metrics: Mapping[str, Metric], opened: Opened, *, pr
     model = load_model(job, opened)
     bindings, matched = match_model(job, metrics, opened, model, wanted_predictions(job).features if predict else ())
     columns = columns_of(job, bindings, model, matched) if predict else ()
-    return Prepared(model, ask(job, metrics, bindings, opened.classes), matched, columns)
+    asked = with_versions(job, model, metrics, matched)
+    return Prepared(model, ask(asked, metrics, bindings, opened.classes), matched, columns)
 
 
 def load_model(job: Job, opened: Opened, own: Mapping[str, Any] | None = None) -> Any:
@@ -170,14 +172,19 @@ def taker(columns: Sequence[Column]) -> Callable[[Mapping[str, Any], Mapping[str
     return take
 
 
-def predictor(model: Any, matched: Matched) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    """Return the function from features to outputs that the compiled step calls."""
+def predictor(model: Any, matched: Matched, *, inside: bool = False) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """Return the function from features to outputs that the compiled step calls.
+
+    Args:
+      inside: leave out the models that other processes serve.
+    """
     import tensorflow as tf
 
     from harness.exact.tf_subnormals import converted
 
     def predict(features: Mapping[str, Any]) -> Mapping[str, Any]:
-        outputs: Mapping[str, Any] = model.predict(
+        run = model.inside if inside else model.predict
+        outputs: Mapping[str, Any] = run(
             {name: converted(features[feature], model.inputs[name].dtype)
              if model.inputs[name].dtype != tf.string else features[feature]
              for name, feature in matched.inputs.items()}

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "FAINT", "INK", "LINE", "MARKERS", "MISSING", "MUTED", "PAPER", "SERIES", "clipped", "new_figure", "plain", "style", "svg",
+    "FAINT", "INK", "LINE", "MARKERS", "MISSING", "MUTED", "PAPER", "SERIES", "clipped", "for_width", "new_figure", "plain",
+    "style", "svg",
 ]  # fmt: skip
 
 MISSING = "{name} is not installed, which the report is made with: pip install 'exact-harness[report]'"
@@ -95,6 +96,11 @@ def svg(figure: Figure) -> str:
     text = FONT.sub(r"font: \1\2 var(--sans)", text)
     text = COLOUR.sub(lambda match: f"var({VARIABLES[match[0]]})", text)
     return SIZE.sub(_root, text, count=1).strip()
+
+
+def for_width(wide: str, narrow: str) -> str:
+    """Return two drawings of the same as one: the page shows that for its width."""
+    return f'<div class="at-wide">{wide}</div><div class="at-narrow">{narrow}</div>'
 
 
 def _root(match: re.Match[str]) -> str:

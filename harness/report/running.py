@@ -12,6 +12,7 @@ from harness.names.urls import shown
 from harness.report.drawing import INK, SERIES, new_figure, plain, style, svg
 from harness.report.sections import Figure, Section
 from harness.report.subjects import Reported, Subject
+from harness.results.cost_tables import cost_table, device_table
 from harness.results.tables import TextTable
 
 __all__ = ["Ran", "running_section"]
@@ -33,6 +34,9 @@ class Ran:
       attempts: one a line, where there are several.
       versions: of software, by name.
       job: its keys, as JSON.
+      cost: what all attempts used and cost; None where the run does not say.
+      remarks: on that: what is not measured or not counted, and why.
+      devices: their energy by phase, in the last attempt; None where none was measured.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Ran:
     attempts: TextTable | None
     versions: TextTable
     job: str
+    cost: TextTable | None
+    remarks: Sequence[str]
+    devices: TextTable | None
 
 
 def running_section(reported: Reported) -> Section | None:
@@ -57,6 +64,7 @@ def _ran(subject: Subject) -> Ran:
     text = shown(json.dumps(subject.job, indent=2, sort_keys=True, ensure_ascii=False)) if subject.job else ""
     if len(text) > LONGEST_JOB:
         text = f"{text[:LONGEST_JOB]}\n… {len(text) - LONGEST_JOB:,} more letters are in resolved_job.json"
+    cost, remarks = cost_table(subject.run) or (None, ())
     return Ran(
         subject.name,
         _facts(last, ranks, attempts),
@@ -64,6 +72,9 @@ def _ran(subject: Subject) -> Ran:
         _attempts(attempts) if len(attempts) > 1 else None,
         TextTable(["software", "version"], [[name, str(version)] for name, version in environment.items()], "", 2),
         text,
+        cost,
+        remarks,
+        device_table(subject.run),
     )
 
 

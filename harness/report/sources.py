@@ -61,7 +61,7 @@ def _sources(subject: Subject, document: Mapping[str, Any], own: Callable[[str],
         try:
             plots = plotted_of_run(subject.folder, own)
         except RunFolderError as exc:
-            missing = str(exc)
+            missing = str(exc).replace(f"{subject.folder.path}/", "")  # where a run lies is not what it shows
     models = list(dict.fromkeys(plotted.model for plotted in plots)) or [""]
     return [
         Source(model or subject.name, document, [own for own in plots if own.model == model], level, classes, model, missing)

@@ -60,7 +60,8 @@ def _proof(certificate: Mapping[str, Any]) -> str:
     count = f"{certificate['examples']:,}"
     left_out = [f"{certificate[name]:,} {name}" for name in ("filtered", "skipped") if certificate.get(name)]
     tail = f"; of {certificate['read']:,} read {', '.join(left_out)}" if left_out and "read" in certificate else ""
-    return f"{count} of {count} examples counted once, in {certificate['chunks']:,} chunks{tail}"
+    chunks = certificate["chunks"]
+    return f"{count} of {count} examples counted once, in {chunks:,} {'chunk' if chunks == 1 else 'chunks'}{tail}"
 
 
 def _digests(document: Mapping[str, Any]) -> TextTable:

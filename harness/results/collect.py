@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pandas as pd
 from harness.errors import UsageError, nearest
 from harness.folder.output_file import write_output
 from harness.folder.run_folder import RunFolder, read_json
+from harness.job.prices import CostSpec
+from harness.results.cost_tables import COLUMNS, cost_columns
 from harness.results.metric_names import key_of, labels, with_metrics
 from harness.results.run_document import document_of
 from harness.results.tables import slice_value
@@ -29,10 +31,12 @@ class Run:
     Attributes:
       about: what is known of it whether or not it has ended, by the names in `ABOUT`.
       document: its result; empty where there is none.
+      cost: what it cost, by the names in `cost_tables.COLUMNS`; empty where nobody asks.
     """
 
     about: Mapping[str, Any]
     document: Mapping[str, Any]
+    cost: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def slices(self) -> Sequence[Mapping[str, Any]]:
@@ -40,15 +44,19 @@ class Run:
         return self.document.get("slices") or []
 
 
-def read(runs: Sequence[Path]) -> list[Run]:
+def read(runs: Sequence[Path], *, cost: bool = False, prices: CostSpec | None = None) -> list[Run]:
     """Read the folders of some runs.
+
+    Args:
+      cost: whether to say what they cost.
+      prices: of what was used, instead of those of each run's job.
 
     Raises: UsageError: a run stands there twice.
     """
     paths = [path.absolute() for path in runs]
     if twice := sorted({str(path) for path in paths if paths.count(path) > 1}):
         raise UsageError(f"{', '.join(twice)}: stands there twice")
-    return [_read(RunFolder(path)) for path in paths]
+    return [_read(RunFolder(path), cost=cost, prices=prices) for path in paths]
 
 
 def with_some_metrics(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
@@ -82,6 +90,8 @@ def collect(runs: Sequence[Path]) -> pd.DataFrame:
 def frame(runs: Sequence[Run], *, slices: bool = False) -> pd.DataFrame:
     """Return one row a run: `run`, `state`, `exit_code`, `message`, `model`, `examples`, then a column for each number.
 
+    Where runs were read with their cost, columns `cost.NAME` for each of `cost_tables.COLUMNS` come before the numbers.
+
     A metric that is a number is a column of its key, one by class has a column `KEY[CLASS]` for each, with `.low` and
     `.high` where there are intervals; what is null stays empty. A metric that is named like one of the first columns is
     `metrics.KEY`. Tables are in the runs' own files.
@@ -93,20 +103,31 @@ def frame(runs: Sequence[Run], *, slices: bool = False) -> pd.DataFrame:
     """
     features = dict.fromkeys(f"slice:{name}" for run in runs for part in run.slices for name in part["slice"]) if slices else {}
     rows = [row for run in runs for row in _rows(run, slices=slices)]
-    first = [*ABOUT, *features]
+    costs = [f"cost.{name}" for name in COLUMNS] if any(run.cost for run in runs) else []
+    first = [*ABOUT, *costs, *features]
     numbers = dict.fromkeys(name for row in rows for name in row if name not in first)
     table = pd.DataFrame(rows, columns=[*first, *numbers])
     for column in ("exit_code", "examples"):
         table[column] = table[column].astype("Int64")
-    for column in numbers:
+    for column in [*numbers, *(name for name in costs if name != "cost.currency")]:
         table[column] = table[column].astype("float64")
     return table
 
 
 def to_json(runs: Sequence[Run], *, slices: bool = False) -> list[dict[str, Any]]:
-    """Return an object a run: what `ABOUT` names; of its metrics.json definitions, values, intervals, and slices if asked."""
+    """Return an object a run: what `ABOUT` names; of its metrics.json definitions, values, intervals, and slices if asked.
+
+    Where runs were read with their cost, `cost` has that.
+    """
     sections = ("definitions", "metrics", "bootstrap", "intervals", *(("slices", "slices_left_out") if slices else ()))
-    return [{**run.about, **{name: run.document[name] for name in sections if name in run.document}} for run in runs]
+    return [
+        {
+            **run.about,
+            **({"cost": dict(run.cost)} if run.cost else {}),
+            **{name: run.document[name] for name in sections if name in run.document},
+        }
+        for run in runs
+    ]
 
 
 def write_summary(table: pd.DataFrame, path: Path) -> None:
@@ -127,7 +148,7 @@ def check_ending(path: Path) -> None:
         raise UsageError(f"-o {path}: expected a file that ends with {' or '.join(ENDINGS)}")
 
 
-def _read(folder: RunFolder) -> Run:
+def _read(folder: RunFolder, *, cost: bool, prices: CostSpec | None) -> Run:
     document, run = document_of(folder), read_json(folder.run_json) or {}
     status, failure = read_json(folder.status_json) or {}, read_json(folder.failure_json) or {}
     # The batch script's own word of a job that ended before the run folder was its.
@@ -142,12 +163,12 @@ def _read(folder: RunFolder) -> Run:
         "model": (run.get("model") or {}).get("path") or "",
         "examples": document["certificate"]["examples"] if document else None,
     }
-    return Run(about, document or {})
+    return Run(about, document or {}, cost_columns(run, prices, str(folder.run_json)) if cost else {})
 
 
 def _rows(run: Run, *, slices: bool) -> list[dict[str, Any]]:
     """Return the row of a run, and those of its slices."""
-    rows = [{**run.about, **_numbers(run.document)}]
+    rows = [{**run.about, **{f"cost.{name}": amount for name, amount in run.cost.items()}, **_numbers(run.document)}]
     for part in run.slices if slices else ():
         values = {f"slice:{feature}": str(slice_value(value)) for feature, value in part["slice"].items()}
         rows.append({**run.about, "examples": part["examples"], **values, **_numbers(part)})

@@ -55,6 +55,7 @@ def summary_table(runs: Sequence[Run], fits: Callable[[TextTable], bool], *, sli
 def _lines(run: Run, name: str, *, slices: bool) -> list[_Line]:
     """Return the line of a run, and those of its slices."""
     about = {title: _text(run.about[key]) for key, title in TITLES.items()}
+    about |= {key.replace("_", " "): _text(amount) for key, amount in run.cost.items()}
     if not run.document:
         return [_Line(name, "", about)]
     # A metric that is called like one of these columns has another title.

@@ -14,8 +14,10 @@ from rich.text import Text
 
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.job.prices import CostSpec
 from harness.names.texts import printable
 from harness.results.advice import advice
+from harness.results.cost_tables import cost_lines
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.run_document import asked, finished
 from harness.results.tables import (
@@ -69,6 +71,7 @@ def show(
     sort: str | None = None,
     metrics: Sequence[str] = (),
     brief: bool = False,
+    prices: CostSpec | None = None,
 ) -> None:
     """Print the result of a run.
 
@@ -78,6 +81,7 @@ def show(
       sort: metric by which slices come, worst first; None is the order of the job.
       metrics: that are shown, by key or label; none stands for all.
       brief: leave out what was measured of the run itself, and where it lies.
+      prices: of what it used, instead of those of its job.
     Raises: RunFolderError: there is no finished run. UsageError: no slice, or nothing at all, has the metric.
     """
     document = finished(folder)
@@ -115,6 +119,8 @@ def show(
         say(console, f"examples by rank: {ranks}")
         say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
+        for line in cost_lines(run, prices, str(folder.run_json)):
+            say(console, line)
     say(console, f"results: {folder.path}")
 
 

@@ -27,11 +27,13 @@ from harness.prepare.prepare import Prepared, columns_of, load_model, match_mode
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
+from harness.run.export import check_export
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
 from harness.run.monitoring import check_monitor
 from harness.run.report import check_report
+from harness.run.served_check import described
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -54,12 +56,13 @@ def check(job: Job, console: Console | None = None) -> int:
     Raises: UsageError: the job, its data or its model is wrong, or they do not go together.
     """
     console = console or console_for(1)
-    if job.has_own_metrics:
+    if job.has_own_metrics or any(spec.endpoint for spec in job.named_models.values()):
         from harness.step import tensorflow as tf_setup
 
-        tf_setup.import_tensorflow()  # their module may import it, and not as quietly
+        tf_setup.import_tensorflow()  # others may import it, and not as quietly
     check_report(job)
     check_monitor(job)
+    check_export(job)
     metrics = make_metrics(job)
     gate = JobGate.of(job, metrics)
     try:
@@ -178,6 +181,8 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     prepared = Prepared(model, ask(job, metrics, bindings, opened.classes), matched)
     compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
+    for text, is_warning in described(compiled):
+        (_warn if is_warning else _say)(console, text)
     _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)

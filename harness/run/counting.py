@@ -105,8 +105,8 @@ def _read(comm: Comm, job: Job, work: _Work, shares: Sequence[Sequence[int]], li
 
 def _digests(comm: Comm, job: Job, models: dict[str, str | None]) -> ModelDigests | HarnessError:
     try:
-        for path in models.values():
-            if path is not None and not model_files.is_there(path):
+        for name, path in models.items():
+            if path is not None and job.named_models[name].endpoint is None and not model_files.is_there(path):
                 raise ModelError(
                     f"{path}: rank {comm.rank} on {comm.host} does not see the model that rank 0 sees; "
                     "copy it there, or read it from a shared file system"

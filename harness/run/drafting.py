@@ -15,8 +15,9 @@ from harness.names.status_line import StatusLine
 from harness.names.texts import printable
 from harness.prepare.draft import Wishes
 from harness.ranks.comm import World
+from harness.run.command import Options
 from harness.run.first_look import draft_job
-from harness.run.run import Options, run
+from harness.run.run import run
 
 __all__ = ["evaluate_draft", "init", "kept_by"]
 

@@ -23,6 +23,7 @@ from harness.folder.run_folder import RunFolder
 from harness.prepare.binding import ask, make_metrics
 from harness.prepare.opened import Given, Opened, open_data, survey
 from harness.prepare.prepare import Prepared, match_model
+from harness.prepare.served_versions import with_versions
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.report.results import Results
@@ -31,6 +32,7 @@ from harness.run.counting import count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes
 from harness.run.job_gate import JobGate, settle
+from harness.run.metering import metered
 from harness.run.opening import open_on_all
 from harness.run.options import Options, job_of
 from harness.run.passage import Passage
@@ -38,8 +40,9 @@ from harness.run.provenance import meet, summed
 from harness.run.python_data import features_of, section_of
 from harness.run.python_door import PythonDoor, own_errors
 from harness.run.python_models import GivenModels, bound_in_order
-from harness.run.record import Process, Timer
+from harness.run.record import Process
 from harness.run.run_lock import Destination, claim, to_stderr
+from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.watch.failure import Ended, Told
 from harness.watch.notebook_bar import NotebookBar, running_notebook
@@ -110,6 +113,11 @@ class Evaluator:
             self._build()
         self._bar.finish("ready")
 
+    @property
+    def rank(self) -> int:
+        """The number of this process in its world; 0 alone."""
+        return self._comm.rank
+
     def _ask(self, model: Any, data: Any, metrics: str | Sequence[Any], batched: bool | None, options: Options) -> None:
         """Make a job of what was given, and open what it names."""
         door = self._door
@@ -151,10 +159,11 @@ class Evaluator:
                 self._bar.shown("evaluating"),
                 tf_setup.op_determinism(True),
                 of_rank_0(self._comm, variables) as differing,
+                contextlib.nullcontext(Timer()) if folder is None else metered(self._comm) as timer,
             ):
                 note = self._bar.say if self._bar.active else to_stderr
                 destination = None if folder is None else Destination(folder, lock, resume, overwrite, note)
-                results = self._evaluate(destination, differing)
+                results = self._evaluate(destination, differing, timer)
         finally:
             if lock:
                 lock.give_back()
@@ -210,14 +219,15 @@ class Evaluator:
             # The digest of the job is that of what was asked for.
             job = job.model_copy(update={"data": job.data.model_copy(update={"inputs": bound})})
         bindings, matched = match_model(job, self._metrics, opened, model)
-        return Prepared(model, ask(job, self._metrics, bindings, opened.classes), matched)
+        asked = with_versions(job, model, self._metrics, matched)
+        return Prepared(model, ask(asked, self._metrics, bindings, opened.classes), matched)
 
-    def _evaluate(self, output: Destination | None, differing: Sequence[str]) -> Results:
+    def _evaluate(self, output: Destination | None, differing: Sequence[str], timer: Timer) -> Results:
         comm, built = self._comm, self._built
         built.canary = self._door.together(built.predict_canary)
         digest = self._models.digest(self._job, self._opened, built.canary)
         opened = replace(self._opened, digests={**self._opened.digests, "model": digest})
-        passage = replace(self._passage, process=replace(self._passage.process, timer=Timer()), opened=opened)
+        passage = replace(self._passage, process=replace(self._passage.process, timer=timer), opened=opened)
         if output is None:
             return self._take(passage, self._assigned, differing)
         folder = output.folder
@@ -249,10 +259,12 @@ class Evaluator:
         self._bar.expect(examples, "" if self._comm.size == 1 else f", the share of rank 0 of {self._comm.size}")
         conclusion = passage.evaluate(self._built, assigned)
 
+        served = self._built.served
+
         def conclude() -> Results:
             assert conclusion is not None
             folder = passage.home.folder if passage.home is not None else None
-            texts = [*differing, *([] if conclusion.alike else [UNLIKE])]
+            texts = [*differing, *([] if conclusion.alike else [UNLIKE]), *(served.notes() if served else ())]
             results = conclusion.results(texts, passage.job, self._built.question, folder.path if folder else None)
             if folder is not None:
                 return settle(folder, self._gate).judged(results)

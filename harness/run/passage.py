@@ -35,6 +35,7 @@ from harness.ranks.schedule import Assigned
 from harness.run.conclusion import Conclusion, certify, conclude
 from harness.run.door import Door, Home
 from harness.run.loop import evaluate
+from harness.run.metering import leave_records
 from harness.run.provenance import Provenance, Reading
 from harness.run.record import Process, Record
 from harness.run.run_lock import origin
@@ -107,9 +108,9 @@ class Passage:
         self.door.move()
         self.door.begin("building the step")
         comm = self.process.comm
-        resources = Resources(self.process.threads, allowed_bytes(comm.local_size), share=self.opened.plan.examples // comm.size)
-        built = compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
-        return built
+        examples = self.opened.plan.examples // comm.size
+        resources = Resources(self.process.threads, allowed_bytes(comm.local_size), examples, comm.size)
+        return compile_step(self.job, self.opened, prepared, assigned.share, resources, self.door.move)
 
     def evaluate(self, built: Built, assigned: Assigned) -> Conclusion | None:
         """Evaluate with a compiled step, add up what the ranks have, and conclude. A collective.
@@ -152,6 +153,8 @@ class Passage:
             return evaluation
         folder, attempt, rank = self.home.folder, self.home.attempt, self.process.comm.rank
         owner = origin(self.opened, built.step, built.question)
+        if (meter := self.process.timer.meter) is not None:
+            leave_records(self.process.comm, meter, folder, attempt.number)
 
         def go_on() -> Sums:
             if rank == 0:
@@ -224,6 +227,8 @@ class Passage:
                 evaluation.committer.finish()
             else:
                 self.provenance.check(chunk.index for chunk in share.chunks)
+            if built.served is not None:
+                built.served.look_again()
         except HarnessError as exc:
             self._keep(built, evaluation, exc)
             raise
@@ -257,7 +262,7 @@ class Passage:
                 )
         accounts = []
         if record is not None:
-            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step)}
+            account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step), **record.measured()}
             accounts = [json.loads(line) for line in comm.gather(json.dumps(account).encode())]
         if comm.rank == 0:
             self.door.move("writing")
@@ -290,9 +295,8 @@ class Passage:
         except RunFolderError as exc:
             raise HarnessError(str(exc)) from exc  # a disk that is full by now is no wrong command
         if folder is not None and record is not None:
-            accounts[0]["seconds"]["write"] = accounts[0]["split_s"]["writing"] = self.process.timer.phases["write"]
             try:
-                record.write(folder, accounts, problems, alike=alike)  # again: what writing took is known now
+                record.write_again(folder, accounts, problems, alike=alike)
             except HarnessError as exc:
                 # metrics.json says that the run is done
                 LOG.say(Event.RUN_WARNING, message := f"the result is written, but {exc}", text=f"warning: {message}")

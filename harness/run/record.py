@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,10 @@ from harness.names.urls import shown
 from harness.prepare.opened import Opened
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
+from harness.results.cost import cost_of
 from harness.results.definitions import SCHEMA_VERSION
+from harness.run.metering import account, earlier_usage, slurm_usage, usage_of
+from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.sums.accumulator import Accumulator
 from harness.watch.time_split import Watched
@@ -29,27 +31,11 @@ from harness.watch.time_split import Watched
 if TYPE_CHECKING:
     from harness.step.build import Built
 
-__all__ = ["Process", "Record", "Timer"]
+__all__ = ["Process", "Record"]
 
 
+APART = ("journal", "usage")  # of a rank's account: told of all ranks together
 STARTING = ("import", "connect", "open", "copy", "build", "resume")
-
-
-@dataclass
-class Timer:
-    """Seconds by phase."""
-
-    begun: float = field(default_factory=time.monotonic)
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase."""
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[name] = round(self.phases.get(name, 0.0) + time.monotonic() - start, 6)
 
 
 @dataclass(frozen=True)
@@ -79,6 +65,7 @@ class Record:
       job, opened: what is evaluated.
       assigned: how chunks came to the rank.
       same_data: the user's word that the data are those of earlier attempts.
+      slurm: what Slurm says of the energy, once it was asked.
     """
 
     process: Process
@@ -87,6 +74,7 @@ class Record:
     opened: Opened
     assigned: Assigned
     same_data: bool = False
+    slurm: dict[str, Any] = field(default_factory=dict)
 
     def account(self, built: Built, accumulator: Accumulator, committer: Committer, journal: Journal) -> dict[str, Any]:
         """Say what this rank did."""
@@ -97,8 +85,13 @@ class Record:
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
-            "draws": self.assigned.share.draws,
+            "draws": self.assigned.share.draws, **({"endpoints": built.served.account()} if built.served else {}),
         }  # fmt: skip
+
+    def measured(self) -> dict[str, Any]:
+        """Say what this rank has used up to now: a part of its account that is put together with those of the others."""
+        meter = self.process.timer.meter
+        return {} if meter is None else {"usage": account(self.process.comm.rank, meter)}
 
     def split(self, watched: Watched) -> dict[str, float]:
         """Say what this rank's time went into, up to the sum; see `time_split.py` for the parts of the loop."""
@@ -119,12 +112,13 @@ class Record:
         """
         plan = self.opened.plan
         names = [name for rank in ranks for name in rank["journal"]]
-        accounts = [{key: value for key, value in rank.items() if key != "journal"} for rank in ranks]
+        accounts = [{key: value for key, value in rank.items() if key not in APART} for rank in ranks]
+        before = [(number, record) for number, record in earlier(folder) if number < self.attempt.number]
         document = {
             "schema_version": SCHEMA_VERSION,
             "attempts": [
-                *(record for number, record in earlier(folder) if number < self.attempt.number),
-                self._attempt(accounts, alike),
+                *({**record, **earlier_usage(folder, number)} for number, record in before),
+                {**self._attempt(accounts, alike), **self._used(ranks)},
             ],
             "journal": sorted([*self.attempt.kept, *names]),
             "environment": tf_setup.environment(),
@@ -135,7 +129,23 @@ class Record:
             },
             "certificate": {"valid": not problems, "problems": list(problems)},
         }  # fmt: skip
+        cost = cost_of(document, self.job.cost)
+        document |= {"cost": cost.to_dict()} if cost is not None else {}
         write_atomically(folder.run_json, json.dumps(document, indent=1) + "\n")
+
+    def write_again(self, folder: RunFolder, ranks: Sequence[dict[str, Any]], problems: Sequence[str], *, alike: bool) -> None:
+        """Write run.json again, on rank 0, now that it is known what writing the result took; see `write`."""
+        own = ranks[0]
+        own["seconds"]["write"] = own["split_s"]["writing"] = self.process.timer.phases["write"]
+        own |= self.measured()
+        replace(self, slurm=slurm_usage()).write(folder, ranks, problems, alike=alike)
+
+    def _used(self, ranks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Say what this attempt has used up to now."""
+        if not all("usage" in rank for rank in ranks):
+            return {}
+        elapsed_s = time.monotonic() - self.process.timer.begun
+        return {"usage": {**usage_of([rank["usage"] for rank in ranks], elapsed_s), **self.slurm}}
 
     def _model(self) -> dict[str, Any]:
         """Say which model it was and how it was run."""

@@ -5,21 +5,19 @@ open -> claim -> the passage -> the terminal. A failure while ranks work ends al
 
 from __future__ import annotations
 
+import contextlib
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
-from harness.errors import CommError, HarnessError, JobError, UsageError, WorldChanged
+from harness.errors import CommError, HarnessError, JobError, WorldChanged
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
-from harness.metrics.contract import Metric
 from harness.names.events import Event
 from harness.names.log import LOG
-from harness.names.status_line import PlainLines, Status, StatusLine
+from harness.names.status_line import Status
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
@@ -30,70 +28,35 @@ from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
+from harness.run.command import Command, Options
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
+from harness.run.export import check_export, hand_on
 from harness.run.found_classes import find_classes, found_text
-from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
+from harness.run.job_gate import JobGate, Settled, settle_and_tell
 from harness.run.limits import Limits
+from harness.run.metering import metered
 from harness.run.monitoring import check_monitor, last_rate, open_monitor
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
-from harness.run.record import Process, Timer
+from harness.run.record import Process
 from harness.run.report import check_report, write_report
 from harness.run.run_lock import Destination, began, claim
+from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
-from harness.watch.ranks_file import Attempted
 
-__all__ = ["Options", "run"]
+__all__ = ["run"]
 
 UNLIKE = (
     "the machines gave different bits for one and the same batch; another split of the work over them may change the last digits"
 )
 DONE_ALREADY = "this run is done already, nothing was evaluated; to do it again say --overwrite, or choose another folder with -o"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line adds to a job."""
-
-    output: Path | None = None
-    stall_timeout_s: float = 600.0
-    resume: bool = False
-    overwrite: bool = False  # a run that is there
-    predict: bool = False  # write predictions
-    predictions: Path | None = None  # evaluate those written earlier, instead of a model
-    same_data: bool = False  # take the user's word that the data are those of earlier attempts
-    limits: bool = False  # measure what the machine can do at most, once the run is done
-    quiet: bool = False  # show the result, warnings and errors alone
-    line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
-    again: bool = False  # in a further round of an elastic run
-
-    def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise UsageError("--resume goes on with the run that is there, --overwrite begins anew: say one of them")
-
-
-@dataclass(frozen=True)
-class Command:
-    """What was asked on the command line, and what it holds while it is carried out."""
-
-    job: Job
-    metrics: Mapping[str, Metric]
-    options: Options
-    folder: RunFolder
-    interrupt: Interrupt
-    lock: Lock
-    gate: JobGate | None
-
-    def settle(self) -> Settled:
-        """Say how a run ends whose result is written: of one with a gate to the launcher too, which is to leave it at that."""
-        return settle(self.folder, None) if self.gate is None else settle_and_tell(self.folder, self.gate)
 
 
 def run(job: Job, options: Options, world: World) -> int:
@@ -105,7 +68,8 @@ def run(job: Job, options: Options, world: World) -> int:
     interrupt.start()
     lock = Lock(RunFolder((options.output or job.output_folder).absolute()))
     try:
-        return _run(job, options, world, interrupt, lock)
+        with metered(world) as timer:
+            return _run(job, options, world, interrupt, lock, timer)
     finally:
         interrupt.close()
         lock.give_back()
@@ -117,14 +81,14 @@ def _import(timer: Timer, options: Options) -> None:
         tf_setup.import_tensorflow()
 
 
-def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock) -> int:
+def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: Lock, timer: Timer) -> int:
     """Make this process ready, and go through the run: an elastic one in rounds."""
-    timer = Timer()
     open_files.keep_some_back()
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
     check_report(job)
     check_monitor(job)
+    check_export(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
@@ -144,7 +108,8 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
 
     def play(comm: Comm, again: bool) -> int:
         resumed = replace(command, options=_in_round(options, again=again))
-        return _round(resumed, Process(comm, Timer() if again else timer, threads, devices))
+        with metered(comm, timer) if again else contextlib.nullcontext(timer) as own:
+            return _round(resumed, Process(comm, own, threads, devices))
 
     return rounds(
         lambda: connect(world, elastic=True), play, folder, lock.give_back, lambda: settle_and_tell(folder, command.gate).code
@@ -172,9 +137,9 @@ def _round(command: Command, process: Process) -> int:
             comm.close()
             return settled.code
         check_shared(folder, comm)
-        attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+        attempted = command.attempted(attempt, opened)
         stall_s = options.stall_timeout_s
-        monitor = open_monitor(comm, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
+        monitor = open_monitor(process, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
@@ -226,6 +191,7 @@ def _say_done(command: Command, comm: Comm) -> Settled:
         return _agreed(command, comm, None)
     settled = command.settle()
     _show(command, comm, settled, DONE_ALREADY)
+    hand_on(command.folder, command.job)
     return _agreed(command, comm, settled)
 
 
@@ -294,6 +260,9 @@ def _pass(command: Command, passage: Passage) -> Settled:
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
+        for note in built.served.notes() if built.served else ():
+            LOG.say(Event.RUN_WARNING, note, text=f"warning: {note}")
+        hand_on(command.folder, job)
         if not conclusion.alike:
             LOG.say(Event.RUN_WARNING, UNLIKE, text=f"warning: {UNLIKE}")
     door.move("done")

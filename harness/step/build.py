@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,15 @@ from harness.step.canary import Canary
 from harness.step.failure import translate
 from harness.step.feed import Feed
 from harness.step.pipeline_feed import PipelineFeed
+from harness.step.predicted_feed import PredictedFeed, Settings
+from harness.step.served_models import ServedModels
 from harness.step.step import Step
 from harness.sums.capacity import check_examples
 from harness.sums.grid import most_slices
 
 __all__ = ["Built", "Resources", "compile_step", "make_feed", "pays_with_xla"]
+
+Predict = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 # XLA takes 0.4 s for the sums of seven metrics, and saves 50 to 170 ns an example, or pixel with few classes. The bits are the
 # same.
@@ -43,11 +48,13 @@ class Resources:
       threads: of the pipeline.
       allowed_bytes: that the state may take.
       share: about how many examples it will evaluate; where they have many positions, sums are compiled with XLA.
+      ranks: how many there are; they share the rate at which an endpoint may be asked.
     """
 
     threads: int
     allowed_bytes: int
     share: int = 0
+    ranks: int = 1
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Built:
 
     Attributes:
       canary: the hash of what was predicted of the first examples; `predict_canary` predicts them again.
+      served: the models that other processes serve; None where there are none.
     """
 
     step: Step
@@ -63,6 +71,7 @@ class Built:
     prepared: Prepared
     predict_canary: Canary
     canary: int
+    served: ServedModels | None = None
 
     @property
     def question(self) -> Question:
@@ -90,12 +99,15 @@ def compile_step(
     predict = predictor(prepared.model, prepared.matched)
     wanted = prepared.matched.wanted
     skip = job.data.on_bad_record == "skip"
-    feed = make_feed(opened.source, wanted, job.batch_size, resources.threads, skip=skip, hashed=prepared.matched.hashed)
+    served = _served(prepared, resources.ranks)
+    feed = make_feed(
+        opened.source, wanted, job.batch_size, resources.threads, skip=skip, hashed=prepared.matched.hashed, served=served
+    )
     try:
         feed.open(share)
         with with_xla(pays_with_xla(resources.share, prepared.question, wanted)):
             step = Step(
-                predict,
+                predict if served is None else _inside(prepared),
                 prepared.question,
                 feed,
                 allowed_bytes=resources.allowed_bytes,
@@ -108,11 +120,29 @@ def compile_step(
         moved()
         predict_canary = Canary(predict, feed.source, wanted, min(job.batch_size, opened.plan.examples))
         canary = predict_canary()
+        if served is not None:
+            served.look(predict_canary.features)
     except HarnessError:
         raise
     except Exception as exc:
+        if served is not None and isinstance(served.error, HarnessError):
+            raise served.error from exc
         raise translate(exc, feed, opened.plan, None, job) from exc
-    return Built(step, feed, prepared, predict_canary, canary)
+    return Built(step, feed, prepared, predict_canary, canary, served)
+
+
+def _served(prepared: Prepared, ranks: int) -> ServedModels | None:
+    """Return the models that other processes serve, with this rank's part of their rates."""
+    if not prepared.model.served:
+        return None
+    served = ServedModels(prepared.model, prepared.matched)
+    served.share_rate(ranks)
+    return served
+
+
+def _inside(prepared: Prepared) -> Predict | None:
+    """Return what predicts in the graph where some models are served; None where all are."""
+    return predictor(prepared.model, prepared.matched, inside=True) if prepared.model.inside else None
 
 
 def pays_with_xla(examples: int, question: Question, wanted: Mapping[str, Feature]) -> bool:
@@ -137,6 +167,7 @@ def make_feed(
     *,
     skip: bool = False,
     hashed: Mapping[str, Feature] | None = None,
+    served: ServedModels | None = None,
 ) -> Feed:
     """Return the feed that suits a source.
 
@@ -147,9 +178,13 @@ def make_feed(
       threads: of the pipeline.
       skip: whether bad records are skipped; a batch says which under `bad`.
       hashed: features whose contents are certified; None is all that are wanted.
+      served: predict outside the graph.
     """
     content = ContentHash(source.reads(wanted if hashed is None else hashed))
     selected = source.select(wanted, skip=skip)
+    if served is not None:
+        limit_threads(threads)
+        return PredictedFeed(selected, wanted, served, Settings(batch_size, threads, served.concurrency), content)
     if selected.arrays is not None:
         return ArrayFeed(selected, wanted, batch_size, content)
     limit_threads(threads)

@@ -23,6 +23,7 @@ class Canary:
       source: of the examples.
       wanted: features to parse.
       size: how many examples.
+
     Attributes:
       features: of the examples, by name [rows, ...]: at least 2 rows.
       predict: compiled for them.

@@ -17,10 +17,10 @@ Take = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Forward:
-    """Predicts batches, but those whose outputs come with them.
+    """Predicts batches, but for outputs that come with them.
 
     Args:
-      predict: features by name [B, ...] to outputs by name [B, ...].
+      predict: features by name [B, ...] to outputs by name [B, ...]; None where all come with the batches.
       batch_size: B.
       take: features and outputs [B, ...] to tensors by column [B, ...] that are handed to the host; None for none.
       labels: says which examples are skipped for theirs.
@@ -28,7 +28,7 @@ class Forward:
 
     def __init__(
         self,
-        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
         batch_size: int,
         take: Take | None = None,
         labels: ClassLabels | None = None,
@@ -40,7 +40,7 @@ class Forward:
 
     def outputs(self, batch: Batch) -> Mapping[str, Any]:
         """Return the outputs of a batch by name, [B, ...]."""
-        if batch.outputs:
+        if self._predict is None:
             return batch.outputs
         size = self._batch_size
         # At one row, matrix products take another path whose bits depend on the number of threads.
@@ -48,7 +48,7 @@ class Forward:
         features = batch.features
         if rows > size:
             features = {name: pad(tensor, tf.constant(size), rows) for name, tensor in features.items()}
-        return {name: _known(tensor, rows)[:size] for name, tensor in self._predict(features).items()}
+        return {**batch.outputs, **{name: _known(tensor, rows)[:size] for name, tensor in self._predict(features).items()}}
 
     def columns(self, batch: Batch, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is handed to the host of the examples of a batch that count, by column; their ids under `ID`."""

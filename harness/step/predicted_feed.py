@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from harness.data import Feature, Source
 from harness.data.content import ContentHash
+from harness.models.served_model import Place
 from harness.step.pipeline_feed import PipelineFeed
 
 __all__ = ["OutsidePredictor", "PredictedFeed", "Settings"]
@@ -30,8 +31,12 @@ class OutsidePredictor(Protocol):
     def outputs(self) -> Mapping[str, Feature]:
         """What it returns of each example, by name; every size is known."""
 
-    def submit(self, features: Mapping[str, np.ndarray]) -> Future[Mapping[str, np.ndarray]]:
-        """Begin to predict a batch, [B, ...] by name, and return at once; the outputs are [B, ...] by name."""
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """What comes with the outputs, as if it were of the data; every size is known."""
+
+    def submit(self, features: Mapping[str, np.ndarray], place: Place) -> Future[Mapping[str, np.ndarray]]:
+        """Begin to predict a batch, [B, ...] by name, and return at once; outputs and features are [B, ...] by name."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,17 @@ class PredictedFeed(PipelineFeed):
         """Send the batches of the pipeline to the predictor, a few ahead of the one that is awaited."""
         batches = self._bounded(super()._batches())
         size = self.batch_size
-        outputs = {name: tf.TensorSpec([size, *spec.shape], spec.dtype) for name, spec in self._predictor.outputs.items()}
+        outputs, added = (
+            {name: tf.TensorSpec([size, *spec.shape], spec.dtype) for name, spec in specs.items()}
+            for specs in (self._predictor.outputs, self._predictor.features)
+        )
 
         def predicted() -> Generator[dict[str, Any], None, None]:
             under_way: deque[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]]] = deque()
             try:
                 for element in batches:
                     features = {name: tensor.numpy() for name, tensor in element["features"].items()}
-                    under_way.append((element, self._predictor.submit(features)))
+                    under_way.append((element, self._predictor.submit(features, _place(element))))
                     if len(under_way) == self._most:
                         yield self._joined(*under_way.popleft())
                 while under_way:
@@ -109,12 +117,20 @@ class PredictedFeed(PipelineFeed):
                 for _, answer in under_way:  # nobody awaits these any longer
                     answer.cancel()
 
-        signature = {**batches.element_spec, "outputs": outputs}
+        read = batches.element_spec
+        signature = {**read, "features": {**read["features"], **added}, "outputs": outputs}
         return tf.data.Dataset.from_generator(self._guarded(predicted), output_signature=signature)
 
     def _joined(self, element: dict[str, Any], answer: Future[Mapping[str, np.ndarray]]) -> dict[str, Any]:
         """Wait for the outputs of a batch."""
         begun = time.monotonic()
-        outputs = dict(answer.result())
+        parts = answer.result()
         self._awaited_s += time.monotonic() - begun
-        return {**element, "outputs": outputs}
+        added = {name: parts[name] for name in self._predictor.features}
+        outputs = {name: parts[name] for name in self._predictor.outputs}
+        return {**element, "features": {**element["features"], **added}, "outputs": outputs}
+
+
+def _place(element: Mapping[str, Any]) -> Place:
+    """Return where a batch comes from."""
+    return Place(int(element["chunk"]), element["ids"].numpy(), int(element["count"]))

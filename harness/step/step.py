@@ -60,7 +60,7 @@ class Step:
     """Evaluates one chunk per call, or a few where they are short.
 
     Args:
-      predict: features by name [B, ...] to outputs by name [B, ...]; not called for batches that have their outputs.
+      predict: features by name [B, ...] to outputs by name [B, ...], but those that come with the batches; None if all do.
       question: what is asked.
       feed: delivers the batches; it is open.
       allowed_bytes: how large the state may be.
@@ -76,7 +76,7 @@ class Step:
 
     def __init__(
         self,
-        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        predict: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
         question: Question,
         feed: Feed,
         *,

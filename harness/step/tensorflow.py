@@ -23,6 +23,7 @@ __all__ = [
     "choose_device",
     "devices",
     "environment",
+    "gpu_ordinals",
     "import_tensorflow",
     "op_determinism",
     "set_up",
@@ -137,6 +138,13 @@ def devices() -> list[str]:
 
     visible = tf.config.get_visible_devices("GPU")
     return [str(tf.config.experimental.get_device_details(d).get("device_name", d.name)) for d in visible] or ["CPU"]
+
+
+def gpu_ordinals() -> list[int]:
+    """Return the numbers of the GPUs this process computes on, as CUDA counts those that it sees."""
+    import tensorflow as tf
+
+    return [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
 
 
 def choose_device(local_rank: int) -> None:

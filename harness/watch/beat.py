@@ -33,6 +33,7 @@ class Beat:
     moves: int = 0  # goes up with every sign of progress
     asked: str | None = None  # of rank 0: why all ranks are to stop; an empty text where a person asks
     left: bool = False  # of rank 0: all ranks have committed, and may go
+    stack: Any = None  # of rank 0: whose stacks somebody asks for; see `stack_dump.py`
     vitals: dict[str, Any] = field(default_factory=dict)  # how it fares, as `Vitals.to_json` writes it
     text: str = field(default="", repr=False, compare=False)  # that it was read from
 

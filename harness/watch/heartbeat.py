@@ -18,6 +18,7 @@ from harness.ranks.notices import NoNotices, Notices
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, BeatFile
 from harness.watch.roster import Roster, notice_period_s
+from harness.watch.stack_dump import StackAnswers
 from harness.watch.vitals import VitalSigns
 
 __all__ = ["Heartbeat"]
@@ -65,6 +66,7 @@ class Heartbeat:
         self._roster = Roster(folder, rank, size, self._notices, stall_timeout_s=stall_timeout_s)
         self._file = BeatFile(folder, rank, size)
         self._notice_due_s = time.monotonic() + notice_period_s(size) * rank / size
+        self._stacks = StackAnswers(folder, rank, size, self._notices)
         self._given_up: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -130,6 +132,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             now = time.monotonic()
+            self._stacks.serve(self.beat)
             told = now >= self._notice_due_s
             if told or self._file.due:
                 self.beat.vitals = self.signs.measure(self.beat.examples).to_json()

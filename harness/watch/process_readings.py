@@ -55,6 +55,22 @@ class ProcessReadings:
         return None
 
     @property
+    def delayed_s(self) -> float | None:
+        """Seconds that its threads were ready to run and no processor was free for them, added up over the threads there are."""
+        delayed_ns = 0
+        try:
+            for thread in os.listdir(self._proc / "self" / "task"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    descriptor = os.open(f"{self._proc}/self/task/{thread}/schedstat", os.O_RDONLY)
+                    try:
+                        delayed_ns += int(os.read(descriptor, 100).split()[1])
+                    finally:
+                        os.close(descriptor)
+        except (OSError, ValueError, IndexError):
+            return None
+        return delayed_ns / 1e9
+
+    @property
     def busy_s(self) -> float | None:
         """Seconds that its processors have worked, whoever for, added up over them."""
         try:

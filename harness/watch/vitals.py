@@ -36,6 +36,7 @@ class Recent:
       examples: evaluated.
       seconds: by what they went into; those that are 0 are left out.
       cpu_s: processor seconds of this rank.
+      delayed_s: that its threads were ready and had no processor, added up over them; None is not known.
       busy_s: of the processors that it may use, whoever they worked for, added up over them; None is not known.
       read_bytes, retries: of reading.
     """
@@ -44,6 +45,7 @@ class Recent:
     examples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     cpu_s: float = 0.0
+    delayed_s: float | None = None
     busy_s: float | None = None
     read_bytes: int = 0
     retries: int = 0
@@ -59,6 +61,7 @@ class Vitals:
       seconds: of that age, by what they went into, see `SECONDS`; those that are 0 are left out.
       call_s: for how long the call of the step that is under way has gone on; 0 where none is.
       cpu_s: processor seconds of this process, from its start on.
+      delayed_s: that its threads were ready and had no processor, added up over those there are; None is not known.
       rss_bytes: memory that it holds; None is not known.
       threads: that it may use.
       cpus: processors that it may use, as in `0-3,8`.
@@ -74,6 +77,7 @@ class Vitals:
     seconds: Mapping[str, float] = field(default_factory=dict)
     call_s: float = 0.0
     cpu_s: float = 0.0
+    delayed_s: float | None = None
     rss_bytes: int | None = None
     threads: int = 0
     cpus: str = ""
@@ -113,7 +117,8 @@ class Vitals:
             self.examples - before.examples,
             {name: value for name, value in seconds.items() if value > 0},
             round(self.cpu_s - before.cpu_s, 3),
-            None if self.busy_s is None or before.busy_s is None else round(self.busy_s - before.busy_s, 2),
+            _gain(self.delayed_s, before.delayed_s),
+            _gain(self.busy_s, before.busy_s),
             self.read_bytes - before.read_bytes,
             self.retries - before.retries,
         )
@@ -165,7 +170,7 @@ class VitalSigns:
           examples: that this rank answers for, those of earlier attempts among them.
         """
         now = self._readings.clock()
-        busy_s = self._readings.busy_s
+        busy_s, delayed_s = self._readings.busy_s, self._readings.delayed_s
         gpu = self._look_at_gpu(now)
         vitals = Vitals(
             age_s=round(now - self._begun, 3),
@@ -173,6 +178,7 @@ class VitalSigns:
             seconds=self._seconds(now),
             call_s=round(self._step.call_s, 3) if self._step is not None else 0.0,
             cpu_s=round(self._readings.cpu_s, 3),
+            delayed_s=None if delayed_s is None else round(delayed_s, 2),
             rss_bytes=self._readings.rss_bytes,
             threads=self._threads,
             cpus=self._readings.cpus,
@@ -203,6 +209,11 @@ class VitalSigns:
         if self._gpu is not None and now - self._gpu_looked[0] >= GPU_LOOK_S - 0.5:
             self._gpu_looked = now, self._gpu.read()
         return self._gpu_looked[1]
+
+
+def _gain(now: float | None, before: float | None) -> float | None:
+    """Return what a counter gained; threads that ended take theirs along."""
+    return None if now is None or before is None else max(round(now - before, 2), 0.0)
 
 
 def _names(kind: type) -> frozenset[str]:

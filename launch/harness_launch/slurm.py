@@ -127,21 +127,25 @@ class Slurm:
         ours = {"SBATCH_" + name for name in _directives(path)}
         # Of the job that this process may be in itself, nothing goes along.
         env = {k: v for k, v in self.environ.items() if k not in ours and (not k.startswith("SLURM_") or k in KEPT)}
-        output = self._run(["sbatch", "--parsable", *options, str(path)], env)
+        output = self.run(["sbatch", "--parsable", *options, str(path)], env)
         return output.strip().splitlines()[-1].partition(";")[0]
 
     def states(self, job: str) -> list[State]:
         """Say what has become of a job, or of all tasks of an array; nothing where Slurm knows it no more."""
         try:
-            return parse_states(self._run(["scontrol", "--oneliner", "show", "job", job], self.environ))
+            return parse_states(self.run(["scontrol", "--oneliner", "show", "job", job], self.environ))
         except UsageError as exc:
             if "Invalid job id" not in str(exc):
                 raise
         with contextlib.suppress(UsageError):
-            return _accounted(self._run(["sacct", "-n", "-P", "-X", "-j", job, "-o", "JobID,State,ExitCode"], self.environ))
+            return _accounted(self.run(["sacct", "-n", "-P", "-X", "-j", job, "-o", "JobID,State,ExitCode"], self.environ))
         return []
 
-    def _run(self, argv: Sequence[str], env: Mapping[str, str]) -> str:
+    def run(self, argv: Sequence[str], env: Mapping[str, str]) -> str:
+        """Run one of its commands; return what it wrote.
+
+        Raises: UsageError: there is no such command here, or it fails.
+        """
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise UsageError(
                 f"no {argv[0]} here: log in to the cluster's login node, or load its Slurm; --dry-run shows what would be "

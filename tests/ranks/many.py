@@ -14,8 +14,9 @@ from harness.step import tensorflow as tf_setup
 def main() -> None:
     tf_setup.import_tensorflow()
     from harness.ranks.horovod_comm import HorovodComm
+    from harness.run.command import Options
     from harness.run.consensus import connect
-    from harness.run.run import Options, run
+    from harness.run.run import run
     from tests import comm_contract
 
     world = World.from_environment()

@@ -63,7 +63,9 @@ class Prometheus:
     def ask(self, path: str, **query: str) -> Any:
         """Ask the HTTP API; None as long as it is not up."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._own}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=30) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._own}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=30
+            ) as answer:
                 return json.load(answer)["data"]
         except OSError:
             return None
@@ -100,8 +102,9 @@ def slow_rank(words: Sequence[str | Path]) -> list[str]:
 
 def test_prometheus_is_told_by_a_run_that_is_killed_and_resumed(world: Made, tmp_path: Path, prometheus: Prometheus) -> None:
     (tmp_path / "out.txt").touch()
-    files = [str(world.first_file)] * 12
-    job = world.job(tmp_path / "job.yaml", data={"files": files}, batch_size=4, chunk_size=4)
+    for number in range(12):
+        shutil.copy(world.first_file, tmp_path / f"{number}.tfrecord")
+    job = world.job(tmp_path / "job.yaml", data={"files": "*.tfrecord"}, batch_size=4, chunk_size=4)
     folder = RunFolder(tmp_path / "run")
     monitor = ["--set", f"monitor.textfile={prometheus.text}", "--set", f"monitor.port={prometheus.port}"]
     words = ["evaluate", job, "-o", folder.path, "--stall-timeout", "600", *monitor]
@@ -129,7 +132,11 @@ def test_prometheus_is_told_by_a_run_that_is_killed_and_resumed(world: Made, tmp
 
     def fired() -> list[dict[str, str]]:
         alerts = (prometheus.ask("alerts") or {"alerts": []})["alerts"]
-        return [alert["labels"] for alert in alerts if alert["state"] == "firing" and alert["labels"]["alertname"] == "HarnessStraggler"]
+        return [
+            alert["labels"]
+            for alert in alerts
+            if alert["state"] == "firing" and alert["labels"]["alertname"] == "HarnessStraggler"
+        ]
 
     assert {(labels["rank"], labels["cause"]) for labels in until(fired, said)} == {("1", "slow storage")}
 
@@ -137,7 +144,9 @@ def test_prometheus_is_told_by_a_run_that_is_killed_and_resumed(world: Made, tmp
     os.kill(pid, signal.SIGKILL)
     ranks.wait(timeout=LIMIT_S)
     left = path.read_text()  # whole, and it stays
-    assert "harness_beat_timestamp_seconds" in {sample.name for family in text_string_to_metric_families(left) for sample in family.samples}
+    assert "harness_beat_timestamp_seconds" in {
+        sample.name for family in text_string_to_metric_families(left) for sample in family.samples
+    }
     assert [one for one in prometheus.text.iterdir() if one.suffix == ".prom"] == [path]
 
     resumed = start(over_ranks(2, "mpi", ["harness", *words, "--resume"]), tmp_path)
@@ -149,4 +158,3 @@ def test_prometheus_is_told_by_a_run_that_is_killed_and_resumed(world: Made, tmp
     assert folder.metrics_json.read_bytes() == (tmp_path / "plain" / "metrics.json").read_bytes()
     taken = start(["harness", *words[:3], tmp_path / "other", "--set", f"monitor.textfile={tmp_path / 'gone'}"], tmp_path)
     assert taken.code == 2 and "monitor.textfile: expected a folder" in taken.err
-    assert shutil.rmtree(tmp_path / "tsdb", ignore_errors=True) is None

@@ -109,6 +109,47 @@ def pictured(folder: Path, slope: float = 1.0) -> Path:
     return folder
 
 
+def segmented(folder: Path) -> Path:
+    """Evaluate a model of pixels into a run folder, with slices and intervals."""
+    rng = np.random.default_rng(4)
+    masks = np.repeat(np.repeat(rng.integers(0, 4, (48, 4, 4)), 4, 1), 4, 2)
+    scores = (np.eye(4)[masks] + rng.normal(0, 0.6, (*masks.shape, 4))).astype(np.float32)
+    harness.evaluate(
+        lambda scores: scores, {"scores": scores, "mask": masks, "scanner": np.array(["A", "B"])[np.arange(48) % 2]},
+        ["mean_iou", "iou", {"dice": {"average": "macro"}}, "pixel_accuracy", "confusion_matrix"],
+        inputs=["scores"], label="mask", classes=["sky", "road", "car", "person"], slices=[["scanner"]],
+        bootstrap={"replicates": 40, "seed": 5}, output=folder, alone=True, progress=False,
+    )  # fmt: skip
+    return folder
+
+
+TEXTS = ("a fine day at the sea", "rain again and again", "the best soup in town", "never again", HOSTILE, "so-so, but cheap")
+
+
+def worded(folder: Path) -> Path:
+    """Evaluate a model of texts into a run folder that keeps examples; it judges them by their length, and repeats them."""
+    import tensorflow as tf
+
+    texts = np.array([f"{TEXTS[i % len(TEXTS)]}, visit {i % 7}" for i in range(60)], dtype=object)
+    references = np.array([text if i % 3 else text.replace("visit", "stay") for i, text in enumerate(texts)], dtype=object)
+
+    def judge(text: Any) -> Any:
+        long = tf.cast(tf.strings.length(text), tf.float32)[:, None] / 100
+        return {"scores": tf.nn.softmax(tf.concat([1 - long, 2 * long, 0 * long], 1)), "repeated": text}
+
+    harness.evaluate(
+        judge, {"text": texts, "reference": references, "stars": np.arange(60) % 3},
+        [
+            {"accuracy": {"output": "scores"}}, {"cross_entropy": {"output": "scores"}}, {"confusion_matrix": {"output": "scores"}},
+            {"token_f1": {"output": "repeated", "label": "reference"}},
+            {"word_error_rate": {"output": "repeated", "label": "reference"}},
+        ],
+        inputs=["text"], label="stars", classes=["bad", "good", "<i>neither</i>"], output=folder, alone=True, progress=False,
+        examples={"worst": 5, "also": ["random"]},
+    )  # fmt: skip
+    return folder
+
+
 class Page(HTMLParser):
     """What a page holds, read by a parser of its own: elements with their attributes, and the texts of table cells by row."""
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.report.page import render
 from harness.report.subjects import read
-from tests.report.folders import evaluated, numbers, pictured, with_slices
+from tests import made
+from tests.conftest import ROOT, start
+from tests.report.folders import evaluated, model, numbers, pictured, segmented, with_slices, worded
 
 MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
 REGRESSION = ["mae", "r2", "residuals", "error_by_label", {"histogram": {"low": -5.0, "high": 5.0}}]
-RANKING = [{"ndcg": {"query": "query", "k": k}} for k in (1, 3, 5)]
+RANKING = [*({"ndcg": {"query": "query", "k": k}} for k in (1, 3, 5)), {"ranking_gains": {"query": "query", "depth": 8}}]
+DEMO = ("bootstrap={replicates: 40, seed: 1}", "slices=[[writer]]", "examples={worst: 12, per: confusion, also: [random]}")
+PAGES = (
+    "demo", "two runs", "one run", "slices", "three runs", "regression", "ranking", "segmentation", "texts", "examples",
+    "examples of two runs",
+)  # fmt: skip
+LIGHT, PHONE = {"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed")
 
@@ -29,10 +40,23 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def demo(folder: Path) -> Path:
+    """Return the run of `make demo`, on one rank, with slices, intervals and examples."""
+    shutil.copytree(ROOT / "examples" / "digits", folder, ignore=shutil.ignore_patterns("model", "data"))
+    words = [word for text in DEMO for word in ("--set", text)]
+    for argv in (["prepare.py"], ["-m", "harness", "evaluate", "job.yaml", "-o", "run", *words]):
+        done = start([sys.executable, *argv], folder)
+        assert done.code == 0, done.text
+    return folder / "run"
+
+
 @pytest.fixture(scope="module")
 def files(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     texts = {
+        "demo": render(read([demo(folder / "digits")])),
+        "segmentation": render(read([segmented(folder / "segmented")])),
+        "texts": render(read([worded(folder / "worded")])),
         "two runs": render(read(runs)),
         "one run": render(read(runs[1:])),
         "slices": render(read([with_slices(folder / "run", 1000)])),
@@ -59,18 +83,33 @@ def opened(browser: Any, file: Path, **options: Any) -> tuple[Any, list[str]]:
     return page, complaints
 
 
-@pytest.mark.parametrize(
-    "name", ["two runs", "one run", "slices", "three runs", "regression", "ranking", "examples", "examples of two runs"]
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_errors_and_no_barriers(browser: Any, files: dict[str, Path], name: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}):
+    assert set(files) == set(PAGES) and files[name].stat().st_size < 2_000_000
+    for options in (LIGHT, PHONE):
         page, complaints = opened(browser, files[name], **options)
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         barriers = [(each["id"], each["impact"]) for each in Axe().run(page).response["violations"]]
         assert (complaints, barriers) == ([], [])
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("name", ["demo", "slices", "three runs"])
+def test_forest_plots_can_be_read_on_a_phone(browser: Any, files: dict[str, Path], name: str) -> None:
+    page, _ = opened(browser, files[name], **PHONE)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    plots = page.locator(".at-narrow svg").all()
+    assert len(plots) > 1 and not page.locator(".at-wide").first.is_visible()
+    for plot in plots:
+        box = plot.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390  # nothing of it has to be scrolled to
+        assert box["width"] / float(plot.get_attribute("width")) > 0.95  # so that letters of 12 pixels are some
+    names = page.locator("#metrics .at-narrow").first.inner_text()
+    page, _ = opened(browser, files[name], **LIGHT)
+    assert page.locator(".at-wide").first.is_visible() and not page.locator(".at-narrow").first.is_visible()
+    assert set(page.locator("#metrics .at-wide").first.inner_text().split()) & set(names.split()) >= {"accuracy"}
 
 
 def test_slices_are_sorted_and_filtered(browser: Any, files: dict[str, Path]) -> None:
@@ -110,6 +149,32 @@ def test_the_slider_shows_the_counts_at_each_threshold(browser: Any, files: dict
         }  # fmt: skip
     block.get_by_role("slider").press("Home")
     assert block.locator("[data-cell=tp]").inner_text() == f"{points['tp'][0]:,}"
+    assert complaints == []
+
+
+def test_what_the_slider_shows_is_what_the_model_does(browser: Any, files: dict[str, Path]) -> None:
+    examples = made.examples()
+    positive = examples.x[:, 0] + 0.5 * examples.x[:, 2] > 0
+    score = np.array(model(0.2)(examples.x))[:, 0].astype(np.float64)
+    page, complaints = opened(browser, files["one run"])
+    block = page.locator(".thresholds").first
+    for place in (0, 50, 120, len(np.unique(score)) - 1):
+        at = np.unique(score)[place] - 1e-9  # the threshold is this score; its last bit may differ by the batch
+        called = score >= at
+        tp, fp, fn = ((called & positive).sum(), (called & ~positive).sum(), (~called & positive).sum())
+        block.get_by_role("slider").evaluate(MOVE, place)
+        shown = {
+            name: float(block.locator(f"[data-cell={name}]").inner_text().replace(",", ""))
+            for name in ("threshold", "tp", "fp", "fn", "tn", "precision", "recall", "specificity", "f1", "lift", "cost")
+        }
+        assert shown == pytest.approx(
+            {
+                "threshold": at, "tp": tp, "fp": fp, "fn": fn, "tn": (~called & ~positive).sum(), "precision": tp / (tp + fp),
+                "recall": tp / positive.sum(), "specificity": 1 - fp / (~positive).sum(), "f1": 2 * tp / (2 * tp + fp + fn),
+                "lift": positive[called].mean() / positive.mean(), "cost": fp + fn,
+            },
+            rel=1e-5,
+        )  # fmt: skip
     assert complaints == []
 
 
@@ -158,3 +223,34 @@ def test_it_can_be_read_without_scripts_and_printed(browser: Any, files: dict[st
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert len(page.pdf()) > 10_000
+
+
+def test_closed_groups_and_plots_are_printed(browser: Any, files: dict[str, Path]) -> None:
+    shown = """(wanted) => [...document.querySelectorAll(wanted)].filter((each) => each.checkVisibility({contentVisibilityAuto: true})
+                          && each.getBoundingClientRect().height > 0).length"""
+    for name in ("demo", "examples of two runs"):
+        page, complaints = opened(browser, files[name])
+        cards = page.locator(".kept li").count()
+        assert 0 < page.evaluate(shown, ".kept li") < cards  # all but the first groups are closed
+        page.evaluate(
+            "addEventListener('beforeprint', () => { window.asked = document.querySelectorAll('.group:not([open])').length; })"
+        )
+        assert page.pdf().count(b"/Type /Page\n") > 5 and page.evaluate("window.asked") == 0
+        assert (
+            0 < page.evaluate(shown, ".kept li") < cards and page.locator(".group[open]").count() < page.locator(".group").count()
+        )
+        page.emulate_media(media="print")  # by the style sheet, without a script
+        assert page.evaluate(shown, ".kept li") == cards and complaints == []
+        assert page.evaluate(shown, "details.more figure") == page.locator("details.more figure").count()
+        assert page.evaluate(shown, "details.data > summary") == 0  # what cannot be opened on paper is not there
+    page.emulate_media(media="screen")
+    page.get_by_label("List").last.select_option("random")
+    page.emulate_media(media="print")
+    chosen = page.locator(".kept").last.locator(".group[data-list=random] li").count()
+    assert (
+        0
+        < page.locator(".kept")
+        .last.locator("li")
+        .evaluate_all("(cards) => cards.filter((each) => each.getBoundingClientRect().height > 0).length")
+        == chosen
+    )  # what is not chosen is not printed either

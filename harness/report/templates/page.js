@@ -69,3 +69,13 @@ for (const block of document.querySelectorAll(".thresholds")) {
   for (const hidden of block.querySelectorAll("[hidden]")) hidden.hidden = false;
   show();
 }
+
+// On paper groups of examples and further plots are open. The style sheet has it too, for browsers that know how.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll(".kept details:not([open]), details.more:not([open])")];
+  for (const part of closed) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of closed) part.open = false;
+});

@@ -1,0 +1,119 @@
+"""What a job costs by example and by run, told from pilot runs of two sizes. Pure.
+
+Each repeat is a pair, one smaller and one larger run at one rank. What both take is fixed, what the larger takes more goes by
+example.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Costs", "Observation", "costs_of", "median_costs"]
+
+LEAST_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One pilot run, at one rank.
+
+    Attributes:
+      examples: that it evaluated.
+      start_s, loop_s, reduce_s, write_s: seconds of its parts, as in run.json.
+      elapsed_s: of all of it.
+      cpu_s: processor seconds of its process.
+      peak_bytes: of its memory.
+      row_bytes: that are kept of each example until the end; 0 where no metric keeps rows.
+      joules: None where the machine does not tell.
+    """
+
+    examples: int
+    start_s: float
+    loop_s: float
+    reduce_s: float
+    write_s: float
+    elapsed_s: float
+    cpu_s: float
+    peak_bytes: int
+    row_bytes: int = 0
+    joules: float | None = None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one rank that has its machine for itself takes.
+
+    Attributes:
+      start_s: until the loop begins.
+      compile_s: of the loop, whatever the number of examples.
+      example_s: of an example, in the loop.
+      reduce_s, row_s: of the end of the loop, and of an example there (rows are sorted).
+      write_s: of the results.
+      fixed_busy, busy: processors that are at work, on average: outside the loop's examples, and on them.
+      peak_bytes: memory of a rank.
+      row_bytes: kept of each example.
+      watts: of the machine; None where it does not tell.
+    """
+
+    start_s: float
+    compile_s: float
+    example_s: float
+    reduce_s: float
+    row_s: float
+    write_s: float
+    fixed_busy: float
+    busy: float
+    peak_bytes: int
+    row_bytes: int = 0
+    watts: float | None = None
+
+
+def costs_of(small: Observation, large: Observation) -> Costs:
+    """Tell from a pair of runs what is fixed and what goes by example.
+
+    >>> small = Observation(1000, 3.0, 1.5, 0.0, 0.1, 4.6, 6.2, 1 << 29)
+    >>> large = Observation(3000, 3.0, 3.5, 0.0, 0.1, 6.6, 10.2, 1 << 29)
+    >>> costs = costs_of(small, large)
+    >>> round(costs.example_s, 6), round(costs.compile_s, 6), round(costs.busy, 6)
+    (0.001, 0.5, 2.0)
+    """
+    more = large.examples - small.examples
+    example_s = max((large.loop_s - small.loop_s) / more, LEAST_S)
+    row_s = max((large.reduce_s - small.reduce_s) / more, 0.0) if large.row_bytes else 0.0
+    example_cpu_s = max((large.cpu_s - small.cpu_s) / more, 0.0)
+    fixed_s = max(small.elapsed_s - small.examples * (example_s + row_s), LEAST_S)
+    fixed_cpu_s = max(small.cpu_s - small.examples * example_cpu_s, 0.0)
+    return Costs(
+        start_s=min(small.start_s, large.start_s),
+        compile_s=max(small.loop_s - small.examples * example_s, 0.0),
+        example_s=example_s,
+        reduce_s=max(small.reduce_s - small.examples * row_s, 0.0),
+        row_s=row_s,
+        write_s=max(small.elapsed_s - small.start_s - small.loop_s - small.reduce_s, 0.0),
+        fixed_busy=fixed_cpu_s / fixed_s,
+        busy=example_cpu_s / (example_s + row_s),
+        peak_bytes=max(small.peak_bytes, large.peak_bytes),
+        row_bytes=large.row_bytes,
+        watts=large.joules / large.elapsed_s if large.joules else None,
+    )
+
+
+def median_costs(repeats: Sequence[Costs]) -> Costs:
+    """Return the median of each cost over the repeats.
+
+    >>> from dataclasses import replace
+    >>> one = Costs(1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 100)
+    >>> median_costs([one, replace(one, start_s=5.0), replace(one, start_s=2.0)]).start_s
+    2.0
+    """
+    names = [name for name in Costs.__dataclass_fields__ if name not in ("watts", "peak_bytes", "row_bytes")]
+    medians = {name: statistics.median(getattr(costs, name) for costs in repeats) for name in names}
+    watts = [costs.watts for costs in repeats if costs.watts is not None]
+    return Costs(
+        **medians,
+        peak_bytes=max(costs.peak_bytes for costs in repeats),
+        row_bytes=repeats[0].row_bytes,
+        watts=statistics.median(watts) if watts else None,
+    )

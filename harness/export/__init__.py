@@ -1,0 +1,1 @@
+"""Finished runs handed on to trackers and formats of others; reads files, needs no TensorFlow."""

@@ -1,0 +1,189 @@
+"""Requests to an endpoint, several under way at a time: kept connections, tries, and what happened. Knows no protocol.
+
+A request is answered once: by the first reply that is whole, through one future. Other tries of it gave none, so nothing is
+counted twice.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from harness.errors import EndpointError, HarnessError
+from harness.models.reply_check import Expected, check_reply
+from harness.models.retries import Circuit, Pace, backoff_s
+from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, Transport
+
+__all__ = ["Answer", "EndpointClient", "Policy"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How an endpoint is asked.
+
+    Attributes:
+      concurrency: requests under way at a time.
+      deadline_s: of a try.
+      give_up_s: of a request, from its first try on; then the circuit opens.
+      max_rate: tries a second; None is no bound.
+    """
+
+    concurrency: int
+    deadline_s: float
+    give_up_s: float
+    max_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Outputs of a request, [rows, ...] by name, and the version that gave them."""
+
+    outputs: Mapping[str, np.ndarray]
+    version: str
+
+
+class EndpointClient:
+    """Asks one of several addresses that serve the same.
+
+    Args:
+      transports: one an address.
+      expected: of replies.
+      policy: see there.
+      ranks: how many share `max_rate`.
+
+    Attributes:
+      error: what ended the requests; None while they go well.
+    """
+
+    def __init__(self, transports: Sequence[Transport], expected: Expected, policy: Policy, ranks: int = 1) -> None:
+        self.error: HarnessError | None = None
+        self.circuit = Circuit()
+        self._transports = transports
+        self._expected, self._policy = expected, policy
+        self.share_rate(ranks)
+        self._waiting: SimpleQueue[tuple[Question, Future[Answer]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._under_way = [0] * len(transports)
+        self._turn = 0
+        self._failures: Counter[str] = Counter()
+        self._tries = self._requests = 0
+        self._asking_s = 0.0
+
+    def share_rate(self, ranks: int) -> None:
+        """Divide the rate among ranks: each keeps to its part, from the start, and asks nobody."""
+        rate = self._policy.max_rate
+        self._pace = Pace(rate / ranks if rate is not None else None)
+
+    @property
+    def concurrency(self) -> int:
+        """Requests under way at a time."""
+        return self._policy.concurrency
+
+    def submit(self, question: Question) -> Future[Answer]:
+        """Queue a request; whoever calls bounds how many wait."""
+        with self._lock:
+            if len(self._threads) < self._policy.concurrency:
+                # Daemons: a process that ends does not wait for a server.
+                thread = threading.Thread(target=self._work, name="endpoint", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        future: Future[Answer] = Future()
+        self._waiting.put((question, future))
+        return future
+
+    def _work(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            question, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._answer(question))
+            except BaseException as exc:  # noqa: BLE001 - whoever waits for it gets it
+                if isinstance(exc, HarnessError):
+                    self.error = self.error or exc
+                future.set_exception(exc)
+
+    def _answer(self, question: Question) -> Answer:
+        """Ask until there is a reply that counts.
+
+        Raises: EndpointError: there is none. InvalidRun: see `check_reply`.
+        """
+        tries, begun = 0, time.monotonic()
+        while True:
+            self.circuit.wait(self._pace.wait_s())
+            if self.circuit.is_open:
+                raise EndpointError(self.circuit.reason)
+            tries += 1
+            try:
+                reply = self._try(question, tries)
+            except CallFailed as failure:
+                self._rest(question, failure, tries, begun)
+                continue
+            check_reply(reply, question, self._expected)
+            with self._lock:
+                self._requests += 1
+            return Answer(reply.outputs, reply.version or self._expected.version or UNVERSIONED)
+
+    def _try(self, question: Question, tries: int) -> Reply:
+        """Ask the address that has the fewest requests under way; a further try the next one."""
+        with self._lock:
+            self._tries += 1
+            size = len(self._transports)
+            order = [(self._turn + step) % size for step in range(size)]
+            place = min(order, key=lambda place: self._under_way[place]) if tries == 1 else order[0]
+            self._turn = (place + 1) % size
+            self._under_way[place] += 1
+        begun = time.monotonic()
+        try:
+            return self._transports[place].predict(question, self._policy.deadline_s)
+        except CallFailed as failure:
+            with self._lock:
+                self._failures[failure.kind] += 1
+            raise
+        finally:
+            with self._lock:
+                self._under_way[place] -= 1
+                self._asking_s += time.monotonic() - begun
+
+    def _rest(self, question: Question, failure: CallFailed, tries: int, begun: float) -> None:
+        """Wait before the next try, or end all requests.
+
+        Raises: EndpointError: there is to be no other try.
+        """
+        if not failure.again:
+            raise EndpointError(f"{question.label}: the endpoint refused: {failure}") from failure
+        wait_s, spent_s = max(backoff_s(tries, question.label), failure.after_s), time.monotonic() - begun
+        if spent_s + wait_s > self._policy.give_up_s:
+            self.circuit.open(
+                f"{question.label}: the endpoint gave no reply in {tries} tries and {spent_s:.0f} s: {failure}; what was "
+                "finished is kept, --resume goes on from there (give_up: seconds, deadline: of a try)"
+            )
+            raise EndpointError(self.circuit.reason) from failure
+        self.circuit.wait(wait_s)
+
+    def account(self) -> dict[str, Any]:
+        """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try."""
+        with self._lock:
+            return {
+                "requests": self._requests,
+                "tries": self._tries,
+                "failures": dict(sorted(self._failures.items())),
+                "try_s": round(self._asking_s / max(self._tries, 1), 6),
+            }
+
+    def close(self) -> None:
+        """End the threads, and close the connections; nothing is under way any more."""
+        self.circuit.open("the endpoint was left")
+        for _ in self._threads:
+            self._waiting.put(None)
+        for transport in self._transports:
+            transport.close()

@@ -1,0 +1,124 @@
+"""The Open Inference Protocol over REST: tensors as bytes behind a head of JSON where the server can, else in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from harness.data import Feature
+from harness.models.http_pool import HttpPool
+from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes
+from harness.models.json_tensors import from_json
+from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, ServedSignature, dtype_of
+
+__all__ = ["InferenceRest"]
+
+METADATA_S = 30.0
+BINARY = "binary_tensor_data"  # an extension that a server says it has
+HEAD = "inference-header-content-length"
+
+
+class InferenceRest:
+    """One address of an inference server.
+
+    Args:
+      pool: connections to it.
+      name: of the model.
+      version: None for what the server takes.
+    """
+
+    protocol = "inference"
+    labelled = True
+
+    def __init__(self, pool: HttpPool, name: str, version: int | str | None) -> None:
+        self._pool = pool
+        self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(str(version))}" if version is not None else "")
+        self._version = version
+        self._binary: bool | None = None
+
+    def signature(self) -> ServedSignature:
+        """Ask for the metadata; see `Transport`."""
+        raw = self._pool.get(self._path, METADATA_S)
+        if not isinstance(raw, Mapping) or "name" not in raw:
+            raise CallFailed("REPLY", f"expected metadata of a model, found {str(raw)[:100]}")
+        versions = [str(version) for version in raw.get("versions") or ()]
+        highest = max(versions, key=lambda version: (int(version) if version.isdigit() else -1, version)) if versions else None
+        version = str(self._version) if self._version is not None else highest or UNVERSIONED
+        self._is_binary()
+        try:
+            return signature_of(version, raw.get("inputs") or (), raw.get("outputs") or ())
+        except (KeyError, TypeError, ValueError) as exc:
+            raise CallFailed("REPLY", f"expected name, datatype and shape of each tensor, found {str(raw)[:200]}") from exc
+
+    def _is_binary(self) -> bool:
+        if self._binary is None:
+            server = self._pool.get("/v2", METADATA_S)
+            self._binary = isinstance(server, Mapping) and BINARY in (server.get("extensions") or ())
+        return self._binary
+
+    def predict(self, question: Question, deadline_s: float) -> Reply:
+        """Ask once; see `Transport`."""
+        head, headers, parts = self._request(question)
+        body, answered = self._pool.request("POST", f"{self._path}/infer", b"".join([head, *parts]), headers, deadline_s)
+        length = answered.get(HEAD, "")
+        cut = int(length) if length.isdigit() else len(body)
+        raw, rest = self._pool.parsed(body[:cut]), body[cut:]
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("outputs"), list):
+            raise CallFailed("REPLY", f"expected outputs, found {str(raw)[:100]}")
+        outputs = {}
+        try:
+            for output in raw["outputs"]:
+                size = (output.get("parameters") or {}).get("binary_data_size")
+                name, datatype, shape = output["name"], output["datatype"], output["shape"]
+                if size is not None:
+                    outputs[name], rest = from_bytes(rest[:size], name, datatype, shape), rest[size:]
+                else:
+                    flat = from_json(_flat(output["data"]), name, Feature(DATATYPES[datatype], ()))
+                    outputs[name] = flat.reshape(shape)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise CallFailed("REPLY", f"an output cannot be read: {exc}") from exc
+        label = str(raw["id"]) if raw.get("id") else None
+        return Reply(outputs, str(raw["model_version"]) if raw.get("model_version") else None, label)
+
+    def _request(self, question: Question) -> tuple[bytes, dict[str, str], list[bytes]]:
+        """Return the head of a request, the headers, and what follows the head."""
+        binary, parts, inputs = self._is_binary(), [], []
+        for name, array in question.tensors.items():
+            tensor: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype_of(array)}
+            if binary:
+                parts.append(to_bytes(array))
+                tensor["parameters"] = {"binary_data_size": len(parts[-1])}
+            else:
+                tensor["data"] = _values(array)
+            inputs.append(tensor)
+        document: dict[str, Any] = {"id": question.label, "inputs": inputs}
+        if binary:
+            document["parameters"] = {"binary_data_output": True}
+        head = json.dumps(document).encode()
+        if not binary:
+            return head, {"content-type": "application/json"}, []
+        return head, {"content-type": "application/octet-stream", HEAD: str(len(head))}, parts
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+def _values(array: np.ndarray) -> list[Any]:
+    """Return a tensor's values as a flat list; texts have to be UTF-8."""
+    if dtype_of(array) != "string":
+        return (array if array.dtype.name not in ("bfloat16", "float16") else array.astype(np.float32)).ravel().tolist()
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in array.ravel().tolist()]
+
+
+def _flat(data: Any) -> list[Any]:
+    """Return the values of lists, nested or not: both are allowed.
+
+    >>> _flat([[1, 2], [3]])
+    [1, 2, 3]
+    """
+    return [value for part in data for value in _flat(part)] if isinstance(data, list) else [data]

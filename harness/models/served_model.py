@@ -1,0 +1,172 @@
+"""A model that another process serves, for the loop: batches in, outputs and the version that answered, by chunk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.data import Feature
+from harness.models.endpoint_client import Answer, EndpointClient
+from harness.models.served import Question
+
+__all__ = ["Place", "ServedModel", "Service"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a batch comes from.
+
+    Attributes:
+      chunk: its number.
+      ids: of its examples, int64 [B].
+      count: how many of them are real.
+    """
+
+    chunk: int
+    ids: np.ndarray
+    count: int
+
+    @property
+    def label(self) -> str:
+        """The batch in words.
+
+        >>> Place(3, np.array([192, 193, 193]), 2).label
+        'chunk 3, examples 192 to 193'
+        """
+        return f"chunk {self.chunk}, examples {self.ids[0]} to {self.ids[max(self.count - 1, 0)]}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serves a model.
+
+    Attributes:
+      protocol, version: in words; the version may be "any".
+      rows: examples that it takes at a time; None is any number.
+      echo: input that holds the example's id, and its shape; None where none is passed through.
+      labelled: whether replies name their request.
+      addresses: how many there are.
+    """
+
+    protocol: str
+    version: str
+    rows: int | None = None
+    echo: tuple[str, tuple[int | None, ...]] | None = None
+    labelled: bool = False
+    addresses: int = 1
+
+    @property
+    def order(self) -> str:
+        """Say what of a reply in the wrong place would be found."""
+        if self.echo is not None:
+            return f"rows that come back in another order are found ('{self.echo[0]}' is passed through)"
+        what = "replies name their request, but rows" if self.labelled else "replies and rows"
+        return f"{what} that come back in another order cannot be found; echo: NAME says which input the model passes through"
+
+
+class ServedModel:
+    """A model behind an endpoint.
+
+    Args:
+      client: asks it.
+      inputs, outputs: of one example, without what is passed through.
+      service: see there.
+
+    Attributes:
+      deterministic: whether the same batch gave the same bits at the start and at the end; None is not known.
+      batching: whether rows gave the same bits in a smaller batch; None is not known.
+    """
+
+    def __init__(
+        self, client: EndpointClient, inputs: Mapping[str, Feature], outputs: Mapping[str, Feature], service: Service
+    ) -> None:
+        self.client, self.service = client, service
+        self.inputs, self.outputs = inputs, outputs
+        self.deterministic: bool | None = None
+        self.batching: bool | None = None
+        self._chunks: dict[str, set[int]] = {}  # by the version that answered
+        self._lock = threading.Lock()
+
+    @property
+    def any_version(self) -> bool:
+        """Whether any version may answer; then each example has it as a feature."""
+        return self.service.version == "any"
+
+    def submit(self, tensors: Mapping[str, np.ndarray], place: Place) -> Future[Answer]:
+        """Begin to predict a batch, [B, ...] by input; the outputs have as many rows."""
+        count = len(place.ids)
+        rows = self.service.rows or max(count, 2)  # as the compiled step pads: a single row may take another path
+        sent = {name: _padded(array, rows) for name, array in tensors.items()}
+        if self.service.echo is not None:
+            name, shape = self.service.echo
+            sent[name] = _padded(place.ids.astype(np.int64), rows).reshape([rows, *(1 for _ in shape)])
+        future: Future[Answer] = Future()
+        asked = self.client.submit(Question(sent, place.label))
+        asked.add_done_callback(lambda done: self._hand_on(done, future, place, count))
+        return future
+
+    def _hand_on(self, done: Future[Answer], future: Future[Answer], place: Place, count: int) -> None:
+        if done.cancelled() or not future.set_running_or_notify_cancel():
+            future.cancel()
+            return
+        if (exc := done.exception()) is not None:
+            future.set_exception(exc)
+            return
+        answer = done.result()
+        if place.chunk >= 0:
+            with self._lock:
+                self._chunks.setdefault(answer.version, set()).add(place.chunk)
+        future.set_result(Answer({name: answer.outputs[name][:count] for name in self.outputs}, answer.version))
+
+    def ask(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Predict one batch outside the plan, and wait for it; dtypes as in `inputs`."""
+        count = len(next(iter(tensors.values())))
+        return self.submit(tensors, Place(-1, np.arange(count), count)).result().outputs
+
+    def latency_s(self, tensors: Mapping[str, np.ndarray], times: int = 5) -> list[float]:
+        """Return how long a batch takes, some times, ascending."""
+        durations = []
+        for _ in range(times):
+            begun = time.monotonic()
+            self.ask(tensors)
+            durations.append(time.monotonic() - begun)
+        return sorted(durations)
+
+    def account(self) -> dict[str, Any]:
+        """Say for run.json what happened on this rank: requests, and which version answered which chunks."""
+        with self._lock:
+            versions = {version: ranges(chunks) for version, chunks in sorted(self._chunks.items())}
+        return {
+            **self.client.account(),
+            "versions": versions,
+            "deterministic": self.deterministic,
+            "same_bits_in_smaller_batches": self.batching,
+            "order": "echoed" if self.service.echo else "labelled" if self.service.labelled else "not known",
+        }
+
+
+def ranges(numbers: set[int]) -> list[list[int]]:
+    """Return numbers as half-open ranges.
+
+    >>> ranges({0, 1, 2, 5, 7, 8})
+    [[0, 3], [5, 6], [7, 9]]
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number:
+            runs[-1][1] = number + 1
+        else:
+            runs.append([number, number + 1])
+    return runs
+
+
+def _padded(array: np.ndarray, rows: int) -> np.ndarray:
+    """Bring a batch to so many rows, repeating its first; one that has more is left as it is, for the server to refuse."""
+    missing = rows - len(array)
+    return array if missing <= 0 else np.concatenate([array, np.repeat(array[:1], missing, axis=0)])

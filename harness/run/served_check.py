@@ -1,0 +1,42 @@
+"""What `harness check` says of a model behind an endpoint: what answers, how long a batch takes, what cannot be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.models.served_model import ServedModel
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
+
+__all__ = ["described"]
+
+
+def described(built: Built) -> Iterator[tuple[str, bool]]:
+    """Ask each served model a few times, and yield lines, each with whether it is a warning.
+
+    Raises: HarnessError: it does not answer.
+    """
+    if built.served is None:
+        return
+    for name, served, tensors in built.served.canaries:
+        latencies = served.latency_s(tensors)
+        where = f"endpoint {name}" if name else "endpoint"
+        rows = len(next(iter(tensors.values())))
+        addresses = f", {served.service.addresses} addresses" if served.service.addresses > 1 else ""
+        yield f"{where}: {served.service.protocol}{addresses}, {_version(served)}", False
+        yield (
+            (
+                f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms alone; "
+                f"{served.client.concurrency} are under way at a time on each rank"
+            ),
+            False,
+        )
+        yield f"{where}: {served.service.order}", served.service.echo is None
+    built.served.look_again()
+    yield from ((note, True) for note in built.served.notes())
+
+
+def _version(served: ServedModel) -> str:
+    return "any version may answer, and each is a slice" if served.any_version else f"version {served.service.version} answers"

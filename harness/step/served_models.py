@@ -1,0 +1,184 @@
+"""The models of a job that other processes serve, as one predictor outside the graph; and whether their bits are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from harness.data import Feature
+from harness.errors import EndpointError
+from harness.exact.array_bytes import array_bytes
+from harness.exact.floating_point import subnormals_kept
+from harness.models.endpoint_client import Answer
+from harness.models.model import Model
+from harness.models.served_model import Place, ServedModel
+from harness.prepare.input_binding import Matched
+from harness.prepare.served_versions import version_feature
+
+__all__ = ["ServedModels"]
+
+
+class ServedModels:
+    """Sends each batch to every served model, and puts together what comes back.
+
+    Args:
+      model: of the job; some of what it is made of is served.
+      matched: which feature feeds which input.
+    """
+
+    def __init__(self, model: Model, matched: Matched) -> None:
+        self._served = model.served
+        self._dtypes = {name: spec.dtype for name, spec in model.inputs.items()}
+        self._inputs = matched.inputs
+        self._first: dict[str, Mapping[str, np.ndarray]] = {}
+        self._canary: dict[str, Mapping[str, np.ndarray]] = {}
+
+    @property
+    def outputs(self) -> Mapping[str, Feature]:
+        """What all give, by name; of several models as MODEL/OUTPUT."""
+        return {
+            _named(model, name): feature for model, served in self._served.items() for name, feature in served.outputs.items()
+        }
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """What comes with the outputs: where any version may answer, which one did."""
+        return {version_feature(model): Feature("string", ()) for model, served in self._served.items() if served.any_version}
+
+    @property
+    def concurrency(self) -> int:
+        """Batches that are to be under way: as many as are asked at a time, and as many that wait their turn."""
+        return 2 * max(served.client.concurrency for served in self._served.values())
+
+    def share_rate(self, ranks: int) -> None:
+        """Divide the rates among so many ranks."""
+        for served in self._served.values():
+            served.client.share_rate(ranks)
+
+    def submit(self, features: Mapping[str, np.ndarray], place: Place) -> Future[Mapping[str, np.ndarray]]:
+        """Begin to predict a batch, [B, ...] by feature; the result has the outputs, and `features`."""
+        whole = _Joined(len(self._served), len(place.ids))
+        for name, served in self._served.items():
+            answer = served.submit(self._tensors(served, features), place)
+            whole.watch(name, served, answer)
+        return whole
+
+    def _tensors(self, served: ServedModel, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what a model reads, in its dtypes."""
+        with subnormals_kept():
+            return {name: _converted(features[self._inputs[name]], self._dtypes[name]) for name in served.inputs}
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the requests of a model; None while they go well."""
+        return next((served.client.error for served in self._served.values() if served.client.error), None)
+
+    def look(self, features: Mapping[str, Any]) -> None:
+        """Predict a batch whole, and its first half again on its own: whether bits depend on what is in a batch.
+
+        Args:
+          features: of the canary, [B, ...] by name.
+        Raises: HarnessError: it is not answered.
+        """
+        arrays = {name: tensor.numpy() for name, tensor in features.items()}
+        for name, served in self._served.items():
+            self._canary[name] = tensors = self._tensors(served, arrays)
+            self._first[name] = whole = served.ask(tensors)
+            rows = len(next(iter(tensors.values())))
+            if served.service.rows is None and rows >= 4:
+                half = served.ask({key: array[: rows // 2] for key, array in tensors.items()})
+                served.batching = _same(half, {key: array[: rows // 2] for key, array in whole.items()})
+
+    def look_again(self) -> None:
+        """Predict the same batch once more: whether the servers gave the same bits from the start to the end.
+
+        Raises: InvalidRun: another version answers.
+        """
+        for name, served in self._served.items():
+            try:
+                served.deterministic = _same(served.ask(self._canary[name]), self._first[name])
+            except EndpointError:
+                served.deterministic = None  # all examples are evaluated: that the server is gone by now is no failure
+
+    @property
+    def canaries(self) -> Iterator[tuple[str, ServedModel, Mapping[str, np.ndarray]]]:
+        """Name, model and what it reads of the canary, of each."""
+        return ((name, served, self._canary[name]) for name, served in self._served.items())
+
+    def notes(self) -> Iterator[str]:
+        """Say what of the bits was seen to depend on more than the example."""
+        for name, served in self._served.items():
+            where = f"endpoint {name}" if name else "endpoint"
+            if served.deterministic is False:
+                yield (
+                    f"{where}: one and the same batch got other bits at the end than at the start: another run may differ in the "
+                    "last digits"
+                )
+            if served.batching is False:
+                yield (
+                    f"{where}: an example gets other bits in a smaller batch: what the server puts together, and batch_size, may "
+                    "change the last digits"
+                )
+
+    def account(self) -> dict[str, Any]:
+        """Say for run.json what happened on this rank, by model."""
+        return {name: served.account() for name, served in self._served.items()}
+
+
+class _Joined(Future[Mapping[str, np.ndarray]]):
+    """The answers of several models to one batch."""
+
+    def __init__(self, models: int, rows: int) -> None:
+        super().__init__()
+        self._left, self._rows = models, rows
+        self._parts: dict[str, np.ndarray] = {}
+        self._answers: list[Future[Answer]] = []
+
+    def watch(self, name: str, served: ServedModel, answer: Future[Answer]) -> None:
+        """Take what a model answers, when it does."""
+        self._answers.append(answer)
+        answer.add_done_callback(lambda done: self._take(name, served, done))
+
+    def _take(self, name: str, served: ServedModel, done: Future[Answer]) -> None:
+        with self._condition:
+            if self.done():
+                return
+            try:
+                answer = done.result()
+            except (Exception, CancelledError) as exc:  # noqa: BLE001 - whoever waits gets it
+                self._parts.clear()
+                failure: BaseException | None = exc
+            else:
+                failure = None
+                self._parts |= {_named(name, key): array for key, array in answer.outputs.items()}
+                if served.any_version:
+                    self._parts[version_feature(name)] = np.full([self._rows], answer.version.encode(), object)
+                self._left -= 1
+            complete = not self._left
+        if failure is not None:
+            self.set_exception(failure)
+        elif complete:
+            self.set_result(self._parts)
+
+    def cancel(self) -> bool:
+        """Ask no more for what is not under way yet."""
+        for answer in self._answers:
+            answer.cancel()
+        return super().cancel()
+
+
+def _named(model: str, output: str) -> str:
+    return f"{model}/{output}" if model else output
+
+
+def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Cast what a model is fed, as `converted` does in the graph."""
+    return array if dtype == tf.string else array.astype(dtype.as_numpy_dtype, copy=False)
+
+
+def _same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    return all(array_bytes(array) == array_bytes(other[name]) for name, array in one.items())

@@ -1,0 +1,231 @@
+"""The forecast: against a plain count of what a world does, against worlds that are simulated, and against runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks import simulate, worlds
+from harness.bench.collective import Network, allreduce_s
+from harness.bench.forecast import forecast
+from harness.bench.forecast_model import Machine, Size, Work, largest_share, predict
+from harness.bench.forecast_run import Wanted, sizes_of
+from harness.bench.forecast_text import request, shown
+from harness.bench.kits import KITS
+from harness.bench.pilot_costs import Costs, Observation, costs_of
+from harness.bench.storage_probe import storage_bytes_s
+from harness.errors import UsageError
+from harness.plan.plan import File, Plan
+from harness.ranks.schedule import static_share
+from tests.conftest import over_ranks, start
+
+ROOT = Path(__file__).parents[2]
+COSTS = Costs(
+    start_s=3.0,
+    compile_s=1.0,
+    example_s=0.001,
+    reduce_s=0.0,
+    row_s=0.0,
+    write_s=0.1,
+    fixed_busy=1.0,
+    busy=1.0,
+    peak_bytes=1 << 30,
+)
+MACHINE = Machine(cores=4, memory_bytes=64 << 30)
+WORK = Work(examples=10**6, chunks=1000, chunk_size=1000, sum_bytes=1 << 20)
+FREE = Network(0.0, 0.0)
+
+
+def spread(costs: Costs = COSTS, share: float = 0.02) -> list[Costs]:
+    return [replace(costs, start_s=costs.start_s * factor) for factor in (1 - share, 1.0, 1 + share)]
+
+
+def predicted(
+    ranks: list[int], *, costs: Costs = COSTS, work: Work = WORK, machine: Machine = MACHINE, nodes_of: int = 4, **more
+):
+    return forecast(
+        {number: spread(costs) for number in (1, 2, 4)}, [Size(number, nodes_of) for number in ranks], work, machine, **more
+    )
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 64, 999, 1000, 1001, 4096])
+def test_the_largest_share_is_that_of_the_schedule(ranks):
+    plan = Plan((File("a", 0, 123_456),), 10, 1000)
+    work = Work(plan.examples, len(plan), plan.chunk_size)
+    shares = [sum(chunk.stop - chunk.start for chunk in static_share(plan, rank, ranks)) for rank in range(min(ranks, 150))]
+    assert max(shares) <= largest_share(work, ranks) <= max(shares) + plan.chunk_size
+
+
+def test_the_examples_of_4096_ranks_take_what_a_simulated_world_takes():
+    chunks = 4096 * 60
+    work = Work(chunks * 1000, chunks, 1000)
+    terms = predict(COSTS, Size(4096, 4), work, MACHINE, FREE)
+    simulated = worlds.simulate([1000 * COSTS.example_s] * chunks, [1.0] * 4096)
+    assert terms.parts["examples"] == pytest.approx(simulated.took_s, rel=0.05)
+
+
+def test_the_sum_of_4096_ranks_is_that_of_the_world_that_benchmarks_simulate():
+    world = simulate.measure(ranks=4096, examples=4_000_000)
+    work = Work(4_000_000, world.chunks, 1000, sum_bytes=world.sum_bytes)
+    terms = predict(COSTS, Size(4096, 4), work, MACHINE, Network(1e-5, 1e-9))
+    # Halving and doubling, step by step: each rank sends half of what it holds, 12 times, and the same back.
+    held, seconds = float(world.sum_bytes), 0.0
+    for _ in range(12):
+        held /= 2
+        seconds += 2 * (1e-5 + held * 1e-9)
+    assert terms.parts["final sum"] == pytest.approx(seconds, rel=1e-9)
+    assert simulate.allreduce_s is allreduce_s
+
+
+def test_ranks_that_share_cores_wait_for_each_other():
+    alone, crowded = (predict(COSTS, Size(ranks, 8), WORK, Machine(2, 1 << 36), FREE) for ranks in (2, 8))
+    assert alone.crowding == 1.0 and crowded.crowding == 4.0
+    assert crowded.parts["examples"] == pytest.approx(alone.parts["examples"])  # the same cores do the same work
+    assert crowded.parts["start-up"] == 4 * alone.parts["start-up"]
+
+
+def test_a_planted_cost_comes_out_of_a_pair_of_runs():
+    def run(examples: int) -> Observation:
+        loop, reduce = 0.5 + 0.002 * examples, 0.01 + 0.0001 * examples
+        cpu = 4.0 + 0.003 * examples
+        return Observation(examples, 3.0, loop, reduce, 0.2, 3.2 + loop + reduce, cpu, 1 << 29, row_bytes=32, joules=100.0)
+
+    costs = costs_of(run(1000), run(5000))
+    assert costs.example_s == pytest.approx(0.002) and costs.row_s == pytest.approx(0.0001)
+    assert costs.compile_s == pytest.approx(0.5) and costs.reduce_s == pytest.approx(0.01) and costs.write_s == pytest.approx(0.2)
+    assert costs.busy == pytest.approx(0.003 / 0.0021) and costs.row_bytes == 32
+
+
+@pytest.mark.parametrize(
+    ("costs", "work", "machine", "nodes_of", "ranks", "reason"),
+    [
+        (replace(COSTS, start_s=100.0), WORK, MACHINE, 4, 64, "start-up is"),
+        (replace(COSTS, compile_s=300.0), WORK, MACHINE, 4, 16, "compiling is"),
+        (COSTS, replace(WORK, chunks=4, chunk_size=250_000), MACHINE, 4, 4, "the largest share does not become smaller"),
+        (COSTS, WORK, replace(MACHINE, cores=2), 64, 2, "share the 2 cores of a node"),
+        (COSTS, replace(WORK, size_bytes=10**12), replace(MACHINE, reading_bytes_s=2e9), 64, 2, "reading is"),
+        (COSTS, replace(WORK, sum_bytes=10**10, examples=10**7, chunks=10**4), MACHINE, 4, 2048, "final sum is"),
+    ],
+)  # fmt: skip
+def test_why_more_ranks_do_not_pay_is_what_was_planted(costs, work, machine, nodes_of, ranks, reason):
+    stop = predicted([1, 4096], costs=costs, work=work, machine=machine, nodes_of=nodes_of).stop
+    assert stop is not None and reason in stop.reason
+    # By hand: with a fixed part F and work W, twice p saves W / 2p, a tenth of F + W / p where p = 4 W / F.
+    assert stop.ranks == ranks
+
+
+def test_where_ranks_pay_nothing_is_accused():
+    work = Work(10**9, 10**6, 1000)
+    assert predicted([1, 8, 64], work=work).stop is None
+
+
+def test_intervals_hold_the_prediction_and_grow_with_the_spread():
+    narrow, wide = (forecast({4: spread(share=share)}, [Size(1, 4)], WORK, MACHINE).sizes[0] for share in (0.01, 0.2))
+    assert narrow.low_s < narrow.terms.total_s < narrow.high_s
+    # Three repeats of deviation s: the 97.5 % quantile of t with 2 degrees of freedom, 4.303, times s times sqrt(4 / 3).
+    assert narrow.high_s - narrow.terms.total_s == pytest.approx(4.303 * 0.03 * (4 / 3) ** 0.5, rel=1e-6)
+    assert wide.high_s - wide.low_s > 10 * (narrow.high_s - narrow.low_s) * 0.5
+    single = forecast({4: [COSTS]}, [Size(1, 4)], WORK, MACHINE)
+    assert single.sizes[0].low_s is None and any("no intervals" in note for note in single.notes)
+
+
+def test_energy_and_price_follow_from_nodes_and_hours_and_are_null_without_their_numbers():
+    costs = replace(COSTS, watts=100.0)
+    bill = predicted([8], costs=costs, prices={"node_hour": 3.6, "kwh": 0.36, "currency": "EUR"})
+    (size,) = bill.sizes
+    assert size.joules == pytest.approx(200 * size.terms.total_s)
+    assert size.money == pytest.approx((2 * 3.6 + 0.2 * 0.36) * size.terms.total_s / 3600)
+    (bare,) = predicted([8], prices={"kwh": 0.36, "currency": "EUR"}).sizes
+    assert bare.joules is None and bare.money is None
+    assert any("which is not known" in note for note in predicted([8], prices={"kwh": 0.36}).notes)
+
+
+def test_rows_take_memory_and_a_node_that_has_too_little_is_named():
+    work = replace(WORK, examples=10**9, chunks=10**6)
+    small = predicted([1, 1024], costs=replace(COSTS, row_bytes=32), work=work)
+    assert small.sizes[0].rank_bytes - COSTS.peak_bytes == pytest.approx(3 * 32e9)
+    assert any("at 1 ranks a node needs" in note for note in small.notes)
+
+
+def test_what_storage_gives_to_several_nodes_is_said_not_to_be_known():
+    machine, work = replace(MACHINE, reading_bytes_s=1e9), replace(WORK, size_bytes=10**11)
+    notes = " ".join(predicted([1, 64], work=work, machine=machine).notes)
+    assert "whether several get more cannot be known from one" in notes and "examples alone take 100 s" in notes
+
+
+def test_the_request_is_that_of_the_best_size_with_time_to_spare():
+    found = predicted([1, 8, 4096])
+    words = request(found, Path("job.yaml"), ["seed=1"], "short")
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options["--ntasks"] == str(found.best.size.ranks) and options["--partition"] == "short"
+    assert int(options["--nodes"]) * int(options["--ntasks-per-node"]) >= int(options["--ntasks"])
+    hours, minutes, _ = map(int, options["--time"].split(":"))
+    assert 60 * (60 * hours + minutes) >= 1.5 * found.best.high_s
+    assert f"harness {' '.join(words)}" in shown(found, words)
+
+
+def test_storage_is_measured_past_the_cache(tmp_path):
+    (tmp_path / "data.bin").write_bytes(os.urandom(20 << 20))
+    assert storage_bytes_s([str(tmp_path / "data.bin"), "s3://nowhere/a"], seconds=0.5) > 1e5
+    assert storage_bytes_s([str(tmp_path / "data.bin")], least_bytes=1 << 30) is None
+    assert storage_bytes_s([]) is None
+
+
+@pytest.mark.parametrize("ranks", [(), (0, 1), (2, 2)])
+def test_sizes_that_are_none_are_refused(ranks):
+    with pytest.raises(UsageError, match="--ranks: expected numbers of ranks from 1 on"):
+        sizes_of(Wanted(Path("job.yaml"), ranks), 2)
+
+
+def test_bad_input_ends_with_2_before_anything_runs(harness, tmp_path):
+    (tmp_path / "kit.yaml").write_text(yaml.safe_dump(KITS["table"].job(1)))
+    for argv, message in (
+        (["kit.yaml", "--ranks", "two"], "--ranks: expected numbers such as 1,8,64, found 'two'"),
+        (["kit.yaml", "--dry-run"], "--dry-run goes with --submit"),
+        (["none.yaml"], "no such job file"),
+        (["kit.yaml"], "needs at least 2 examples"),
+    ):
+        done = harness("forecast", *argv)
+        assert done.code == 2 and message in done.err and "Traceback" not in done.err, done.err
+
+
+def test_a_job_is_forecast_and_its_request_printed(tmp_path):
+    (tmp_path / "kit.yaml").write_text(yaml.safe_dump(KITS["integer"].job(50_000)))
+    argv = [sys.executable, "-m", "harness", "forecast", "kit.yaml", "--ranks", "1,512", "--nodes-of", "2", "--repeat", "1"]
+    argv += ["-o", "kept", "--submit", "--dry-run", "--set", "seed=3"]
+    done = subprocess.run(argv, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=550, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "kept/forecast.json").read_text())
+    assert [size["ranks"] for size in document["sizes"]] == [1, 512] and document["stop"]["ranks"] < 512
+    assert document["work"]["examples"] == 50_000 and document["sizes"][0]["money"] is None
+    assert "#SBATCH --ntasks=1\n" in done.stdout and "Not known, or taken for granted" in done.stdout
+    best = document["sizes"][0]["parts"]
+    assert sum(best.values()) == pytest.approx(document["sizes"][0]["seconds"])
+
+
+def environ() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "launch")))}
+
+
+@pytest.mark.ranks
+def test_two_and_four_ranks_that_share_cores_take_what_was_forecast(tmp_path):
+    (tmp_path / "kit.yaml").write_text(yaml.safe_dump(KITS["vision"].job(60_000)))
+    argv = [sys.executable, "-m", "harness", "forecast", "kit.yaml", "--ranks", "2,4", "--nodes-of", "4", "--json"]
+    done = subprocess.run(argv, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=580, check=True)
+    for size in json.loads(done.stdout)["sizes"]:
+        ranks = size["ranks"]
+        run = start(
+            over_ranks(ranks, "mpi", [sys.executable, "-m", "harness", "evaluate", "kit.yaml", "-o", f"r{ranks}", "-q"]),
+            tmp_path, environ=environ() | {"HARNESS_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert run.code == 0, run.err
+        elapsed_s = json.loads((tmp_path / f"r{ranks}/run.json").read_text())["attempts"][-1]["elapsed_s"]
+        # The machine of the tests does other things too, and not the same ones at both times: a factor of 2.
+        assert size["low_s"] / 2 < elapsed_s < 2 * size["high_s"], (ranks, elapsed_s, size)
