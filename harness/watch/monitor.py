@@ -27,6 +27,7 @@ __all__ = ["Monitor", "NoMonitor", "Subject", "text_file"]
 
 WRITE_EVERY_S = 5.0
 JUDGE_EVERY_S = 2.0
+JUDGED_PER_S = 100.0  # ranks: to judge one takes some 20 microseconds
 LOOK_AT_DISK_S = 30.0  # a look is an operation of the shared file system
 STALLED_SHARE = 0.5  # of the stall timeout, at whose end the run is ended
 NEVER_S = 600.0  # stands for a timeout of 0, which ends no run
@@ -147,7 +148,7 @@ class Monitor(NoMonitor):
         if self._begun is not None and now > self._begun[0] and any(beat.phase == "evaluating" for beat in beats):
             rate = (done - self._begun[1]) / (now - self._begun[0])
         if now >= self._judge_due_s:
-            self._judge_due_s = now + JUDGE_EVERY_S
+            self._judge_due_s = now + max(JUDGE_EVERY_S, len(beats) / JUDGED_PER_S)
             self._stragglers = {straggler.rank: str(straggler.cause) for straggler in stragglers(ranks_of(beats))}
         with self._lock:
             if self._whole is not None:
