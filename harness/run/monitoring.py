@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.errors import JobError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.job.job import Job
+from harness.machine.energy import joules
+from harness.machine.meter import Meter
 from harness.prepare.opened import Opened
-from harness.ranks.comm import Comm
 from harness.run.consensus import together
+from harness.run.record import Process
 from harness.version import __version__
 from harness.watch.failure import Told
 from harness.watch.monitor import Monitor, NoMonitor, Subject
@@ -68,11 +71,18 @@ def _rate(folder: RunFolder, digest: str, size: int) -> tuple[float, float] | No
 
 
 def open_monitor(
-    comm: Comm, job: Job, opened: Opened, subject: tuple[RunFolder, Attempted], *, stall_timeout_s: float, last: float | None
+    process: Process,
+    job: Job,
+    opened: Opened,
+    subject: tuple[RunFolder, Attempted],
+    *,
+    stall_timeout_s: float,
+    last: float | None,
 ) -> NoMonitor:
     """Open the monitor of a job. A collective.
 
     Args:
+      process: this rank.
       subject: the run folder, and what the attempt is at.
       stall_timeout_s: see `Heartbeat`.
       last: see `last_rate`.
@@ -80,7 +90,7 @@ def open_monitor(
     """
     if job.monitor is None:
         return NoMonitor()
-    spec = job.monitor
+    spec, comm = job.monitor, process.comm
     folder, attempted = subject
     whole = Whole(
         attempt=attempted.attempt,
@@ -94,7 +104,7 @@ def open_monitor(
         version=__version__,
         last_examples_per_s=last,
     )
-    monitored = Subject(folder.path, stall_timeout_s, whole)
+    monitored = Subject(folder.path, stall_timeout_s, whole, partial(_joules, process.timer.meter))
     text_folder = Path(job.resolve(spec.textfile)).absolute() if spec.textfile else None
     node = NodeBeats.meet(comm)
     monitors: list[Monitor] = []
@@ -109,3 +119,9 @@ def open_monitor(
             monitor.close(forget=True)
         raise
     return monitors[0]
+
+
+def _joules(meter: Meter | None) -> dict[str, float]:
+    """Return by device what was used so far; what cannot be read is left out."""
+    devices = meter.readings().devices if meter is not None else ()
+    return {device.device: used for device in devices if (used := joules(device.total_uj)) is not None}

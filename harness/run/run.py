@@ -139,7 +139,7 @@ def _round(command: Command, process: Process) -> int:
         check_shared(folder, comm)
         attempted = command.attempted(attempt, opened)
         stall_s = options.stall_timeout_s
-        monitor = open_monitor(comm, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
+        monitor = open_monitor(process, command.job, opened, (folder, attempted), stall_timeout_s=stall_s, last=last)
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)

@@ -18,6 +18,7 @@ from harness.job.monitor_spec import MonitorSpec
 from harness.names.events import Event
 from harness.names.log import LOG
 from harness.watch.beat import Beat
+from harness.watch.diagnosis import ranks_of, stragglers
 from harness.watch.monitor_metrics import Node, Sample, Whole, samples
 from harness.watch.monitor_pages import HttpPage, Page, TextFile
 from harness.watch.node_beats import NodeBeats
@@ -25,6 +26,8 @@ from harness.watch.node_beats import NodeBeats
 __all__ = ["Monitor", "NoMonitor", "Subject", "text_file"]
 
 WRITE_EVERY_S = 5.0
+JUDGE_EVERY_S = 2.0
+JUDGED_PER_S = 100.0  # ranks: to judge one takes some 20 microseconds
 LOOK_AT_DISK_S = 30.0  # a look is an operation of the shared file system
 STALLED_SHARE = 0.5  # of the stall timeout, at whose end the run is ended
 NEVER_S = 600.0  # stands for a timeout of 0, which ends no run
@@ -38,11 +41,13 @@ class Subject:
       folder: of the run.
       stall_timeout_s: see `Heartbeat`.
       whole: what is known of the run at its beginning.
+      joules: returns what each device of this machine has used so far; none where nothing tells.
     """
 
     folder: Path
     stall_timeout_s: float
     whole: Whole
+    joules: Callable[[], Mapping[str, float]] = dict
 
 
 def text_file(folder: Path, run: Path, rank: int) -> Path:
@@ -93,8 +98,8 @@ class Monitor(NoMonitor):
         self._begun: tuple[float, int] | None = None  # when examples of this attempt were seen first, and how many
         self._write_due_s = self._disk_due_s = clock()
         self._warned = self._ended = False
-        self.stragglers: Callable[[Sequence[Beat]], Mapping[int, str] | None] = lambda beats: None
-        self.joules: Callable[[], Mapping[str, float]] = dict
+        self._judge_due_s = clock()
+        self._stragglers: Mapping[int, str] | None = None
 
     @classmethod
     def open(cls, node: NodeBeats, subject: Subject, rank: int, spec: MonitorSpec, folder: Path | None) -> Monitor:
@@ -142,9 +147,12 @@ class Monitor(NoMonitor):
         rate = None
         if self._begun is not None and now > self._begun[0] and any(beat.phase == "evaluating" for beat in beats):
             rate = (done - self._begun[1]) / (now - self._begun[0])
+        if now >= self._judge_due_s:
+            self._judge_due_s = now + max(JUDGE_EVERY_S, len(beats) / JUDGED_PER_S)
+            self._stragglers = {straggler.rank: str(straggler.cause) for straggler in stragglers(ranks_of(beats))}
         with self._lock:
             if self._whole is not None:
-                self._whole = replace(self._whole, beats=tuple(beats), examples_per_s=rate, stragglers=self.stragglers(beats))
+                self._whole = replace(self._whole, beats=tuple(beats), examples_per_s=rate, stragglers=self._stragglers)
         if now >= self._disk_due_s:
             self._disk_due_s = now + LOOK_AT_DISK_S
             self._look_at_disk()
@@ -158,7 +166,7 @@ class Monitor(NoMonitor):
             whole = self._whole
         timeout_s = self._subject.stall_timeout_s or NEVER_S
         return samples(
-            Node(str(self._subject.folder), self._wall(), beats, idle_s, STALLED_SHARE * timeout_s, self.joules(), whole)
+            Node(str(self._subject.folder), self._wall(), beats, idle_s, STALLED_SHARE * timeout_s, self._subject.joules(), whole)
         )
 
     def close(self, *, forget: bool = False) -> None:

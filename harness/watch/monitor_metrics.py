@@ -65,7 +65,7 @@ METRICS: Mapping[str, Metric] = {
     "run_chunks_left": Metric(Kind.GAUGE, RUN, "Chunks that are not evaluated yet."),
     "run_examples_per_second": Metric(Kind.GAUGE, RUN, "Examples that all ranks evaluate a second, in this attempt so far."),
     "last_run_examples_per_second": Metric(Kind.GAUGE, RUN, "The same of the last run of this job on as many ranks."),
-    "straggler": Metric(Kind.GAUGE, (*RANK, "cause"), "1 where a rank is much slower than the others, and why."),
+    "straggler": Metric(Kind.GAUGE, (*RANK, "cause"), "1 for a rank much slower than the others, which have no series; and why."),
     "run_folder_free_bytes": Metric(Kind.GAUGE, RUN, "Room that is left where the run folder lies."),
     "run_folder_size_bytes": Metric(Kind.GAUGE, RUN, "Size of the file system where the run folder lies."),
 }
@@ -210,6 +210,4 @@ def _of_run(run: str, whole: Whole) -> Iterator[Sample]:
     }
     yield Sample("run_info", (run, whole.name, whole.model, whole.job_digest, whole.version), 1.0)
     yield from (Sample(name, (run,), float(number)) for name, number in numbers.items() if number is not None)
-    for beat in whole.beats if whole.stragglers is not None else ():
-        cause = (whole.stragglers or {}).get(beat.rank)
-        yield Sample("straggler", (run, str(beat.rank), cause or NO_CAUSE), float(cause is not None))
+    yield from (Sample("straggler", (run, str(rank), cause), 1.0) for rank, cause in sorted((whole.stragglers or {}).items()))
