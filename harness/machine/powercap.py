@@ -22,6 +22,7 @@ POWERCAP = Path("/sys/class/powercap")
 ROOT_ONLY = "only root may read it"
 PACKAGE = re.compile(r"package-\d+(-die-\d+)?")
 MEMORY = "dram"
+NAMES = {Kind.PACKAGE: "processors", Kind.MEMORY: "memory"}
 CONTROL_TYPE = "intel-rapl"  # AMD's processors too
 
 
@@ -73,7 +74,7 @@ def find_zones(root: Path = POWERCAP) -> tuple[list[EnergyCounter], Mapping[Kind
         zones[device] = zone
     for kind in (Kind.PACKAGE, Kind.MEMORY):
         if not any(zone.kind is kind for zone in zones.values()):
-            reasons.setdefault(kind, f"{root}: this machine shows no counter of it")
+            reasons.setdefault(kind, f"{root}: this machine shows no energy counter of its {NAMES[kind]}")
     # A part of the packages would be taken for all of them.
     return [zone for zone in zones.values() if zone.kind not in reasons], reasons
 

@@ -60,7 +60,7 @@ def test_each_package_and_its_memory_once(tmp_path):
 def test_a_machine_without_counters_says_so(tmp_path):
     zones, missing = find_zones(tmp_path / "class" / "powercap")
     assert zones == [] and set(missing) == {Kind.PACKAGE, Kind.MEMORY}
-    assert all("shows no counter of it" in reason for reason in missing.values())
+    assert all("shows no energy counter of its" in reason for reason in missing.values())
     zones, missing = find_zones(make_tree(tmp_path, memory=False))
     assert [zone.device for zone in zones] == ["package-0", "package-1"] and list(missing) == [Kind.MEMORY]
 

@@ -151,6 +151,9 @@ def test_submit_and_wait_under_hostile_names(site: Site) -> None:
     assert site.is_done(folder)
     (attempt,) = attempts(folder)
     assert [(rank["host"], rank["threads"]) for rank in attempt["ranks"]] == [("n1", 2), ("n2", 2)]
+    # This cluster measures no energy: Slurm was asked, and there is no number.
+    energy = attempt["usage"]["slurm"]
+    assert (energy["job"], energy["joules"]) == (number, None) and energy["step"].isdigit() and energy["reason"]
     shown = site.cluster.run("scontrol", "-o", "show", "job", number)
     assert f"JobName={name} " in shown
     assert f"Comment={name} " in shown
