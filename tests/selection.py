@@ -14,10 +14,10 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "bench/test_bench", "bench/test_forecast", "bench/test_kits", "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "bench/test_bench", "bench/test_forecast", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "run/test_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -47,6 +47,7 @@ LONG = {
     "data/test_images.py::test_images_at_several_ranks": "images alone, and other data at several ranks",
     "data/test_npy.py::test_a_file_that_is_cut_off_while_it_is_evaluated_is_named[before": "within the last page",
     "data/test_npy.py::test_a_file_that_is_cut_off_while_it_is_evaluated_is_named[never": "within the last page",
+    "export/test_trackers.py": "names, numbers and ids of all targets: export/test_exported_run, export/test_tables; MLflow and wandb need an environment of their own",
     "launch/test_mpirun.py::test_the_line_is_the_one_that_horovodrun_runs[hosts2": "one host, and hosts that are named",
     "metrics/test_families_run.py::test_ranks_write_the_same_bytes[3": "two ranks; three in ranks/test_same_bytes",
     "metrics/test_families_run.py::test_ranks_write_the_same_bytes[5": "two ranks; three in ranks/test_same_bytes",

@@ -12,14 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-# The client's own words: it asks nobody else, and gives up on a server that does not answer after a minute, not after ten.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
-
 from harness.export.exported_run import ExportedRun
 from harness.export.numbers import short_name, utf8
 from harness.export.outcome import Exported
@@ -34,6 +26,8 @@ LONGEST_NAME = 250
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000  # letters of a value
 BATCH = 100  # params or metrics of a request: as many as MLflow takes of both
 SQLITE = "sqlite:///"
+# Unless the environment says otherwise: nobody else is asked, and a server that does not answer is given up after a minute.
+SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 
 def write(runs: Sequence[ExportedRun], place: str) -> Exported:
@@ -42,6 +36,10 @@ def write(runs: Sequence[ExportedRun], place: str) -> Exported:
     Args:
       place: tracking URI.
     """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if place.startswith(SQLITE):
@@ -63,6 +61,8 @@ def _experiment(client: Any, place: str) -> str:
 
 def _add(client: Any, experiment: str, run: ExportedRun) -> bool:
     """Log a run; say whether it was not there."""
+    from mlflow.entities import Metric, Param, RunTag
+
     known = client.search_runs([experiment], filter_string=f"tags.`{RUN_ID}` = '{run.id}'")
     if any(entry.info.status == FINISHED for entry in known):
         return False

@@ -12,10 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # asks nobody
-
-import wandb
-
 from harness.errors import HarnessError
 from harness.export.exported_run import ExportedRun
 from harness.export.numbers import utf8
@@ -33,6 +29,7 @@ def write(runs: Sequence[ExportedRun], place: str) -> Exported:
     Args:
       place: the folder that holds `wandb/`.
     """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # it asks nobody
     home = Path(place).absolute() / FOLDER
     home.mkdir(parents=True, exist_ok=True)
     new = [run for run in runs if not any(home.glob(f"*-run-*-{run.id}"))]
@@ -48,6 +45,8 @@ def write(runs: Sequence[ExportedRun], place: str) -> Exported:
 
 def _log(run: ExportedRun, folder: str) -> None:
     """Log a run with the client."""
+    import wandb
+
     settings = wandb.Settings(
         mode="offline", silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
         save_code=False, x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
