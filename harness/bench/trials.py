@@ -65,7 +65,7 @@ class Facts:
       digest: SHA-256 of metrics.json; empty where there is none.
       bits: SHA-256 of the values, slices and intervals in it: sizes of batches and the like are not in these.
       values: of the whole, by metric: numbers alone.
-      run: run.json without what names its files: its last attempt, plan, environment; empty where there is none.
+      run: run.json without what names its files: its last attempt, plan, environment, cost; empty where there is none.
       size_bytes: of the data; None where that is not known.
       limits: limits.json; empty where there is none.
     """
@@ -245,7 +245,7 @@ def facts_of(run: Path, blank: Facts) -> Facts:
     keys = (read_json(folder.resolved_job_json) or {}).get("data") or {}
     if "limit" in keys or "sample" in keys:
         sizes = []  # of whole files, which were not read whole
-    parts = {"attempt": attempts[-1], "plan": document.get("plan"), "environment": document.get("environment")}
+    parts = {"attempt": attempts[-1], **{name: document.get(name) for name in ("plan", "environment", "cost")}}
     # A gate that says no (1), or that it cannot tell (5), is no failure of the run.
     state = "done" if not blank.reason or (read_json(folder.gate_json) is not None and metrics) else "failed"
     return _with(

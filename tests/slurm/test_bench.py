@@ -19,7 +19,7 @@ def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_p
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder))
     argv = [sys.executable, "-m", "harness", "bench", job, "-o", tmp_path / "b", "--ranks", "1,2", "--repeat", "1"]
-    done = start([*argv, "--slurm", "box"], tmp_path)
+    done = start([*argv, "--slurm", "main"], tmp_path)
     assert done.code == 0, done.text
     found = json.loads((tmp_path / "b" / "bench.json").read_text())
     assert found["state"] == "VALID" and [trial["ranks"] for trial in found["trials"]] == [1, 2, 1, 2]
