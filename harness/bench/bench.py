@@ -19,6 +19,7 @@ from harness.bench.figures import figures
 from harness.bench.machine_description import describe
 from harness.bench.page import render
 from harness.bench.rules import Rules, Scaling, Setting, Trial, differing, settings, trials
+from harness.bench.tables import result_text
 from harness.bench.trials import Bench, run_trial, run_trials
 from harness.errors import HarnessError, RunFolderError, UsageError
 from harness.folder.run_folder import write_atomically
@@ -77,7 +78,8 @@ def write(found: Answer, folder: BenchFolder, job: Path | None = None) -> None:
     write_atomically(folder.bench_csv, to_csv(found))
     write_atomically(folder.report_html, render(found))
     if job is not None and (best := next((swept for swept in found.swept if swept.is_best), None)) is not None:
-        write_atomically(folder.best_yaml, best_job(job, best.setting, found.rules.overrides, folder.path))
+        changed = "" if best.same_bits else result_text(best)
+        write_atomically(folder.best_yaml, best_job(job, best.setting, found.rules.overrides, folder.path, changed))
 
 
 def _look_at(request: Request) -> Job:
