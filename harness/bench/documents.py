@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.bench.answer import Answer, answer
 from harness.bench.bench_folder import BenchFolder
+from harness.bench.facts import Facts
 from harness.bench.figures import PARTS
 from harness.bench.rules import Rules, Scaling
 from harness.bench.spread import Spread
@@ -26,7 +27,6 @@ from harness.bench.tables import (
     sweep_table,
     trials_table,
 )
-from harness.bench.trials import Facts
 from harness.errors import RunFolderError
 from harness.folder.run_folder import read_json
 from harness.results.printed import Block, Printed

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from harness.bench.facts import Facts
 from harness.bench.spread import Spread, median_spread
-from harness.bench.trials import Facts
 
 __all__ = ["FIXED", "PARTS", "RankFigures", "Size", "TrialFigures", "figures", "sizes"]
 

@@ -12,8 +12,8 @@ from harness.bench.spread import Spread
 from harness.results.tables import NULL, TextTable, number
 
 __all__ = [
-    "facts_table", "limits_table", "machine_table", "parts_table", "result_text", "scaling_table", "serial_sentence", "size_name", "spread_text",
-    "sweep_table", "trials_table",
+    "facts_table", "limits_table", "machine_table", "parts_table", "result_text", "scaling_table", "serial_sentence", "size_name",
+    "spread_text", "sweep_table", "trials_table",
 ]  # fmt: skip
 
 
