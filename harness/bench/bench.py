@@ -24,6 +24,7 @@ from harness.bench.trials import Bench, run_trial, run_trials
 from harness.errors import HarnessError, RunFolderError, UsageError
 from harness.folder.run_folder import write_atomically
 from harness.job.job import Job
+from harness.names.urls import shown
 from harness.prepare.binding import make_metrics
 
 __all__ = ["Request", "run", "write"]
@@ -66,7 +67,7 @@ def run(request: Request, say: Callable[[str], None]) -> Answer:
         bench = Bench(request.job, rules, request.folder, chosen.examples)
         machine = describe(_first_file(job), request.folder.path)
         facts = run_trials(bench, trials(rules), say)
-        found = answer(request.job.name, rules, chosen.examples, facts, machine, request.command)
+        found = answer(request.job.name, rules, chosen.examples, facts, machine, [shown(word) for word in request.command])
         write(found, request.folder, request.job)
     return found
 

@@ -20,12 +20,13 @@ from typing import Any
 from harness.bench.bench_folder import OUTPUT, RUN, BenchFolder
 from harness.bench.facts import Facts, blank_facts, facts_of
 from harness.bench.rules import Rules, Trial
-from harness.errors import Interrupted
+from harness.errors import Interrupted, UsageError
 from harness.names.variables import THREADS
 
 __all__ = ["Bench", "run_trial", "run_trials", "trial_command"]
 
 NOT_RUN = "not run: an earlier trial of this size failed"
+USAGE = f"exit code {UsageError.exit_code}: "
 ENDING_S = 30.0
 PR_SET_PDEATHSIG = 1
 HARNESS = (sys.executable, "-m", "harness")
@@ -107,7 +108,7 @@ def run_trials(
       order: of the trials.
       say: is told what is done.
       finish: asked before each trial whether to leave the others.
-    Raises: Interrupted: somebody asked to stop; what is over is kept.
+    Raises: Interrupted: somebody asked to stop; what is over is kept. UsageError: the first trial finds the job wrong.
     """
     facts: list[Facts] = []
     failed: set[tuple[Any, ...]] = set()
@@ -130,6 +131,8 @@ def run_trials(
         else:
             failed.add(trial.size)
             say(f"{place}: FAILED: {fact.reason}")
+            if len(facts) == 1 and fact.reason.startswith(USAGE):
+                raise UsageError(f"the first trial is refused: {fact.reason}. Mend that, then go on with --resume")
     return facts
 
 
