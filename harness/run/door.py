@@ -13,6 +13,7 @@ from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.run.consensus import together
 from harness.sums.reduction import Reduced
+from harness.watch.time_split import Watched
 
 if TYPE_CHECKING:
     from harness.step.build import Built
@@ -74,6 +75,13 @@ class Door:
 
         Args:
           part: what most of the time goes into.
+        """
+
+    def attach(self, step: Watched, earlier: int) -> None:
+        """Take note of where the account of the loop's time is kept.
+
+        Args:
+          earlier: examples of this rank's part of what earlier attempts have finished.
         """
 
     def guard(self, committer: Committer) -> None:

@@ -121,6 +121,7 @@ class Passage:
             evaluation = self._begin(built)
         if self.door.rests and (assigned.counter is None or not assigned.counter.needs_progress):
             comm.rest()
+        self.door.attach(evaluation.step, evaluation.earlier)
         self.door.begin("compiling")
         with timer.phase("evaluate"):
             try:

@@ -46,6 +46,7 @@ from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
+from harness.watch.ranks_file import Attempted
 
 __all__ = ["Options", "run"]
 
@@ -167,7 +168,8 @@ def _round(command: Command, process: Process) -> int:
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
-    with Attended(comm, folder, attempt.number, progress, stall_timeout_s=options.stall_timeout_s) as door:
+    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+    with Attended(process, folder, attempted, progress, stall_timeout_s=options.stall_timeout_s) as door:
         command.interrupt.attach(
             comm,
             folder,
