@@ -21,6 +21,7 @@ WAITED = 0.25  # of the work, that ranks wait for a slow one
 LOST = 0.15  # of what the ranks could do, that is lost by a slow one where chunks are drawn
 SLOW = 1.5  # times the median of the others that a slow rank takes
 NEAR = 0.5  # of a limit, from which on it is what the run comes up against
+BEYOND = 1.5  # times a limit, from which on it cannot be one
 SURE = 0.8  # of the repeats have to say the same
 STARTING = ("launching", "start", "counting", "loading", "compiling", "writing")
 MOSTLY = 0.5  # of the time to solution
@@ -117,6 +118,8 @@ def _against(bound: Bound, trial: TrialFigures, ranks: int, share: float, limit:
     if limit is None:
         return Binding(ranks, Bound.UNKNOWN, share)
     rate = trial.rate or 0.0
+    if rate > BEYOND * limit:
+        return Binding(ranks, Bound.UNKNOWN, share)  # something else kept the machine busy when the limit was measured
     if rate < NEAR * limit:
         bound = Bound.CORES
     return Binding(ranks, bound, share, rate, limit, bytes_an_example=trial.bytes_an_example)
@@ -208,7 +211,11 @@ def _figures(binding: Binding) -> str:
     if binding.bound is Bound.METRICS:
         return f": {share} of the work"
     if achieved is None or limit is None:
-        return ": no part takes most of the work" if binding.bound is Bound.NOTHING else ": there is too little work to measure"
+        return (
+            ": no part takes most of the work"
+            if binding.bound is Bound.NOTHING
+            else ": too little work, or limits that were disturbed"
+        )
     if binding.bound is Bound.CORES:
         return f": {achieved:,.0f} examples/s, for reading and predicting share them; one of the two alone does {limit:,.0f}"
     own = {Bound.READING: "reading alone gives", Bound.MODEL: "it does alone"}[binding.bound]

@@ -20,6 +20,8 @@ CASES = {
         {"reading": 0.2, "predicting": 2.0, "reading_rate": 40_000.0, "forward_rate": 80_000.0}, Bound.METRICS),
     "reading is waited for, but alone does far more": (
         {"reading": 2.0, "predicting": 0.2, "reading_rate": 40_000.0, "forward_rate": 40_000.0}, Bound.CORES),
+    "a limit that the run is far beyond is none": (
+        {"reading": 2.0, "predicting": 0.2, "reading_rate": 500.0, "forward_rate": 40_000.0}, Bound.UNKNOWN),
     "time is spread over all": (
         {"reading": 0.5, "predicting": 0.6, "reducing": 0.3, "waiting": 0.3, "reading_rate": 9000.0, "forward_rate": 20_000.0},
         Bound.NOTHING),
