@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.errors import RunFolderError, UsageError
 
-__all__ = ["RULES_VERSION", "Rules", "Scaling", "Setting", "Sweep", "Trial", "differing", "settings", "trials"]
+__all__ = ["LAUNCHED", "RULES_VERSION", "Rules", "Scaling", "Setting", "Sweep", "Trial", "differing", "settings", "trials"]
 
 RULES_VERSION = 1  # of how trials are run and measured: benches of other rules are not compared
 Setting = tuple[tuple[str, str], ...]  # what a sweep sets: key and value, in the order of the sweeps

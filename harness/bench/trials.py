@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +63,7 @@ class Facts:
       begun: ISO 8601, UTC.
       wall_s: of its command, from start to exit; in Slurm with the wait for nodes.
       digest: SHA-256 of metrics.json; empty where there is none.
+      bits: SHA-256 of the values, slices and intervals in it: sizes of batches and the like are not in these.
       values: of the whole, by metric: numbers alone.
       run: run.json without what names its files: its last attempt, plan, environment; empty where there is none.
       size_bytes: of the data; None where that is not known.
@@ -78,6 +80,7 @@ class Facts:
     begun: str = ""
     wall_s: float = 0.0
     digest: str = ""
+    bits: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
     size_bytes: int | None = None
@@ -239,6 +242,9 @@ def facts_of(run: Path, blank: Facts) -> Facts:
     if not attempts:
         return _with(blank, reason="it left no run.json")
     sizes = [file.get("bytes") for file in document.get("files") or []]
+    keys = (read_json(folder.resolved_job_json) or {}).get("data") or {}
+    if "limit" in keys or "sample" in keys:
+        sizes = []  # of whole files, which were not read whole
     parts = {"attempt": attempts[-1], "plan": document.get("plan"), "environment": document.get("environment")}
     # A gate that says no (1), or that it cannot tell (5), is no failure of the run.
     state = "done" if not blank.reason or (read_json(folder.gate_json) is not None and metrics) else "failed"
@@ -247,6 +253,7 @@ def facts_of(run: Path, blank: Facts) -> Facts:
         state=state,
         reason="" if state == "done" else blank.reason,
         digest=hashlib.sha256(metrics).hexdigest(),
+        bits=_bits(read_json(folder.metrics_json)),
         values=_values(read_json(folder.metrics_json)),
         run=parts,
         size_bytes=sum(sizes) if sizes and None not in sizes else None,
@@ -256,6 +263,11 @@ def facts_of(run: Path, blank: Facts) -> Facts:
 
 def _with(facts: Facts, **changes: Any) -> Facts:
     return Facts(**{**facts.to_json(), **changes})
+
+
+def _bits(metrics: Any) -> str:
+    held = {key: metrics.get(key) for key in ("metrics", "slices", "intervals")} if isinstance(metrics, dict) else {}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def _values(metrics: Any) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness.cli.baseline import baseline
+from harness.cli.bench import bench
 from harness.cli.comparison import compare
 from harness.cli.evaluation import check, evaluate, init, predict
 from harness.cli.forecast import forecast
@@ -54,8 +55,8 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, check, collect, compare, doctor, evaluate, forecast, gate, index, init, launch, metrics, predict, report,
-    show, submit, verify,
+    baseline, bench, check, collect, compare, doctor, evaluate, forecast, gate, index, init, launch, metrics, predict,
+    report, show, submit, verify,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

@@ -28,7 +28,7 @@ from harness.report.verdict import verdict_section
 from harness.report.whole import whole_section
 from harness.version import __version__
 
-__all__ = ["TEMPLATES", "render", "sections"]
+__all__ = ["TEMPLATES", "render", "render_sections", "sections"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_TEXT = 300  # letters of a cell: what a job names may be a megabyte
@@ -74,10 +74,14 @@ def render(
         parts = sections(reported, own, examples)
     except MALFORMED as exc:
         raise RunFolderError(f"{names}: a file of it is not what a run writes: {type(exc).__name__}: {exc}") from exc
-    return _render("page.html", parts, title or names)
+    return render_sections("page.html", parts, title or names)
 
 
-def _render(template: str, parts: Sequence[Section], title: str) -> str:
+def render_sections(template: str, parts: Sequence[Section], title: str) -> str:
+    """Return the page of a template: its sections, with styles and scripts inside it.
+
+    Raises: UsageError: what lays out is not installed.
+    """
     css, script = ("".join((TEMPLATES / f"{name}.{kind}").read_text() for name in ("page", "kept")) for kind in ("css", "js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text: str = (

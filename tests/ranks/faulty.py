@@ -1,4 +1,7 @@
-"""Faults, planted in the reader of TFRecord files: what:where, where is the id of the example at which it happens."""
+"""Faults, planted in the reader of TFRecord files: what:where, where is the id of the example at which it happens.
+
+Others make reading, or the sum over ranks, slow: slow-read:SECONDS[:RANK], slow-sum:SECONDS.
+"""
 
 from __future__ import annotations
 
@@ -82,11 +85,46 @@ def fail(read: Any, at: int, how: str) -> Any:
     return faulty
 
 
+def slow_read(read: Any, where: str) -> Any:
+    """Take so many seconds for a thousand examples; on one rank alone where that is named: SECONDS[:RANK]."""
+    from harness.ranks.comm import World
+
+    seconds, _, rank = where.partition(":")
+    if rank and World.from_environment().rank != int(rank):
+        return read
+
+    def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
+        for records in read(self, start, stop, size):
+            time.sleep(float(seconds) * len(records.ids) / 1000)
+            yield records
+
+    return faulty
+
+
+def slow_sum(seconds: float) -> None:
+    """Make every sum over the ranks slow."""
+    from harness.ranks.horovod_comm import HorovodComm
+
+    whole = HorovodComm.sum
+
+    def slowly(self: Any, vector: Any) -> Any:
+        time.sleep(seconds)
+        return whole(self, vector)
+
+    HorovodComm.sum = slowly  # type: ignore[method-assign]
+
+
 def plant(fault: str) -> None:
     """Put a fault into this process."""
     from harness.data.tfrecord import TFRecordSource
 
     what, _, where = fault.partition(":")
+    if what == "slow-sum":
+        slow_sum(float(where))
+        return
+    if what == "slow-read":
+        TFRecordSource.read = slow_read(TFRecordSource.read, where)  # type: ignore[method-assign]
+        return
     kinds = {"drop": drop_batch, "double": double_batch, "shift": shift, "swap": swap}
     read = TFRecordSource.read
     faulty = kinds[what](read, int(where)) if what in kinds else fail(read, int(where), what)

@@ -1,0 +1,135 @@
+"""Two benches side by side: ratios by size, with intervals. Benches that are not of the same work are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.bench.answer import Answer, State
+from harness.bench.figures import PARTS, Size
+from harness.bench.rules import differing
+from harness.bench.spread import Spread, ratio_spread
+from harness.bench.tables import size_name, spread_text
+from harness.errors import UsageError
+from harness.folder.output_file import write_output
+from harness.results.printed import Block, Printed
+from harness.results.tables import TextTable, markdown
+
+__all__ = ["Compared", "PrintedComparison", "Ratio", "check_alike", "compare_benches", "same_sizes", "write_comparison"]
+
+FIGURES = ("solution_s", "rate", "forward_rate", "reading_rate", "sum_s", "peak_bytes", "joules", "money")
+NEEDED = ("overrides", "sweeps", "version")  # rules that say what work it is
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A figure of bench B divided by that of bench A.
+
+    Attributes:
+      size: in words.
+      figure: which: above 1 is more in B, seconds or examples a second alike.
+      ratio: with its interval.
+    """
+
+    size: str
+    figure: str
+    ratio: Spread
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two benches side by side.
+
+    Attributes:
+      names: of A and B.
+      ratios: by size and figure.
+      notes: what should be known: rules that differ, sizes that one of them lacks, other bytes.
+    """
+
+    names: tuple[str, str]
+    ratios: Sequence[Ratio]
+    notes: Sequence[str]
+
+
+def check_alike(first: Answer, second: Answer) -> list[str]:
+    """See that two benches are of the same work; return in what else their rules differ.
+
+    Raises: UsageError: they are not.
+    """
+    notes = [f"rules differ: {text}" for text in differing(first.rules, second.rules)]
+    refused = [note for note in notes if note.removeprefix("rules differ: ").split(":")[0] in NEEDED]
+    counts = [sorted({fact.examples for fact in bench.facts if fact.is_done}) for bench in (first, second)]
+    if counts[0] != counts[1]:
+        refused.append(f"examples: {counts[0]} and {counts[1]}")
+    if refused:
+        raise UsageError(f"these benches are not of the same work: {'; '.join(refused)}; do one of them again by the same rules")
+    return notes
+
+
+def same_sizes(first: Answer, second: Answer) -> Iterator[tuple[Size, Size | None]]:
+    """Go through the sizes of the first bench that have a result, each with the second's."""
+    others = {(tuple(size.setting.items()), size.scaling, size.ranks): size for size in second.sizes if size.trials}
+    for size in first.sizes:
+        if size.trials:
+            yield size, others.get((tuple(size.setting.items()), size.scaling, size.ranks))
+
+
+def compare_benches(first: Answer, second: Answer, names: tuple[str, str]) -> Compared:
+    """Divide the figures of B by those of A.
+
+    Raises: UsageError: the benches are not of the same work.
+    """
+    notes = check_alike(first, second)
+    notes += [
+        f"{name} is {bench.state}" for name, bench in zip(names, (first, second), strict=True) if bench.state != State.VALID
+    ]
+    ratios = []
+    for size, other in same_sizes(first, second):
+        if other is None:
+            notes.append(f"{names[1]} has no result at {size_name(size)}")
+            continue
+        for figure in (*FIGURES, *PARTS):
+            ratio = ratio_spread(other.values(figure), size.values(figure))
+            if ratio is not None:
+                ratios.append(Ratio(size_name(size), figure, ratio))
+    if {fact.bits for fact in first.facts if fact.is_done} != {fact.bits for fact in second.facts if fact.is_done}:
+        notes.append("the results are not the same bits: machines of another kind may give other last digits")
+    return Compared(names, ratios, notes)
+
+
+class PrintedComparison(Printed):
+    """A comparison as a command prints it."""
+
+    def __init__(self, compared: Compared) -> None:
+        self._compared = compared
+
+    def blocks(self) -> Iterator[Block]:
+        """Return the table of the main figures, and the notes."""
+        yield _table(self._compared)
+        yield from (f"note: {note}" for note in self._compared.notes)
+        yield "B divided by A, with intervals that assume no distribution: one that holds 1 tells no difference"
+
+
+def _table(compared: Compared) -> TextTable:
+    held = {(ratio.size, ratio.figure): ratio.ratio for ratio in compared.ratios}
+    shown = [figure for figure in FIGURES if any(ratio.figure == figure for ratio in compared.ratios)]
+    table = TextTable(["ranks", *shown], title=f"{compared.names[1]} divided by {compared.names[0]}")
+    for size in dict.fromkeys(ratio.size for ratio in compared.ratios):
+        table.rows.append([size, *(spread_text(held.get((size, figure))) for figure in shown)])
+    return table
+
+
+def write_comparison(compared: Compared, output: Path) -> None:
+    """Write a comparison as JSON or Markdown, by the ending of the file.
+
+    Raises: UsageError: it has another ending.
+    """
+    if output.suffix == ".json":
+        write_output(output, json.dumps(asdict(compared), indent=1) + "\n")
+    elif output.suffix == ".md":
+        notes = "".join(f"\nNote: {note}\n" for note in compared.notes)
+        write_output(output, f"{markdown(_table(compared))}\n{notes}")
+    else:
+        raise UsageError(f"{output}: expected a name that ends in .json or .md, found {output.suffix or 'no ending'}")

@@ -1,0 +1,84 @@
+"""Facts of trials that were never run: what run.json and limits.json would hold, from a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.bench.trials import Facts
+
+CHUNK = 100
+
+
+def fact(
+    ranks: int,
+    repeat: int,
+    *,
+    reading: float | Sequence[float] = 0.1,
+    predicting: float | Sequence[float] = 0.1,
+    share: Sequence[int] | None = None,
+    waiting: float | Sequence[float] = 0.0,
+    reducing: float = 0.01,
+    start: float = 1.0,
+    forward_rate: float = 10_000.0,
+    reading_rate: float = 10_000.0,
+    sum_s: float = 0.001,
+    examples: int = 8000,
+    digest: str = "a" * 64,
+    **more: Any,
+) -> Facts:
+    """Return the facts of a trial that is done; of what is one number every rank has the same."""
+
+    def each(value: float | Sequence[float]) -> list[float]:
+        return [float(value)] * ranks if isinstance(value, int | float) else list(value)
+
+    shares = list(share) if share is not None else [examples // ranks] * ranks
+    read, predicted, waited = each(reading), each(predicting), each(waiting)
+    accounts = [
+        {
+            "rank": rank, "host": f"h{rank}", "examples": shares[rank] + CHUNK, "peak_bytes": 10**9,
+            "devices": ["CPU"],
+            "seconds": {"import": start, "open": 0.1, "build": 0.2, "evaluate": 0.3 + read[rank] + predicted[rank]},
+            "split_s": {
+                "start": start + 0.3, "compiling": 0.3, "reading": read[rank], "predicting": predicted[rank], "other": 0.0,
+                "waiting": waited[rank], "reducing": reducing, **({"writing": 0.02} if rank == 0 else {}),
+            },
+        }
+        for rank in range(ranks)
+    ]  # fmt: skip
+    elapsed_s = start + 0.62 + max(r + p + w for r, p, w in zip(read, predicted, waited, strict=True)) + reducing
+    limits = {
+        "sum_bytes": 800, "elapsed_s": 3.0,
+        "ranks": [
+            {
+                "rank": rank, "host": f"h{rank}", "sum_s": [sum_s] * 3,
+                "forward": {"samples": [{"examples": int(forward_rate), "seconds": 1.0}], "reason": None},
+                "reading": {"samples": [{"examples": int(reading_rate), "seconds": 1.0}], "reason": None},
+            }
+            for rank in range(ranks)
+        ],
+    }  # fmt: skip
+    run = {
+        "attempt": {"elapsed_s": elapsed_s, "comm": "mpi", "schedule": "static", "ranks": accounts},
+        "plan": {"examples": examples, "chunk_size": CHUNK}, "environment": {},
+    }  # fmt: skip
+    name = f"s000-strong-{ranks:04d}-{repeat:02d}"
+    held = {"scaling": "strong", "limits": limits, "bits": "b", "values": {"accuracy": 0.5}, "size_bytes": None, **more}
+    return Facts(
+        name, ranks, repeat=repeat, state="done", wall_s=elapsed_s + 3.5, digest=digest, run=run,
+        begun="2026-01-01T00:00:00+00:00", **held,
+    )  # fmt: skip
+
+
+def repeats(ranks: int, count: int = 5, **options: Any) -> list[Facts]:
+    """Return some repeats, each a little slower than the one before."""
+    spread = options.pop("spread", 0.01)
+
+    def slower(value: Any, factor: float) -> Any:
+        return [part * factor for part in value] if isinstance(value, list | tuple) else value * factor
+
+    times = {name: options.pop(name) for name in ("reading", "predicting") if name in options}
+    return [
+        fact(ranks, repeat, **{name: slower(value, 1 + spread * repeat) for name, value in times.items()}, **options)
+        for repeat in range(1, count + 1)
+    ]
