@@ -210,6 +210,11 @@ def test_a_job_is_forecast_and_its_request_printed(tmp_path):
     assert sum(best.values()) == pytest.approx(document["sizes"][0]["seconds"])
 
 
+def test_a_job_that_is_over_at_once_is_said_to_tell_nothing():
+    assert "cannot be told from noise" in " ".join(predicted([1], work=Work(100, 10, 10)).notes)
+    assert "noise" not in " ".join(predicted([1]).notes)
+
+
 def environ() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "launch")))}
 
