@@ -14,7 +14,7 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
@@ -23,6 +23,13 @@ SLOW = (
 
 # Left out of `make test` as well: each with what proves the same there.
 LONG = {
+    "bench/test_bench.py::test_a_bench_that_was_ended": "a second bench in the folder is refused; what is kept appears by one rename",
+    "bench/test_bench.py::test_a_planted_bottleneck_is_named": "bench/test_binding on frozen trials",
+    "bench/test_bench.py::test_a_result_that_depends": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_a_size_that_fails": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_a_sweep_writes": "bench/test_figures on frozen trials",
+    "bench/test_bench.py::test_minutes_bound": "bench/test_figures: what is chosen",
+    "bench/test_bench.py::test_strong_and_weak_scaling_over_each_transport": "one and two ranks; bench/test_figures",
     "bench/test_forecast.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
     "bench/test_kit_bench.py::test_a_kit_is_judged_and_measured": "a kit that is wrong, alone; benches of two ranks in bench/test_bench",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[ranking": "the kit in whole numbers, and the images",
@@ -85,6 +92,7 @@ LONG = {
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
+    "slurm/test_bench.py": "bench/test_bench starts trials by harness launch; slurm/test_slurm submits",
     "slurm/test_task_page.py": "slurm/test_slurm submits the same jobs",
     "slurm/test_slurm.py::test_what_was_cancelled_and_what_was_requeued_enough_goes_on": "a job that is followed by another",
     "step/test_class_labels.py::test_predictions_keep_the_text": "predictions/test_predictions; what is skipped in Python",

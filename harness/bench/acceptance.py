@@ -57,7 +57,7 @@ def _valid(rule: str, bench: Answer) -> Judgement:
 
 
 def _judged(size: Size, own: Size | None, reference: Answer, bench: Answer, tolerance: float) -> Iterator[Judgement]:
-    name = f"{size_name(size)} ranks"
+    name = size_name(size, whole=True)
     if own is None:
         yield Judgement(f"a result at {name}", Verdict.FAIL, None, None, reason="the bench has none")
         return

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from harness.bench.binding import Binding, Bound, bound_of, sentence, starting
+from harness.bench.facts import Facts
 from harness.bench.figures import Size, sizes
 from harness.bench.rules import Rules, Scaling
 from harness.bench.scaling import Scaled, Serial, scaled, serial
-from harness.bench.trials import Facts
 
 __all__ = ["Answer", "State", "Swept", "answer"]
 

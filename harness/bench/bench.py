@@ -19,10 +19,12 @@ from harness.bench.figures import figures
 from harness.bench.machine_description import describe
 from harness.bench.page import render
 from harness.bench.rules import Rules, Scaling, Setting, Trial, differing, settings, trials
+from harness.bench.tables import result_text
 from harness.bench.trials import Bench, run_trial, run_trials
 from harness.errors import HarnessError, RunFolderError, UsageError
 from harness.folder.run_folder import write_atomically
 from harness.job.job import Job
+from harness.names.urls import shown
 from harness.prepare.binding import make_metrics
 
 __all__ = ["Request", "run", "write"]
@@ -65,7 +67,7 @@ def run(request: Request, say: Callable[[str], None]) -> Answer:
         bench = Bench(request.job, rules, request.folder, chosen.examples)
         machine = describe(_first_file(job), request.folder.path)
         facts = run_trials(bench, trials(rules), say)
-        found = answer(request.job.name, rules, chosen.examples, facts, machine, request.command)
+        found = answer(request.job.name, rules, chosen.examples, facts, machine, [shown(word) for word in request.command])
         write(found, request.folder, request.job)
     return found
 
@@ -77,7 +79,8 @@ def write(found: Answer, folder: BenchFolder, job: Path | None = None) -> None:
     write_atomically(folder.bench_csv, to_csv(found))
     write_atomically(folder.report_html, render(found))
     if job is not None and (best := next((swept for swept in found.swept if swept.is_best), None)) is not None:
-        write_atomically(folder.best_yaml, best_job(job, best.setting, found.rules.overrides, folder.path))
+        changed = "" if best.same_bits else result_text(best)
+        write_atomically(folder.best_yaml, best_job(job, best.setting, found.rules.overrides, folder.path, changed))
 
 
 def _look_at(request: Request) -> Job:

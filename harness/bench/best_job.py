@@ -15,7 +15,7 @@ from harness.job.job import Job
 __all__ = ["best_job"]
 
 
-def best_job(path: Path, setting: Mapping[str, str], overrides: Sequence[str], folder: Path) -> str:
+def best_job(path: Path, setting: Mapping[str, str], overrides: Sequence[str], folder: Path, result: str = "") -> str:
     """Return a job file.
 
     Args:
@@ -23,6 +23,7 @@ def best_job(path: Path, setting: Mapping[str, str], overrides: Sequence[str], f
       setting: the best.
       overrides: of all trials.
       folder: where the file will lie: relative paths of data and models are made anew.
+      result: what the setting changes in the result, in words.
     """
     trial = Trial(tuple(setting.items()), 0, Scaling.STRONG, 1, 1)
     best = Job.load(path, [*overrides, *trial.overrides(None, 1)])
@@ -34,6 +35,8 @@ def best_job(path: Path, setting: Mapping[str, str], overrides: Sequence[str], f
     keys.pop("output", None)
     said = ", ".join(f"{key}={value}" for key, value in setting.items())
     head = [f"# {best.name}, with what a sweep of harness bench found to be fastest: {said}"]
+    if result:
+        head.append(f"# Its result is not that of the first setting: {result}")
     if LAUNCHED in setting:
         head.append(f"# Start it with HARNESS_THREADS={setting[LAUNCHED]}: the threads of a rank are no key of a job.")
     if _has_code(keys):

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.bench.answer import Answer, answer
 from harness.bench.bench_folder import BenchFolder
+from harness.bench.facts import Facts
 from harness.bench.figures import PARTS
 from harness.bench.rules import Rules, Scaling
 from harness.bench.spread import Spread
@@ -26,7 +27,6 @@ from harness.bench.tables import (
     sweep_table,
     trials_table,
 )
-from harness.bench.trials import Facts
 from harness.errors import RunFolderError
 from harness.folder.run_folder import read_json
 from harness.results.printed import Block, Printed
@@ -36,7 +36,6 @@ __all__ = ["SCHEMA_VERSION", "PrintedBench", "read", "to_csv", "to_json", "to_ma
 
 SCHEMA_VERSION = 1
 SPREADS = ("solution_s", *PARTS, "rate", "forward_rate", "reading_rate", "sum_s", "peak_bytes", "joules", "money")
-WITHOUT_COST = "the runs do not say: see cost in docs/results.md"
 
 
 def to_json(bench: Answer) -> str:
@@ -76,7 +75,7 @@ def _size(bench: Answer, place: int) -> dict[str, Any]:
         "trials": len(size.trials),
         "failures": list(size.failures),
         **figures,
-        "cost_reason": WITHOUT_COST if figures["joules"] is None else None,
+        "cost_reason": size.trials[0].cost_gaps if size.trials and None in (figures["joules"], figures["money"]) else None,
         "binds": asdict(binding) if binding is not None and size.scaling == Scaling.STRONG else None,
         "efficiency": _spread(lines[0].efficiency) if lines else None,
         "loop_efficiency": _spread(lines[0].loop_efficiency) if lines else None,
@@ -148,12 +147,12 @@ def blocks(bench: Answer) -> Iterator[Block]:
     if text := serial_sentence(bench, number):
         yield text
     yield limits_table(strong)
-    yield "Medians over repeats; in brackets an interval of order statistics, of " + _level(bench, number) + "."
+    yield f"Medians over repeats, in brackets their intervals by order statistics: {_level(bench, number)}."
 
 
 def _level(bench: Answer, number: int) -> str:
     levels = {spread.level for size in bench.strong(number) if (spread := size.spread("solution_s")) and spread.level}
-    return f"{min(levels):.0%}" if levels else "no level: there is one repeat"
+    return f"so many repeats hold the median in {min(levels):.0%} of benches" if levels else "one repeat has none"
 
 
 class PrintedBench(Printed):

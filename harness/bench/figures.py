@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from harness.bench.facts import Facts
 from harness.bench.spread import Spread, median_spread
-from harness.bench.trials import Facts
 
 __all__ = ["FIXED", "PARTS", "RankFigures", "Size", "TrialFigures", "figures", "sizes"]
 
@@ -21,6 +21,7 @@ PARTS = (
 )  # fmt: skip
 # What does not get less with more ranks by itself.
 FIXED = ("launching", "start", "loading", "compiling", "waiting", "reducing", "writing")
+WITHOUT_COST = "the run does not say"
 PHASES = {"start": ("import", "connect", "resume"), "counting": ("open",), "loading": ("copy", "build")}
 
 
@@ -68,6 +69,7 @@ class TrialFigures:
       sum_s: the sum alone: the median over rounds of the slowest rank; None where it was not measured.
       bytes_an_example: of the files; None where that is not known.
       joules, money: None where the run does not say.
+      cost_gaps: what is not in them.
     """
 
     repeat: int
@@ -80,6 +82,7 @@ class TrialFigures:
     bytes_an_example: float | None = None
     joules: float | None = None
     money: float | None = None
+    cost_gaps: str = ""
 
     @property
     def work_s(self) -> float:
@@ -170,7 +173,7 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
     examples = sum(rank.examples for rank in ranks)
     rounds = list(zip(*(rank.get("sum_s") or [] for rank in limits.values()), strict=False))
     known = facts.size_bytes is not None and facts.examples
-    cost = attempt.get("cost") or {}
+    cost = facts.run.get("cost") or {}
     return TrialFigures(
         facts.repeat,
         facts.examples,
@@ -182,6 +185,7 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
         facts.size_bytes / facts.examples if facts.size_bytes is not None and known else None,
         _number(cost, "joules"),
         _number(cost, "money"),
+        "; ".join(str(gap) for gap in cost.get("gaps") or []) or WITHOUT_COST,
     )
 
 

@@ -41,7 +41,7 @@ def describe(data: str | None, runs: Path) -> dict[str, Any]:
         "numa_nodes": _numa_nodes(),
         "gpus": _gpus(),
         "mpi": _first_line(["mpirun", "--version"]),
-        "transports": _transports(),
+        "variables": _variables(),
         "interconnect": _interconnect(),
         "file_systems": {"data": None if data is None else file_system(data), "runs": file_system(str(runs))},
         "limits": {"cpu_max": _text(CGROUP / "cpu.max"), "memory_max": _text(CGROUP / "memory.max")},
@@ -79,9 +79,11 @@ def _gpus() -> list[dict[str, str]]:
     return [dict(zip(GPU_FIELDS.split(","), (cell.strip() for cell in line.split(",")), strict=False)) for line in lines]
 
 
-def _transports() -> dict[str, str]:
-    """Return what the environment tells Open MPI and Horovod of how ranks talk."""
-    names = re.compile(r"OMPI_MCA_(pml|btl|mtl|coll).*|UCX_.*|NCCL_.*|HOROVOD_(CPU_OPERATIONS|GPU_.*|MPI_.*)|FI_PROVIDER")
+def _variables() -> dict[str, str]:
+    """Return what the environment says of threads and devices, and of how ranks talk."""
+    names = re.compile(
+        r"HARNESS_THREADS|OMP_NUM_THREADS|TF_(ENABLE|XLA)_.*|CUDA_VISIBLE_DEVICES|OMPI_MCA_(pml|btl|mtl|coll).*|UCX_.*|NCCL_.*|HOROVOD_(CPU_OPERATIONS|GPU_.*|MPI_.*)|FI_PROVIDER"
+    )
     return {name: value for name, value in sorted(os.environ.items()) if names.fullmatch(name)}
 
 

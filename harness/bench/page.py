@@ -143,6 +143,8 @@ def _speed_figure(sizes: Sequence[Size]) -> Figure:
         drawn = [spread.value for name in lines.values() for size in sizes if (spread := size.spread(name)) and spread.value > 0]
         if drawn and max(drawn) > WIDE * min(drawn):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
         else:
             axes.set_ylim(bottom=0)
         axes.set_xlabel("ranks", loc="left")

@@ -88,7 +88,7 @@ def compare_benches(first: Answer, second: Answer, names: tuple[str, str]) -> Co
     ratios = []
     for size, other in same_sizes(first, second):
         if other is None:
-            notes.append(f"{names[1]} has no result at {size_name(size)}")
+            notes.append(f"{names[1]} has no result at {size_name(size, whole=True)}")
             continue
         for figure in (*FIGURES, *PARTS):
             ratio = ratio_spread(other.values(figure), size.values(figure))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.bench.answer import Answer
+from harness.bench.answer import Answer, Swept
 from harness.bench.figures import PARTS, Size
 from harness.bench.rules import Scaling
 from harness.bench.spread import Spread
 from harness.results.tables import NULL, TextTable, number
 
 __all__ = [
-    "facts_table", "limits_table", "machine_table", "parts_table", "scaling_table", "serial_sentence", "size_name", "spread_text",
-    "sweep_table", "trials_table",
+    "facts_table", "limits_table", "machine_table", "parts_table", "result_text", "scaling_table", "serial_sentence", "size_name",
+    "spread_text", "sweep_table", "trials_table",
 ]  # fmt: skip
 
 
@@ -32,9 +32,10 @@ def spread_text(spread: Spread | None, scale: float = 1.0) -> str:
     return f"{number(spread.value * scale, error)} [{ends}]"
 
 
-def size_name(size: Size) -> str:
-    """Say which size it is."""
-    words = [f"{size.ranks:,}", *(f"{key}={value}" for key, value in size.setting.items())]
+def size_name(size: Size, *, whole: bool = False) -> str:
+    """Say which size it is; with the word for it where no column has that."""
+    unit = "" if not whole else " rank" if size.ranks == 1 else " ranks"
+    words = [f"{size.ranks:,}{unit}", *(f"{key}={value}" for key, value in size.setting.items())]
     return ", ".join(words) + (" (weak)" if size.scaling == Scaling.WEAK else "")
 
 
@@ -144,16 +145,17 @@ def sweep_table(answer: Answer) -> TextTable:
         rates = [
             number(rate, rate / 100) if (rate := swept.rates.get(count)) is not None else NULL for count in answer.rules.ranks
         ]
-        table.rows.append([name, *rates, _result(swept.same_bits, swept.differences)])
+        table.rows.append([name, *rates, result_text(swept)])
     return table
 
 
-def _result(same: bool | None, differences: Mapping[str, float]) -> str:
-    if same is None:
+def result_text(swept: Swept) -> str:
+    """Say whether the result of a setting is that of the first, and what is not the same."""
+    if swept.same_bits is None:
         return "unknown"
-    if same:
+    if swept.same_bits:
         return "the same bits"
-    largest = sorted(differences.items(), key=lambda pair: -abs(pair[1]))[:3]
+    largest = sorted(swept.differences.items(), key=lambda pair: -abs(pair[1]))[:3]
     named = ", ".join(f"{key} {change:+.3g}" for key, change in largest)
     return f"other bits: {named}" if named else "other bits, in tables, slices or intervals"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.bench.trials import Facts
+from harness.bench.facts import Facts
 
 CHUNK = 100
 

@@ -1,0 +1,93 @@
+"""Benches against each other: what is accepted, what is refused, and how documents say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.bench.acceptance import accept_bench, share
+from harness.bench.answer import Answer, answer
+from harness.bench.bench import write
+from harness.bench.bench_folder import BenchFolder
+from harness.bench.documents import read, to_json, to_markdown
+from harness.bench.page import render
+from harness.bench.ratio import compare_benches
+from harness.bench.rules import Rules
+from harness.comparison.judgements import Verdict
+from harness.errors import RunFolderError, UsageError
+from tests import schemas
+from tests.bench.frozen import repeats
+
+MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
+
+
+def bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> Answer:
+    """Return a bench of one and two ranks whose trials take so many times as long."""
+    rules = rules or Rules((1, 2))
+    facts = [
+        *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
+        *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
+    ]
+    return answer("job.yaml", rules, None, facts, MACHINE, ["harness", "bench", "job.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("factor", "options", "verdict", "code"),
+    [
+        (1.0, {}, Verdict.PASS, 0),
+        (0.5, {}, Verdict.PASS, 0),
+        (1.5, {}, Verdict.FAIL, 1),
+        (0.5, {"digest": "c" * 64}, Verdict.FAIL, 1),  # faster, and another result
+        (1.06, {"spread": 0.08}, Verdict.INCONCLUSIVE, 5),
+    ],
+    ids=["same", "faster", "slower", "other bytes", "too few repeats"],
+)
+def test_a_bench_is_judged_by_a_reference(factor: float, options: dict[str, Any], verdict: Verdict, code: int) -> None:
+    reference = bench(spread=options.get("spread", 0.01))
+    ruling = accept_bench(reference, bench(factor, **options), 0.1, ("reference", "bench"))
+    assert (ruling.gated.verdict, ruling.exit_code()) == (verdict, code), ruling
+    root = ElementTree.fromstring(ruling.text("junit"))
+    assert int(root.attrib["tests"]) == 2 + 2 * 3  # both are valid; bytes, time and speed of each size
+    assert (int(root.attrib["failures"]) > 0) == (verdict is Verdict.FAIL)
+
+
+def test_a_size_that_is_missing_fails() -> None:
+    reference, small = bench(), bench()
+    facts = [fact for fact in small.facts if fact.ranks == 1]
+    ruling = accept_bench(reference, answer("job.yaml", Rules((1, 2)), None, facts, MACHINE, []), 0.1, ("reference", "bench"))
+    assert ruling.exit_code() == 1 and "a result at 2 ranks" in repr(ruling)
+
+
+@pytest.mark.parametrize("other", [{"rules": Rules((1, 2), overrides=("batch_size=8",))}, {"examples": 4000}])
+def test_benches_of_other_work_are_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="not of the same work"):
+        compare_benches(bench(), bench(**other), ("a", "b"))
+
+
+def test_other_rules_are_noted_and_ratios_have_intervals() -> None:
+    compared = compare_benches(bench(), bench(2.0, Rules((1, 2), repeat=3)), ("a", "b"))
+    assert "rules differ: repeat: 5 and 3" in compared.notes
+    (ratio,) = (line.ratio for line in compared.ratios if (line.size, line.figure) == ("2", "rate"))
+    assert ratio.value == pytest.approx(0.5, rel=0.05) and ratio.low is not None and ratio.low < 0.5 < (ratio.high or 0.0)
+
+
+def test_documents_hold_what_was_measured_and_are_read_again(tmp_path: Path) -> None:
+    found = bench()
+    folder = BenchFolder(tmp_path)
+    write(found, folder)
+    schemas.check("bench.json", folder.bench_json.read_text())
+    assert to_json(read(tmp_path)) == to_json(found)
+    assert folder.bench_csv.read_text().count("\n") == 11 and "VALID" in to_markdown(found)
+    page = render(found)
+    assert "A &lt;b&gt;" in page and "<b>" not in page and "Reading binds" in page
+    with pytest.raises(RunFolderError, match="expected a bench"):
+        read(tmp_path / "trials")
+
+
+@pytest.mark.parametrize("text", ["5", "100%", "-1%", "five", ""])
+def test_a_share_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--tolerance"):
+        share(text)
