@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.pilot_costs import Costs, Observation, costs_of
+from harness.bench.trials import end_with_parent
 from harness.errors import HarnessError, RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
 from harness.names.variables import THREADS
@@ -70,7 +71,9 @@ class Pilot:
         environ = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, THREADS.name: str(threads), "OMP_NUM_THREADS": str(threads)}
         output = self.folder / f"{name}.txt"
         with output.open("wb") as stream:
-            process = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+            process = subprocess.Popen(
+                argv, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, preexec_fn=end_with_parent
+            )
             try:
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
