@@ -17,7 +17,7 @@ from harness.bench.budget import Chosen, Pilot, choose
 from harness.bench.documents import to_csv, to_json, to_markdown
 from harness.bench.figures import figures
 from harness.bench.machine_description import describe
-from harness.bench.page import render
+from harness.bench.page import check_page, render
 from harness.bench.rules import Rules, Scaling, Setting, Trial, differing, settings, trials
 from harness.bench.tables import result_text
 from harness.bench.trials import Bench, run_trial, run_trials
@@ -29,6 +29,8 @@ from harness.prepare.binding import make_metrics
 
 __all__ = ["Request", "run", "write"]
 
+LOCK, PILOT = ".lock", "pilot"
+OF_PILOT = (LOCK, PILOT)  # what a bench leaves that has not begun
 PILOT_EXAMPLES = 2000
 PILOT_S = 3.0  # of evaluating, from which on a pilot tells the rate
 FEWEST_PILOTS = 3
@@ -91,6 +93,7 @@ def _look_at(request: Request) -> Job:
     rules = request.rules
     job = Job.load(request.job, rules.overrides)
     make_metrics(job)
+    check_page()
     for setting in settings(rules.sweeps):
         trial = Trial(setting, 0, Scaling.STRONG, rules.ranks[-1], 1)
         make_metrics(Job.load(request.job, [*rules.overrides, *trial.overrides(None, 1)]))
@@ -112,7 +115,7 @@ def _held(request: Request) -> Iterator[None]:
     Raises: UsageError: another process holds it, or it is another bench's, or holds something else.
     """
     path, kept = request.folder.path, request.folder.rules()
-    if kept is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if kept is None and path.exists() and (not path.is_dir() or any(entry.name not in OF_PILOT for entry in path.iterdir())):
         raise UsageError(f"{path}: expected a folder of a bench, or none, found something else; choose another with -o")
     if kept is None and request.resume:
         raise UsageError(f"{path}: there is no bench to go on with; leave --resume away, or say where it is with -o")
@@ -126,7 +129,7 @@ def _held(request: Request) -> Iterator[None]:
             raise UsageError(f"{path}: the bench there is of {kept.get('job')}, not of {request.job.absolute()}")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as exc:
         raise RunFolderError(f"{path}: cannot be written: {exc.strerror}; choose another folder with -o") from exc
     try:
@@ -183,7 +186,7 @@ def _pilot(request: Request, examples: int | None) -> tuple[Pilot, int]:
     """Run the job once at the smallest size; return what it took, and how many examples it had."""
     rules = request.rules
     setting: Setting = settings(rules.sweeps)[0]
-    bench = Bench(request.job, rules, BenchFolder(request.folder.path / "pilot"), examples)
+    bench = Bench(request.job, rules, BenchFolder(request.folder.path / PILOT), examples)
     facts = run_trial(bench, Trial(setting, 0, Scaling.STRONG, rules.ranks[0], 0))
     if not facts.is_done:
         raise HarnessError(f"the pilot failed: {facts.reason}")

@@ -25,9 +25,9 @@ from harness.report.page import render_sections
 from harness.report.sections import Figure, Section
 from harness.results.tables import TextTable, number
 
-__all__ = ["BenchPart", "bench_sections", "render"]
+__all__ = ["BenchPart", "bench_sections", "check_page", "render"]
 
-TEMPLATE = "bench.html"
+PAGE, TEMPLATE = "bench_page.html", "bench.html"
 DRAWN = {
     "starting": ("launching", "start", "counting", "loading"), "compiling": ("compiling",), "reading": ("reading",),
     "predicting": ("predicting",), "metrics": ("metrics",), "waiting": ("waiting",), "reducing": ("reducing",),
@@ -61,7 +61,16 @@ def render(bench: Answer) -> str:
 
     Raises: UsageError: what draws or lays out is not installed.
     """
-    return render_sections("bench_page.html", bench_sections(bench), f"{bench.name} by ranks")
+    return render_sections(PAGE, bench_sections(bench), f"{bench.name} by ranks")
+
+
+def check_page() -> None:
+    """See that a page can be made, before hours of trials.
+
+    Raises: UsageError: what draws or lays out is not installed.
+    """
+    with style():
+        render_sections(PAGE, [], "")
 
 
 def bench_sections(bench: Answer) -> list[Section]:

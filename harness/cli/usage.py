@@ -41,11 +41,18 @@ def explain(error: click.ClickException) -> str:
     if context is None:
         return message
     is_group = isinstance(context.command, click.Group)
-    command = "harness" if is_group else f"harness {context.info_name}"
+    command = "harness" if is_group else f"harness {_path(context)}"
     if isinstance(error, click.NoSuchOption):
         name = error.option_name.partition("=")[0]
         return f"{command} has no option '{name}': {_meant(name, context)}'{command} --help' lists all"
     return message if is_group else f"{message}; '{command} --help' says how it is used"
+
+
+def _path(context: click.Context) -> str:
+    """Return the name of a command, behind that of the group that it stands in."""
+    above = context.parent
+    is_inside = above is not None and above.parent is not None and isinstance(above.command, click.Group)
+    return f"{above.info_name} {context.info_name}" if above is not None and is_inside else str(context.info_name)
 
 
 def _meant(name: str, context: click.Context) -> str:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from harness.errors import HarnessError
 from harness.plan.plan import Chunk
 from harness.ranks.share import FixedShare
 from harness.step.batch import pad
+from harness.step.predicted_feed import PredictedFeed
 
 if TYPE_CHECKING:
     from harness.step.build import Built
@@ -76,7 +78,8 @@ def bare_forward(built: Built, batch_size: int, moved: Callable[[], None] = lamb
         batches *= 2
         elapsed_s = timed(batches)
     batches = max(1, round(batches * MEASURE_S / elapsed_s))
-    return [Rate(batches * batch_size, timed(batches)) for _ in range(SAMPLES)]
+    samples = SAMPLES if elapsed_s < 2 * MEASURE_S else 1  # of a model that takes long for a batch
+    return [Rate(batches * batch_size, timed(batches)) for _ in range(samples)]
 
 
 def read_alone(feed: Feed, chunks: Sequence[Chunk], moved: Callable[[], None] = lambda: None) -> list[Rate]:
@@ -90,7 +93,10 @@ def read_alone(feed: Feed, chunks: Sequence[Chunk], moved: Callable[[], None] = 
       chunks: of the rank.
       moved: called at each sign of progress.
     Returns: nothing where the rank has no chunks.
+    Raises: HarnessError: what is read is predicted on the way.
     """
+    if isinstance(feed, PredictedFeed):
+        raise HarnessError("batches are predicted on their way to the step: reading alone cannot be had")
     samples: list[Rate] = []
     if not chunks:
         return samples

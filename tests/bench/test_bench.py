@@ -196,6 +196,8 @@ def test_minutes_bound_a_bench(box: Path) -> None:
     assert document(box, "minutes")["examples"] is not None
     short = bench(box, "short", "--ranks", "1", "--minutes", "0.01")
     assert short.code == 2 and "--minutes 0.01" in short.err
+    again = bench(box, "short", "--ranks", "1", "--minutes", "0.01")  # the pilot is no bench: nothing is in the way
+    assert again.code == 2 and "--minutes 0.01" in again.err
 
 
 @pytest.mark.parametrize(
