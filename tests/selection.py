@@ -14,7 +14,7 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "bench/test_bench", "bench/test_forecast", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
@@ -31,6 +31,7 @@ LONG = {
     "bench/test_bench.py::test_minutes_bound": "bench/test_figures: what is chosen",
     "bench/test_bench.py::test_strong_and_weak_scaling_over_each_transport": "one and two ranks; bench/test_figures",
     "bench/test_forecast.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
+    "bench/test_kit_bench.py::test_a_kit_is_judged_and_measured": "a kit that is wrong, alone; benches of two ranks in bench/test_bench",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[ranking": "the kit in whole numbers, and the images",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[segmentation": "the kit in whole numbers, and the images",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[table": "the kit in whole numbers, and the images",

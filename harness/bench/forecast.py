@@ -18,6 +18,7 @@ from harness.bench.pilot_costs import Costs, median_costs
 __all__ = ["Forecast", "Pilots", "Predicted", "Stop", "forecast"]
 
 PAYS = 0.1  # of the time, that twice as many ranks have to save
+TELLING_S = 0.5
 CONTENDED = 0.25  # how much longer ranks that share cores may take than the cores' work alone
 ROW_COPIES = 3  # of rows in memory at the end: as they were kept, sorted, and as they are exchanged
 # Student's t, two-sided 95 %, by degrees of freedom; between these the one before is taken, which is the larger.
@@ -225,6 +226,8 @@ def _unknown(
 ) -> list[str]:
     """Say what cannot be known from one rank of one machine."""
     notes = []
+    if any(work.examples * median_costs(repeats).example_s < TELLING_S for repeats in pilots.values()):
+        notes.append(f"all examples together take less than {TELLING_S:g} s of a rank: what one takes cannot be told from noise")
     if any(size.size.nodes > 1 for size in predicted):
         notes.append("other nodes are taken to be like this one, the network between 2 us and 1 ms a step, 10 and 0.1 GB/s")
         if machine.reading_bytes_s and work.size_bytes:

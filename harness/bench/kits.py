@@ -62,32 +62,32 @@ KITS = {
         Kit(
             "vision", "convolutional network, images of 32 x 32 x 3, ten classes",
             {"label": "label", "inputs": {"image": "image"}},
-            {"metrics": ["accuracy", "cross_entropy", "expected_calibration_error", {"top_k": {"k": 3}}]}, 32768,
+            {"metrics": ["accuracy", "cross_entropy", "expected_calibration_error", {"top_k": {"k": 3}}]}, 1 << 16,
         ),
         Kit(
             "table", "perceptron, rows of 16 numbers, two classes, slices and intervals", SCORED,
             {
                 "metrics": ["roc_auc", "log_loss", "brier", "binary_accuracy", "expected_calibration_error"],
                 "slices": [["segment"]], "bootstrap": {"replicates": 100, "seed": 17},
-            }, 262144, 256,
+            }, 1 << 18, 256,
         ),
         Kit(
             "text", "causal transformer of one block, 32 tokens of 256", {"label": "next", "inputs": {"tokens": "tokens"}},
-            {"metrics": [{"perplexity": {"from_logits": True}}, {"accuracy": {"from_logits": True}}]}, 16384,
+            {"metrics": [{"perplexity": {"from_logits": True}}, {"accuracy": {"from_logits": True}}]}, 1 << 14,
         ),
         Kit(
             "ranking", "perceptron, queries of 16 documents, relevance 0 to 3", {**SCORED, "label": "relevance"},
             {"metrics": [{"ndcg": {"query": "query", "k": 10}}, {"ndcg": {"query": "query", "name": "ndcg_all"}}, "spearman"]},
-            262144, 256,
+            1 << 20, 256,
         ),
         Kit(
             "segmentation", "convolutional network, a class for each of 32 x 32 pixels",
             {"label": "mask", "inputs": {"image": "image"}},
-            {"metrics": ["pixel_accuracy", "mean_iou", {"iou": {"average": "per_class"}}, "dice"]}, 8192,
+            {"metrics": ["pixel_accuracy", "mean_iou", {"iou": {"average": "per_class"}}, "dice"]}, 1 << 13,
         ),
         Kit(
             "integer", "perceptron in whole numbers that float32 holds: the same result on all hardware", SCORED,
-            {"metrics": ["accuracy", "f_beta", "confusion_matrix", {"top_k": {"k": 3}}], "slices": [["segment"]]}, 262144, 256,
+            {"metrics": ["accuracy", "f_beta", "confusion_matrix", {"top_k": {"k": 3}}], "slices": [["segment"]]}, 1 << 21, 256,
             exact=True,
         ),
     )

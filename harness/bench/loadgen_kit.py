@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def measure(folder: Path, *, seconds: float, threads: int, expected_accuracy: fl
     Raises: UsageError: LoadGen is not installed.
     """
     load_loadgen()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from harness.bench.kit_data import vision
     from harness.step import tensorflow as tf_setup
 

@@ -23,7 +23,7 @@ from harness.bench.rules import Rules, Trial
 from harness.errors import Interrupted, UsageError
 from harness.names.variables import THREADS
 
-__all__ = ["Bench", "run_trial", "run_trials", "trial_command"]
+__all__ = ["Bench", "end_with_parent", "run_trial", "run_trials", "trial_command"]
 
 NOT_RUN = "not run: an earlier trial of this size failed"
 USAGE = f"exit code {UsageError.exit_code}: "
@@ -182,7 +182,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str], output: Path) -> int:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that a Ctrl-C reaches it once, through us
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             ) as process,
         ):
             while process.poll() is None:
@@ -209,7 +209,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float = ENDING_S) -> None:
             process.wait()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have Linux end the trial when the bench is killed: ranks that go on would disturb the bench that is resumed."""
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.kit import judged_kit, loadgen
 from harness.cli.options import COUNT, SET, files
 from harness.cli.verbosity import add_verbosity, remark
 from harness.errors import UsageError
@@ -32,7 +34,7 @@ class _Bench(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Bench, subcommand_metavar="JOB [OPTIONS] | compare A B | accept REFERENCE --against BENCH")
+@click.group(cls=_Bench, subcommand_metavar="JOB [OPTIONS] | --kit NAME | compare A B | accept REFERENCE --against BENCH")
 def bench() -> None:
     """Measure a job on this machine, at several sizes, by fixed rules: `harness bench run --help` says the options.
 
@@ -41,7 +43,15 @@ def bench() -> None:
 
 
 @click.command(RUN)
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB")
+@click.argument("job", type=click.Path(path_type=Path), metavar="JOB | --kit NAME", required=False)
+@click.option(
+    "--kit", metavar="NAME",
+    help="Instead of a job: vision, table, text, ranking, segmentation, integer or loadgen; needs no data.",
+)  # fmt: skip
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="S",
+    help="With --kit loadgen: of each scenario, at least; MLPerf's rule is 600.",
+)  # fmt: skip
 @click.option("--ranks", default="1,2,4", show_default=True, metavar="N,N,...", help="Sizes.")
 @click.option("--repeat", default=5, show_default=True, type=COUNT, metavar="N", help="Trials of each size that count.")
 @click.option("--weak", is_flag=True, help="Weak scaling too: as many examples a rank at every size.")
@@ -60,7 +70,16 @@ def bench() -> None:
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: bench-JOB.")
 @SET
-def run(job: Path, ranks: str, sweeps: Sequence[str], output: Path | None, resume: bool, **options: Any) -> int:
+def run(
+    job: Path | None,
+    kit: str | None,
+    seconds: float,
+    ranks: str,
+    sweeps: Sequence[str],
+    output: Path | None,
+    resume: bool,
+    **options: Any,
+) -> int:
     """Run a job at several sizes, and report times, limits and what binds."""
     from harness.bench.answer import State
     from harness.bench.bench import Request
@@ -68,8 +87,21 @@ def run(job: Path, ranks: str, sweeps: Sequence[str], output: Path | None, resum
     from harness.bench.bench_folder import BenchFolder
     from harness.bench.documents import PrintedBench
 
+    if (job is None) == (kit is None):
+        raise UsageError("expected a job, or --kit NAME" + ("" if job is None else ", found both"))
     rules = _rules(ranks, sweeps, options)
-    folder = BenchFolder(output or Path(f"bench-{job.stem}"))
+    folder = BenchFolder(output or Path(f"bench-{job.stem if job else f'kit-{kit}'}"))
+    if kit == "loadgen":
+        if click.get_current_context().get_parameter_source("ranks") is click.core.ParameterSource.DEFAULT:
+            rules = replace(rules, ranks=(1,))
+        return loadgen(rules, folder.path, seconds)
+    if kit is not None:
+        job, is_wrong = judged_kit(kit, rules, folder.path, resume=resume)
+        if is_wrong:
+            return 1
+        folder = BenchFolder(folder.path / "bench")
+        resume = resume and folder.rules() is not None
+    assert job is not None
     command = [word for word in ["harness", *_words()] if word != "--resume"]
     found = run_bench(Request(job, rules, folder, resume, command), remark)
     PrintedBench(found).show()

@@ -1,4 +1,4 @@
-"""What `harness bench --kit NAME` does: the result by its digest, then the bench of the kit's job. Loads no TensorFlow."""
+"""What `harness bench --kit NAME` does: its result by digest first, then the bench of its job. Loads no TensorFlow."""
 
 from __future__ import annotations
 

@@ -210,12 +210,24 @@ def test_a_job_is_forecast_and_its_request_printed(tmp_path):
     assert sum(best.values()) == pytest.approx(document["sizes"][0]["seconds"])
 
 
+def test_a_job_that_is_over_at_once_is_said_to_tell_nothing():
+    assert "cannot be told from noise" in " ".join(predicted([1], work=Work(100, 10, 10)).notes)
+    assert "noise" not in " ".join(predicted([1]).notes)
+
+
 def environ() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "launch")))}
 
 
+def busy() -> bool:
+    """Whether so much else is done here that a time says nothing; our own four ranks and their threads are below that."""
+    return os.getloadavg()[0] > 3 * len(os.sched_getaffinity(0)) + 4
+
+
 @pytest.mark.ranks
 def test_two_and_four_ranks_that_share_cores_take_what_was_forecast(tmp_path):
+    if busy():
+        pytest.skip(f"the machine does other things: a load of {os.getloadavg()[0]:.0f}; times would say nothing")
     (tmp_path / "kit.yaml").write_text(yaml.safe_dump(KITS["vision"].job(60_000)))
     argv = [sys.executable, "-m", "harness", "forecast", "kit.yaml", "--ranks", "2,4", "--nodes-of", "4", "--json"]
     done = subprocess.run(argv, cwd=tmp_path, env=environ(), capture_output=True, text=True, timeout=580, check=True)
@@ -227,5 +239,7 @@ def test_two_and_four_ranks_that_share_cores_take_what_was_forecast(tmp_path):
         )  # fmt: skip
         assert run.code == 0, run.err
         elapsed_s = json.loads((tmp_path / f"r{ranks}/run.json").read_text())["attempts"][-1]["elapsed_s"]
-        # The machine of the tests does other things too, and not the same ones at both times: a factor of 2.
+        if busy():
+            pytest.skip(f"the machine began to do other things: a load of {os.getloadavg()[0]:.0f}; times would say nothing")
+        # What little the machine does beside is not the same at both times: a factor of 2.
         assert size["low_s"] / 2 < elapsed_s < 2 * size["high_s"], (ranks, elapsed_s, size)
