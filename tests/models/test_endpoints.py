@@ -412,7 +412,7 @@ def test_the_rate_is_kept(world, server):
         evaluated(world, grpc_model(proxy.port, max_rate=20))
     finally:
         proxy.close()
-    assert len(moments) == REQUESTS + 4 and moments[-1] - moments[0] >= (len(moments) - 1) / 20 * 0.9
+    assert len(moments) >= REQUESTS + 4 and moments[-1] - moments[0] >= (len(moments) - 1) / 20 * 0.9
 
 
 @pytest.mark.parametrize(
