@@ -24,15 +24,27 @@ def test_messages_are_those_of_others():
     request = messages.ModelInferRequest.FromString(REQUEST)
     assert (request.model_name, request.model_version, request.id) == ("m", "3", "chunk 1")
     (tensor,) = request.inputs
-    assert (tensor.name, tensor.datatype, list(tensor.shape), list(request.raw_input_contents)) == ("x", "FP32", [1, 1], [b"\0\0\x80\x3f"])
+    assert (tensor.name, tensor.datatype, list(tensor.shape), list(request.raw_input_contents)) == (
+        "x",
+        "FP32",
+        [1, 1],
+        [b"\0\0\x80\x3f"],
+    )
     metadata = messages.ModelMetadataResponse.FromString(METADATA)
     assert (list(metadata.versions), metadata.platform) == (["1", "2"], "p")
-    assert [(t.name, t.datatype, list(t.shape)) for t in (*metadata.inputs, *metadata.outputs)] == [("x", "FP32", [-1, 8]), ("y", "INT64", [-1])]
+    assert [(t.name, t.datatype, list(t.shape)) for t in (*metadata.inputs, *metadata.outputs)] == [
+        ("x", "FP32", [-1, 8]),
+        ("y", "INT64", [-1]),
+    ]
     (output,) = messages.ModelInferResponse.FromString(RESPONSE).outputs
     assert (output.name, list(output.shape), list(output.contents.fp32_contents)) == ("y", [2], [1.0, 0.5])
     own = messages.ModelInferRequest(model_name="m", model_version="3", id="chunk 1", raw_input_contents=[b"\0\0\x80\x3f"])
     own.inputs.add(name="x", datatype="FP32", shape=[1, 1])
-    without = REQUEST.replace(b'"\x07\n\x01a\x12\x02\x10\x05', b"").replace(b'*#\n\x01x', b"*\r\n\x01x").replace(b'"\x14\n\x0ccontent_type\x12\x04\x1a\x02np', b"")
+    without = (
+        REQUEST.replace(b'"\x07\n\x01a\x12\x02\x10\x05', b"")
+        .replace(b"*#\n\x01x", b"*\r\n\x01x")
+        .replace(b'"\x14\n\x0ccontent_type\x12\x04\x1a\x02np', b"")
+    )
     assert own.SerializeToString(deterministic=True) == without
 
 
@@ -52,7 +64,8 @@ def test_tensors_as_bytes(array, datatype, raw):
 
 
 @pytest.mark.parametrize(
-    "raw, datatype, shape", [(b"\0" * 7, "FP32", [2]), (b"\0" * 8, "FP32", [3]), (b"\x05\0\0\0ab", "BYTES", [1]), (b"", "FP8", [0])]
+    "raw, datatype, shape",
+    [(b"\0" * 7, "FP32", [2]), (b"\0" * 8, "FP32", [3]), (b"\x05\0\0\0ab", "BYTES", [1]), (b"", "FP8", [0])],
 )
 def test_bytes_that_are_no_tensor_are_named(raw, datatype, shape):
     with pytest.raises(CallFailed, match="output 'y'") as failure:
@@ -63,7 +76,11 @@ def test_bytes_that_are_no_tensor_are_named(raw, datatype, shape):
 def test_a_server_that_says_nothing_of_its_tensors_is_told_what_to_say():
     tensors = [{"name": "x", "datatype": "FP32", "shape": [-1, 8]}]
     signature = signature_of("3", tensors, [{"name": "y", "datatype": "INT64", "shape": [-1]}])
-    assert signature.inputs == {"x": Feature("float32", (8,))} and signature.outputs == {"y": Feature("int64", ())} and signature.rows is None
+    assert (
+        signature.inputs == {"x": Feature("float32", (8,))}
+        and signature.outputs == {"y": Feature("int64", ())}
+        and signature.rows is None
+    )
     with pytest.raises(ModelError, match="says nothing of the model's outputs: expected name, datatype and shape"):
         signature_of("3", tensors, [])
 
