@@ -12,6 +12,7 @@
     ├── InvalidRun               exit 1   the certificate does not match the plan
     ├── TakenOver                exit 1   a later attempt goes on with this run
     ├── WorldChanged             exit 1   ranks have come or gone; an elastic run goes on with those that are there
+    ├── NoReading                exit 1   a counter of the machine cannot be read; never ends a run
     ├── OtherRankFailed          exit 3   this rank is well, another one is not
     └── Interrupted              exit 4   asked to stop; can be resumed
 
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidRun",
     "JobError",
     "ModelError",
+    "NoReading",
     "OtherRankFailed",
     "RunFolderError",
     "ShapeError",
@@ -103,6 +105,10 @@ class TakenOver(HarnessError):
 
 class WorldChanged(HarnessError):
     """Ranks have come or gone; an elastic run goes on with those that are there."""
+
+
+class NoReading(HarnessError):
+    """A counter of the machine cannot be read: what it counts is null, with this reason. Never ends a run."""
 
 
 class OtherRankFailed(HarnessError):

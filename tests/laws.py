@@ -30,7 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sensitivity_at_specificity": {**TWO, "specificity": 0.5}, "specificity_at_sensitivity": {**TWO, "sensitivity": 0.5},
     **{name: CLUSTERS for name in ("adjusted_rand", "normalized_mutual_info", "homogeneity", "completeness", "v_measure")},
     **{name: TEXT for name in ("word_error_rate", "character_error_rate", "token_f1", "text_exact_match", "bleu", "chrf", "rouge")},
-    **{name: QUERY for name in ("ndcg", "mean_reciprocal_rank", "mean_average_precision", "precision_at_k", "recall_at_k", "hit_rate", "grouped_auc")},
+    **{name: QUERY for name in ("ndcg", "mean_reciprocal_rank", "mean_average_precision", "precision_at_k", "recall_at_k", "hit_rate", "grouped_auc", "ranking_gains")},
     **{name: {"output": "amount"} for name in ("nan_count", "infinity_count", "zero_count")},
     "retrieval_recall": {"output": "vector", "label": "five", "query": "query"},
     "cosine_similarity": VECTOR, "fid": VECTOR,

@@ -86,6 +86,7 @@ LONG = {
     "ranks/test_tickets.py::test_where_mpi_has_no_window_tickets_come_over_tcp[{'HOROVOD": "the other reason to have none",
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",
     "report/test_browser.py": "what the page holds: report/test_page, parsed without a browser",
+    "report/test_hub.py": "report/test_card, report/test_eval_results: the same files, parsed as YAML",
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",

@@ -38,6 +38,7 @@ __all__ = ["check", "evaluate", "init", "predict"]
     "--predictions", type=click.Path(path_type=Path), metavar="DIR",
     help="Evaluate what harness predict wrote, without the model.",
 )  # fmt: skip
+@click.option("--limits", is_flag=True, hidden=True, help="Measure what the machine can do at most, for harness bench.")
 def evaluate(
     job: Path,
     data: Sequence[str],
@@ -51,6 +52,7 @@ def evaluate(
     overwrite: bool,
     same_data: bool,
     predictions: Path | None,
+    limits: bool,
 ) -> int:
     """Evaluate a job, as one of the ranks that a launcher started, or alone.
 
@@ -61,7 +63,15 @@ def evaluate(
         from harness.run.run import Options
 
         options = Options(
-            output, stall_timeout, resume, overwrite, predictions=predictions, same_data=same_data, quiet=is_quiet(), line=line
+            output,
+            stall_timeout,
+            resume,
+            overwrite,
+            predictions=predictions,
+            same_data=same_data,
+            limits=limits,
+            quiet=is_quiet(),
+            line=line,
         )
         return _evaluate_draft(job, data, wishes, overrides, options) if data else _evaluate_job(job, wishes, overrides, options)
 

@@ -80,6 +80,7 @@ SBATCH = (
 )
 @click.option("--wait", is_flag=True, help="Follow the job to its end, and end with its exit code.")
 @click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
+@click.option("--limits", is_flag=True, hidden=True, help="Measure what the machine can do at most, for harness bench.")
 @click.pass_context
 def submit(
     ctx: click.Context,
@@ -90,6 +91,7 @@ def submit(
     predict: bool,
     launcher: str,
     container: str | None,
+    limits: bool,
     **options: Any,
 ) -> int:
     """Submit a job to Slurm: write its batch script into the run folder, give it to sbatch, print the job's number."""
@@ -115,6 +117,7 @@ def submit(
     words = [word for override in overrides for word in ("--set", override)]
     if ctx.get_parameter_source("stall_timeout") is not click.core.ParameterSource.DEFAULT:
         words += ["--stall-timeout", str(stall_timeout)]
+    words += ["--limits"] if limits else []
     words += verbosity_words()
     container_words = (
         ["apptainer", "exec", *(["--nv"] if resources["gpus_per_task"] else []), container, "harness"] if container else []

@@ -12,7 +12,7 @@ import numpy as np
 
 __all__ = ["BLOCK_BYTES", "BlockSize", "size_of"]
 
-BLOCK_BYTES = 16 << 20  # what is read at a time is in memory several times over
+BLOCK_BYTES = 8 << 20  # what is read at a time is in memory several times over
 GROWTH = 4  # times as many as before, where they were small: the next ones may be larger
 
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from harness.data import storage
+from harness.data.traffic import TRAFFIC
 from harness.errors import DataError
 
 __all__ = ["READ_AHEAD", "RangeFile", "open_range"]
@@ -65,6 +66,7 @@ class RangeFile:
             )
         if len(data) != stop - start:
             raise ConnectionError(f"expected {stop - start} bytes from {start}, found {len(data)}")
+        TRAFFIC.add(read_bytes=len(data))
         return data
 
     def stream(self) -> io.BufferedReader:

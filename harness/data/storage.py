@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from harness.data.traffic import TRAFFIC
 from harness.errors import DataError, JobError
 from harness.names.urls import secret_in
 
@@ -150,6 +151,7 @@ def retried(path: str, work: Callable[[], T]) -> T:
                     f"{path}: cannot be read: {_reason(exc)}; tried {TRIES} times in {BACKOFF_S * (2 ** (TRIES - 1) - 1):.1f} s "
                     "or more; is the server up, and reachable from here?"
                 ) from exc
+            TRAFFIC.add(retries=1)
             time.sleep(BACKOFF_S * 2 ** (attempt - 1))
     raise AssertionError("unreachable")
 

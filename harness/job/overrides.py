@@ -33,6 +33,8 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
             else:
                 if isinstance(at.get(key), str) and key == "model":
                     at[key] = {"path": at[key]}
+                if isinstance(at.get(key), str | list) and key == "data":
+                    at[key] = {"files": at[key]}
                 at = at.setdefault(key, {})
                 if at is None:
                     raise TypeError

@@ -71,6 +71,7 @@ METRICS = {
     "recall_at_k": "ranking:RecallAtK",
     "hit_rate": "ranking:HitRate",
     "grouped_auc": "ranking:GroupedAuc",
+    "ranking_gains": "ranking_gains:RankingGains",
     "retrieval_recall": "retrieval:RetrievalRecall",
     "coco": "detection:Coco",
     "roc_auc": "binary_exact:RocAuc",

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from harness.exact import wide_integers as wide
 from harness.metrics.contract import Proportion, Totals
-from harness.metrics.group_mean import EMPTY, Graded, Grouped, WithoutRelevant, group_sums
+from harness.metrics.group_mean import EMPTY, Gain, Graded, Grouped, WithoutRelevant, good_labels, group_sums, label_gains
 from harness.metrics.groups import Ranked, exact_sum, ratios, segment_sum
 
 __all__ = [
@@ -166,15 +166,15 @@ class Ndcg(Graded):
     source: ClassVar[str] = "sklearn.metrics.ndcg_score (gain: linear, ties: average); Burges et al. 2005 (exponential)"
 
     k: int | None = Field(None, ge=1, description="how many of the first places count; null: all")
-    gain: Literal["exponential", "linear"] = Field("exponential", description="2^label - 1, or the label")
+    gain: Gain = Field("exponential", description="2^label - 1, or the label")
     ties: Literal["order", "average"] = Field("order", description="equal scores: by example id, or the average of all orders")
     without_relevant: WithoutRelevant = Field("skip", description=EMPTY)
 
     def fold(self, part: Any) -> dict[str, Any]:
         """Sum the scores of the groups of a part, each a float64."""
         ranked = Ranked.of(part)
-        good = (ranked.label >= 0) & (ranked.label <= (64 if self.gain == "exponential" else np.inf))
-        gains = self._gains(np.where(good, ranked.label, 0.0))
+        good = good_labels(ranked.label, self.gain)
+        gains = label_gains(np.where(good, ranked.label, 0.0), self.gain)
         discounts = self._discounts(int(ranked.sizes.max(initial=0)))
         gained = gains * discounts[ranked.place]
         if self.ties == "average":
@@ -188,13 +188,6 @@ class Ndcg(Graded):
         some = best > 0
         score = exact_sum(ranked.sum(gained)[some] / best[some], ranked.weights(some))
         return self.average(ranked, some, score, int((~good).sum()))
-
-    def _gains(self, labels: np.ndarray) -> np.ndarray:
-        if self.gain == "linear":
-            return labels
-        # one by one, not as a vector: vector functions may give other bits at the end of an array
-        distinct, where = np.unique(labels, return_inverse=True)
-        return np.array([math.exp2(label) - 1.0 for label in distinct.tolist()], np.float64)[where]
 
     def _discounts(self, size: int) -> np.ndarray:
         reach = size if self.k is None else min(size, self.k)

@@ -24,7 +24,7 @@ MANY_POINTS = 40  # from which on they have no markers
 def curves_section(reported: Reported, sources: Sequence[Source]) -> Section | None:
     """Return the section; None where there is nothing of the kind."""
     figures = [*cutoff_figures(reported), *sweep_figures(reported)]
-    figures += [_figure(source, own, several=len(sources) > 1) for source in sources for own in _shown(source)]
+    figures += [figure for source in sources for figure in _figures(source, several=len(sources) > 1)]
     left_out = max(len(figures) - MOST_FIGURES, 0)
     return Section("curves", "Distributions and curves", "figures.html", (figures[:MOST_FIGURES], left_out)) if figures else None
 
@@ -37,10 +37,20 @@ def _shown(source: Source) -> list[Plotted]:
     return shown
 
 
-def _figure(source: Source, own: Plotted, *, several: bool) -> Figure:
-    label = labels(source.document).get(own.key, own.key).removeprefix(f"{own.model}/")
-    title = f"{label}, {source.name}" if several else label
-    salt = f"{source.name} {own.key} {type(own.plot).__name__}"
+def _figures(source: Source, *, several: bool) -> list[Figure]:
+    """Return the figures of a run; one of several of a metric says in its title what it shows."""
+    shown = _shown(source)
+    figures = []
+    for place, own in enumerate(shown):
+        label = labels(source.document).get(own.key, own.key).removeprefix(f"{own.model}/")
+        if sum(other.key == own.key for other in shown) > 1:
+            label += f": {getattr(own.plot, 'y_name', 'how many')}"
+        title = f"{label}, {source.name}" if several else label
+        figures.append(_figure(own, title, f"{source.name} {own.key} {place}"))
+    return figures
+
+
+def _figure(own: Plotted, title: str, salt: str) -> Figure:
     with style(salt):
         figure = new_figure(400, 320)
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Scores and thresholds: ROC, precision and recall, gains, and what is right and wrong at each threshold. Counts are exact."""
+"""Scores and thresholds: ROC, precision and recall, gains, lift, and what is right and wrong at each threshold. Exact counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.report.sources import Source
 from harness.results.plotted import Plotted
 from harness.results.tables import TextTable, number
 
-__all__ = ["Curve", "Scored", "Slider", "curve_of", "draw_curves", "gains", "precision_recall", "roc", "scored_section"]
+__all__ = ["Curve", "Scored", "Slider", "curve_of", "draw_curves", "gains", "lift", "precision_recall", "roc", "scored_section"]
 
 GRID = np.linspace(0, 1, 101)  # where bands are
 FEWEST_POINTS = 5  # of a curve; of fewer thresholds there is a table
@@ -101,7 +101,7 @@ def _scored(key: tuple[Any, ...], held: dict[str, list[_Counted]], sources: Sequ
     title += f", weighted by {weight}" if weight else ""
     figures = [
         _figure(make, [curve_of(make, name, exact[name], finest[name], level) for name in held], title, f"{key} {make.__name__}")
-        for make in (roc, precision_recall, gains)
+        for make in AXES
         if max(len(plot.points) for plot in exact.values()) >= FEWEST_POINTS
     ]
     return Scored(title, figures, [_slider(name, exact[name]) for name in held])
@@ -130,12 +130,24 @@ def gains(plot: Thresholds) -> tuple[np.ndarray, np.ndarray]:
     return np.append(0.0, (tp + fp) / (plot.positive + plot.negative)), np.append(0.0, tp / plot.positive)
 
 
+def lift(plot: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share that is called positive, rising, and how many times as many positives are in it as by chance.
+
+    >>> lift(Thresholds(2, 2, ((0.1, 2, 2), (0.5, 2, 1), (0.9, 1, 0))))[1].round(3).tolist()
+    [2.0, 1.333, 1.0]
+    """
+    share, found = gains(plot)
+    return share[share > 0], found[share > 0] / share[share > 0]
+
+
 Make = Callable[[Thresholds], tuple[np.ndarray, np.ndarray]]
 AXES: dict[Make, tuple[str, str, str]] = {
     roc: ("ROC", "false positive rate", "true positive rate"),
     precision_recall: ("Precision and recall", "recall", "precision"),
     gains: ("Gains", "share called positive, the highest scores first", "share of the positives"),
+    lift: ("Lift", "share called positive, the highest scores first", "times as many positives as by chance"),
 }
+LEGENDS: dict[Make, str] = {precision_recall: "lower left", lift: "upper right"}
 
 
 def _columns(plot: Thresholds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,25 +160,31 @@ def curve_of(make: Make, name: str, plot: Thresholds, drawn: Plotted, level: flo
     """Return the line of a plot, with its band where the metric has replicates."""
     x, y = make(plot)
     lines = [make(own) for own in drawn.replicates if isinstance(own, Thresholds) and own.positive and own.negative]
-    ends = band([np.interp(GRID, *line) for line in lines if len(line[0])], level)
+    ends = band([np.interp(GRID, *line, left=np.nan) for line in lines if len(line[0])], level)
     return Curve(name, x, y, *ends) if ends else Curve(name, x, y)
 
 
 def draw_curves(axes: Any, make: Make, curves: Sequence[Curve]) -> None:
     """Draw curves with their bands, and what says nothing as a dashed line."""
     _, x_name, y_name = AXES[make]
-    if make is not precision_recall:
+    if make is lift:
+        axes.axhline(1, color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
+    elif make is not precision_recall:
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle=(0, (4, 3)), linewidth=1)
     for series, curve in enumerate(curves):
         colour = SERIES[series % len(SERIES)]
         if curve.low is not None and curve.high is not None:
             axes.fill_between(GRID, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(curve.x, curve.y, color=colour, label=clipped(curve.name), linestyle=("-", "--", "-.", ":")[series // 2 % 4])
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
+    axes.set_xlim(-0.01, 1.01)
+    if make is lift:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.set(ylim=(-0.01, 1.02), aspect="equal")
     axes.set_xlabel(x_name, loc="left")
     axes.set_ylabel(y_name)
     if len(curves) > 1:
-        axes.legend(loc="lower left" if make is precision_recall else "lower right")
+        axes.legend(loc=LEGENDS.get(make, "lower right"))
 
 
 def _figure(make: Make, curves: Sequence[Curve], title: str, salt: str) -> Figure:
@@ -192,11 +210,12 @@ def _places(count: int) -> list[int]:
 def _slider(name: str, plot: Thresholds) -> Slider:
     thresholds = [at for at, _, _ in plot.points]
     table = TextTable(
-        ["threshold", "true positives", "false positives", "false negatives", "true negatives", "precision", "recall"]
+        ["threshold", "true positives", "false positives", "false negatives", "true negatives", "precision", "recall", "lift"]
     )
     for place in _places(len(plot.points)):
         at, tp, fp = plot.points[place]
-        share = [number(tp / (tp + fp)) if tp + fp else "null", number(tp / plot.positive) if plot.positive else "null"]
+        share = [_quotient(tp, tp + fp), _quotient(tp, plot.positive)]
+        share.append(_quotient(tp * (plot.positive + plot.negative), (tp + fp) * plot.positive))
         table.rows.append([number(at), *(_count(n) for n in (tp, fp, plot.positive - tp, plot.negative - fp)), *share])
     points = {
         "threshold": thresholds,
@@ -207,6 +226,10 @@ def _slider(name: str, plot: Thresholds) -> Slider:
     }
     start = min(range(len(thresholds)), key=lambda place: abs(thresholds[place] - 0.5))
     return Slider(name, points, start, table)
+
+
+def _quotient(above: float, below: float) -> str:
+    return number(above / below) if below else "null"
 
 
 def _count(count: float) -> str:

@@ -5,21 +5,31 @@ from __future__ import annotations
 import contextlib
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, WorldChanged
 from harness.folder.commit import Committer
 from harness.folder.run_folder import RunFolder
-from harness.ranks.comm import Comm
 from harness.ranks.notices import shared_notices
 from harness.ranks.schedule import Assigned
 from harness.run.door import Door
+from harness.run.limits import Limits
+from harness.run.record import Process
+from harness.sums.reduction import Reduced
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, turn
 from harness.watch.elastic import Stuck, Watch, is_elastic
 from harness.watch.failure import Ended, report_failure
+from harness.watch.gpu import Gpu
 from harness.watch.heartbeat import Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
+from harness.watch.ranks_file import Attempted, RanksFile
+from harness.watch.time_split import Watched
+from harness.watch.vitals import VitalSigns
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Attended"]
 
@@ -30,25 +40,31 @@ class Attended(Door):
     Made by all ranks together.
 
     Args:
-      comm: of the ranks.
+      process: this rank.
       folder: of the run.
-      attempt: its number.
+      attempted: what the attempt is at.
       progress: shows that of all ranks, on rank 0.
       stall_timeout_s: after how long without progress a rank is stuck.
     Attributes:
       heartbeat: of this rank.
       interrupt: ends this rank when it is asked to stop; None where nobody listens.
+      limits: measures what the machine can do at most, once the result is written; None where nobody asks.
     """
 
     rests = True
 
-    def __init__(self, comm: Comm, folder: RunFolder, attempt: int, progress: Progress, *, stall_timeout_s: float) -> None:
+    def __init__(
+        self, process: Process, folder: RunFolder, attempted: Attempted, progress: Progress, *, stall_timeout_s: float
+    ) -> None:
+        comm = process.comm
         super().__init__(comm)
         self.interrupt: Interrupt | None = None
+        self.limits: Limits | None = None
         self._committer: Committer | None = None
         self._folder = folder
         self._progress = progress
-        self._watch = Watch(comm, folder, attempt) if is_elastic() else None
+        self._file = RanksFile(folder, comm.size, attempted)
+        self._watch = Watch(comm, folder, attempted.attempt) if is_elastic() else None
         self._stuck = Stuck(comm, folder) if is_elastic() else None
         self._notices, problem = shared_notices(comm)
         period_s = turn(1, comm.size).every_s
@@ -64,9 +80,11 @@ class Attended(Door):
             comm.size,
             stall_timeout_s=stall_timeout_s,
             on_stall=self._stuck or self._end_stalled,
-            on_beats=self._progress.show,
+            on_beats=self._show,
             notices=self._notices,
         )
+        gpu = Gpu.of_rank(comm.local_rank) if list(process.devices) != ["CPU"] else None
+        self.heartbeat.signs = VitalSigns(process.threads, gpu)
 
     @property
     def elastic(self) -> bool:
@@ -103,6 +121,10 @@ class Attended(Door):
         beat = self.heartbeat.beat
         beat.examples, beat.chunks, beat.part = examples, chunks, part
 
+    def attach(self, step: Watched, earlier: int) -> None:
+        """Measure how this rank fares by the account of its loop."""
+        self.heartbeat.signs.attach(step, earlier)
+
     def guard(self, committer: Committer) -> None:
         """Have what is finished committed before this rank is ended."""
         self._committer = committer
@@ -129,9 +151,19 @@ class Attended(Door):
         if self._stuck is not None:
             self._stuck.counter = assigned.counter
 
+    def concluded(self, built: Built, assigned: Assigned, reduced: Reduced) -> None:
+        """Measure the limits."""
+        if self.limits is not None:
+            self.move("measuring limits", "")
+            self.limits.measure(built, assigned, reduced, self.move)
+
     def finish(self, examples: int) -> None:
         """Show that all is evaluated."""
         self._progress.finish(examples)
+
+    def _show(self, beats: list[Beat]) -> None:
+        self._progress.show(beats)
+        self._file.write_in_turn(beats)
 
     def _end_stalled(self, _beat: Beat, message: str) -> bool:
         if self._committer is not None:

@@ -177,8 +177,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     prepared = Prepared(model, ask(job, metrics, bindings, opened.classes), matched)
     compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
-    for text, is_warning in described(compiled):
-        (_warn if is_warning else _say)(console, text)
+    _show_served(console, compiled)
     _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
@@ -230,6 +229,11 @@ def _show_first_batch(
             null.append(key)
             _warn(console, f"metric {key}: null already after the first {first.stop:,} examples: {'; '.join(texts)}")
     return null
+
+
+def _show_served(console: Console, compiled: Built) -> None:
+    for text, is_warning in described(compiled):
+        (_warn if is_warning else _say)(console, text)
 
 
 def _show_effects(console: Console, effects: Effects) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.folder.attempts import Attempt
 from harness.folder.commit import Committer
@@ -12,6 +12,11 @@ from harness.folder.run_folder import RunFolder
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.run.consensus import together
+from harness.sums.reduction import Reduced
+from harness.watch.time_split import Watched
+
+if TYPE_CHECKING:
+    from harness.step.build import Built
 
 __all__ = ["Door", "Home"]
 
@@ -72,6 +77,13 @@ class Door:
           part: what most of the time goes into.
         """
 
+    def attach(self, step: Watched, earlier: int) -> None:
+        """Take note of where the account of the loop's time is kept.
+
+        Args:
+          earlier: examples of this rank's part of what earlier attempts have finished.
+        """
+
     def guard(self, committer: Committer) -> None:
         """Take note of what has to be committed before this rank is ended."""
 
@@ -83,6 +95,9 @@ class Door:
 
     def failing(self, committer: Committer) -> None:
         """Do what is to be done before a failure of this rank ends it."""
+
+    def concluded(self, built: Built, assigned: Assigned, reduced: Reduced) -> None:
+        """Do what is due on all ranks once the result is written. A collective, where it is anything."""
 
     def finish(self, examples: int) -> None:
         """Take note that all is evaluated; rank 0 alone."""

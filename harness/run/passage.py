@@ -121,6 +121,7 @@ class Passage:
             evaluation = self._begin(built)
         if self.door.rests and (assigned.counter is None or not assigned.counter.needs_progress):
             comm.rest()
+        self.door.attach(evaluation.step, evaluation.earlier)
         self.door.begin("compiling")
         with timer.phase("evaluate"):
             try:
@@ -262,7 +263,9 @@ class Passage:
         if comm.rank == 0:
             self.door.move("writing")
             self.door.finish(reduced.certificate.examples)
-        return self.door.conclude(lambda: self._conclude(built, reduced, record, accounts, manifest))
+        conclusion = self.door.conclude(lambda: self._conclude(built, reduced, record, accounts, manifest))
+        self.door.concluded(built, assigned, reduced)
+        return conclusion
 
     def _conclude(
         self, built: Built, reduced: Reduced, record: Record | None, accounts: Sequence[dict[str, Any]], manifest: Manifest | None

@@ -34,6 +34,7 @@ from harness.run.counting import Counted, count
 from harness.run.door import Home
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle, settle_and_tell
+from harness.run.limits import Limits
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
@@ -45,6 +46,7 @@ from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
 from harness.watch.progress import Progress
+from harness.watch.ranks_file import Attempted
 
 __all__ = ["Options", "run"]
 
@@ -62,6 +64,7 @@ class Options:
     predict: bool = False  # write predictions
     predictions: Path | None = None  # evaluate those written earlier, instead of a model
     same_data: bool = False  # take the user's word that the data are those of earlier attempts
+    limits: bool = False  # measure what the machine can do at most, once the run is done
     quiet: bool = False  # show the result, warnings and errors alone
     line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
     again: bool = False  # in a further round of an elastic run
@@ -165,7 +168,8 @@ def _round(command: Command, process: Process) -> int:
     except Told as exc:
         return exc.ended.code
     progress = Progress(opened.plan.examples, options.line)
-    with Attended(comm, folder, attempt.number, progress, stall_timeout_s=options.stall_timeout_s) as door:
+    attempted = Attempted(attempt.number, opened.plan.examples, len(opened.plan), len(opened.done), opened.model_path)
+    with Attended(process, folder, attempted, progress, stall_timeout_s=options.stall_timeout_s) as door:
         command.interrupt.attach(
             comm,
             folder,
@@ -246,6 +250,7 @@ def _work(
             again = command.options.again
             provenance.confirm(comm, folder, attempt.kept, finished=False, trusted=again, moved=door.move)
         home = Home(folder, attempt, command.options.same_data)
+        door.limits = Limits(comm, home) if command.options.limits else None
         return _pass(command, Passage(process, command.job, opened, provenance, door, home))
     except WorldChanged:
         raise

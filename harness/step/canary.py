@@ -25,7 +25,8 @@ class Canary:
       size: how many examples.
 
     Attributes:
-      features: of the examples, [size, ...] by name; at least two rows.
+      features: of the examples, by name [rows, ...]: at least 2 rows.
+      predict: compiled for them.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class Canary:
         self.features = {name: parsed[name] if count == rows else pad(parsed[name], tf.constant(count), rows) for name in wanted}
         specs = {name: tf.TensorSpec.from_tensor(tensor) for name, tensor in self.features.items()}
         # Concrete: TensorFlow warns of functions that are traced again and again, and this one is new in each evaluation.
-        self._predict = tf.function(predict, autograph=False).get_concrete_function(specs)
+        self.predict = tf.function(predict, autograph=False).get_concrete_function(specs)
 
     def __call__(self) -> int:
         """Predict them and hash what the outputs hold; return a signed 64-bit integer."""
-        outputs = self._predict(self.features)
+        outputs = self.predict(self.features)
         total = hashlib.sha256()
         for name in sorted(outputs):
             total.update(array_bytes(outputs[name].numpy()))

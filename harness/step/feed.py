@@ -106,6 +106,11 @@ class Feed(ABC):
         """How long calls of the step have waited for batches inside the graph, since the feed was made."""
         return 0.0
 
+    @property
+    def waiting_s(self) -> float:
+        """The same at this moment, for another thread than the one of the calls."""
+        return 0.0
+
     def seal(self, lines: np.ndarray) -> np.ndarray:
         """Add the content hashes of the chunks that a call of the step has evaluated.
 

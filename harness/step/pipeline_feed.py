@@ -153,6 +153,11 @@ class PipelineFeed(Feed):
         return self._clock.seconds
 
     @property
+    def waiting_s(self) -> float:
+        """The same at this moment."""
+        return self._clock.seconds
+
+    @property
     def dataset(self) -> Any:
         """The batches as a dataset of elements, see `Batch.element`; of a feed that is open, to be gone through once."""
         return self._dataset

@@ -89,6 +89,11 @@ class PredictedFeed(PipelineFeed):
         self._before_s = waited_s, awaited_s
         return self._reading_s
 
+    @property
+    def waiting_s(self) -> float:
+        """As the last call left it: which of two waits is under way is not known before its end."""
+        return self._reading_s
+
     def _batches(self) -> Any:
         """Send the batches of the pipeline to the predictor, a few ahead of the one that is awaited."""
         batches = self._bounded(super()._batches())

@@ -142,6 +142,10 @@ class Step:
             self._chunks = max(self._chunks // 2, 1)
         return Call(sums, batches, reading_s, columns)
 
+    def call_waited_s(self) -> float:
+        """Return how long the call under way has waited for batches so far. For another thread, once a call has begun."""
+        return max(self._feed.waiting_s - self._waited_s, 0.0)
+
     def clear(self) -> None:
         """Forget what was evaluated, to begin anew."""
         self.grid.clear()

@@ -16,6 +16,7 @@ import numpy as np
 from harness.names.variables import THREADS
 from harness.names.verbosity import LOG_LEVEL, is_verbose, quiet_stderr
 from harness.ranks.comm import Comm, World
+from harness.step.allocator import keep_freed_memory
 from harness.version import __version__
 
 __all__ = [
@@ -102,6 +103,7 @@ def set_up(local_rank: int, threads: int, seed: int, *, eager: bool = False) -> 
 
     if not is_verbose():
         _quieten()
+    keep_freed_memory()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         # A scheduler that shows each rank one GPU leaves only one to choose.

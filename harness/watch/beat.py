@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from harness.folder.run_folder import read_json
 
-__all__ = ["Beat", "read_beat"]
+__all__ = ["Beat", "beat_from", "read_beat"]
 
-WHERE_SENT = 400  # characters: what fits into one packet gets through more often
+WHERE_SENT = 400  # characters
+NOTICE_BYTES = 1400  # what fits into one packet gets through more often
+NOT_TOLD = ("text",)
 
 
 @dataclass
@@ -31,6 +33,8 @@ class Beat:
     moves: int = 0  # goes up with every sign of progress
     asked: str | None = None  # of rank 0: why all ranks are to stop; an empty text where a person asks
     left: bool = False  # of rank 0: all ranks have committed, and may go
+    vitals: dict[str, Any] = field(default_factory=dict)  # how it fares, as `Vitals.to_json` writes it
+    text: str = field(default="", repr=False, compare=False)  # that it was read from
 
     @property
     def busy(self) -> bool:
@@ -48,24 +52,33 @@ class Beat:
 
     def to_json(self) -> str:
         """Return it as it lies in the run folder."""
-        return json.dumps(asdict(self))
+        names = (item.name for item in fields(self) if item.name not in NOT_TOLD)
+        return json.dumps({name: getattr(self, name) for name in names}, separators=(",", ":"))
 
     def to_notice(self) -> bytes:
-        """Return it as it is sent."""
-        return replace(self, where=self.where[:WHERE_SENT]).to_json().encode()
+        """Return it as it is sent: where it works and how it fares are shortened before it outgrows a packet."""
+        sent = replace(self, where=self.where[:WHERE_SENT])
+        for shorter in ({}, {"where": self.where[: WHERE_SENT // 4]}, {"where": "", "vitals": {}}):
+            sent = replace(sent, **shorter)
+            if len(notice := sent.to_json().encode()) <= NOTICE_BYTES:
+                break
+        return notice
 
     @classmethod
     def from_notice(cls, notice: bytes, rank: int) -> Beat:
         """Read what a rank has sent."""
-        return _beat(json.loads(notice), rank)
+        beat = beat_from(json.loads(notice), rank)
+        beat.text = notice.decode()
+        return beat
 
 
 def read_beat(path: Path, rank: int) -> Beat:
     """Read a rank's file; a rank that has left none yet is starting."""
-    return _beat(read_json(path), rank)
+    return beat_from(read_json(path), rank)
 
 
-def _beat(raw: Any, rank: int) -> Beat:
+def beat_from(raw: Any, rank: int) -> Beat:
+    """Make a beat of its JSON; of what is none, that of a rank that starts."""
     try:
         return Beat(**raw)
     except TypeError:

@@ -46,12 +46,16 @@ class BeatFile:
         """Whether it is written every second."""
         return self._turn.every_s <= PERIOD_S
 
+    @property
+    def due(self) -> bool:
+        """Whether it is to be written now."""
+        return self._clock() >= self._due_s
+
     def write_in_turn(self, beat: Beat) -> None:
         """Write it where it is due. Called every second."""
-        now = self._clock()
-        if now >= self._due_s:
+        if self.due:
             self.write(beat)
-            self._due_s = now + self._turn.every_s - PERIOD_S / 2  # calls come a little early or late
+            self._due_s = self._clock() + self._turn.every_s - PERIOD_S / 2  # calls come a little early or late
 
     def write(self, beat: Beat) -> None:
         """Write it now."""

@@ -18,6 +18,7 @@ from harness.ranks.notices import NoNotices, Notices
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, BeatFile
 from harness.watch.roster import Roster, notice_period_s
+from harness.watch.vitals import VitalSigns
 
 __all__ = ["Heartbeat"]
 
@@ -36,6 +37,9 @@ class Heartbeat:
       on_stall: called from the thread, once for a rank that is stuck, with its beat and a message; returns whether to watch on.
       on_beats: called every second on rank 0 with what is known of all ranks.
       notices: that ranks send each other.
+    Attributes:
+      beat: of this rank.
+      signs: measure how it fares; to be set before the start.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Heartbeat:
         notices: Notices | None = None,
     ) -> None:
         self.beat = Beat(rank)
+        self.signs = VitalSigns()
         self._size = size
         self._timeout_s = stall_timeout_s
         self._on_stall = on_stall
@@ -76,6 +81,7 @@ class Heartbeat:
         """Show progress."""
         if phase is not None:
             self.beat.phase = phase
+            self.signs.enter(phase)
         if where is not None:
             self.beat.where = where
         self.beat.moves += 1
@@ -122,11 +128,15 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             now = time.monotonic()
-            if now >= self._notice_due_s:
+            told = now >= self._notice_due_s
+            if told or self._file.due:
+                self.beat.vitals = self.signs.measure(self.beat.examples).to_json()
+            if told:
                 self._tell(at_once=False)
                 self._notice_due_s = now + notice_period_s(self._size) - PERIOD_S / 2
             self._file.write_in_turn(self.beat)
             self._judge()
+        self.beat.vitals = self.signs.measure(self.beat.examples).to_json()
         self._tell(at_once=True)
         if self._file.often or not self._notices.heard():
             self._file.write(self.beat)

@@ -29,21 +29,27 @@ class Watched:
       first_s: in the first call of the step; None before it.
       inside_s: in the later ones.
       reading_s: of these, for batches.
+      first_reading_s: of the first call, for batches; among the time of compiling in `parts`.
     """
 
     def __init__(self, step: Any) -> None:
         self.first_s: float | None = None
+        self.first_reading_s = 0.0
         self.inside_s = 0.0
         self.reading_s = 0.0
         self._step = step
+        self._called: float | None = None  # when the call that is under way began
 
     def run(self, most: int | None = None) -> Any:
         """Run the step."""
-        start = time.monotonic()
-        call = self._step.run(most)
+        self._called = start = time.monotonic()
+        try:
+            call = self._step.run(most)
+        finally:
+            self._called = None
         elapsed_s = time.monotonic() - start
         if self.first_s is None:
-            self.first_s = elapsed_s
+            self.first_s, self.first_reading_s = elapsed_s, min(call.reading_s, elapsed_s)
         else:
             self.inside_s += elapsed_s
             self.reading_s += min(call.reading_s, elapsed_s)
@@ -55,6 +61,30 @@ class Watched:
         if not self.inside_s:
             return Part.COMPILING
         return Part.READING if 2 * self.reading_s > self.inside_s else Part.PREDICTING
+
+    @property
+    def call_s(self) -> float:
+        """For how long the call that is under way has gone on; 0 where none is. For other threads."""
+        called = self._called
+        return 0.0 if called is None else time.monotonic() - called
+
+    def so_far(self, loop_s: float) -> Mapping[str, float]:
+        """Divide the seconds of a loop that goes on by part, as far as that is known at this moment. For other threads.
+
+        Other than in `parts`, what the first call waited for batches is reading; and the call under way is among them.
+        """
+        call_s = self.call_s
+        waited_s = min(self._step.call_waited_s(), call_s) if call_s else 0.0
+        first_s, inside_s, reading_s = self.first_s, self.inside_s, self.reading_s + self.first_reading_s + waited_s
+        compiling_s = (first_s or 0.0) - self.first_reading_s
+        predicting_s = max(inside_s - self.reading_s, 0.0)
+        if first_s is None:
+            compiling_s = call_s - waited_s
+        else:
+            predicting_s += call_s - waited_s
+        inside = {Part.COMPILING: compiling_s, Part.READING: reading_s, Part.PREDICTING: predicting_s}
+        parts = {**inside, Part.OTHER: max(0.0, loop_s - sum(inside.values()))}
+        return {str(part): part_s for part, part_s in parts.items()}
 
     def parts(self, loop_s: float) -> Mapping[str, float]:
         """Divide the seconds of the loop by part."""

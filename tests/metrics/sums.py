@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.exact.limbs import carry, refused, to_cells, to_fraction
-from harness.metrics.contract import HostMetric, RowMetric, Totals
+from harness.metrics.contract import HostMetric, RowMetric, Totals, row_sums
 from harness.metrics.row_part import Part
 
 __all__ = ["folded", "host_totals", "strings"]
@@ -57,8 +57,8 @@ def folded(
         part = Part(key=key[rows], group=group[rows], values=columns, multiplicity=times[rows])
         part = part if weight is None else replace(part, weight=np.asarray(weight, np.int64)[rows])
         for name, total in metric.fold(part).items():
-            assert isinstance(total, int | Fraction), f"{name} is not exact"
+            exact = [total] if not isinstance(total, np.ndarray) else total.tolist()
+            assert all(isinstance(number, int | Fraction) for number in exact), f"{name} is not exact"
             sums[name] = sums.get(name, 0) + total
         assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(before, columns.values(), strict=True))
-    arrays = {name: np.array(Fraction(total), dtype=object) for name, total in sums.items()}
-    return Totals(arrays, positions=len(group), weight=Fraction(len(group)))
+    return Totals(row_sums(sums), positions=len(group), weight=Fraction(len(group)))

@@ -149,7 +149,7 @@ def test_curves_bands_and_counts_stand_on_the_page(runs: list[Path]) -> None:
     assert isinstance(exact, Thresholds)
     assert list(zip(points["threshold"], points["tp"], points["fp"], strict=True)) == list(exact.points)
     assert (points["positive"], points["negative"]) == (exact.positive, exact.negative)
-    at = next(row for row in page.rows if len(row) == 7 and row[0] == f"{exact.points[0][0]:.6g}")
+    at = next(row for row in page.rows if len(row) == 8 and row[0] == f"{exact.points[0][0]:.6g}")
     assert at[1:5] == [str(exact.positive), str(exact.negative), "0", "0"]
     for title in (
         "ROC: Class",

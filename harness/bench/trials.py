@@ -1,0 +1,329 @@
+"""Run trials: each is the job at one size, in processes of its own, and leaves a folder with its run and its facts.
+
+The command line of a trial is text that is built in one function and run in another. Loads neither TensorFlow nor Horovod.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.bench.bench_folder import OUTPUT, RUN, BenchFolder
+from harness.bench.rules import Rules, Trial
+from harness.errors import Interrupted
+from harness.folder.run_folder import RunFolder, read_json
+from harness.names.variables import THREADS
+
+__all__ = ["Bench", "Facts", "facts_of", "run_trial", "run_trials", "trial_command"]
+
+LIMITS_JSON = "limits.json"
+NOT_RUN = "not run: an earlier trial of this size failed"
+ENDING_S = 30.0
+PR_SET_PDEATHSIG = 1
+HARNESS = (sys.executable, "-m", "harness")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a bench is of.
+
+    Attributes:
+      job: its file.
+      rules: how it is done.
+      examples: so many at most; None is all that the job has.
+      folder: where it is kept.
+    """
+
+    job: Path
+    rules: Rules
+    folder: BenchFolder
+    examples: int | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one trial came to.
+
+    Attributes:
+      name: of the trial.
+      ranks, scaling, repeat, setting: see `Trial`.
+      state: "done", or "failed".
+      reason: why it failed; empty where it is done.
+      begun: ISO 8601, UTC.
+      wall_s: of its command, from start to exit; in Slurm with the wait for nodes.
+      digest: SHA-256 of metrics.json; empty where there is none.
+      values: of the whole, by metric: numbers alone.
+      run: run.json without what names its files: its last attempt, plan, environment; empty where there is none.
+      size_bytes: of the data; None where that is not known.
+      limits: limits.json; empty where there is none.
+    """
+
+    name: str
+    ranks: int
+    scaling: str
+    repeat: int
+    setting: Mapping[str, str] = field(default_factory=dict)
+    state: str = "failed"
+    reason: str = ""
+    begun: str = ""
+    wall_s: float = 0.0
+    digest: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    size_bytes: int | None = None
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has a result."""
+        return self.state == "done"
+
+    @property
+    def attempt(self) -> Mapping[str, Any]:
+        """The last attempt of the run."""
+        return self.run.get("attempt") or {}
+
+    @property
+    def examples(self) -> int:
+        """That were evaluated."""
+        return int((self.run.get("plan") or {}).get("examples") or 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Facts:
+        """Return the facts of a document that `to_json` made; keys of later versions are left out."""
+        return cls(**{name: value for name, value in document.items() if name in cls.__dataclass_fields__})
+
+
+def trial_command(bench: Bench, trial: Trial, folder: Path) -> list[str]:
+    """Return the command line of a trial, without the interpreter and `-m harness`.
+
+    Args:
+      folder: of the run.
+
+    >>> bench = Bench(Path("job.yaml"), Rules((1, 2), comm="gloo"), BenchFolder(Path("b")))
+    >>> from harness.bench.rules import trials
+    >>> " ".join(trial_command(bench, trials(bench.rules)[1], Path("/b/run")))
+    'launch -np 2 --gloo -- evaluate job.yaml -o /b/run --limits -q'
+    """
+    rules = bench.rules
+    overrides = [*rules.overrides, *trial.overrides(bench.examples, rules.ranks[-1])]
+    words = [str(bench.job), *(word for override in overrides for word in ("--set", override)), "-o", str(folder), "--limits"]
+    if rules.slurm:
+        resources = ["--ntasks", str(trial.ranks), "--partition", rules.slurm]
+        resources += ["--gpus-per-task", str(rules.gpus_per_rank)] if rules.gpus_per_rank else []
+        resources += ["--cpus-per-task", str(trial.threads)] if trial.threads else []
+        resources += ["--launcher", "horovodrun"] if rules.comm == "gloo" else []
+        return ["submit", *words, *resources, "--job-name", f"bench-{trial.name}", "--max-requeues", "0", "--wait"]
+    places = ["-H", rules.hosts] if rules.hosts else []
+    return [
+        "launch",
+        "-np",
+        str(trial.ranks),
+        *([f"--{rules.comm}"] if rules.comm else []),
+        *places,
+        "--",
+        "evaluate",
+        *words,
+        "-q",
+    ]
+
+
+def trial_environment(bench: Bench, trial: Trial, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a trial: the threads of a rank, and no GPU where the rules say none."""
+    environ = dict(base)
+    if trial.threads:
+        environ[THREADS.name] = environ["OMP_NUM_THREADS"] = str(trial.threads)
+    if bench.rules.gpus_per_rank == 0:
+        environ["CUDA_VISIBLE_DEVICES"] = ""
+    return environ
+
+
+def run_trials(
+    bench: Bench,
+    order: Sequence[Trial],
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    finish: Callable[[], bool] = lambda: False,
+) -> list[Facts]:
+    """Run the trials that are not done yet, one after the other; return the facts of all.
+
+    A size that fails is not run again in this bench: its later trials say so. What is done is kept.
+
+    Args:
+      order: of the trials.
+      say: is told what is done.
+      finish: asked before each trial whether to leave the others.
+    Raises: Interrupted: somebody asked to stop; what is over is kept.
+    """
+    facts: list[Facts] = []
+    failed: set[tuple[Any, ...]] = set()
+    for number, trial in enumerate(order, start=1):
+        account = bench.folder.account(trial.name)
+        kept = Facts.from_json(account) if account else None
+        if kept is not None and kept.is_done:
+            facts.append(kept)
+            continue
+        if trial.size in failed:
+            facts.append(_blank(trial, NOT_RUN))
+            continue
+        if finish():
+            break
+        fact = run_trial(bench, trial)
+        facts.append(fact)
+        place = f"trial {number} of {len(order)}, {described(trial)}"
+        if fact.is_done:
+            say(f"{place}: {fact.attempt.get('elapsed_s', 0.0):.1f} s")
+        else:
+            failed.add(trial.size)
+            say(f"{place}: FAILED: {fact.reason}")
+    return facts
+
+
+def described(trial: Trial) -> str:
+    """Say what a trial is.
+
+    >>> described(Trial((("schedule", "static"),), 0, "strong", 4, 0))
+    '4 ranks, schedule=static, warm-up'
+    """
+    parts = [f"{trial.ranks} rank{'s' if trial.ranks > 1 else ''}", *(f"{key}={value}" for key, value in trial.setting)]
+    parts += ["weak scaling"] if trial.scaling == "weak" else []
+    return ", ".join([*parts, "warm-up" if trial.is_warm_up else f"repeat {trial.repeat}"])
+
+
+def run_trial(bench: Bench, trial: Trial) -> Facts:
+    """Run one trial, and keep it.
+
+    Raises: Interrupted: somebody asked to stop; nothing of this trial is kept.
+    """
+    hidden = bench.folder.begin(trial.name)
+    begun, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    # Absolute, for Slurm; its script and log lie there too.
+    run = hidden.absolute() / RUN
+    argv = [*HARNESS, *trial_command(bench, trial, run)]
+    code = _run(argv, trial_environment(bench, trial, os.environ), hidden / OUTPUT)
+    wall_s = round(time.monotonic() - start, 6)
+    reason = "" if code == 0 else f"exit code {code}: {bench.folder.last_words(hidden)}"
+    facts = facts_of(run, _blank(trial, reason, begun=begun, wall_s=wall_s))
+    bench.folder.finish(trial.name, facts.to_json())
+    return facts
+
+
+def facts_of(run: Path, blank: Facts) -> Facts:
+    """Read what a run left.
+
+    Args:
+      run: its folder.
+      blank: the facts that are known already; with a reason where the run failed.
+    """
+    folder = RunFolder(run)
+    document, limits = read_json(folder.run_json), read_json(run / LIMITS_JSON)
+    try:
+        metrics = folder.metrics_json.read_bytes()
+    except OSError:
+        return _with(blank, reason=blank.reason or "it left no result")
+    attempts = document.get("attempts") if isinstance(document, dict) else None
+    if not attempts:
+        return _with(blank, reason="it left no run.json")
+    sizes = [file.get("bytes") for file in document.get("files") or []]
+    parts = {"attempt": attempts[-1], "plan": document.get("plan"), "environment": document.get("environment")}
+    # A gate that says no (1), or that it cannot tell (5), is no failure of the run.
+    state = "done" if not blank.reason or (read_json(folder.gate_json) is not None and metrics) else "failed"
+    return _with(
+        blank,
+        state=state,
+        reason="" if state == "done" else blank.reason,
+        digest=hashlib.sha256(metrics).hexdigest(),
+        values=_values(read_json(folder.metrics_json)),
+        run=parts,
+        size_bytes=sum(sizes) if sizes and None not in sizes else None,
+        limits=limits if isinstance(limits, dict) else {},
+    )
+
+
+def _with(facts: Facts, **changes: Any) -> Facts:
+    return Facts(**{**facts.to_json(), **changes})
+
+
+def _values(metrics: Any) -> dict[str, float]:
+    entries = metrics.get("metrics") if isinstance(metrics, dict) else None
+    values = {key: entry.get("value") for key, entry in (entries or {}).items()}
+    return {key: float(value) for key, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+
+
+def _blank(trial: Trial, reason: str, *, begun: str = "", wall_s: float = 0.0) -> Facts:
+    return Facts(
+        trial.name,
+        trial.ranks,
+        str(trial.scaling),
+        trial.repeat,
+        dict(trial.setting),
+        reason=reason,
+        begun=begun,
+        wall_s=wall_s,
+    )
+
+
+def _run(argv: Sequence[str], environ: Mapping[str, str], output: Path) -> int:
+    """Run a command; end it when this process is asked to end, or ends.
+
+    Raises: Interrupted: this process was asked to.
+    """
+    asked: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with (
+            output.open("wb") as stream,
+            subprocess.Popen(
+                argv,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that a Ctrl-C reaches it once, through us
+                preexec_fn=_end_with_parent,
+            ) as process,
+        ):
+            while process.poll() is None:
+                if asked:
+                    process.terminate()
+                    _wait(process)
+                    break
+                _wait(process, 0.1)
+            code = process.returncode
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked:
+        raise Interrupted("asked to stop; the trials that are over are kept: --resume goes on with the others")
+    return code
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float = ENDING_S) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        if seconds >= ENDING_S:
+            process.kill()
+            process.wait()
+
+
+def _end_with_parent() -> None:
+    """Have Linux end the trial when the bench is killed: ranks that go on would disturb the bench that is resumed."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
