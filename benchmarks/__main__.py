@@ -22,6 +22,7 @@ from benchmarks import (
     check,
     counting,
     coverage,
+    endpoint,
     footprint,
     gloo,
     indexing,
@@ -74,6 +75,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "simulate": ([], []),
     "loadgen": (["--cases", "convnet", "--seconds", "5"], ["--seconds", "60"]),
     "watching": (["--rounds", "1", "--seconds", "5"], ["--rounds", "5", "--seconds", "20"]),
+    "endpoint": (["--rounds", "3"], []),
     "tfma": (["--examples", "20000"], ["--examples", "500000"]),
 }  # fmt: skip
 
@@ -105,6 +107,7 @@ QUESTIONS: Mapping[str, Question] = {
     "simulate": Question("4,096 ranks and 10^9 examples, without a model", simulate),
     "loadgen": Question("the model under MLPerf LoadGen, Offline and SingleStream", loadgen),
     "watching": Question("what it costs a run to be watched", watching),
+    "endpoint": Question("requests to an endpoint against a bare loop with as many under way", endpoint),
     "check": Question("whether a ratio has fallen by more than its noise since it was recorded", check),
     "gloo": Question("the final sum against TorchMetrics' sync over Gloo, in an environment of its own", gloo),
     "tfma": Question("ranks against TensorFlow Model Analysis, in an environment of its own", tfma),

@@ -80,8 +80,8 @@ def credentials_for(host: str, *, encrypted: bool, environ: Mapping[str, str] | 
         headers["authorization"] = f"Bearer {token}"
     if headers and not encrypted and not _is_here(host):
         raise ModelError(
-            f"endpoint {host}: a token or header would go over the wire in the clear; expected grpcs:// or https:// (both come "
-            "from HARNESS_ENDPOINT_* or the file of HARNESS_ENDPOINT_CREDENTIALS)"
+            f"endpoint {host}: a token or header would go over the wire in the clear; expected grpcs:// or https:// "
+            f"(it comes from {ENDPOINT_TOKEN.name}, {ENDPOINT_HEADERS.name} or the file of {ENDPOINT_CREDENTIALS.name})"
         )
     ca, certificate, key = (_path(raw.get(name), name) for name in ("ca", "certificate", "key"))
     if (certificate is None) != (key is None):

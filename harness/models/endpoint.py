@@ -6,6 +6,7 @@ credentials stay in the job and the environment.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from harness.models.inference_grpc import InferenceGrpc
 from harness.models.inference_rest import InferenceRest
 from harness.models.model import Model
 from harness.models.reply_check import Expected
+from harness.models.retries import backoff_s
 from harness.models.served import CallFailed, ServedSignature, Transport
 from harness.models.served_model import ServedModel, Service
 from harness.models.serving_grpc import ServingGrpc
@@ -30,6 +32,7 @@ __all__ = ["ANY", "digest_of", "from_endpoint", "identify"]
 
 ANY = "any"
 PREFIX = "endpoint:"
+MEET_S = 10.0  # that a server which does not answer is asked again before any work
 ABSENT = ("UNIMPLEMENTED", "404")  # what a server says that does not speak a protocol
 
 
@@ -169,7 +172,7 @@ def _reach(spec: ModelSpec, url: str) -> tuple[Transport, ServedSignature]:
     for protocol in (spec.protocol,) if spec.protocol else ("serving", "inference"):
         transport = _transport(spec, url, protocol)
         try:
-            return transport, transport.signature()
+            return transport, _asked(transport, min(spec.give_up, MEET_S))
         except CallFailed as failure:
             transport.close()
             problems.append(f"{protocol}: {failure}")
@@ -179,6 +182,23 @@ def _reach(spec: ModelSpec, url: str) -> tuple[Transport, ServedSignature]:
         f"endpoint {url}: expected model '{spec.name}'{_wanted(spec)}, and the server says: {'; '.join(problems)}; is it the "
         "address of the right port (gRPC and REST have one each), and the name that the server has?"
     )
+
+
+def _asked(transport: Transport, patience_s: float) -> ServedSignature:
+    """Ask for the signature, and again for a while where that may help: many ranks ask at the same time.
+
+    Raises: CallFailed: there is none. ModelError: see `Transport`.
+    """
+    tries, begun = 0, time.monotonic()
+    while True:
+        tries += 1
+        try:
+            return transport.signature()
+        except CallFailed as failure:
+            wait_s = max(backoff_s(tries, transport.protocol), failure.after_s)
+            if not failure.again or time.monotonic() - begun + wait_s > patience_s:
+                raise
+            time.sleep(wait_s)
 
 
 def _wanted(spec: ModelSpec) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.models.grpc_channel import GrpcChannel
 from harness.models.inference_messages import CONTENTS, Messages
-from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes
+from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes, with_answering_version
 from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, ServedSignature
 
 __all__ = ["InferenceGrpc"]
@@ -51,7 +51,8 @@ class InferenceGrpc:
             [{"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape} for tensor in side]
             for side in (reply.inputs, reply.outputs)
         ]
-        return signature_of(version, *sides)
+        signature = signature_of(version, *sides)
+        return with_answering_version(self, signature, METADATA_S) if version == UNVERSIONED else signature
 
     def predict(self, question: Question, deadline_s: float) -> Reply:
         """Ask once; see `Transport`."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.data import Feature
 from harness.models.http_pool import HttpPool
-from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes
+from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes, with_answering_version
 from harness.models.json_tensors import from_json
 from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, ServedSignature, dtype_of
 
@@ -50,9 +50,10 @@ class InferenceRest:
         version = str(self._version) if self._version is not None else highest or UNVERSIONED
         self._is_binary()
         try:
-            return signature_of(version, raw.get("inputs") or (), raw.get("outputs") or ())
+            signature = signature_of(version, raw.get("inputs") or (), raw.get("outputs") or ())
         except (KeyError, TypeError, ValueError) as exc:
             raise CallFailed("REPLY", f"expected name, datatype and shape of each tensor, found {str(raw)[:200]}") from exc
+        return with_answering_version(self, signature, METADATA_S) if version == UNVERSIONED else signature
 
     def _is_binary(self) -> bool:
         if self._binary is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -10,9 +11,9 @@ import numpy as np
 
 from harness.data import Feature
 from harness.errors import ModelError
-from harness.models.served import CallFailed, ServedSignature, dtype_of
+from harness.models.served import CallFailed, Question, ServedSignature, Transport, dtype_of
 
-__all__ = ["DATATYPES", "datatype_of", "from_bytes", "signature_of", "to_bytes"]
+__all__ = ["DATATYPES", "datatype_of", "from_bytes", "signature_of", "to_bytes", "with_answering_version"]
 
 DATATYPES = {
     "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
@@ -95,3 +96,18 @@ def signature_of(version: str, inputs: Sequence[Mapping[str, Any]], outputs: Seq
         sides.append(side)
     rows = next(iter(firsts)) if len(firsts) == 1 else None
     return ServedSignature(version, sides[0], sides[1], rows)
+
+
+def with_answering_version(transport: Transport, signature: ServedSignature, deadline_s: float) -> ServedSignature:
+    """Return a signature with the version that answers, where the metadata name none: two examples of zeros are sent for it."""
+    rows = signature.rows or 2
+    tensors = {}
+    for name, feature in signature.inputs.items():
+        shape = (rows, *(size or 1 for size in feature.shape))
+        dtype = {"string": object, "bfloat16": ml_dtypes.bfloat16}.get(feature.dtype, feature.dtype)
+        tensors[name] = np.full(shape, b"", object) if dtype is object else np.zeros(shape, dtype)
+    try:
+        version = transport.predict(Question(tensors, "which version"), deadline_s).version
+    except CallFailed:
+        return signature  # what a model does not take says nothing of versions
+    return replace(signature, version=version) if version else signature

@@ -23,7 +23,7 @@ class Place:
     """Where a batch comes from.
 
     Attributes:
-      chunk: its number.
+      chunk: its number; -1 of a batch that is no part of the plan.
       ids: of its examples, int64 [B].
       count: how many of them are real.
     """
@@ -39,6 +39,8 @@ class Place:
         >>> Place(3, np.array([192, 193, 193]), 2).label
         'chunk 3, examples 192 to 193'
         """
+        if self.chunk < 0:
+            return f"the first {self.count} examples, ahead of all chunks"
         return f"chunk {self.chunk}, examples {self.ids[0]} to {self.ids[max(self.count - 1, 0)]}"
 
 

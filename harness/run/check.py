@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
 from harness.run.monitoring import check_monitor
 from harness.run.report import check_report
-from harness.run.served_check import described
+from harness.run.served_check import show_served
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
 from harness.sums.layout import Layout
@@ -181,8 +182,7 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     prepared = Prepared(model, ask(job, metrics, bindings, opened.classes), matched)
     compiled = compile_step(job, opened, prepared, FixedShare([first]), Resources(threads, allowed))
     step = compiled.step
-    for text, is_warning in described(compiled):
-        (_warn if is_warning else _say)(console, text)
+    show_served(compiled, partial(_say, console), partial(_warn, console))
     _show_metrics(console, bindings, step.layouts.state)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)

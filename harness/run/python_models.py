@@ -118,7 +118,7 @@ def _is_several(model: Any) -> bool:
     """Say whether models are given by name: no key is one of a model section, or a value is an object."""
     if not isinstance(model, Mapping):
         return False
-    values = (str, os.PathLike, int, Mapping, type(None))  # of a model section
+    values = (str, os.PathLike, int, float, list, tuple, Mapping, type(None))  # of a model section
     return not set(model) & set(ModelSpec.model_fields) or not all(isinstance(value, values) for value in model.values())
 
 

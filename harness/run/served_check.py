@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.models.served_model import ServedModel
@@ -10,12 +10,15 @@ from harness.models.served_model import ServedModel
 if TYPE_CHECKING:
     from harness.step.build import Built
 
-__all__ = ["described"]
+__all__ = ["show_served"]
 
 
-def described(built: Built) -> Iterator[tuple[str, bool]]:
-    """Ask each served model a few times, and yield lines, each with whether it is a warning.
+def show_served(built: Built, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Ask each served model a few times, and say what came of it.
 
+    Args:
+      built: of the job.
+      say, warn: take a line.
     Raises: HarnessError: it does not answer.
     """
     if built.served is None:
@@ -25,17 +28,15 @@ def described(built: Built) -> Iterator[tuple[str, bool]]:
         where = f"endpoint {name}" if name else "endpoint"
         rows = len(next(iter(tensors.values())))
         addresses = f", {served.service.addresses} addresses" if served.service.addresses > 1 else ""
-        yield f"{where}: {served.service.protocol}{addresses}, {_version(served)}", False
-        yield (
-            (
-                f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms alone; "
-                f"{served.client.concurrency} are under way at a time on each rank"
-            ),
-            False,
+        say(f"{where}: {served.service.protocol}{addresses}, {_version(served)}")
+        say(
+            f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms alone; "
+            f"{served.client.concurrency} are under way at a time on each rank"
         )
-        yield f"{where}: {served.service.order}", served.service.echo is None
+        (say if served.service.echo else warn)(f"{where}: {served.service.order}")
     built.served.look_again()
-    yield from ((note, True) for note in built.served.notes())
+    for note in built.served.notes():
+        warn(note)
 
 
 def _version(served: ServedModel) -> str:

@@ -1,0 +1,118 @@
+"""Requests to an endpoint: the harness's client against a bare loop with as many under way, on the same connection and batches.
+
+The server takes a fixed time for each request, so the difference is the client's: queueing, checks of replies, accounts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+__all__ = ["add_arguments", "answer", "measure"]
+
+WIDTH, CLASSES = 784, 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be asked."""
+    parser.add_argument("--delays-ms", nargs="+", type=float, default=[2.0, 10.0], help="that the server takes for a request")
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Measure each delay.
+
+    Returns: raw values and a table.
+    """
+    lines = ["| the server takes | bare loop | harness | harness / bare |", "| --- | --- | --- | --- |"]
+    measured = []
+    for delay_ms in options.delays_ms:
+        times = measure(delay_ms / 1e3, options)
+        bare_s, own_s = (statistics.median(times[name]) for name in ("bare", "harness"))
+        lines.append(f"| {delay_ms:g} ms | {bare_s:.3f} s | {own_s:.3f} s | {own_s / bare_s:.3f} |")
+        measured.append({"delay_ms": delay_ms, **times})
+    return {"measured": measured}, "\n".join(lines)
+
+
+def measure(delay_s: float, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Return seconds for all requests, by client, a number a round; the two take turns."""
+    command = [sys.executable, "-m", "benchmarks.endpoint_server", str(delay_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            batches = [np.random.default_rng(n).random([options.batch_size, WIDTH], np.float32) for n in range(16)]
+            batches *= options.requests // len(batches)
+            clients = {"bare": _bare(port, options.concurrency), "harness": _harness(port, options.concurrency)}
+            for run in clients.values():
+                run(batches[:32])
+            times: dict[str, list[float]] = {name: [] for name in clients}
+            for _ in range(options.rounds):
+                for name, run in clients.items():
+                    begun = time.perf_counter()
+                    run(batches)
+                    times[name].append(time.perf_counter() - begun)
+            return times
+        finally:
+            server.terminate()
+
+
+def _bare(port: int, concurrency: int) -> Callable[[Sequence[np.ndarray]], None]:
+    """Return the loop that a user would write: a pool of threads over the stub."""
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    pool = ThreadPoolExecutor(concurrency)
+
+    def ask(batch: np.ndarray) -> np.ndarray:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "m"
+        request.inputs["image"].CopyFrom(tf.make_tensor_proto(batch))
+        scores: np.ndarray = tf.make_ndarray(stub.Predict(request, timeout=30).outputs["scores"])
+        return scores
+
+    def run(batches: Sequence[np.ndarray]) -> None:
+        for scores in pool.map(ask, batches):
+            if scores.shape != (len(batches[0]), CLASSES):
+                raise RuntimeError(f"scores of shape {scores.shape}")
+
+    return run
+
+
+def _harness(port: int, concurrency: int) -> Callable[[Sequence[np.ndarray]], None]:
+    """Return the same through the harness's client, with its window of batches."""
+    from harness.data import Feature
+    from harness.models.endpoint_client import EndpointClient, Policy
+    from harness.models.reply_check import Expected
+    from harness.models.served_model import Place, ServedModel, Service
+    from harness.models.serving_grpc import ServingGrpc
+
+    inputs, outputs = {"image": Feature("float32", (WIDTH,))}, {"scores": Feature("float32", (CLASSES,))}
+    transport = ServingGrpc(f"grpc://127.0.0.1:{port}", "m", None, "serving_default")
+    client = EndpointClient([transport], Expected(outputs, "1"), Policy(concurrency, 30.0, 60.0))
+    served = ServedModel(client, inputs, outputs, Service("serving over gRPC", "1"))
+
+    def run(batches: Sequence[np.ndarray]) -> None:
+        under_way: list[Any] = []
+        for number, batch in enumerate(batches):
+            place = Place(number, np.arange(number * len(batch), (number + 1) * len(batch)), len(batch))
+            under_way.append(served.submit({"image": batch}, place))
+            if len(under_way) == 2 * concurrency:
+                under_way.pop(0).result()
+        for future in under_way:
+            future.result()
+
+    return run
