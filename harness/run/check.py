@@ -28,12 +28,10 @@ from harness.prepare.prepare import Prepared, columns_of, load_model, match_mode
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
-from harness.run.export import check_export
+from harness.run.beside import check_beside
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
 from harness.run.missing_numbers import first_missing
-from harness.run.monitoring import check_monitor
-from harness.run.report import check_report
 from harness.run.served_check import show_served
 from harness.step.failure import translate
 from harness.sums.capacity import allowed_bytes, size_text
@@ -61,9 +59,7 @@ def check(job: Job, console: Console | None = None) -> int:
         from harness.step import tensorflow as tf_setup
 
         tf_setup.import_tensorflow()  # others may import it, and not as quietly
-    check_report(job)
-    check_monitor(job)
-    check_export(job)
+    check_beside(job)
     metrics = make_metrics(job)
     gate = JobGate.of(job, metrics)
     try:

@@ -256,10 +256,8 @@ class Passage:
         manifest = None
         if self.home is not None and evaluation.writer is not None:
             with timer.phase("collect"):
-                kind, columns = wanted_predictions(self.job).format, built.prepared.columns
-                manifest = predictions.collect(
-                    comm, evaluation.writer, self.home.folder.predictions, self.opened.plan, kind, columns
-                )
+                kind, folder = wanted_predictions(self.job).format, self.home.folder.predictions
+                manifest = predictions.collect(comm, evaluation.writer, folder, self.opened.plan, kind, built.prepared.columns)
         accounts = []
         if record is not None:
             account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step), **record.measured()}
@@ -297,7 +295,6 @@ class Passage:
         if folder is not None and record is not None:
             try:
                 record.write_again(folder, accounts, problems, alike=alike)
-            except HarnessError as exc:
-                # metrics.json says that the run is done
+            except HarnessError as exc:  # metrics.json says that the run is done
                 LOG.say(Event.RUN_WARNING, message := f"the result is written, but {exc}", text=f"warning: {message}")
         return conclusion

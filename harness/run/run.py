@@ -28,21 +28,22 @@ from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
+from harness.run.beside import check_beside
 from harness.run.command import Command, Options
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
 from harness.run.door import Home
-from harness.run.export import check_export, hand_on
+from harness.run.export import hand_on
 from harness.run.found_classes import find_classes, found_text
 from harness.run.job_gate import JobGate, Settled, settle_and_tell
 from harness.run.limits import Limits
 from harness.run.metering import metered
-from harness.run.monitoring import check_monitor, last_rate, open_monitor
+from harness.run.monitoring import last_rate, open_monitor
 from harness.run.opening import open_on_all
 from harness.run.passage import Passage
 from harness.run.provenance import Provenance, meet, summed
 from harness.run.record import Process
-from harness.run.report import check_report, write_report
+from harness.run.report import write_report
 from harness.run.run_lock import Destination, began, claim
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
@@ -86,9 +87,7 @@ def _run(job: Job, options: Options, world: World, interrupt: Interrupt, lock: L
     open_files.keep_some_back()
     if job.has_own_metrics:  # their module may import TensorFlow, and not as quietly
         _import(timer, options)
-    check_report(job)
-    check_monitor(job)
-    check_export(job)
+    check_beside(job)
     metrics = make_metrics(job)
     if options.predict:
         metrics = without_labels(job, metrics)
