@@ -201,7 +201,9 @@ class VitalSigns:
             phases[self._phase] = phases.get(self._phase, 0.0) + now - self._phase_begun
         loop_s = phases.pop(EVALUATING, 0.0)
         loop = {str(Part.OTHER): loop_s} if self._step is None else self._step.so_far(loop_s)
-        seconds = {**phases, **loop}
+        # The first call may begin before any chunk is known, and so before the phase.
+        early_s = max(sum(loop.values()) - loop_s, 0.0)
+        seconds = {**phases, "starting": max(phases.get("starting", 0.0) - early_s, 0.0), **loop}
         return {name: round(seconds[name], 3) for name in SECONDS if seconds.get(name)}
 
     def _look_at_gpu(self, now: float) -> GpuReading | None:

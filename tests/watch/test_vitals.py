@@ -109,6 +109,19 @@ def test_a_call_that_goes_on_is_divided_already():
     assert after["reading"] == pytest.approx(0.3) and sum(after.values()) == pytest.approx(10.0) and watched.call_s == 0.0
 
 
+def test_a_first_call_before_the_phase_is_not_counted_twice():
+    readings = Readings()
+    signs = VitalSigns(readings=readings)
+    watched = Watched(SimpleNamespace(call_waited_s=lambda: 0.0))
+    watched.first_s = 6.0
+    signs.attach(watched, 0)
+    readings.now += 10
+    assert signs.measure().seconds == {"starting": 4.0, "compiling": 6.0}
+    signs.enter("evaluating")
+    readings.now += 2
+    assert signs.measure().seconds == {"starting": 6.0, "compiling": 6.0}
+
+
 def full(rank=0, where="chunk 5: data/val-07.tfrecord, records 64..128"):
     vitals = VitalSigns(64).measure(123_456_789).to_json()
     seconds = {name: 12345.678 for name in ("starting", "compiling", "reading", "predicting", "other", "waiting")}
