@@ -27,7 +27,7 @@ class Event(Enum):
     RUN_REREAD = ("run.reread", Level.INFO, "chunks were read again to see that the data are those of earlier attempts")
     RUN_STEP = ("run.step", Level.INFO, "what is begun before the first example: counting, loading, building")
     RUN_PROGRESS = ("run.progress", Level.INFO, "how many examples are done, the rate and the time left, every few seconds")
-    RANK_PHASE = ("rank.phase", Level.INFO, "a rank enters a phase: starting, evaluating, waiting, writing, done, interrupted")
+    RANK_PHASE = ("rank.phase", Level.INFO, "a rank enters a phase: evaluating, waiting, writing, done")
     RUN_DONE = ("run.done", Level.INFO, "the result is written, and where")
     RUN_WARNING = ("run.warning", Level.WARNING, "something that a person should know; the run goes on")
     MONITOR_WARNING = ("monitor.warning", Level.WARNING, "the metrics for Prometheus cannot be written; the run goes on")
