@@ -117,6 +117,7 @@ LONG = {
     "step/test_groups.py::test_the_sums_of_positions_do_not_depend_on_the_group[True": "without XLA; the limbs that it compiles: exact/test_tf_limbs",
     "test_coverage.py::test_intervals_cover_the_truth": "results/test_intervals against formulas; make coverage",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/compare": "comparison/test_compare",
+    "test_docs.py::test_commands_of_a_page_work_as_written[docs/export": "export/test_command, export/test_tensorboard",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/models": "models/ and ranks/test_models",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/own-metrics": "the page on a metric of one's own in test_tasks",
     "test_docs.py::test_commands_of_a_page_work_as_written[docs/prediction": "predictions/test_predictions",

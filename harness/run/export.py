@@ -26,11 +26,13 @@ def check_export(job: Job) -> list[Target]:
 
 def hand_on(folder: RunFolder, job: Job) -> None:
     """Hand on a run that is done, where the job asks for it. The result is there: what fails now is a warning."""
-    if not (targets := check_export(job)):
+    if not job.export:
         return
     try:
-        export([folder.path], targets, print)
-    except HarnessError as exc:
+        export([folder.path], check_export(job), print)
+    except Exception as exc:  # noqa: BLE001 - no tracker may cost a result
+        problem = exc if isinstance(exc, HarnessError) else f"{type(exc).__name__}: {exc}"
+        targets = [Target.of(text).beside(job.folder) for text in job.export]
         again = " ".join(f"--to {target.kind}={target.place}" for target in targets)
-        print(f"harness: warning: the result is written, but not handed on: {exc}\n  say it again: harness export "
+        print(f"harness: warning: the result is written, but not handed on: {problem}\n  say it again: harness export "
               f"{folder.path} {again}", file=sys.stderr)  # fmt: skip
