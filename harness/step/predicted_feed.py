@@ -6,11 +6,12 @@ where they end, and what is added up, written or certified does not depend on wh
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,18 +105,12 @@ class PredictedFeed(PipelineFeed):
         )
 
         def predicted() -> Generator[dict[str, Any], None, None]:
-            under_way: deque[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]]] = deque()
+            under_way = _UnderWay(batches, self._predictor, self._most)
             try:
-                for element in batches:
-                    features = {name: tensor.numpy() for name, tensor in element["features"].items()}
-                    under_way.append((element, self._predictor.submit(features, _place(element))))
-                    if len(under_way) == self._most:
-                        yield self._joined(*under_way.popleft())
-                while under_way:
-                    yield self._joined(*under_way.popleft())
+                for element, answer in under_way:
+                    yield self._joined(element, answer)
             finally:
-                for _, answer in under_way:  # nobody awaits these any longer
-                    answer.cancel()
+                under_way.close()
 
         read = batches.element_spec
         signature = {**read, "features": {**read["features"], **added}, "outputs": outputs}
@@ -129,6 +124,52 @@ class PredictedFeed(PipelineFeed):
         added = {name: parts[name] for name in self._predictor.features}
         outputs = {name: parts[name] for name in self._predictor.outputs}
         return {**element, "features": {**element["features"], **added}, "outputs": outputs}
+
+
+class _UnderWay:
+    """Batches that are sent ahead by a thread of its own, so that one that has its answer never waits for the next to be read.
+
+    With tickets the next may not come before the loop has evaluated the first.
+
+    Args:
+      batches: elements, as the pipeline gives them.
+      predictor: they are sent to.
+      most: at the same time.
+    """
+
+    def __init__(self, batches: Any, predictor: OutsidePredictor, most: int) -> None:
+        self._batches, self._predictor = batches, predictor
+        self._room = threading.Semaphore(most)
+        self._sent: SimpleQueue[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]] | BaseException | None] = SimpleQueue()
+        self._closed = threading.Event()
+        threading.Thread(target=self._send, name="outside", daemon=True).start()
+
+    def _send(self) -> None:
+        try:
+            for element in self._batches:
+                self._room.acquire()
+                if self._closed.is_set():
+                    return
+                features = {name: tensor.numpy() for name, tensor in element["features"].items()}
+                self._sent.put((element, self._predictor.submit(features, _place(element))))
+            self._sent.put(None)
+        except BaseException as exc:  # noqa: BLE001 - whoever reads raises it
+            self._sent.put(exc)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Any], Future[Mapping[str, np.ndarray]]]]:
+        while (item := self._sent.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+            self._room.release()
+
+    def close(self) -> None:
+        """Send no more; nobody awaits what is under way."""
+        self._closed.set()
+        self._room.release()
+        while not self._sent.empty():
+            if isinstance(item := self._sent.get(), tuple):
+                item[1].cancel()
 
 
 def _place(element: Mapping[str, Any]) -> Place:

@@ -25,6 +25,7 @@ from harness.plan.certificate import Certificate
 from harness.plan.plan import Chunk, Plan
 from harness.ranks.comm import SingleComm
 from harness.ranks.share import FixedShare
+from harness.ranks.tickets import Tickets
 from harness.results.outcome import outcome
 from harness.run.loop import evaluate
 from harness.step import tensorflow as tf_setup
@@ -169,6 +170,27 @@ def test_a_predictor_outside_the_graph_that_fails_is_reported_as_it_is():
     feed = PredictedFeed(SOURCE, WANTED, Shuffled(fails_at=9), Settings(BATCH, 1, 6))
     with pytest.raises(HarnessError, match="^the endpoint refused a batch$"):
         evaluated(feed, None)
+
+
+class Counter:
+    """Counts for one rank of three."""
+
+    at = 0
+
+    def take(self, number):
+        before, self.at = self.at, self.at + number
+        return before
+
+
+@pytest.mark.timeout(240)
+def test_a_predictor_outside_the_graph_with_tickets_waits_for_no_chunk_that_comes_later():
+    feed = PredictedFeed(SOURCE, WANTED, Shuffled(), Settings(BATCH, 1, 16))  # more than the first tickets hold
+    share = Tickets(PLAN, np.arange(len(PLAN)), 3, Counter())
+    feed.open(share)
+    step = Step(None, QUESTION, feed)
+    accumulator = Accumulator(step.layouts, step.grid.take)
+    evaluate(share, step, accumulator, lambda chunk: None)
+    assert accumulator.examples == made.EXAMPLES
 
 
 @pytest.mark.parametrize("kind", [ArrayFeed, lambda *args: PipelineFeed(*args, 1)])
