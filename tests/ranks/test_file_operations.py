@@ -35,7 +35,7 @@ def test_ranks_ask_little_of_the_file_system_and_hear_each_other_without_it(worl
     rates = {name: count / seconds for name, count in total.items()}
     assert sum(rates.values()) < 50, rates
     first = ranks[0]
-    assert first["counts"]["open progress"] <= first["seconds"] + 2  # its own file; those of others are not read
+    assert first["counts"]["open progress"] <= 3 * first["seconds"] + 2  # its own, that of all, a request; no others'
     assert first["counts"]["rename progress"] >= first["seconds"] / 2 - 1  # and its own is written, on two busy cores too
     assert rates["look stop"] <= 2 + 4 + 1
     assert "ranks tell how they stand in files" not in started.text
