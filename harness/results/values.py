@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -110,12 +111,25 @@ def result(
         # The square of a number of 2^64 is too large for a cell; the number is not.
         error = None if layout.refused(state, key, spread=True) else _called(key, metric, "standard_error", totals)
         value = _called(key, metric, "value", totals)
+        if text := _not_finite(value):
+            return Result(None, text, examples, positions)
+        if error is not None and not math.isfinite(error):
+            return Result(value, None, examples, positions, None, f"its standard error came out as {error}", totals)
         if error == 0:  # no spread was seen, which does not mean that there is none
             return Result(value, None, examples, positions, None, NO_SPREAD.format(n=examples), totals)
         return Result(value, None, examples, positions, error, None, totals)
     except Undefined as exc:
         # Where nothing weighs anything, that is why: what a metric makes of its own sums of zero would mislead.
         return Result(None, str(exc) if weight else "the total weight is zero", examples, positions)
+
+
+def _not_finite(value: Any) -> str | None:
+    """Say which number of a value is none: a metric of the user's own may not have said that there is no value."""
+    numbers = value.items() if isinstance(value, Mapping) else [("", value)]
+    for name, number in numbers:
+        if isinstance(number, float) and not math.isfinite(number):
+            return f"its value came out as {number}" + (f" for {name}" if name else "")
+    return None
 
 
 def with_details(key: str, whole: Result, metric: Metric) -> Result:
