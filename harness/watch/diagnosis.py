@@ -183,9 +183,8 @@ def _explained(rank: Rank, reference: float, well: Sequence[Rank], foreign: Mapp
         part: rank.per_example(recent.seconds.get(part, 0.0)) - median(_seconds(other, part) for other in well) for part in LOOP
     }
     most = max(more, key=lambda part: more[part])
-    share = recent.seconds.get(most, 0.0) / rank.loop_s
-    others_share = median(other.vitals.recent.seconds.get(most, 0.0) / other.loop_s for other in well)
-    detail = f"{share:.0%} of its time goes into {_word(most)}, {others_share:.0%} of the others'"
+    mine, theirs = _seconds(rank, most), median(_seconds(other, most) for other in well)
+    detail = f"{_word(most)} takes it {_time(mine)} an example, the others {_time(theirs)}"
     cause = {Part.READING: Cause.STORAGE, Part.OTHER: Cause.BETWEEN}.get(most, Cause.DEVICE)
     threads = median(other.vitals.threads for other in well)
     computes = most == Part.PREDICTING or rank.cores >= FEW * max(vitals.threads, 1)
@@ -204,7 +203,19 @@ def _seconds(rank: Rank, part: str) -> float:
 
 
 def _word(part: str) -> str:
-    return "other things than reading and predicting" if part == Part.OTHER else str(part)
+    return "what is neither reading nor predicting" if part == Part.OTHER else str(part)
+
+
+def _time(seconds: float) -> str:
+    """Write a short time with two digits.
+
+    >>> _time(0.0031), _time(24e-6), _time(2.5), _time(0.0)
+    ('3.1 ms', '24 µs', '2.5 s', '0 µs')
+    """
+    factor, unit = next(
+        ((factor, unit) for least, factor, unit in ((0.9995, 1, "s"), (0.0009995, 1e3, "ms")) if seconds >= least), (1e6, "µs")
+    )
+    return f"{seconds * factor:.2g} {unit}" if seconds * factor < 100 else f"{seconds * factor:,.0f} {unit}"
 
 
 def _is_crowded(rank: Rank, well: Sequence[Rank], cores: float) -> bool:

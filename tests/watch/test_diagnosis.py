@@ -23,14 +23,14 @@ WELL = [rank(0), rank(1), rank(2, 1100)]
 @pytest.mark.parametrize(
     "slow, cause, words",
     [
-        (rank(3, 300, reading=4.0, predicting=1.0, cpu_s=1.0), Cause.STORAGE, "80% of its time goes into reading, 10% of the others'"),
-        (rank(3, 300, reading=0.2, predicting=4.8), Cause.DEVICE, "96% of its time goes into predicting"),
-        (rank(3, 300, reading=0.2, predicting=1.0, other=3.8), Cause.BETWEEN, "76% of its time goes into other things"),
+        (rank(3, 300, reading=4.0, predicting=1.0, cpu_s=1.0), Cause.STORAGE, "reading takes it 13 ms an example, the others 500 µs"),
+        (rank(3, 300, reading=0.2, predicting=4.8), Cause.DEVICE, "predicting takes it 16 ms an example, the others 4.5 ms"),
+        (rank(3, 300, reading=0.2, predicting=1.0, other=3.8), Cause.BETWEEN, "what is neither reading nor predicting takes it 13 ms an example, the others 0 µs"),
         (rank(3, 300, threads=1), Cause.FEW_THREADS, "it has 1, the others 4"),
         # read, and all its threads are busy: it parses, and few threads are why
         (rank(3, 300, threads=1, reading=4.5, predicting=0.5, cpu_s=5.0), Cause.FEW_THREADS, "it has 1, the others 4"),
         # waits for a disk: more threads would wait too
-        (rank(3, 300, threads=1, reading=4.5, predicting=0.5, cpu_s=0.5), Cause.STORAGE, "90% of its time"),
+        (rank(3, 300, threads=1, reading=4.5, predicting=0.5, cpu_s=0.5), Cause.STORAGE, "reading takes it 15 ms"),
         (
             rank(3, 300, host="b", cpu_s=4.0, busy_s=20.0, delayed_s=14.0),
             Cause.OTHER_WORK,
@@ -39,8 +39,8 @@ WELL = [rank(0), rank(1), rank(2, 1100)]
         # a kernel that does not count delays: full processors, and it gets less than it could use
         (rank(3, 300, host="b", cpu_s=4.0, busy_s=20.0, delayed_s=None), Cause.OTHER_WORK, "others keep 3.2 of its 4"),
         # the others' work is there, but it does not wait for a processor: its disk is slow
-        (rank(3, 300, host="b", cpu_s=1.0, busy_s=20.0, reading=4.5, predicting=0.5), Cause.STORAGE, "90% of its time"),
-        (rank(3, 0, reading=5.0, cpu_s=0.0), Cause.STORAGE, "100% of its time goes into reading"),
+        (rank(3, 300, host="b", cpu_s=1.0, busy_s=20.0, reading=4.5, predicting=0.5), Cause.STORAGE, "reading takes it 15 ms"),
+        (rank(3, 0, reading=5.0, cpu_s=0.0), Cause.STORAGE, "reading takes it 50 ms"),
     ],
 )  # fmt: skip
 def test_the_cause_is_what_the_additional_time_goes_into(slow, cause, words):
