@@ -186,7 +186,10 @@ def open_counted(job: Job, surveyed: Surveyed, digest: Callable[[], ModelDigests
         "data": handed.digest or data_.digest(files),
         "model": model_files.joined(of_models.models) if of_models.models else "",
     }
-    places = {name: handed.models.get(name) or surveyed.models[name] for name in job.named_models}
+    places = {
+        name: handed.models.get(name) or surveyed.models[name] or spec.python or spec.name
+        for name, spec in job.named_models.items()
+    }
     shown = "; ".join(f"{name}: {place}" if name else f"{place}" for name, place in places.items())
     return Opened(
         source,
