@@ -265,6 +265,7 @@ WRONG = {
     "another name": (lambda reply: put(reply, array_of(reply), "scores"), EndpointError, r"chunk \d+, .*has an output 'scores'"),
     "no outputs": (lambda reply: reply.outputs.clear(), EndpointError, r"chunk \d+, .*has no output 'probabilities': it has none"),
     "cut tensor": (lambda reply: setattr(reply.outputs["probabilities"], "tensor_content", b"123"), EndpointError, r"chunk \d+, .*cannot be read"),
+    "another model": (lambda reply: setattr(reply.model_spec, "name", "other"), EndpointError, r"chunk \d+, .*expected a reply of model 'm', found one of 'other'"),
     "another version": (lambda reply: setattr(reply.model_spec.version, "value", 7), InvalidRun, r"INVALID.*chunk \d+, .*version 7 answered.*version 1"),
 }  # fmt: skip
 
@@ -301,6 +302,20 @@ def test_rows_and_replies_in_another_order_are_found_where_an_id_is_passed_throu
         finally:
             proxy.close()
     assert numbers(evaluated(world, {**model, "endpoint": f"grpc://127.0.0.1:{server.grpc}"})) == expected
+
+
+def test_rows_that_change_places_in_mid_run_are_found_by_the_canary_without_an_id(world, server):
+    def rows(number, forward, context):
+        if number < 5:
+            return forward()
+        return changed(lambda reply: put(reply, array_of(reply)[::-1]), number)(number, forward, context)
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", rows)
+    try:
+        with pytest.raises(InvalidRun, match="rows of one and the same batch came back in another order at the end"):
+            evaluated(world, grpc_model(proxy.port))
+    finally:
+        proxy.close()
 
 
 def test_a_new_version_makes_the_run_invalid_or_a_slice(world, server, serve, expected):
@@ -396,6 +411,11 @@ def test_secrets_reach_the_server_and_nothing_else(world, server, tmp_path, monk
     assert "hunter2" not in str(failure.value) and "***" in str(failure.value)
     written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(written) > 3 and not any(b"hunter2" in path.read_bytes() for path in written)
+    monkeypatch.setenv("HARNESS_ENDPOINT_TOKEN", "hunter2\x03token")
+    with pytest.raises(ModelError, match="characters that no header can have") as failure:
+        evaluated(world, grpc_model(server.grpc))
+    assert "hunter2" not in str(failure.value)
+    monkeypatch.setenv("HARNESS_ENDPOINT_TOKEN", "hunter2-token")
     with pytest.raises(ModelError, match="in the clear; expected grpcs:// or https://"):
         evaluated(world, {"endpoint": "grpc://models.example:8500", "name": "m"})
 
