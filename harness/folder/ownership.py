@@ -111,8 +111,8 @@ def erase(folder: RunFolder) -> None:
     Raises: RunFolderError: there is something in it that is no part of a run, or that cannot be taken away.
     """
     inside = {
-        folder.journal: r".*\.segment|\..*", folder.progress: r"rank-\d+\.json|\..*", folder.attempts: r"\d+\.json|\..*",
-        folder.predictions: r"part-\d+\..*|_manifest\.json|\..*",
+        folder.journal: r".*\.segment|\..*", folder.progress: r"rank-\d+\.json|ranks\.json|\..*",
+        folder.attempts: r"\d+(\.usage-\d+)?\.json|\..*", folder.predictions: r"part-\d+\..*|_manifest\.json|\..*",
     }  # fmt: skip
     files = [
         folder.gate_json, folder.metrics_json, *_tables(folder), folder.metrics_csv, folder.replicates_npz,
