@@ -118,7 +118,7 @@ def erase(folder: RunFolder) -> None:
         folder.gate_json, folder.metrics_json, *_tables(folder), folder.metrics_csv, folder.replicates_npz,
         folder.slice_replicates_npz, folder.examples_parquet, folder.run_json, folder.plan_json, folder.question_json,
         folder.data_json, folder.failure_json, folder.stop, folder.meet, folder.status_json, folder.resolved_job_json,
-        folder.job_json, folder.report_html, folder.path / "limits.json",
+        folder.job_json, folder.report_html, folder.path / "limits.json", folder.path / "parity.json",
     ]  # fmt: skip
     kept = {folder.lock, *files}
     try:

@@ -153,6 +153,17 @@ def test_a_model_here_and_one_there_are_evaluated_together(world, server, expect
     assert values["there/largest_prediction_difference"]["value"] == 0.0
 
 
+def test_parity_of_what_is_served_with_what_is_here(world, harness, server, tmp_path):
+    job = world.job(tmp_path / "job.yaml", data={"files": str(world.folder / "all.npz")}, batch_size=CHUNK)
+    served = ["--endpoint", f"grpc://127.0.0.1:{server.grpc}", "--name", "m", "-o", tmp_path / "run"]
+    done = harness("parity", job, *served)
+    assert done.code == 0, done.err
+    document = json.loads((tmp_path / "run" / "parity.json").read_text())
+    (output,) = document["outputs"]
+    assert output["largest_difference"] == 0.0 and output["within"] == 1.0 and document["examples"] == made.EXAMPLES
+    assert document["candidate"] == "endpoint" and document["decisions"][0]["flip_rate"] == 0.0
+
+
 def failing(code, *, of=range(3, 6), pushback_s=None):
     def fault(number, forward, context):
         if number in of:
