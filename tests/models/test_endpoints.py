@@ -181,6 +181,34 @@ def late(number, forward, context):
     return forward()
 
 
+def test_latencies_are_those_of_a_server_with_a_known_delay(world, server, expected, harness, tmp_path):
+    delay_s = 1.0
+
+    def delayed(number, forward, context):
+        begun = time.monotonic()
+        reply = forward()
+        time.sleep(max(delay_s - (time.monotonic() - begun), 0))  # the server's own time is within the delay
+        return reply
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", delayed)
+    try:
+        assert numbers(evaluated(world, grpc_model(proxy.port, concurrency=4), output=tmp_path / "run")) == expected
+    finally:
+        proxy.close()
+    attempt = json.loads((tmp_path / "run" / "run.json").read_text())["attempts"][-1]
+    latency = attempt["endpoint_latency"][""]
+    for name in ("p50", "p90", "p99", "p99.9"):
+        assert latency["percentiles_ms"][name]["value"] == pytest.approx(1000 * delay_s, rel=0.1)
+    assert latency["percentiles_ms"]["p99"]["high"] is None  # so few requests do not tell
+    requests = account(tmp_path / "run")["requests"]
+    assert latency["requests"] == requests == sum(latency["buckets_us"].values())
+    assert sum(window["requests"] for window in latency["over_time"]) == requests and len(latency["over_time"]) > 1
+    shown = harness("show", tmp_path / "run")
+    assert f"endpoint: {requests} requests, p50 " in " ".join(shown.out.split())
+    assert harness("report", tmp_path / "run", "-o", tmp_path / "page.html").code == 0
+    assert "How long requests to endpoints took" in (tmp_path / "page.html").read_text()
+
+
 GRPC_FAULTS = {
     "unavailable": (failing(grpc.StatusCode.UNAVAILABLE), {"UNAVAILABLE": 3}),
     "exhausted, and says how long": (
