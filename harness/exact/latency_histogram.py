@@ -1,4 +1,4 @@
-"""Durations as counts in fixed buckets: they add up exactly over threads, ranks and time, and know percentiles. Pure.
+"""Durations as counts in fixed buckets: they add up exactly over threads, processes and time, and know percentiles. Pure.
 
 A bucket is a microsecond wide up to 128 of them, then 64 buckets go to each doubling: no duration is misplaced by more than
 1/64. It is the layout of HdrHistogram (G. Tene), with 6 bits of precision.
@@ -66,7 +66,7 @@ class LatencyHistogram:
     def percentile(self, share: float, level: float = 0.95) -> Percentile | None:
         """Return the least duration that so large a share of all is not above; None where there are none.
 
-        The interval lies between two order statistics, whose ranks are quantiles of a binomial: no distribution of the
+        The interval lies between two order statistics, whose places are quantiles of a binomial: no distribution of the
         durations is assumed, but that they are independent. W. J. Conover, Practical Nonparametric Statistics, 1999, 3.2.
 
         Args:
@@ -89,14 +89,14 @@ class LatencyHistogram:
             None if high > total else sum(self._at(high)) / 1000,
         )
 
-    def _at(self, rank: int) -> tuple[int, int]:
-        """Return first microsecond and width of the bucket of the duration of a rank, 1 the shortest."""
+    def _at(self, place: int) -> tuple[int, int]:
+        """Return first microsecond and width of the bucket of a duration, by its place in ascending order, from 1 on."""
         below = 0
         for start in sorted(self.counts):
             below += self.counts[start]
-            if below >= rank:
+            if below >= place:
                 return start, bucket_width(start)
-        raise ValueError(f"expected a rank of at most {below}, found {rank}")
+        raise ValueError(f"expected a place of at most {below}, found {place}")
 
 
 class LatencyTimeline:
@@ -146,7 +146,7 @@ def bucket_width(start: int) -> int:
 
 
 def order_statistics(total: int, share: float, level: float) -> tuple[int, int]:
-    """Return the ranks between which a quantile lies with at least a confidence; 0 and total + 1 are beyond the ends.
+    """Return the places in ascending order between which a quantile lies with at least a confidence; 0 and total + 1 are beyond the ends.
 
     >>> order_statistics(100, 0.5, 0.95), order_statistics(100, 0.99, 0.95)
     ((40, 61), (97, 101))
@@ -158,7 +158,7 @@ def order_statistics(total: int, share: float, level: float) -> tuple[int, int]:
 def _quantile(total: int, share: float, probability: float) -> int:
     """Return the least k with P(X <= k) >= probability, X binomial.
 
-    Beyond a million durations the normal law tells the rank to a few of them, which lie in one bucket.
+    Beyond a million durations the normal law tells the place to a few of them, which lie in one bucket.
     """
     if total > 10**6:
         spread = math.sqrt(total * share * (1 - share))
