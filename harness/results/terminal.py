@@ -18,6 +18,7 @@ from harness.job.prices import CostSpec
 from harness.names.texts import printable
 from harness.results.advice import advice
 from harness.results.cost_tables import cost_lines
+from harness.results.latency import latency_lines
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.run_document import asked, finished
 from harness.results.tables import (
@@ -119,7 +120,7 @@ def show(
         say(console, f"examples by rank: {ranks}")
         say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
         _print_split(console, last["ranks"])
-        for line in cost_lines(run, prices, str(folder.run_json)):
+        for line in (*latency_lines(last), *cost_lines(run, prices, str(folder.run_json))):
             say(console, line)
     say(console, f"results: {folder.path}")
 
