@@ -146,7 +146,7 @@ def bucket_width(start: int) -> int:
 
 
 def order_statistics(total: int, share: float, level: float) -> tuple[int, int]:
-    """Return the places in ascending order between which a quantile lies with at least a confidence; 0 and total + 1 are beyond the ends.
+    """Return the places between which a quantile lies with at least a confidence; 0 and total + 1 are beyond the ends.
 
     >>> order_statistics(100, 0.5, 0.95), order_statistics(100, 0.99, 0.95)
     ((40, 61), (97, 101))
