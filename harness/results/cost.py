@@ -139,7 +139,8 @@ def cost_of(run: Mapping[str, Any], prices: CostSpec | None = None, where: str =
     Returns: None where the run says nothing of what it used: one of an earlier version.
     Raises: RunFolderError: the file is not what a run writes.
     """
-    attempts = [attempt for attempt in run.get("attempts") or [] if isinstance(attempt, Mapping)]
+    listed = run.get("attempts")
+    attempts = [attempt for attempt in listed if isinstance(attempt, Mapping)] if isinstance(listed, list) else []
     if not any("usage" in attempt for attempt in attempts):
         return None
     try:
