@@ -12,6 +12,7 @@ import click
 
 from harness.cli.evaluation import evaluate, predict
 from harness.cli.options import COUNT, LOGGING, flags
+from harness.cli.parity import job_of, parity
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
 from harness.names.events import Event
@@ -43,7 +44,7 @@ ELASTIC = (
 )  # fmt: skip
 
 
-STARTED = {"evaluate": evaluate, "predict": predict}
+STARTED = {"evaluate": evaluate, "predict": predict, "parity": parity}
 RUNS = "runs"  # where runs of MODEL DATA lie
 
 
@@ -171,7 +172,10 @@ def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
         resolve(str(params["job"]))
         expand(params["data"], params["data"], folders=True)
         return params["output"] or Path(RUNS), ""
-    job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
+    if name == "parity":
+        job = job_of(params["job"], params["overrides"], params)
+    else:
+        job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
     metrics = make_metrics(job)
     if job.gate is not None:
         from harness.run.job_gate import JobGate

@@ -6,6 +6,7 @@ None of it is printed or recorded: it is no part of any `repr`, and `hide` takes
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from harness.names.variables import (
 __all__ = ["Credentials", "credentials_for"]
 
 HIDDEN = "***"
+HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
 KEYS = ("token", "headers", "ca", "certificate", "key")
 PLACES: Mapping[str, Variable] = {
     "token": ENDPOINT_TOKEN, "headers": ENDPOINT_HEADERS, "ca": ENDPOINT_CA,
@@ -78,6 +80,7 @@ def credentials_for(host: str, *, encrypted: bool, environ: Mapping[str, str] | 
     headers = _headers(raw.get("headers", {}))
     if token := str(raw.get("token", "")).strip():
         headers["authorization"] = f"Bearer {token}"
+    _check_sendable(headers)
     if headers and not encrypted and not _is_here(host):
         raise ModelError(
             f"endpoint {host}: a token or header would go over the wire in the clear; expected grpcs:// or https:// "
@@ -143,6 +146,20 @@ def _headers(raw: Any) -> dict[str, str]:
             raise ModelError(f"{ENDPOINT_HEADERS.name}: expected a line NAME: VALUE for each header, found one without a colon")
         headers[name.strip().lower()] = value.strip()
     return headers
+
+
+def _check_sendable(headers: Mapping[str, str]) -> None:
+    """See that headers can be sent: names of letters, digits and dashes, values of printable ASCII.
+
+    Raises: ModelError: one cannot; what it holds is not said.
+    """
+    for name, value in headers.items():
+        if not HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            shown = f"the value of header '{name}'" if HEADER_NAME.fullmatch(name) else "the name of a header"
+            raise ModelError(
+                f"endpoint: {shown} holds characters that no header can have, a line break perhaps; it comes from "
+                f"{ENDPOINT_TOKEN.name}, {ENDPOINT_HEADERS.name} or the file of {ENDPOINT_CREDENTIALS.name}"
+            )
 
 
 def _path(raw: Any, name: str) -> Path | None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import EndpointError, HarnessError
+from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.models.reply_check import Expected, check_reply
 from harness.models.retries import Circuit, Pace, backoff_s
 from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, Transport
@@ -77,6 +78,8 @@ class EndpointClient:
         self._failures: Counter[str] = Counter()
         self._tries = self._requests = 0
         self._asking_s = 0.0
+        self._begun = time.monotonic()
+        self._latency, self._timeline = LatencyHistogram(), LatencyTimeline()
 
     def share_rate(self, ranks: int) -> None:
         """Divide the rate among ranks: each keeps to its part, from the start, and asks nobody."""
@@ -117,9 +120,10 @@ class EndpointClient:
 
         Raises: EndpointError: there is none. InvalidRun: see `check_reply`.
         """
-        tries, begun = 0, time.monotonic()
+        tries, begun, sent = 0, time.monotonic(), 0.0
         while True:
             self.circuit.wait(self._pace.wait_s())
+            sent = sent or time.monotonic()  # the pace is ours, not the server's
             if self.circuit.is_open:
                 raise EndpointError(self.circuit.reason)
             tries += 1
@@ -129,9 +133,15 @@ class EndpointClient:
                 self._rest(question, failure, tries, begun)
                 continue
             check_reply(reply, question, self._expected)
-            with self._lock:
-                self._requests += 1
+            self._count(time.monotonic(), sent)
             return Answer(reply.outputs, reply.version or self._expected.version or UNVERSIONED)
+
+    def _count(self, now: float, sent: float) -> None:
+        """Count a request that was answered, and how long that took from its first try on, with the waits between tries."""
+        with self._lock:
+            self._requests += 1
+            self._latency.add(now - sent)
+            self._timeline.add(now - self._begun, now - sent)
 
     def _try(self, question: Question, tries: int) -> Reply:
         """Ask the address that has the fewest requests under way; a further try the next one."""
@@ -171,13 +181,18 @@ class EndpointClient:
         self.circuit.wait(wait_s)
 
     def account(self) -> dict[str, Any]:
-        """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try."""
+        """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try, latencies."""
         with self._lock:
             return {
                 "requests": self._requests,
                 "tries": self._tries,
                 "failures": dict(sorted(self._failures.items())),
                 "try_s": round(self._asking_s / max(self._tries, 1), 6),
+                "latency": {
+                    "buckets_us": self._latency.to_json(),
+                    "window_s": self._timeline.window_s,
+                    "windows": {str(place): window.to_json() for place, window in sorted(self._timeline.windows.items())},
+                },
             }
 
     def close(self) -> None:

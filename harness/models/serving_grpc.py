@@ -71,6 +71,11 @@ class ServingGrpc:
         for name, array in question.tensors.items():
             request.inputs[name].CopyFrom(_tensor_proto(array))
         reply = self._predict(request, deadline_s)
+        for what, found, expected in (
+            ("model", reply.model_spec.name, self._name), ("signature", reply.model_spec.signature_name, self._signature),
+        ):  # fmt: skip
+            if found and found != expected:
+                raise CallFailed("REPLY", f"expected a reply of {what} '{expected}', found one of '{found[:100]}'")
         outputs = {}
         for name, proto in reply.outputs.items():
             try:

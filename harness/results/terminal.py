@@ -18,6 +18,7 @@ from harness.job.prices import CostSpec
 from harness.names.texts import printable
 from harness.results.advice import advice
 from harness.results.cost_tables import cost_lines
+from harness.results.latency import latency_lines
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.run_document import asked, finished, object_of
 from harness.results.tables import (
@@ -229,6 +230,7 @@ def _running(folder: RunFolder, prices: CostSpec | None) -> list[str]:
             f"examples by rank: {ranks}",
             f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all",
             *_split(last["ranks"]),
+            *latency_lines(last),
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise RunFolderError(f"{folder.run_json}: not what a run writes: attempts: {type(exc).__name__}: {exc}") from exc

@@ -198,7 +198,10 @@ def _say_done(command: Command, comm: Comm) -> Settled:
 def _show(command: Command, comm: Comm, settled: Settled, remark: str = "") -> None:
     """Show a result, and what its gate comes to. It is written: that it cannot be shown is no failure of the run."""
     try:
-        show(command.folder, console_for(comm.size), brief=command.options.quiet)
+        if command.options.view is not None:
+            command.options.view(command.folder, comm.size)
+        else:
+            show(command.folder, console_for(comm.size), brief=command.options.quiet)
         if remark:
             print(remark)
         settled.show(comm.size)

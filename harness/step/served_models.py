@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import Feature
-from harness.errors import EndpointError
+from harness.errors import EndpointError, InvalidRun
 from harness.exact.array_bytes import array_bytes
 from harness.exact.floating_point import subnormals_kept
 from harness.models.endpoint_client import Answer
@@ -20,6 +20,8 @@ from harness.prepare.input_binding import Matched
 from harness.prepare.served_versions import version_feature
 
 __all__ = ["ServedModels"]
+
+LAST_DIGITS = 1e-3  # of the largest value: what the order of sums in a batch may change, of models in short floats too
 
 
 class ServedModels:
@@ -36,6 +38,7 @@ class ServedModels:
         self._inputs = matched.inputs
         self._first: dict[str, Mapping[str, np.ndarray]] = {}
         self._canary: dict[str, Mapping[str, np.ndarray]] = {}
+        self._changed: dict[str, float] = {}  # from start to end, see `_change`
 
     @property
     def outputs(self) -> Mapping[str, Feature]:
@@ -96,13 +99,21 @@ class ServedModels:
     def look_again(self) -> None:
         """Predict the same batch once more: whether the servers gave the same bits from the start to the end.
 
-        Raises: InvalidRun: another version answers.
+        Raises: InvalidRun: another version answers, or the rows come back in another order.
         """
         for name, served in self._served.items():
             try:
-                served.deterministic = _same(served.ask(self._canary[name]), self._first[name])
+                again, first = served.ask(self._canary[name]), self._first[name]
             except EndpointError:
                 served.deterministic = None  # all examples are evaluated: that the server is gone by now is no failure
+                continue
+            served.deterministic = _same(again, first)
+            if not served.deterministic and _rows(again) == _rows(first):
+                raise InvalidRun(
+                    f"{_where(name)}: the rows of one and the same batch came back in another order at the end: "
+                    "what was evaluated since may belong to other examples"
+                )
+            self._changed[name] = max(_change(again[key], array) for key, array in first.items())
 
     @property
     def canaries(self) -> Iterator[tuple[str, ServedModel, Mapping[str, np.ndarray]]]:
@@ -112,11 +123,16 @@ class ServedModels:
     def notes(self) -> Iterator[str]:
         """Say what of the bits was seen to depend on more than the example."""
         for name, served in self._served.items():
-            where = f"endpoint {name}" if name else "endpoint"
-            if served.deterministic is False:
+            where, change = _where(name), self._changed.get(name, 0.0)
+            if served.deterministic is False and change <= LAST_DIGITS:
                 yield (
                     f"{where}: one and the same batch got other bits at the end than at the start: another run may differ in the "
                     "last digits"
+                )
+            elif served.deterministic is False:
+                yield (
+                    f"{where}: one and the same batch got other values at the end than at the start, which differ by up to "
+                    f"{change:.2g} of the largest: this result is not that of one model"
                 )
             if served.batching is False:
                 yield (
@@ -178,6 +194,31 @@ def _named(model: str, output: str) -> str:
 def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
     """Cast what a model is fed, as `converted` does in the graph."""
     return array if dtype == tf.string else array.astype(dtype.as_numpy_dtype, copy=False)
+
+
+def _where(model: str) -> str:
+    return f"endpoint {model}" if model else "endpoint"
+
+
+def _rows(outputs: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Return what the outputs hold of each row, in an order of their own: of batches whose rows changed places the same."""
+    count = len(next(iter(outputs.values())))
+    return sorted(b"".join(array_bytes(outputs[name][row : row + 1]) for name in sorted(outputs)) for row in range(count))
+
+
+def _change(again: np.ndarray, first: np.ndarray) -> float:
+    """Return the largest difference over the largest value; infinite where one is no number, or text is another.
+
+    >>> _change(np.float32([1, 2]), np.float32([1, 4])), _change(np.float32([np.nan]), np.float32([1]))
+    (0.5, inf)
+    """
+    if again.shape != first.shape or first.dtype.kind not in "biuf":
+        return 0.0 if np.array_equal(again, first) else float("inf")
+    differences = np.abs(again.astype(np.float64) - first.astype(np.float64))
+    differences[(again == first) | ((again != again) & (first != first))] = 0.0
+    largest = float(np.max(np.abs(first.astype(np.float64)), initial=0.0))
+    change = float(np.max(differences, initial=0.0))
+    return 0.0 if change == 0 else change / largest if largest > 0 and np.isfinite(change) else float("inf")
 
 
 def _same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

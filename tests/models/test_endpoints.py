@@ -153,6 +153,17 @@ def test_a_model_here_and_one_there_are_evaluated_together(world, server, expect
     assert values["there/largest_prediction_difference"]["value"] == 0.0
 
 
+def test_parity_of_what_is_served_with_what_is_here(world, harness, server, tmp_path):
+    job = world.job(tmp_path / "job.yaml", data={"files": str(world.folder / "all.npz")}, batch_size=CHUNK)
+    served = ["--endpoint", f"grpc://127.0.0.1:{server.grpc}", "--name", "m", "-o", tmp_path / "run"]
+    done = harness("parity", job, *served)
+    assert done.code == 0, done.err
+    document = json.loads((tmp_path / "run" / "parity.json").read_text())
+    (output,) = document["outputs"]
+    assert output["largest_difference"] == 0.0 and output["within"] == 1.0 and document["examples"] == made.EXAMPLES
+    assert document["candidate"] == "endpoint" and document["decisions"][0]["flip_rate"] == 0.0
+
+
 def failing(code, *, of=range(3, 6), pushback_s=None):
     def fault(number, forward, context):
         if number in of:
@@ -168,6 +179,34 @@ def late(number, forward, context):
     if number in (4, 6):
         waited(3)
     return forward()
+
+
+def test_latencies_are_those_of_a_server_with_a_known_delay(world, server, expected, harness, tmp_path):
+    delay_s = 1.0
+
+    def delayed(number, forward, context):
+        begun = time.monotonic()
+        reply = forward()
+        time.sleep(max(delay_s - (time.monotonic() - begun), 0))  # the server's own time is within the delay
+        return reply
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", delayed)
+    try:
+        assert numbers(evaluated(world, grpc_model(proxy.port, concurrency=4), output=tmp_path / "run")) == expected
+    finally:
+        proxy.close()
+    attempt = json.loads((tmp_path / "run" / "run.json").read_text())["attempts"][-1]
+    latency = attempt["endpoint_latency"][""]
+    for name in ("p50", "p90", "p99", "p99.9"):
+        assert latency["percentiles_ms"][name]["value"] == pytest.approx(1000 * delay_s, rel=0.1)
+    assert latency["percentiles_ms"]["p99"]["high"] is None  # so few requests do not tell
+    requests = account(tmp_path / "run")["requests"]
+    assert latency["requests"] == requests == sum(latency["buckets_us"].values())
+    assert sum(window["requests"] for window in latency["over_time"]) == requests and len(latency["over_time"]) > 1
+    shown = harness("show", tmp_path / "run")
+    assert f"endpoint: {requests} requests, p50 " in " ".join(shown.out.split())
+    assert harness("report", tmp_path / "run", "-o", tmp_path / "page.html").code == 0
+    assert "How long requests to endpoints took" in (tmp_path / "page.html").read_text()
 
 
 GRPC_FAULTS = {
@@ -265,6 +304,7 @@ WRONG = {
     "another name": (lambda reply: put(reply, array_of(reply), "scores"), EndpointError, r"chunk \d+, .*has an output 'scores'"),
     "no outputs": (lambda reply: reply.outputs.clear(), EndpointError, r"chunk \d+, .*has no output 'probabilities': it has none"),
     "cut tensor": (lambda reply: setattr(reply.outputs["probabilities"], "tensor_content", b"123"), EndpointError, r"chunk \d+, .*cannot be read"),
+    "another model": (lambda reply: setattr(reply.model_spec, "name", "other"), EndpointError, r"chunk \d+, .*expected a reply of model 'm', found one of 'other'"),
     "another version": (lambda reply: setattr(reply.model_spec.version, "value", 7), InvalidRun, r"INVALID.*chunk \d+, .*version 7 answered.*version 1"),
 }  # fmt: skip
 
@@ -301,6 +341,20 @@ def test_rows_and_replies_in_another_order_are_found_where_an_id_is_passed_throu
         finally:
             proxy.close()
     assert numbers(evaluated(world, {**model, "endpoint": f"grpc://127.0.0.1:{server.grpc}"})) == expected
+
+
+def test_rows_that_change_places_in_mid_run_are_found_by_the_canary_without_an_id(world, server):
+    def rows(number, forward, context):
+        if number < 5:
+            return forward()
+        return changed(lambda reply: put(reply, array_of(reply)[::-1]), number)(number, forward, context)
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", rows)
+    try:
+        with pytest.raises(InvalidRun, match="rows of one and the same batch came back in another order at the end"):
+            evaluated(world, grpc_model(proxy.port))
+    finally:
+        proxy.close()
 
 
 def test_a_new_version_makes_the_run_invalid_or_a_slice(world, server, serve, expected):
@@ -396,6 +450,11 @@ def test_secrets_reach_the_server_and_nothing_else(world, server, tmp_path, monk
     assert "hunter2" not in str(failure.value) and "***" in str(failure.value)
     written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(written) > 3 and not any(b"hunter2" in path.read_bytes() for path in written)
+    monkeypatch.setenv("HARNESS_ENDPOINT_TOKEN", "hunter2\x03token")
+    with pytest.raises(ModelError, match="characters that no header can have") as failure:
+        evaluated(world, grpc_model(server.grpc))
+    assert "hunter2" not in str(failure.value)
+    monkeypatch.setenv("HARNESS_ENDPOINT_TOKEN", "hunter2-token")
     with pytest.raises(ModelError, match="in the clear; expected grpcs:// or https://"):
         evaluated(world, {"endpoint": "grpc://models.example:8500", "name": "m"})
 
