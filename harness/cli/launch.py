@@ -87,7 +87,10 @@ def launch(
     **options: Any,
 ) -> int:
     """Start a command on several ranks of this workstation, or of several hosts: over MPI by mpirun, over Gloo by horovodrun."""
+    from harness_launch.launcher_output import RankKilled
     from harness_launch.workstation import launch as run_launch
+
+    from harness.folder.killed_attempt import KilledAttempt
 
     words, params = _started(command)
     if restarts and params["overwrite"]:
@@ -106,9 +109,13 @@ def launch(
         LOG.say(Event.RUN_FOLDER, message)
         words += ["-o", str(folder)]
     words = _logging_by_variable(words) + verbosity_words()
-    return run_launch(
-        words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
-    )
+    folder = folder.absolute()
+    places, attempt = elastic or listed, KilledAttempt(folder)
+    try:
+        return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=places, folder=folder)
+    except RankKilled as exc:
+        attempt.record(str(exc))
+        raise
 
 
 def _started(command: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
