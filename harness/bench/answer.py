@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from harness.bench.binding import Binding, Bound, bound_of, sentence, starting
+from harness.bench.binding import Binding, Bound, bound_of, starting
+from harness.bench.binding_sentence import sentence
 from harness.bench.facts import Facts
 from harness.bench.figures import Size, sizes
 from harness.bench.rules import Rules, Scaling

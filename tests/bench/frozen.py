@@ -23,6 +23,7 @@ def fact(
     forward_rate: float = 10_000.0,
     reading_rate: float = 10_000.0,
     sum_s: float = 0.001,
+    other: float = 0.0,
     examples: int = 8000,
     digest: str = "a" * 64,
     **more: Any,
@@ -40,13 +41,13 @@ def fact(
             "devices": ["CPU"],
             "seconds": {"import": start, "open": 0.1, "build": 0.2, "evaluate": 0.3 + read[rank] + predicted[rank]},
             "split_s": {
-                "start": start + 0.3, "compiling": 0.3, "reading": read[rank], "predicting": predicted[rank], "other": 0.0,
+                "start": start + 0.3, "compiling": 0.3, "reading": read[rank], "predicting": predicted[rank], "other": other,
                 "waiting": waited[rank], "reducing": reducing, **({"writing": 0.02} if rank == 0 else {}),
             },
         }
         for rank in range(ranks)
     ]  # fmt: skip
-    elapsed_s = start + 0.62 + max(r + p + w for r, p, w in zip(read, predicted, waited, strict=True)) + reducing
+    elapsed_s = start + 0.62 + max(r + p + w for r, p, w in zip(read, predicted, waited, strict=True)) + other + reducing
     limits = {
         "sum_bytes": 800, "elapsed_s": 3.0,
         "ranks": [
