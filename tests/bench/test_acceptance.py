@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from harness.bench.acceptance import accept_bench, share
+from harness.bench.acceptance import accept_bench, judge_ratio, share
 from harness.bench.answer import Answer, answer
 from harness.bench.bench import write
 from harness.bench.bench_folder import BenchFolder
@@ -19,7 +20,7 @@ from harness.bench.rules import Rules
 from harness.comparison.judgements import Verdict
 from harness.errors import RunFolderError, UsageError
 from tests import schemas
-from tests.bench.frozen import repeats
+from tests.bench.frozen import repeats, with_warm_ups
 
 MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
 
@@ -31,7 +32,7 @@ def bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> An
         *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
         *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
     ]
-    return answer("job.yaml", rules, None, facts, MACHINE, ["harness", "bench", "job.yaml"])
+    return answer("job.yaml", rules, None, with_warm_ups(facts), MACHINE, ["harness", "bench", "job.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,43 @@ def test_a_bench_is_judged_by_a_reference(factor: float, options: dict[str, Any]
     root = ElementTree.fromstring(ruling.text("junit"))
     assert int(root.attrib["tests"]) == 2 + 2 * 3  # both are valid; bytes, time and speed of each size
     assert (int(root.attrib["failures"]) > 0) == (verdict is Verdict.FAIL)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_too_few_repeats_are_inconclusive_and_say_how_many_it_takes(count: int) -> None:
+    rules = Rules((1, 2), repeat=count)
+    for factor in (1.0, 1.5):  # neither good nor bad can be told
+        ruling = accept_bench(bench(rules=rules), bench(factor, rules), 0.1, ("reference", "bench"))
+        assert ruling.exit_code() == 5, ruling
+        assert "95% is needed: at least 4 in each" in repr(ruling)
+
+
+def test_many_rules_need_more_repeats_to_fail() -> None:
+    first, second = [1.0, 1.01, 1.02, 1.03], [2.0, 2.01, 2.02, 2.03]
+    # Four repeats lie wholly apart in 1 of 70 orders: 5 % over 2 rules allow 1 in 40, over 6 rules 1 in 120.
+    few, many = (judge_ratio("time", second, first, 1.05, rules=rules, is_floor=False) for rules in (2, 6))
+    assert (few.verdict, many.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    assert "it takes --repeat 5 to tell" in many.reason and "97.1% interval [1.942, 2.030]" in few.reason
+
+
+FALSE_ALARMS = 0.05
+ROUNDS = 400
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+@pytest.mark.parametrize("count", range(2, 11))
+def test_equal_machines_fail_no_more_often_than_is_said(noise: float, count: int) -> None:
+    rng = np.random.default_rng(20)
+    alarms = 0
+    for _ in range(ROUNDS):
+        verdicts = []
+        for is_floor in (False, True) * 3:  # three sizes
+            own, reference = (np.exp(noise * rng.normal(size=count)).tolist() for _ in range(2))
+            bound = 0.95 if is_floor else 1.05
+            verdicts.append(judge_ratio("rule", own, reference, bound, rules=6, is_floor=is_floor).verdict)
+        alarms += Verdict.FAIL in verdicts
+    assert alarms <= FALSE_ALARMS * ROUNDS + 3 * (FALSE_ALARMS * (1 - FALSE_ALARMS) * ROUNDS) ** 0.5
+    assert alarms == 0 or count >= 5
 
 
 def test_a_size_that_is_missing_fails() -> None:
