@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -103,6 +104,49 @@ def test_a_size_that_is_missing_fails() -> None:
 def test_benches_of_other_work_are_refused(other: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="not of the same work"):
         compare_benches(bench(), bench(**other), ("a", "b"))
+
+
+def test_benches_of_other_jobs_are_refused_or_marked() -> None:
+    with pytest.raises(UsageError, match="metrics: accuracy and mean_squared_error"):
+        compare_benches(bench(), bench(values={"mean_squared_error": 3.0}), ("a", "b"))
+    digests = [{"job": "1" * 64, "data": "2" * 64, "model": model * 64} for model in "34"]
+    same, other = (bench(digests=own, bits=own["model"], values={"accuracy": 0.5}) for own in digests)
+    notes = " ".join(compare_benches(same, other, ("a", "b")).notes)
+    assert "not of the same work: another model, by digest" in notes and "last digits" not in notes
+    assert not compare_benches(same, same, ("a", "b")).notes
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.6, "more than last digits"), (0.5 + 1e-9, "may give other last digits")])
+def test_how_far_results_are_apart_is_said(value: float, words: str) -> None:
+    (note,) = compare_benches(bench(), bench(values={"accuracy": value}, bits="other"), ("a", "b")).notes
+    assert words in note and "accuracy by" in note
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("trials", 2, "wall_s"), float("nan"), "not finite"),
+        (("trials", 2, "wall_s"), 0.0, "took no time"),
+        (("trials", 2, "run"), {}, "took no time"),
+        (("schema_version",), 2, "schema_version 1, found 2"),
+    ],
+)
+def test_a_bench_that_was_edited_is_refused(tmp_path: Path, keys: tuple[Any, ...], value: Any, message: str) -> None:
+    document = json.loads(to_json(bench()))
+    *way, last = keys
+    place = document
+    for key in way:
+        place = place[key]
+    place[last] = value
+    (tmp_path / "bench.json").write_text(json.dumps(document))
+    with pytest.raises(RunFolderError, match=message):
+        read(tmp_path)
+
+
+def test_the_folder_of_a_kit_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/bench.json").write_text(to_json(bench()))
+    assert read(tmp_path).name == "job.yaml"
 
 
 def test_other_rules_are_noted_and_ratios_have_intervals() -> None:
