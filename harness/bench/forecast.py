@@ -229,8 +229,8 @@ def _unknown(
     unsure = [costs.is_unsure for repeats in pilots.values() for costs in repeats]
     if any(unsure):
         notes.append(
-            f"in {sum(unsure)} of {len(unsure)} pairs of pilots the larger run was not slower: what an example takes is unsure, and "
-            "so is all that follows from it; a larger --pilot, or a machine that does nothing else, would tell"
+            f"in {sum(unsure)} of {len(unsure)} pairs of pilots the larger run was not slower: what an example takes is unsure, "
+            "and so is all that follows from it; a larger --pilot, or a machine that does nothing else, would tell"
         )
     if any(size.size.nodes > 1 for size in predicted):
         notes.append("other nodes are taken to be like this one, the network between 2 us and 1 ms a step, 10 and 0.1 GB/s")
