@@ -20,6 +20,7 @@ from harness.bench.rules import Rules, Scaling
 from harness.bench.spread import Spread
 from harness.bench.tables import (
     facts_table,
+    level_sentence,
     limits_table,
     machine_table,
     parts_table,
@@ -176,12 +177,7 @@ def blocks(bench: Answer) -> Iterator[Block]:
     if text := serial_sentence(bench, number):
         yield text
     yield limits_table(strong)
-    yield f"Medians over repeats, in brackets their intervals by order statistics: {_level(bench, number)}."
-
-
-def _level(bench: Answer, number: int) -> str:
-    levels = {spread.level for size in bench.strong(number) if (spread := size.spread("solution_s")) and spread.level}
-    return f"so many repeats hold the median in {min(levels):.0%} of benches" if levels else "one repeat has none"
+    yield level_sentence(bench, number)
 
 
 class PrintedBench(Printed):

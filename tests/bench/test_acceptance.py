@@ -164,6 +164,7 @@ def test_documents_hold_what_was_measured_and_are_read_again(tmp_path: Path) -> 
     assert to_json(read(tmp_path)) == to_json(found)
     assert folder.bench_csv.read_text().count("\n") == 11 and "VALID" in to_markdown(found)
     page = render(found)
+    assert "Medians over repeats, in brackets their intervals" in page and "94% of benches" in page
     assert "A &lt;b&gt;" in page and "<b>" not in page and "Reading binds" in page
     with pytest.raises(RunFolderError, match="expected a bench"):
         read(tmp_path / "trials")

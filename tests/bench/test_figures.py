@@ -16,6 +16,7 @@ from harness.bench.figures import PARTS, figures, sizes
 from harness.bench.rules import Rules, Scaling, Sweep, Trial, settings, trials
 from harness.bench.scaling import scaled, serial
 from harness.bench.spread import _mann_whitney, median_spread, ratio_spread
+from harness.bench.tables import level_sentence, serial_sentence
 from harness.errors import UsageError
 from tests.bench.frozen import fact, repeats, with_warm_ups
 
@@ -31,9 +32,44 @@ def test_the_parts_add_up_to_the_time_to_solution() -> None:
     assert trial.reading_rate == 20_000 and trial.sum_s == 0.001
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_rank_that_begins_before_rank_0_adds_nothing_to_the_time(queued: bool) -> None:
+    trial = fact(2, 1, reading=1.0)
+    trial.run["attempt"]["ranks"][1]["seconds"]["import"] += 0.6  # began so much before rank 0, while it was being launched
+    held = figures(trial, queued=queued)
+    assert sum(held.parts_s.values()) == pytest.approx(held.solution_s, abs=1e-9)
+    assert held.parts_s["launching"] == pytest.approx(0.0 if queued else 0.5 - 0.3)  # the mean over ranks
+    assert held.solution_s == pytest.approx(trial.attempt["elapsed_s"] + (0.3 if queued else 0.5))
+
+
+def test_why_there_is_no_energy_or_money_is_what_the_run_says() -> None:
+    trial = fact(1, 1)
+    energy = {"package": {"joules": None, "reason": "vm: no counter"}, "memory": {"joules": None, "reason": "vm: none either"}}
+    trial.run["cost"] = {"joules": None, "energy": energy, "gaps": ["attempt 1 left no record"]}
+    assert (
+        figures(trial).cost_gaps == "attempt 1 left no record; vm: no counter; vm: none either; the job has no prices (key cost)"
+    )
+    assert figures(fact(1, 1)).cost_gaps == "the run does not say"
+
+
+def test_what_two_sizes_cannot_tell_is_not_said() -> None:
+    def words(*ranks: int) -> str:
+        facts = with_warm_ups([trial for count in ranks for trial in repeats(count, reading=8.0 / count)])
+        return serial_sentence(answer("job", Rules(ranks), None, facts, {}, []), 0)
+
+    assert "two sizes fit any" in words(1, 2) and "misfit" not in words(1, 2)
+    assert "of the time at 2 ranks" in words(2, 4) and "largest misfit" in words(1, 2, 4)
+
+
+def test_the_levels_of_medians_and_of_ratios_are_said_apart() -> None:
+    facts = with_warm_ups([*repeats(1, 3), *repeats(2, 3)])
+    text = level_sentence(answer("job", Rules((1, 2), repeat=3), None, facts, {}, []), 0)
+    assert "the median in 75% of benches" in text and "Flatt in 90%" in text
+
+
 def test_what_slurm_waits_for_nodes_is_not_counted() -> None:
     waited = fact(2, 1)
-    assert figures(waited, queued=True).solution_s == waited.attempt["elapsed_s"]
+    assert figures(waited, queued=True).solution_s == pytest.approx(waited.attempt["elapsed_s"])
 
 
 @pytest.mark.parametrize("count", range(2, 30))
