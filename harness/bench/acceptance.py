@@ -58,7 +58,7 @@ def accept_bench(reference: Answer, bench: Answer, tolerance: float, names: tupl
         judgements += _judged(size, own, reference, bench, tolerance, rules)
     if rules:
         notes.append(
-            f"of equal machines at most {ALARMS:.0%} FAIL a rule of time or speed, over all {rules} of them together; "
+            f"time and speed FAIL by chance in at most {ALARMS:.0%} of benches of equal machines, all {rules} rules together; "
             f"PASS rests on intervals of at least {LEVEL:.0%}"
         )
     return Ruling(names[1], names[0], Gated(judgements, {}, notes))

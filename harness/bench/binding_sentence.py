@@ -108,7 +108,7 @@ def _largest(binding: Binding) -> str:
     if not binding.part or binding.part_share < LEADING:
         return ""
     part = {"other": "commits and the like", "reducing": "the final sum"}.get(binding.part, binding.part)
-    return f"; {part} takes the largest share of the work in each, {binding.part_share:.0%}"
+    return f"; in each the largest part of the work is {part}, {binding.part_share:.0%}"
 
 
 def _rates(achieved: float, limit: float, bytes_an_example: float | None) -> str:

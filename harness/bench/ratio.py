@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.bench.answer import Answer, State
 from harness.bench.figures import PARTS, Size
 from harness.bench.rules import differing
-from harness.bench.spread import Spread, ratio_spread
+from harness.bench.spread import LEVEL, Spread, fewest_repeats, ratio_spread
 from harness.bench.tables import size_name, spread_text
 from harness.errors import UsageError
 from harness.folder.output_file import write_output
@@ -144,7 +144,21 @@ class PrintedComparison(Printed):
         """Return the table of the main figures, and the notes."""
         yield _table(self._compared)
         yield from (f"note: {note}" for note in self._compared.notes)
-        yield "B divided by A, with intervals that assume no distribution: one that holds 1 tells no difference"
+        yield _levels(self._compared)
+
+
+def _levels(compared: Compared) -> str:
+    """Say what the intervals are, and how sure.
+
+    >>> _levels(Compared(("a", "b"), [Ratio("1", "rate", Spread(1.0, 0.9, 1.1, 2 / 3, 2))], []))
+    'B divided by A, with 67% intervals that assume no distribution: one that holds 1 tells no difference; 95% takes 4 repeats'
+    """
+    levels = [ratio.ratio.level for ratio in compared.ratios if ratio.ratio.level is not None]
+    if not levels:
+        return "B divided by A; one repeat has no interval"
+    least = min(levels)
+    text = f"B divided by A, with {least:.0%} intervals that assume no distribution: one that holds 1 tells no difference"
+    return text if least >= LEVEL else f"{text}; {LEVEL:.0%} takes {fewest_repeats()} repeats"
 
 
 def _table(compared: Compared) -> TextTable:
@@ -165,6 +179,6 @@ def write_comparison(compared: Compared, output: Path) -> None:
         write_output(output, json.dumps(asdict(compared), indent=1) + "\n")
     elif output.suffix == ".md":
         notes = "".join(f"\nNote: {note}\n" for note in compared.notes)
-        write_output(output, f"{markdown(_table(compared))}\n{notes}")
+        write_output(output, f"{markdown(_table(compared))}\n{notes}\n{_levels(compared)}\n")
     else:
         raise UsageError(f"{output}: expected a name that ends in .json or .md, found {output.suffix or 'no ending'}")

@@ -83,7 +83,7 @@ def test_that_no_part_takes_most_is_said_only_where_it_is_so() -> None:
     (size,) = sizes([*(fact(1, repeat, **near) for repeat in (1, 2)), *(fact(1, repeat, **far) for repeat in (3, 4))])
     assert sentence([bound_of(size)]) == (
         "Nothing binds alone at 1 rank: its repeats do not agree on what binds; "
-        "reading takes the largest share of the work in each, 93%."
+        "in each the largest part of the work is reading, 93%."
     )
     turns = [
         {"reading": 3.0, "predicting": 0.2, "reading_rate": 2800.0},
@@ -94,7 +94,7 @@ def test_that_no_part_takes_most_is_said_only_where_it_is_so() -> None:
     (size,) = sizes([fact(1, 1, reading=0.3, predicting=0.2, reducing=0.3, other=0.2, reading_rate=100.0, forward_rate=8e4)])
     assert sentence([bound_of(size)]).endswith("no part takes most of the work.")
     (size,) = sizes([fact(1, 1, reading=2.0, predicting=0.1, reading_rate=500.0)])
-    assert sentence([bound_of(size)]).endswith("; reading takes the largest share of the work in each, 95%.")
+    assert sentence([bound_of(size)]).endswith("; in each the largest part of the work is reading, 95%.")
 
 
 def test_too_little_work_names_nothing() -> None:
