@@ -118,6 +118,8 @@ def _of_trial(trial: TrialFigures, ranks: int) -> Binding:
     if trial.work_s <= 0 or trial.rate is None:
         return Binding(ranks, Bound.UNKNOWN)
     shares = {name: trial.parts_s[name] / trial.work_s for name in WORK}
+    shares["waiting"] -= trial.late_s / trial.work_s
+    shares["other"] -= trial.gap_s / trial.work_s
     leading = max(WORK, key=lambda name: shares[name])
     return replace(_led(trial, ranks, shares, leading), part=leading, part_share=shares[leading])
 
@@ -180,7 +182,10 @@ def _slow_rank(trial: TrialFigures, shares: Mapping[str, float]) -> tuple[RankFi
 
 def starting(size: Size) -> float | None:
     """Return the share of the time to solution that is over before or after the work; None where that is not most of it."""
-    shares = [sum(trial.parts_s[name] for name in STARTING) / trial.solution_s for trial in size.trials if trial.solution_s > 0]
+    begun = [
+        (trial, sum(trial.parts_s[name] for name in STARTING) + trial.late_s) for trial in size.trials if trial.solution_s > 0
+    ]
+    shares = [seconds / trial.solution_s for trial, seconds in begun]
     if not shares:
         return None
     share = min(1.0, median(shares))

@@ -71,6 +71,7 @@ class TrialFigures:
       bytes_an_example: of the files; None where that is not known.
       joules, money: None where the run does not say.
       cost_gaps: what is not in them.
+      gap_s: of `other`, what no rank accounts for: ranks do not begin and end at the same time.
     """
 
     repeat: int
@@ -84,11 +85,20 @@ class TrialFigures:
     joules: float | None = None
     money: float | None = None
     cost_gaps: str = ""
+    gap_s: float = 0.0
+
+    @property
+    def late_s(self) -> float:
+        """Of the waiting, what ranks cost that began or compiled late: more than their loops differ, the mean over ranks."""
+        loops_s = [rank.loop_s for rank in self.ranks]
+        differ_s = max(loops_s) - sum(loops_s) / len(loops_s) if loops_s else 0.0
+        return max(0.0, self.parts_s["waiting"] - differ_s)
 
     @property
     def work_s(self) -> float:
         """Of the loop and of what follows it, the mean over ranks: what the data and the model take, once all is compiled."""
-        return sum(self.parts_s[name] for name in ("reading", "predicting", "metrics", "other", "waiting", "reducing"))
+        names = ("reading", "predicting", "metrics", "other", "waiting", "reducing")
+        return sum(self.parts_s[name] for name in names) - self.late_s - self.gap_s
 
     @property
     def forward_rate(self) -> float | None:
@@ -168,7 +178,8 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
     accounts = attempt.get("ranks") or []
     ranks = tuple(_rank(account, limits.get(int(account["rank"]), {}), chunk) for account in accounts)
     parts_s = _parts(accounts, ranks)
-    parts_s["other"] += max(0.0, elapsed_s - sum(parts_s.values()))
+    gap_s = max(0.0, elapsed_s - sum(parts_s.values()))
+    parts_s["other"] += gap_s
     # Rank 0 has the clock of the run. Others may have begun before it: while it was being launched.
     solution_s = max(command_s, sum(parts_s.values()))
     parts_s["launching"] = solution_s - sum(parts_s.values())
@@ -189,6 +200,7 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
         _number(cost, "joules"),
         _number(cost, "money"),
         _cost_gaps(cost),
+        gap_s,
     )
 
 

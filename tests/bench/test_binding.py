@@ -31,8 +31,8 @@ CASES = {
         {"reading": 0.02, "predicting": 2.0, "reducing": 1.6, "forward_rate": 2050.0}, Bound.MODEL),
     "commits take the time, whatever the rank's speed": (
         {"reading": [0.2, 0.1], "predicting": [0.1, 0.1], "other": 3.0}, Bound.COMMITS),
-    "ranks wait, and none of them is slow": (
-        {"reading": [1.0, 0.1], "predicting": 0.05, "waiting": [0.0, 1.5], "share": [7500, 750]}, Bound.WAITING),
+    "ranks wait for one that compiled longer, and the sum takes the work": (
+        {"reading": [0.04, 0.02], "predicting": 0.05, "waiting": [0.0, 1.5], "reducing": 0.7}, Bound.FINAL_SUM),
     "one rank is slow, the other waits for it": (
         {"reading": [3.0, 1.0], "predicting": [0.5, 0.2], "waiting": [0.0, 2.3]}, Bound.SLOW_RANK),
     "one rank is slow, and draws fewer chunks": (
@@ -95,6 +95,13 @@ def test_that_no_part_takes_most_is_said_only_where_it_is_so() -> None:
     assert sentence([bound_of(size)]).endswith("no part takes most of the work.")
     (size,) = sizes([fact(1, 1, reading=2.0, predicting=0.1, reading_rate=500.0)])
     assert sentence([bound_of(size)]).endswith("; in each the largest part of the work is reading, 95%.")
+
+
+def test_ranks_that_wait_for_one_that_has_more_examples_are_said_to_wait() -> None:
+    shares: dict[str, Any] = {"share": [7700, 100, 100, 100], "reading": [3.0, 0.04, 0.04, 0.04], "waiting": [0.0, 3.0, 3.0, 3.0]}
+    (size,) = sizes([fact(4, repeat, predicting=0.001, **shares) for repeat in (1, 2, 3)])
+    assert bound_of(size).bound is Bound.WAITING
+    assert sentence([bound_of(size)]) == "Waiting for other ranks binds at 4 ranks: 74% of the work."
 
 
 def test_too_little_work_names_nothing() -> None:
