@@ -12,7 +12,9 @@ from tests.conftest import Made, start
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.ranks
-JOB = "model: {model}\ndata: {{files: '{data}/?.tfrecord*', label: label}}\nmetrics: [accuracy]\nbatch_size: 16\n"
+JOB = (
+    "model: {model}\ndata: {{files: '{data}/?.tfrecord*', format: tfrecord, label: label}}\nmetrics: [accuracy]\nbatch_size: 16\n"
+)
 
 
 def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_path: Path) -> None:
