@@ -117,7 +117,7 @@ if [ "$launcher" != srun ] && [ -n "${SLURM_GPUS_PER_TASK:-}" ]; then
     export SLURM_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-1}
 fi
 
-signal='' ranks=''
+signal='' ranks='' rank=''
 # shellcheck disable=SC2317 # called by the traps
 ask() { # SIGNAL: ranks commit what they have finished, and leave
     signal=$1
@@ -134,9 +134,15 @@ ranks=$!
 while wait "$ranks"; code=$?; kill -0 "$ranks" 2> /dev/null; do :; done
 
 job_code=$(sed -n 's/.*"exit_code": \([0-9]*\).*/\1/p' "$HARNESS_STATUS" 2> /dev/null)
-# When one rank is killed the others are told to leave, and say that they were interrupted: its heartbeat does not say so.
+# When one rank is killed the others are told to leave. Those on its node say which it is; where none is left there, they say
+# that they were interrupted: its heartbeat does not say so.
 if [ -z "$signal" ] && [ "$code" != 0 ] && [ "${job_code:-4}" = 4 ]; then
-    gone=$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)
+    failure=$run/failure.json
+    if [ $(($(date +%s) - $(stat -c %Y "$failure" 2> /dev/null || echo 0))) -le "$SECONDS" ]; then
+        rank=$(sed -n 's/.*"rank": \([0-9]*\).*/\1/p' "$failure")
+    fi
+    gone=${rank:+$run/progress/rank-$(printf %05d "$rank").json}
+    gone=${gone:-$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)}
     if [ -n "$gone" ]; then
         say "a rank was killed, the last of it is in $gone: by the kernel for want of memory, where nobody else did it"
         job_code=1
