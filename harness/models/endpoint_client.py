@@ -25,6 +25,7 @@ from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Re
 __all__ = ["Answer", "EndpointClient", "Policy"]
 
 SHORTEST_S = 0.05  # of a try
+PARTING_S = 2.0  # that threads are waited for, which may be within a request
 SHOWN = 200  # letters
 
 
@@ -233,7 +234,12 @@ class EndpointClient:
     def close(self) -> None:
         """End the threads, and close the connections; nothing is under way any more."""
         self.circuit.open("the endpoint was left")
-        for _ in self._threads:
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for _ in threads:
             self._waiting.put(None)
+        end = time.monotonic() + PARTING_S
+        for thread in threads:
+            thread.join(max(end - time.monotonic(), 0))
         for transport in self._transports:
             transport.close()

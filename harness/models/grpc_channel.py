@@ -17,6 +17,7 @@ __all__ = ["GrpcChannel"]
 
 AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
 PUSHBACK = "grpc-retry-pushback-ms"  # the gRPC way to say Retry-After
+UNTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|verification check failed", re.IGNORECASE)
 SHOWN = 400  # letters of what a server says
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -69,6 +70,8 @@ class GrpcChannel:
 
     def _failure(self, exc: Any) -> CallFailed:
         code, text = exc.code().name, self.hide(" ".join(self.hide(exc.details() or "").split()))[:SHOWN]
+        if code == "UNAVAILABLE" and UNTRUSTED.search(text):
+            return CallFailed("TLS", text)  # a certificate stays what it is
         # One that is too large stays so; a stream that was reset is a connection's end.
         again = (code in AGAIN and "larger than max" not in text) or "RST_STREAM" in text
         pushback = dict(exc.trailing_metadata() or ()).get(PUSHBACK, "")

@@ -145,6 +145,11 @@ class ServedModels:
                     "change the last digits"
                 )
 
+    def close(self) -> None:
+        """End what asks them; they are asked no more."""
+        for served in self._served.values():
+            served.client.close()
+
     def account(self) -> dict[str, Any]:
         """Say for run.json what happened on this rank, by model."""
         return {name: served.account() for name, served in self._served.items()}
