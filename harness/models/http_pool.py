@@ -126,10 +126,10 @@ class HttpPool:
 
 
 def retry_after_s(text: str) -> float:
-    """Return how many seconds a Retry-After header asks for: a number, or a date.
+    r"""Return how many seconds a Retry-After header asks for: a number, or a date.
 
-    >>> retry_after_s("2"), retry_after_s(""), retry_after_s("soon"), retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT")
-    (2.0, 0.0, 0.0, 0.0)
+    >>> [retry_after_s(text) for text in ("2", "", "soon", "\N{SUPERSCRIPT TWO}", "Wed, 21 Oct 2015 07:28:00 GMT")]
+    [2.0, 0.0, 0.0, 0.0, 0.0]
     """
     if re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         return float(text)

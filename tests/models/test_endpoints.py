@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -580,6 +581,36 @@ def test_waiting_for_a_turn_is_no_failure_of_the_endpoint_and_long_waits_are_sai
             evaluated(world, {"endpoint": f"http://127.0.0.1:{proxy.port}", "name": "m"})
     finally:
         proxy.close()
+
+
+def test_a_certificate_that_does_not_verify_ends_at_once_with_the_reason(tmp_path):
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=elsewhere.example"
+    files = {"key": tmp_path / "key.pem", "certificate": tmp_path / "certificate.pem"}
+    made_by = [
+        *command.split(),
+        "-addext",
+        "subjectAltName=DNS:elsewhere.example",
+        "-keyout",
+        files["key"],
+        "-out",
+        files["certificate"],
+    ]
+    subprocess.run(made_by, check=True, capture_output=True)
+    key, certificate = (path.read_bytes() for path in files.values())
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    server.start()
+    begun = time.monotonic()
+    try:
+        for ca in (None, files["certificate"]):  # signed by nobody known, and the certificate of another host
+            with pytest.MonkeyPatch.context() as patch:
+                if ca is not None:
+                    patch.setenv("HARNESS_ENDPOINT_CA", str(ca))
+                with pytest.raises(ModelError, match=r"TLS: .*(?i:certificate_verify_failed|verification check failed)"):
+                    harness.evaluate({"endpoint": f"grpcs://127.0.0.1:{port}", "name": "m"}, "none.npz", ["accuracy"], label="y")
+    finally:
+        server.stop(0).wait()
+    assert time.monotonic() - begun < 2 * 10  # it is not asked again and again
 
 
 def test_threads_end_with_the_evaluation(world, server):
