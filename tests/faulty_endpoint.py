@@ -6,6 +6,7 @@ A *fault* is a function of the number of the request and the reply that the serv
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -54,9 +55,12 @@ class GrpcFaults(grpc.GenericRpcHandler):
 
 
 class HttpFaults:
-    """Passes every request on; those of POST go through `fault(number, reply, handler)`: a reply is (status, headers, body)."""
+    """Passes every request on; those of POST go through `fault(number, reply, handler)`: a reply is (status, headers, body).
 
-    def __init__(self, port, fault):
+    Where `metadata` are given, they answer GET, by path, and no server stands behind.
+    """
+
+    def __init__(self, port, fault, metadata=None):
         outer = self
         self.asked = 0
         self._lock = threading.Lock()
@@ -66,10 +70,13 @@ class HttpFaults:
             disable_nagle_algorithm = True
 
             def do_GET(self):
-                self.send(*self.forward(b""))
+                if metadata is None:
+                    return self.send(*self.forward(b""))
+                found = metadata.get(self.path)
+                return self.send(404 if found is None else 200, {}, json.dumps(found).encode())
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
+                self.body = body = self.rfile.read(int(self.headers["content-length"]))
                 with outer._lock:
                     number, outer.asked = outer.asked, outer.asked + 1
                 reply = fault(number, lambda: self.forward(body), self)

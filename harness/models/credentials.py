@@ -5,6 +5,8 @@ None of it is printed or recorded: it is no part of any `repr`, and `hide` takes
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
 import re
 import stat
@@ -29,6 +31,8 @@ from harness.names.variables import (
 __all__ = ["Credentials", "credentials_for"]
 
 HIDDEN = "***"
+SHORTEST = 4  # characters of what is hidden
+CUT = 8  # so many of its first are known as those of a secret that was cut off
 HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
 KEYS = ("token", "headers", "ca", "certificate", "key")
 PLACES: Mapping[str, Variable] = {
@@ -52,16 +56,29 @@ class Credentials:
     key: Path | None = field(default=None, repr=False)
 
     def hide(self, text: str) -> str:
-        """Take secrets out of a text: a server may repeat what it was sent.
+        """Take secrets out of a text: a server may repeat what it was sent. Of one that was cut off, what there is of it.
 
-        >>> Credentials({"authorization": "Bearer abcdefgh"}).hide("no such token: abcdefgh")
-        'no such token: ***'
+        Values of less than 4 characters stay: they are in every text.
+
+        >>> credentials = Credentials({"authorization": "Basic abcdefghijkl", "x-tenant": "a"})
+        >>> credentials.hide("no such token: abcdefghijkl, a Basic abcdefghi")
+        'no such token: ***, a Basic ***'
         """
-        for value in self.headers.values():
-            for secret in (value, value.removeprefix("Bearer ")):
-                if secret:
-                    text = text.replace(secret, HIDDEN)
+        for secret in self._secrets:
+            shortest = secret if " " in secret else secret[:CUT]  # with a space it may begin with a word of any text
+            while (start := text.find(shortest)) >= 0:
+                end = start + len(shortest)
+                while end < len(text) and end - start < len(secret) and text[end] == secret[end - start]:
+                    end += 1
+                text = text[:start] + HIDDEN + text[end:]
         return text
+
+    @property
+    def _secrets(self) -> list[str]:
+        """Values, and what follows a scheme's name in them; as they are, and as JSON has them. The longest first."""
+        found = {part for value in self.headers.values() for part in (value, value.partition(" ")[2].strip())}
+        found |= {json.dumps(secret)[1:-1] for secret in found}
+        return sorted((secret for secret in found if len(secret) >= SHORTEST and HIDDEN not in secret), key=len, reverse=True)
 
 
 def credentials_for(host: str, *, encrypted: bool, environ: Mapping[str, str] | None = None) -> Credentials:
@@ -174,8 +191,11 @@ def _path(raw: Any, name: str) -> Path | None:
 def _is_here(host: str) -> bool:
     """Say whether a host is this machine.
 
-    >>> _is_here("localhost:8500"), _is_here("[::1]:80"), _is_here("127.0.0.1"), _is_here("models:80")
+    >>> _is_here("localhost:8500"), _is_here("[::1]:80"), _is_here("127.0.0.1"), _is_here("127.evil.example:80")
     (True, True, True, False)
     """
     name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    return name in ("localhost", "::1") or name.startswith("127.")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"

@@ -76,7 +76,7 @@ def from_endpoint(spec: ModelSpec, identity: str) -> Model:
     client = EndpointClient(transports, Expected(signature.outputs, None if version == ANY else version, echo), policy)
     protocol = f"{transports[0].protocol} over {'gRPC' if spec.endpoints[0].startswith('grpc') else 'REST'}"
     passed = None if echo is None else (echo[0], signature.inputs[echo[0]].shape)
-    service = Service(protocol, version, signature.rows, passed, transports[0].labelled, len(transports))
+    service = Service(protocol, version, signature.rows, passed, len(transports))
     served = ServedModel(client, inputs, outputs, service)
     specs = [
         {name: tf.TensorSpec([signature.rows, *feature.shape], feature.dtype) for name, feature in side.items()}
@@ -175,7 +175,7 @@ def _reach(spec: ModelSpec, url: str) -> tuple[Transport, ServedSignature]:
             return transport, _asked(transport, min(spec.give_up, MEET_S))
         except CallFailed as failure:
             transport.close()
-            problems.append(f"{protocol}: {failure}")
+            problems.append(transport.hide(f"{protocol}: {failure}"))
             if failure.kind not in ABSENT:
                 break
     raise ModelError(

@@ -21,9 +21,13 @@ from harness.errors import EndpointError, HarnessError
 from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.models.reply_check import Expected, check_reply
 from harness.models.retries import Circuit, Pace, backoff_s
-from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, Transport
+from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Reply, Transport
 
 __all__ = ["Answer", "EndpointClient", "Policy"]
+
+SHORTEST_S = 0.05  # of a try
+PARTING_S = 2.0  # that threads are waited for, which may be within a request
+SHOWN = 200  # letters
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class EndpointClient:
         self._lock = threading.Lock()
         self._under_way = [0] * len(transports)
         self._turn = 0
+        self._told: list[set[str]] = [set() for _ in transports]  # by address: what its replies say of themselves
+        self._unlabelled = False
         self._failures: Counter[str] = Counter()
         self._tries = self._requests = 0
         self._asking_s = 0.0
@@ -122,19 +128,24 @@ class EndpointClient:
         """
         tries, begun, sent = 0, time.monotonic(), 0.0
         while True:
+            asleep = time.monotonic()
             self.circuit.wait(self._pace.wait_s())
+            begun += time.monotonic() - asleep  # its turn is the job's own affair, none of the endpoint's
             sent = sent or time.monotonic()  # the pace is ours, not the server's
             if self.circuit.is_open:
                 raise EndpointError(self.circuit.reason)
             tries += 1
+            deadline_s = min(self._policy.deadline_s, max(self._policy.give_up_s - (time.monotonic() - begun), SHORTEST_S))
+            place = self._choose(tries)
             try:
-                reply = self._try(question, tries)
+                reply = self._try(place, question, deadline_s)
+                self._check(place, reply, question)
             except CallFailed as failure:
                 self._rest(question, failure, tries, begun)
                 continue
-            check_reply(reply, question, self._expected)
             self._count(time.monotonic(), sent)
-            return Answer(reply.outputs, reply.version or self._expected.version or UNVERSIONED)
+            none = UNVERSIONED if self._expected.version == UNVERSIONED else UNKNOWN
+            return Answer(reply.outputs, reply.version or none)
 
     def _count(self, now: float, sent: float) -> None:
         """Count a request that was answered, and how long that took from its first try on, with the waits between tries."""
@@ -143,8 +154,8 @@ class EndpointClient:
             self._latency.add(now - sent)
             self._timeline.add(now - self._begun, now - sent)
 
-    def _try(self, question: Question, tries: int) -> Reply:
-        """Ask the address that has the fewest requests under way; a further try the next one."""
+    def _choose(self, tries: int) -> int:
+        """Return the address that has the fewest requests under way, for a further try the next one; it has one more now."""
         with self._lock:
             self._tries += 1
             size = len(self._transports)
@@ -152,17 +163,56 @@ class EndpointClient:
             place = min(order, key=lambda place: self._under_way[place]) if tries == 1 else order[0]
             self._turn = (place + 1) % size
             self._under_way[place] += 1
-        begun = time.monotonic()
+        return place
+
+    def _try(self, place: int, question: Question, deadline_s: float) -> Reply:
+        begun, transport = time.monotonic(), self._transports[place]
         try:
-            return self._transports[place].predict(question, self._policy.deadline_s)
+            return transport.predict(question, deadline_s)
         except CallFailed as failure:
             with self._lock:
                 self._failures[failure.kind] += 1
+            failure.args = (transport.hide(str(failure)),)
             raise
+        except HarnessError:
+            raise
+        except Exception as exc:
+            text = transport.hide(f"{type(exc).__name__}: {exc}")[:SHOWN]
+            raise EndpointError(f"{question.label}: what the server sent cannot be read: {text}") from exc
         finally:
             with self._lock:
                 self._under_way[place] -= 1
                 self._asking_s += time.monotonic() - begun
+
+    def _check(self, place: int, reply: Reply, question: Question) -> None:
+        """Compare a reply with what was asked, and with what replies of this address told before.
+
+        Raises: EndpointError, InvalidRun: see `check_reply`.
+        """
+        hide = self._transports[place].hide
+        try:
+            check_reply(reply, question, self._expected)
+            told = {what for what, found in (("version", reply.version), ("request", reply.label)) if found is not None}
+            with self._lock:
+                before = self._told[place]
+                self._told[place] = before | told
+                self._unlabelled = self._unlabelled or reply.label is None
+            if missing := sorted(before - told):
+                raise EndpointError(
+                    f"{question.label}: the reply does not say of which {missing[0]} it is, and earlier ones of this server did: "
+                    "what stands between here and the server may have made it up"
+                )
+        except HarnessError as exc:
+            raise type(exc)(hide(str(exc))) from exc
+        except Exception as exc:
+            raise EndpointError(
+                f"{question.label}: what the server sent cannot be read: {hide(f'{type(exc).__name__}: {exc}')[:SHOWN]}"
+            ) from exc
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each reply so far named the request that it answers."""
+        return bool(self._requests) and not self._unlabelled
 
     def _rest(self, question: Question, failure: CallFailed, tries: int, begun: float) -> None:
         """Wait before the next try, or end all requests.
@@ -173,8 +223,9 @@ class EndpointClient:
             raise EndpointError(f"{question.label}: the endpoint refused: {failure}") from failure
         wait_s, spent_s = max(backoff_s(tries, question.label), failure.after_s), time.monotonic() - begun
         if spent_s + wait_s > self._policy.give_up_s:
+            asks = f"; it asks to be left alone for {failure.after_s:,.0f} s" if failure.after_s else ""
             self.circuit.open(
-                f"{question.label}: the endpoint gave no reply in {tries} tries and {spent_s:.0f} s: {failure}; what was "
+                f"{question.label}: the endpoint gave no reply in {tries} tries and {spent_s:.0f} s: {failure}{asks}; what was "
                 "finished is kept, --resume goes on from there (give_up: seconds, deadline: of a try)"
             )
             raise EndpointError(self.circuit.reason) from failure
@@ -198,7 +249,12 @@ class EndpointClient:
     def close(self) -> None:
         """End the threads, and close the connections; nothing is under way any more."""
         self.circuit.open("the endpoint was left")
-        for _ in self._threads:
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for _ in threads:
             self._waiting.put(None)
+        end = time.monotonic() + PARTING_S
+        for thread in threads:
+            thread.join(max(end - time.monotonic(), 0))
         for transport in self._transports:
             transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ __all__ = ["GrpcChannel"]
 
 AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
 PUSHBACK = "grpc-retry-pushback-ms"  # the gRPC way to say Retry-After
+UNTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|verification check failed", re.IGNORECASE)
 SHOWN = 400  # letters of what a server says
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -67,12 +69,18 @@ class GrpcChannel:
         return ask
 
     def _failure(self, exc: Any) -> CallFailed:
-        code, text = exc.code().name, self._credentials.hide(" ".join((exc.details() or "").split())[:SHOWN])
+        code, text = exc.code().name, self.hide(" ".join(self.hide(exc.details() or "").split()))[:SHOWN]
+        if code == "UNAVAILABLE" and UNTRUSTED.search(text):
+            return CallFailed("TLS", text)  # a certificate stays what it is
         # One that is too large stays so; a stream that was reset is a connection's end.
         again = (code in AGAIN and "larger than max" not in text) or "RST_STREAM" in text
         pushback = dict(exc.trailing_metadata() or ()).get(PUSHBACK, "")
-        after_s = int(pushback) / 1000 if str(pushback).isdigit() else 0.0
+        after_s = int(pushback) / 1000 if re.fullmatch("[0-9]{1,12}", str(pushback)) else 0.0
         return CallFailed(code, text, again=again, after_s=after_s)
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._credentials.hide(text)
 
     def close(self) -> None:
         """Close the connections."""

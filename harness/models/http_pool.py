@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import http.client
+import io
 import itertools
 import json
+import re
 import socket
 import threading
 import time
@@ -16,7 +19,7 @@ from harness.errors import ModelError
 from harness.models.credentials import credentials_for
 from harness.models.served import CallFailed
 
-__all__ = ["HttpPool"]
+__all__ = ["HttpPool", "may_be_half"]
 
 AGAIN = (429, 502, 503, 504)
 SHOWN = 400  # letters of what a server says
@@ -53,6 +56,8 @@ class HttpPool:
             }  # fmt: skip
         pool = urllib3.HTTPSConnectionPool if encrypted else urllib3.HTTPConnectionPool
         self._pools = [pool(address, port, **options) for address in _addresses(host, port, url)]
+        for each in self._pools:
+            each.ConnectionCls = _whole(each.ConnectionCls)
         self._turn = itertools.cycle(range(len(self._pools)))
         self._lock = threading.Lock()
 
@@ -71,7 +76,7 @@ class HttpPool:
 
         Raises: CallFailed: it is none of success.
         """
-        errors, timeout = self._urllib3.exceptions, self._urllib3.Timeout(min(deadline_s, CONNECT_S), deadline_s)
+        errors, timeout = self._urllib3.exceptions, self._urllib3.Timeout(deadline_s, connect=min(deadline_s, CONNECT_S))
         with self._lock:
             pool = self._pools[next(self._turn)]
         try:
@@ -92,19 +97,27 @@ class HttpPool:
             raise CallFailed(str(reply.status), text, again=again, after_s=after_s)
         return reply.data, reply.headers
 
-    @staticmethod
-    def parsed(body: bytes) -> Any:
+    def parsed(self, body: bytes, headers: Mapping[str, str] | None = None) -> Any:
         """Return what JSON says.
 
+        Args:
+          body: of a reply.
+          headers: of it.
         Raises: CallFailed: it is none.
         """
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as exc:
-            raise CallFailed("REPLY", f"expected JSON, found {body[:60]!r} ({len(body):,} bytes)") from exc
+            found = self.hide(body.decode("utf-8", "replace"))[:60]
+            text = f"expected JSON, found {found!r} ({len(body):,} bytes)"
+            raise CallFailed("REPLY", text, again=may_be_half(headers)) from exc
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._credentials.hide(text)
 
     def _shown(self, text: str) -> str:
-        return self._credentials.hide(" ".join(text.split())[:SHOWN])
+        return self.hide(" ".join(self.hide(text).split()))[:SHOWN]
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,17 +126,61 @@ class HttpPool:
 
 
 def retry_after_s(text: str) -> float:
-    """Return how many seconds a Retry-After header asks for: a number, or a date.
+    r"""Return how many seconds a Retry-After header asks for: a number, or a date.
 
-    >>> retry_after_s("2"), retry_after_s(""), retry_after_s("soon"), retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT")
-    (2.0, 0.0, 0.0, 0.0)
+    >>> [retry_after_s(text) for text in ("2", "", "soon", "\N{SUPERSCRIPT TWO}", "Wed, 21 Oct 2015 07:28:00 GMT")]
+    [2.0, 0.0, 0.0, 0.0, 0.0]
     """
-    if text.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         return float(text)
     try:
         return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
+
+
+def may_be_half(headers: Mapping[str, str] | None) -> bool:
+    """Say whether a reply ended where its connection did: it said neither its length nor that it comes in pieces.
+
+    >>> may_be_half({}), may_be_half({"content-length": "9"}), may_be_half({"transfer-encoding": "chunked"})
+    (True, False, False)
+    """
+    return headers is not None and not {"content-length", "transfer-encoding"} & {name.lower() for name in headers}
+
+
+def _whole(connection: Any) -> Any:
+    """Return a class of connections whose replies have to be whole within the time that they have: urllib3 bounds each read."""
+    return type(connection.__name__, (connection,), {"response_class": _Reply})
+
+
+class _Reply(http.client.HTTPResponse):
+    """Begins to count when it begins to be read."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        if (left_s := sock.gettimeout()) is not None:
+            self.fp = io.BufferedReader(_Bounded(self.fp, sock, time.monotonic() + left_s))
+
+
+class _Bounded(io.RawIOBase):
+    """What comes through a socket, up to a moment."""
+
+    def __init__(self, stream: io.BufferedIOBase, sock: socket.socket, end: float) -> None:
+        self._stream, self._sock, self._end = stream, sock, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._end - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the reply is not whole")
+        self._sock.settimeout(left_s)
+        return self._stream.readinto1(buffer)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def _addresses(host: str, port: int, url: str) -> list[str]:

@@ -8,7 +8,15 @@ import numpy as np
 
 from harness.models.grpc_channel import GrpcChannel
 from harness.models.inference_messages import CONTENTS, Messages
-from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes, with_answering_version
+from harness.models.inference_tensors import (
+    DATATYPES,
+    check_model,
+    datatype_of,
+    from_bytes,
+    signature_of,
+    to_bytes,
+    with_answering_version,
+)
 from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, ServedSignature
 
 __all__ = ["InferenceGrpc"]
@@ -28,7 +36,6 @@ class InferenceGrpc:
     """
 
     protocol = "inference"
-    labelled = True
 
     def __init__(self, url: str, name: str, version: int | str | None) -> None:
         self._channel = GrpcChannel(url)
@@ -61,6 +68,7 @@ class InferenceGrpc:
             request.inputs.add(name=name, datatype=datatype_of(array), shape=array.shape)
             request.raw_input_contents.append(to_bytes(array))
         reply = self._infer(request, deadline_s)
+        check_model(reply.model_name, self._name)
         raw = list(reply.raw_output_contents)
         if raw and len(raw) != len(reply.outputs):
             raise CallFailed("REPLY", f"expected raw contents of {len(reply.outputs)} outputs, found {len(raw)}")
@@ -69,6 +77,10 @@ class InferenceGrpc:
             for number, output in enumerate(reply.outputs)
         }
         return Reply(outputs, reply.model_version or None, reply.id or None)
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._channel.hide(text)
 
     def close(self) -> None:
         """Close the connections."""

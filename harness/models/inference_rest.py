@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,8 +11,16 @@ from urllib.parse import quote
 import numpy as np
 
 from harness.data import Feature
-from harness.models.http_pool import HttpPool
-from harness.models.inference_tensors import DATATYPES, datatype_of, from_bytes, signature_of, to_bytes, with_answering_version
+from harness.models.http_pool import HttpPool, may_be_half
+from harness.models.inference_tensors import (
+    DATATYPES,
+    check_model,
+    datatype_of,
+    from_bytes,
+    signature_of,
+    to_bytes,
+    with_answering_version,
+)
 from harness.models.json_tensors import from_json
 from harness.models.served import UNVERSIONED, CallFailed, Question, Reply, ServedSignature, dtype_of
 
@@ -32,10 +41,9 @@ class InferenceRest:
     """
 
     protocol = "inference"
-    labelled = True
 
     def __init__(self, pool: HttpPool, name: str, version: int | str | None) -> None:
-        self._pool = pool
+        self._pool, self._name = pool, name
         self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(str(version))}" if version is not None else "")
         self._version = version
         self._binary: bool | None = None
@@ -44,15 +52,17 @@ class InferenceRest:
         """Ask for the metadata; see `Transport`."""
         raw = self._pool.get(self._path, METADATA_S)
         if not isinstance(raw, Mapping) or "name" not in raw:
-            raise CallFailed("REPLY", f"expected metadata of a model, found {str(raw)[:100]}")
+            raise CallFailed("REPLY", f"expected metadata of a model, found {self.hide(str(raw))[:100]}")
         versions = [str(version) for version in raw.get("versions") or ()]
         highest = max(versions, key=lambda version: (int(version) if version.isdigit() else -1, version)) if versions else None
         version = str(self._version) if self._version is not None else highest or UNVERSIONED
         self._is_binary()
         try:
             signature = signature_of(version, raw.get("inputs") or (), raw.get("outputs") or ())
-        except (KeyError, TypeError, ValueError) as exc:
-            raise CallFailed("REPLY", f"expected name, datatype and shape of each tensor, found {str(raw)[:200]}") from exc
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise CallFailed(
+                "REPLY", f"expected name, datatype and shape of each tensor, found {self.hide(str(raw))[:200]}"
+            ) from exc
         return with_answering_version(self, signature, METADATA_S) if version == UNVERSIONED else signature
 
     def _is_binary(self) -> bool:
@@ -66,22 +76,16 @@ class InferenceRest:
         head, headers, parts = self._request(question)
         body, answered = self._pool.request("POST", f"{self._path}/infer", b"".join([head, *parts]), headers, deadline_s)
         length = answered.get(HEAD, "")
-        cut = int(length) if length.isdigit() else len(body)
-        raw, rest = self._pool.parsed(body[:cut]), body[cut:]
+        cut = int(length) if re.fullmatch("[0-9]{1,18}", length) else len(body)
+        raw = self._pool.parsed(body[:cut], answered)
         if not isinstance(raw, Mapping) or not isinstance(raw.get("outputs"), list):
-            raise CallFailed("REPLY", f"expected outputs, found {str(raw)[:100]}")
-        outputs = {}
+            raise CallFailed("REPLY", f"expected outputs, found {self.hide(str(raw))[:100]}")
+        check_model(str(raw.get("model_name") or ""), self._name)
         try:
-            for output in raw["outputs"]:
-                size = (output.get("parameters") or {}).get("binary_data_size")
-                name, datatype, shape = output["name"], output["datatype"], output["shape"]
-                if size is not None:
-                    outputs[name], rest = from_bytes(rest[:size], name, datatype, shape), rest[size:]
-                else:
-                    flat = from_json(_flat(output["data"]), name, Feature(DATATYPES[datatype], ()))
-                    outputs[name] = flat.reshape(shape)
-        except (KeyError, TypeError, ValueError) as exc:
-            raise CallFailed("REPLY", f"an output cannot be read: {exc}") from exc
+            outputs = _outputs(raw["outputs"], body[cut:])
+        except CallFailed as failure:
+            failure.again = may_be_half(answered)
+            raise
         label = str(raw["id"]) if raw.get("id") else None
         return Reply(outputs, str(raw["model_version"]) if raw.get("model_version") else None, label)
 
@@ -104,9 +108,39 @@ class InferenceRest:
             return head, {"content-type": "application/json"}, []
         return head, {"content-type": "application/octet-stream", HEAD: str(len(head))}, parts
 
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._pool.hide(text)
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+
+def _outputs(raw: list[Any], rest: bytes) -> dict[str, np.ndarray]:
+    """Read outputs, from what JSON says of them and from what follows it.
+
+    Raises: CallFailed: one cannot be read, or more follows than they are.
+    """
+    outputs = {}
+    try:
+        for output in raw:
+            size = (output.get("parameters") or {}).get("binary_data_size")
+            name, datatype, shape = str(output["name"]), str(output["datatype"]), output["shape"]
+            if name in outputs:
+                raise ValueError(f"'{name}' comes twice")
+            if size is not None:
+                if not 0 <= size <= len(rest):
+                    raise ValueError(f"'{name}': expected {size} bytes, found {len(rest)}")
+                outputs[name], rest = from_bytes(rest[:size], name, datatype, shape), rest[size:]
+            else:
+                flat = from_json(_flat(output["data"]), name, Feature(DATATYPES[datatype], ()))
+                outputs[name] = flat.reshape(shape)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise CallFailed("REPLY", f"an output cannot be read: {exc}") from exc
+    if rest:
+        raise CallFailed("REPLY", f"expected the contents of {len(outputs)} outputs, found {len(rest):,} bytes more")
+    return outputs
 
 
 def _values(array: np.ndarray) -> list[Any]:

@@ -13,7 +13,7 @@ from harness.data import Feature
 from harness.errors import ModelError
 from harness.models.served import CallFailed, Question, ServedSignature, Transport, dtype_of
 
-__all__ = ["DATATYPES", "datatype_of", "from_bytes", "signature_of", "to_bytes", "with_answering_version"]
+__all__ = ["DATATYPES", "check_model", "datatype_of", "from_bytes", "signature_of", "to_bytes", "with_answering_version"]
 
 DATATYPES = {
     "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
@@ -96,6 +96,15 @@ def signature_of(version: str, inputs: Sequence[Mapping[str, Any]], outputs: Seq
         sides.append(side)
     rows = next(iter(firsts)) if len(firsts) == 1 else None
     return ServedSignature(version, sides[0], sides[1], rows)
+
+
+def check_model(found: str, expected: str) -> None:
+    """See that a reply is one of the model that was asked; one that names none is taken.
+
+    Raises: CallFailed: it is another model's.
+    """
+    if found and found != expected:
+        raise CallFailed("REPLY", f"expected a reply of model '{expected}', found one of '{found[:100]}'")
 
 
 def with_answering_version(transport: Transport, signature: ServedSignature, deadline_s: float) -> ServedSignature:

@@ -16,9 +16,20 @@ import numpy as np
 
 from harness.data import Feature
 
-__all__ = ["UNVERSIONED", "CallFailed", "Question", "Reply", "ServedSignature", "Transport", "dtype_of", "feature_text"]
+__all__ = [
+    "UNKNOWN",
+    "UNVERSIONED",
+    "CallFailed",
+    "Question",
+    "Reply",
+    "ServedSignature",
+    "Transport",
+    "dtype_of",
+    "feature_text",
+]
 
 UNVERSIONED = "unversioned"  # of a server that has no versions
+UNKNOWN = "unknown"  # of a reply that does not say which version answered
 
 
 @dataclass(frozen=True)
@@ -104,8 +115,6 @@ class Transport(Protocol):
     """Speaks one protocol with one address, for several threads."""
 
     protocol: str
-    # Whether a reply says which request it answers.
-    labelled: bool
 
     def signature(self) -> ServedSignature:
         """Ask the server what it takes and gives.
@@ -118,6 +127,9 @@ class Transport(Protocol):
 
         Raises: CallFailed: there is none in time, or none that can be read.
         """
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text: what it is sent, the server may repeat."""
 
     def close(self) -> None:
         """Close the connections."""

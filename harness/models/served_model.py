@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data import Feature
 from harness.models.endpoint_client import Answer, EndpointClient
-from harness.models.served import Question
+from harness.models.served import UNKNOWN, Question
 
 __all__ = ["Place", "ServedModel", "Service"]
 
@@ -52,7 +52,6 @@ class Service:
       protocol, version: in words; the version may be "any".
       rows: examples that it takes at a time; None is any number.
       echo: input that holds the example's id, and its shape; None where none is passed through.
-      labelled: whether replies name their request.
       addresses: how many there are.
     """
 
@@ -60,16 +59,7 @@ class Service:
     version: str
     rows: int | None = None
     echo: tuple[str, tuple[int | None, ...]] | None = None
-    labelled: bool = False
     addresses: int = 1
-
-    @property
-    def order(self) -> str:
-        """Say what of a reply in the wrong place would be found."""
-        if self.echo is not None:
-            return f"rows that come back in another order are found ('{self.echo[0]}' is passed through)"
-        what = "replies name their request, but rows" if self.labelled else "replies and rows"
-        return f"{what} that come back in another order cannot be found; echo: NAME says which input the model passes through"
 
 
 class ServedModel:
@@ -94,6 +84,20 @@ class ServedModel:
         self.batching: bool | None = None
         self._chunks: dict[str, set[int]] = {}  # by the version that answered
         self._lock = threading.Lock()
+
+    @property
+    def order(self) -> str:
+        """Say what of a reply in the wrong place would be found, by the replies so far."""
+        if self.service.echo is not None:
+            return f"rows that come back in another order are found ('{self.service.echo[0]}' is passed through)"
+        what = "replies name their request, but rows" if self.client.labelled else "replies and rows"
+        return f"{what} that come back in another order cannot be found; echo: NAME says which input the model passes through"
+
+    @property
+    def unnamed(self) -> int:
+        """How many chunks were answered by replies that do not say which version gave them."""
+        with self._lock:
+            return len(self._chunks.get(UNKNOWN, ()))
 
     @property
     def any_version(self) -> bool:
@@ -149,7 +153,7 @@ class ServedModel:
             "versions": versions,
             "deterministic": self.deterministic,
             "same_bits_in_smaller_batches": self.batching,
-            "order": "echoed" if self.service.echo else "labelled" if self.service.labelled else "not known",
+            "order": "echoed" if self.service.echo else "labelled" if self.client.labelled else "not known",
         }
 
 

@@ -31,7 +31,6 @@ class ServingGrpc:
     """
 
     protocol = "serving"
-    labelled = False
 
     def __init__(self, url: str, name: str, version: int | str | None, signature: str) -> None:
         try:
@@ -91,6 +90,10 @@ class ServingGrpc:
             spec.version.value = self._version
         elif self._version is not None:
             spec.version_label = self._version
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._channel.hide(text)
 
     def close(self) -> None:
         """Close the connections."""

@@ -30,7 +30,6 @@ class ServingRest:
     """
 
     protocol = "serving"
-    labelled = False
 
     def __init__(self, pool: HttpPool, name: str, version: int | str | None, signature: str, *, rows: bool = False) -> None:
         self._pool = pool
@@ -48,8 +47,10 @@ class ServingRest:
         try:
             version = str(raw["model_spec"]["version"])
             signatures = {name: _signature_def(raw_def) for name, raw_def in _signatures(raw).items()}
-        except (KeyError, TypeError, ValueError) as exc:
-            raise CallFailed("REPLY", f"expected metadata with model_spec and signature_def, found {str(raw)[:100]}") from exc
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise CallFailed(
+                "REPLY", f"expected metadata with model_spec and signature_def, found {self.hide(str(raw))[:100]}"
+            ) from exc
         self._known = signature_of(signatures, self._signature, version)
         return self._known
 
@@ -64,13 +65,17 @@ class ServingRest:
             body["inputs"] = tensors
         headers = {"content-type": "application/json"}
         path = f"{self._path}/versions/{known.version}:predict"
-        text, _ = self._pool.request("POST", path, json.dumps(body).encode(), headers, deadline_s)
-        raw = self._pool.parsed(text)
+        text, answered = self._pool.request("POST", path, json.dumps(body).encode(), headers, deadline_s)
+        raw = self._pool.parsed(text, answered)
         key = "predictions" if self._rows else "outputs"
         if not isinstance(raw, Mapping) or key not in raw:
-            raise CallFailed("REPLY", f"expected {key}, found {str(raw)[:100]}")
+            raise CallFailed("REPLY", f"expected {key}, found {self.hide(str(raw))[:100]}")
         read = row_outputs if self._rows else column_outputs
         return Reply(read(raw[key], known.outputs), known.version)
+
+    def hide(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._pool.hide(text)
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,4 +98,7 @@ def _signature_def(raw: Any) -> Any:
     from google.protobuf import json_format
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-    return json_format.ParseDict(raw, SignatureDef(), ignore_unknown_fields=True)
+    try:
+        return json_format.ParseDict(raw, SignatureDef(), ignore_unknown_fields=True)
+    except json_format.ParseError as exc:
+        raise ValueError(str(exc)) from exc

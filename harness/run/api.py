@@ -75,4 +75,7 @@ def evaluate(  # noqa: PLR0913 - help() lists every option
         alone=alone,
         folder=folder, progress=progress,
     )  # fmt: skip
-    return evaluator.evaluate(output, resume=resume, overwrite=overwrite)
+    try:
+        return evaluator.evaluate(output, resume=resume, overwrite=overwrite)
+    finally:
+        evaluator.close()

@@ -172,6 +172,11 @@ class Evaluator:
                 warnings.warn(text, stacklevel=2)
         return results
 
+    def close(self) -> None:
+        """Let go of threads and connections to models that others serve; it evaluates no more."""
+        if self._built.served is not None:
+            self._built.served.close()
+
     def _from_rank_0(self, work: Callable[[], T]) -> T:
         """Do something on rank 0, and have what it gives on all."""
         return work() if self._comm.size == 1 else from_rank_0(self._comm, work)

@@ -33,7 +33,7 @@ def show_served(built: Built, say: Callable[[str], None], warn: Callable[[str], 
             f"{where}: a batch of {rows:,} examples takes {1e3 * latencies[0]:.1f} to {1e3 * latencies[-1]:.1f} ms alone; "
             f"{served.client.concurrency} are under way at a time on each rank"
         )
-        (say if served.service.echo else warn)(f"{where}: {served.service.order}")
+        (say if served.service.echo else warn)(f"{where}: {served.order}")
     built.served.look_again()
     for note in built.served.notes():
         warn(note)

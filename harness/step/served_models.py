@@ -134,11 +134,21 @@ class ServedModels:
                     f"{where}: one and the same batch got other values at the end than at the start, which differ by up to "
                     f"{change:.2g} of the largest: this result is not that of one model"
                 )
+            if served.unnamed and not served.any_version:
+                yield (
+                    f"{where}: replies do not say which version answered: that it was {served.service.version} is what the "
+                    "server said at the start, and it is recorded as unknown for the chunks"
+                )
             if served.batching is False:
                 yield (
                     f"{where}: an example gets other bits in a smaller batch: what the server puts together, and batch_size, may "
                     "change the last digits"
                 )
+
+    def close(self) -> None:
+        """End what asks them; they are asked no more."""
+        for served in self._served.values():
+            served.client.close()
 
     def account(self) -> dict[str, Any]:
         """Say for run.json what happened on this rank, by model."""

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -400,7 +402,7 @@ def test_a_server_that_dies_ends_the_run_and_resume_goes_on_when_it_is_back(worl
     options = {"output": tmp_path / "run"}
     try:
         with pytest.raises(EndpointError, match=r"no reply in \d+ tries .*UNAVAILABLE.*--resume") as failure:
-            evaluated(world, grpc_model(proxy.port, concurrency=1, give_up=2, deadline=2), **options)
+            evaluated(world, grpc_model(proxy.port, concurrency=1, give_up=6, deadline=2), **options)
         assert "chunk" in str(failure.value)
         server = Server({"m": models["m"]}, ports)
         results = evaluated(world, grpc_model(proxy.port), resume=True, **options)
@@ -472,6 +474,188 @@ def test_the_rate_is_kept(world, server):
     finally:
         proxy.close()
     assert len(moments) >= REQUESTS + 4 and moments[-1] - moments[0] >= (len(moments) - 1) / 20 * 0.9
+
+
+@pytest.mark.parametrize(
+    "later, message",
+    [
+        (
+            lambda reply: reply.model_spec.ClearField("version"),
+            r"chunk \d+, .*does not say of which version it is, and earlier ones",
+        ),
+        (lambda reply: setattr(reply.outputs["probabilities"], "dtype", 999), r"chunk \d+, .*cannot be read"),
+    ],
+)
+def test_a_reply_that_tells_less_than_earlier_ones_or_cannot_be_read_is_the_endpoints_fault(world, server, later, message):
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", changed(later))
+    try:
+        with pytest.raises(EndpointError, match=message):
+            evaluated(world, grpc_model(proxy.port))
+    finally:
+        proxy.close()
+
+
+def test_a_version_that_no_reply_names_is_not_made_up(world, server, expected, tmp_path):
+    def silent(number, forward, context):
+        return changed(lambda reply: reply.model_spec.ClearField("version"), number)(number, forward, context)
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", silent)
+    try:
+        results = evaluated(world, grpc_model(proxy.port), output=tmp_path / "run")
+    finally:
+        proxy.close()
+    assert numbers(results) == expected and any("do not say which version answered" in text for text in results.warnings)
+    assert account(tmp_path / "run")["versions"] == {"unknown": [[0, REQUESTS]]}
+
+
+def inference(change):
+    """Return a fault that answers in the Open Inference Protocol, in place of any server."""
+
+    def fault(number, forward, handler):
+        asked = json.loads(handler.body)
+        (tensor,) = asked["inputs"]
+        values = np.array(tensor["data"], np.float32).reshape(tensor["shape"])
+        scores = tf.nn.softmax(values @ made.kernel()).numpy()
+        output = {"name": "probabilities", "datatype": "FP32", "shape": list(scores.shape), "data": scores.ravel().tolist()}
+        reply = {"model_name": "m", "model_version": "1", "id": asked["id"], "outputs": [output]}
+        change(reply, number)
+        return 200, {}, json.dumps(reply).encode()
+
+    return fault
+
+
+METADATA = {
+    "/v2": {"extensions": []},
+    "/v2/models/m": {
+        "name": "m", "versions": ["1"],
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, made.WIDTH]}],
+        "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 5]}],
+    },
+}  # fmt: skip
+
+
+def inference_run(world, fault, **options):
+    proxy = HttpFaults(0, fault, METADATA)
+    try:
+        return evaluated(world, {"endpoint": f"http://127.0.0.1:{proxy.port}", "name": "m", "protocol": "inference"}, **options)
+    finally:
+        proxy.close()
+
+
+def test_whether_replies_name_their_request_is_told_from_the_replies(world, tmp_path):
+    for name, change, order in (
+        ("with", lambda reply, number: None, "labelled"),
+        ("without", lambda reply, number: reply.pop("id"), "not known"),
+    ):
+        inference_run(world, inference(change), output=tmp_path / name)
+        assert account(tmp_path / name)["order"] == order
+
+
+WRONG_INFERENCE = {
+    "no id any more": (lambda reply: reply.pop("id"), r"does not say of which request it is, and earlier ones"),
+    "another model": (lambda reply: reply.update(model_name="other"), r"expected a reply of model 'm', found one of 'other'"),
+    "outputs of text": (lambda reply: reply.update(outputs=["x"]), r"an output cannot be read"),
+    "parameters of text": (lambda reply: reply["outputs"][0].update(parameters="x"), r"an output cannot be read"),
+    "a name of digits": (lambda reply: reply["outputs"][0].update(name=7), r"has an output '7'"),
+    "an output twice": (lambda reply: reply["outputs"].append(reply["outputs"][0]), r"'probabilities' comes twice"),
+    "an error with the token": (lambda reply: (reply.clear(), reply.update(error="x" * 70 + " no hunter2-token-of-mine")), r"expected outputs"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_INFERENCE)
+def test_a_wrong_reply_over_rest_ends_the_run_and_names_the_chunk(world, monkeypatch, name):
+    monkeypatch.setenv("HARNESS_ENDPOINT_TOKEN", "hunter2-token-of-mine")
+    change, message = WRONG_INFERENCE[name]
+    with pytest.raises(EndpointError, match=rf"chunk \d+, .*{message}") as failure:
+        inference_run(world, inference(lambda reply, number: change(reply) if number == 5 else None))
+    assert "hunter2" not in str(failure.value)
+
+
+def dripping(number, forward, handler):
+    if number != 5:
+        return forward()
+    _, _, body = forward()
+    handler.send_response(200)
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    try:
+        for place in range(len(body)):
+            handler.wfile.write(body[place : place + 1])
+            waited(0.2)
+    except OSError:
+        handler.close_connection = True
+
+
+def half(number, forward, handler):
+    status, headers, body = forward()
+    if number != 5:
+        return status, headers, body
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n" + body[: len(body) // 2])
+    return None
+
+
+@pytest.mark.parametrize("fault, failures", [(dripping, {"DEADLINE": 1}), (half, {"REPLY": 1})])
+def test_a_reply_that_drips_or_ends_half_way_is_asked_for_again(world, server, expected, fault, failures, tmp_path):
+    proxy = HttpFaults(server.rest, fault)
+    try:
+        model = {"endpoint": f"http://127.0.0.1:{proxy.port}", "name": "m", "deadline": 5}
+        assert numbers(evaluated(world, model, output=tmp_path / "run")) == expected
+    finally:
+        proxy.close()
+    assert account(tmp_path / "run")["failures"] == failures
+
+
+def test_waiting_for_a_turn_is_no_failure_of_the_endpoint_and_long_waits_are_said(world, server, expected):
+    once = answering(503, of=[9])
+    proxy = HttpFaults(server.rest, once)
+    try:
+        model = {"endpoint": f"http://127.0.0.1:{proxy.port}", "name": "m", "max_rate": 2, "give_up": 2, "deadline": 2}
+        assert numbers(evaluated(world, {**model, "concurrency": 8})) == expected
+    finally:
+        proxy.close()
+    proxy = HttpFaults(server.rest, answering(429, {"retry-after": "3600"}, of=[5]))
+    try:
+        with pytest.raises(EndpointError, match="it asks to be left alone for 3,600 s"):
+            evaluated(world, {"endpoint": f"http://127.0.0.1:{proxy.port}", "name": "m"})
+    finally:
+        proxy.close()
+
+
+def test_a_certificate_that_does_not_verify_ends_at_once_with_the_reason(tmp_path):
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=elsewhere.example"
+    files = {"key": tmp_path / "key.pem", "certificate": tmp_path / "certificate.pem"}
+    made_by = [
+        *command.split(),
+        "-addext",
+        "subjectAltName=DNS:elsewhere.example",
+        "-keyout",
+        files["key"],
+        "-out",
+        files["certificate"],
+    ]
+    subprocess.run(made_by, check=True, capture_output=True)
+    key, certificate = (path.read_bytes() for path in files.values())
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    server.start()
+    begun = time.monotonic()
+    try:
+        for ca in (None, files["certificate"]):  # signed by nobody known, and the certificate of another host
+            with pytest.MonkeyPatch.context() as patch:
+                if ca is not None:
+                    patch.setenv("HARNESS_ENDPOINT_CA", str(ca))
+                with pytest.raises(ModelError, match=r"TLS: .*(?i:certificate_verify_failed|verification check failed)"):
+                    harness.evaluate({"endpoint": f"grpcs://127.0.0.1:{port}", "name": "m"}, "none.npz", ["accuracy"], label="y")
+    finally:
+        server.stop(0).wait()
+    assert time.monotonic() - begun < 2 * 10  # it is not asked again and again
+
+
+def test_threads_end_with_the_evaluation(world, server):
+    for model in (grpc_model(server.grpc), {"endpoint": f"http://127.0.0.1:{server.rest}", "name": "m"}):
+        evaluated(world, model)
+        assert not [thread for thread in threading.enumerate() if thread.name in ("endpoint", "outside")]
 
 
 @pytest.mark.parametrize(
