@@ -129,11 +129,11 @@ class Chain:
 
     def round(self, size: int, event: str, how: str) -> str:
         """Start an attempt and let something happen to it; return in which phase it did."""
-        before = len(list(self.folder.attempts.glob("*.json")))
+        before = len(list(self.folder.attempts.glob("????.json")))
         world = self.start(size, how)
         # Commits of this attempt to wait for; -1: any time from the start. Where the disk is slow there are few of them.
         aim = self.rng.choice([-1, 0, 0, 0, 0, 1, 1, 2, 4])
-        self.until(world, lambda: len(list(self.folder.attempts.glob("*.json"))) > before)
+        self.until(world, lambda: len(list(self.folder.attempts.glob("????.json"))) > before)
         number = before + 1
         self.wake()
         begun = read_json(self.folder.attempts / f"{number:04d}.json") or {"chunks_resumed": 0}

@@ -99,6 +99,14 @@ def test_two_ranks_see_each_package_and_count_it_once(world, tmp_path):
     assert "energy: not measured" in again.out
 
 
+def recorded_uj(record: Path, name: str) -> int:
+    """What a node's record has of a device; nothing before there is one."""
+    if not record.exists():
+        return 0
+    devices = json.loads(record.read_text())["accounts"][0]["readings"]["devices"]
+    return sum(sum(device["phases_uj"].values()) for device in devices if device["device"] == name)
+
+
 def test_a_run_that_was_killed_adds_up_what_its_attempts_recorded(world, tmp_path):
     shown = make_tree(tmp_path / "sys")
     job = world.job(tmp_path / "job.yaml", output="run")
@@ -111,7 +119,7 @@ def test_a_run_that_was_killed_adds_up_what_its_attempts_recorded(world, tmp_pat
     )  # fmt: skip
     record = run / "attempts" / "0001.usage-00000.json"
     begun = time.monotonic()
-    while not record.exists() or not list((run / "journal").glob("*.segment")):
+    while not recorded_uj(record, "package-1") or not list((run / "journal").glob("*.segment")):
         assert killed.poll() is None and time.monotonic() - begun < 120
         set_uj(shown, "intel-rapl:1", 1001 + int((time.monotonic() - begun) * 1e6))
         time.sleep(0.05)

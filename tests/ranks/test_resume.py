@@ -57,7 +57,7 @@ def committed(folder: RunFolder, least: int = 1, then: Callable[[], None] = lamb
     """Wait until the last attempt has committed something; then do something."""
     begun = time.monotonic()
     while True:
-        number = max((int(path.stem) for path in folder.attempts.glob("*.json")), default=0)
+        number = max((int(path.stem) for path in folder.attempts.glob("????.json")), default=0)
         if number and len(list(folder.journal.glob(f"{number:04d}-*"))) >= least:
             return then()
         assert time.monotonic() - begun < LIMIT_S
@@ -86,11 +86,11 @@ def launched(job: Path, folder: Path, ranks: int, how: str, *more: str, act: Cal
         folder,
         "--resume",
     ]
-    before = len(list((folder / "attempts").glob("*.json")))
+    before = len(list((folder / "attempts").glob("????.json")))
     with open(job.parent / "launch.txt", "w+") as stream:
         process = subprocess.Popen([str(word) for word in argv], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         begun = time.monotonic()
-        while len(list((folder / "attempts").glob("*.json"))) == before:
+        while len(list((folder / "attempts").glob("????.json"))) == before:
             assert time.monotonic() - begun < LIMIT_S and process.poll() is None, Path(stream.name).read_text()
             time.sleep(0.05)
         committed(RunFolder(folder))
@@ -155,7 +155,7 @@ def test_a_run_is_resumed_only_when_asked_and_only_as_what_it_was(forks, job, qu
     assert (folder / "metrics.json").read_bytes() == quiet
     text = alone(forks, folder, "0", "evaluate", job, "-o", folder, "--resume")
     assert "this run is done already, nothing was evaluated" in text
-    assert len(list((folder / "attempts").glob("*.json"))) == 2
+    assert len(list((folder / "attempts").glob("????.json"))) == 2
     assert "verified: every one of 203 examples counted once" in alone(forks, folder, "0", "verify", folder)
 
 
