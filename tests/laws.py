@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "top_k": {"output": "scores", "label": "five", "k": 2},
     **{name: {"output": "scores", "label": "five", "baseline": "other_scores"} for name in ("mcnemar", "flip_rate")},
     **{name: {"output": "amount", "baseline": "chance"} for name in ("prediction_difference", "largest_prediction_difference")},
+    "within_tolerance": {"output": "amount", "baseline": "chance", "atol": 0.25},
 }  # fmt: skip
 # What a metric needs to be weighted.
 WEIGHTED = {

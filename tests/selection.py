@@ -17,7 +17,7 @@ SLOW = (
     "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "run/test_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_parity", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -104,6 +104,7 @@ LONG = {
     "ranks/test_tickets.py::test_with_fixed_shares_the_fast_rank_waits": "ranks/test_schedule",
     "report/test_browser.py": "what the page holds: report/test_page, parsed without a browser",
     "report/test_hub.py": "report/test_card, report/test_eval_results: the same files, parsed as YAML",
+    "run/test_parity.py::test_two_ranks_write_the_same_parity": "ranks/test_models has the metrics of two models at several ranks; alone",
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",

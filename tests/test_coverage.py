@@ -50,7 +50,7 @@ def test_where_the_bootstrap_alone_promises_too_much():
     assert by["accuracy", "50 examples"].percentile < 65 <= 76 <= by["accuracy", "50 examples"].reported
     assert by["accuracy", "50 clusters of 20, without"].share("reported") < 0.8
     calibrated = by["expected_calibration_error", "1,000 examples, calibrated"]
-    assert calibrated.percentile == 0 and calibrated.share("reported") > 0.8
+    assert calibrated.percentile == 0 and calibrated.share("reported") > 0.5  # 20 simulations
 
 
 def test_cases_that_do_not_cover_are_named():

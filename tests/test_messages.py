@@ -62,8 +62,8 @@ ALONE = "this command is one rank, and several are started by: harness launch -n
             "launch -- evalute job.yaml",
             "launch starts 'evaluate JOB.yaml ...' or 'predict JOB.yaml ...', found 'evalute job.yaml'; did you mean 'evaluate'?",
         ),
-        ("launch --dry-run -- evaluate m.keras d.npz --metrics nope", "unknown metric 'nope': 'harness metrics' lists all 118"),
-        ("metrics F1_score", "unknown metric 'F1_score': did you mean 'f1'? 'harness metrics' lists all 118"),
+        ("launch --dry-run -- evaluate m.keras d.npz --metrics nope", "unknown metric 'nope': 'harness metrics' lists all 119"),
+        ("metrics F1_score", "unknown metric 'F1_score': did you mean 'f1'? 'harness metrics' lists all 119"),
         (
             "evaluate m.keras",
             "m.keras: expected a job file, found a model: name the data behind it, harness evaluate m.keras DATA --label NAME, or "

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from harness.bench.binding import Binding, Bound, bound_of, sentence, starting
+from harness.bench.binding import Binding, Bound, bound_of, starting
+from harness.bench.binding_sentence import sentence
 from harness.bench.facts import Facts
 from harness.bench.figures import Size, sizes
-from harness.bench.rules import Rules, Scaling
+from harness.bench.rules import Rules, Scaling, trials
 from harness.bench.scaling import Scaled, Serial, scaled, serial
 
 __all__ = ["Answer", "State", "Swept", "answer"]
+
+NOT_RUN = "not run"  # how the reason of a trial begins that was left out
+SHOWN = 5  # names of a list
 
 
 class State(StrEnum):
@@ -115,7 +119,7 @@ def answer(
 ) -> Answer:
     """Put together what a bench comes to."""
     held = sizes(facts, queued=rules.slurm is not None)
-    invalid, missing = list(_other_bytes(facts)), list(_missing(facts))
+    invalid, missing = list(_other_bytes(facts)), [*_failed(facts), *_missing(rules, facts)]
     state = State.INVALID if invalid else State.INCOMPLETE if missing else State.VALID
     return Answer(name, rules, examples, facts, machine, command, state, [*invalid, *missing], held, _swept(rules, held, facts))
 
@@ -136,11 +140,39 @@ def _other_bytes(facts: Sequence[Facts]) -> Iterator[str]:
             yield f"metrics.json of {named} is not the bytes of {most[0]}: a result must not depend on ranks or repeats"
 
 
-def _missing(facts: Sequence[Facts]) -> Iterator[str]:
-    """Name the trials that failed; those that were left out because of them are not named."""
-    for fact in facts:
-        if not fact.is_done and not fact.reason.startswith("not run"):
-            yield f"{fact.name} failed: {fact.reason}"
+def _failed(facts: Sequence[Facts]) -> Iterator[str]:
+    """Name the trials that failed; those that were left out because another of their size failed are not named."""
+    failed = [fact for fact in facts if not fact.is_done and not fact.reason.startswith(NOT_RUN)]
+    for fact in failed:
+        yield f"{fact.name} failed: {fact.reason}"
+    named = {_size(fact) for fact in failed}
+    if left_out := [fact.name for fact in facts if not fact.is_done and _size(fact) not in named]:
+        yield f"{_listed(left_out)} not run: go on with --resume"
+
+
+def _size(fact: Facts) -> tuple[Any, ...]:
+    return tuple(fact.setting.items()), str(fact.scaling), fact.ranks
+
+
+def _missing(rules: Rules, facts: Sequence[Facts]) -> Iterator[str]:
+    """Name the trials that the rules ask for and that are not there, and those that they do not ask for, or twice."""
+    asked = {(trial.setting, str(trial.scaling), trial.ranks, trial.repeat): trial.name for trial in trials(rules)}
+    kept = [(*_size(fact), fact.repeat) for fact in facts]
+    if lacking := [name for trial, name in asked.items() if trial not in kept]:
+        yield f"{len(kept)} trials, the rules ask for {len(asked)}: {_listed(lacking)} missing; go on with --resume"
+    strange = [fact.name for place, fact in enumerate(facts) if kept[place] not in asked or kept[place] in kept[:place]]
+    if strange:
+        yield f"{_listed(strange)} not of the rules: they ask for {len(asked)} trials, each once"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """List a few names, with the verb.
+
+    >>> _listed(["a"]), _listed(list("abcdefg"))
+    ('a is', 'a, b, c, d, e and 2 more are')
+    """
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 def _swept(rules: Rules, held: Sequence[Size], facts: Sequence[Facts]) -> list[Swept]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from harness.bench.rules import Rules, Scaling
 from harness.bench.spread import Spread
 from harness.bench.tables import (
     facts_table,
+    level_sentence,
     limits_table,
     machine_table,
     parts_table,
@@ -35,6 +37,7 @@ from harness.results.tables import TextTable, markdown, markdown_text
 __all__ = ["SCHEMA_VERSION", "PrintedBench", "read", "to_csv", "to_json", "to_markdown"]
 
 SCHEMA_VERSION = 1
+OF_KIT = "bench"  # folder of the bench in that of a kit
 SPREADS = ("solution_s", *PARTS, "rate", "forward_rate", "reading_rate", "sum_s", "peak_bytes", "joules", "money")
 
 
@@ -88,20 +91,47 @@ def _spread(spread: Spread | None) -> dict[str, Any] | None:
 
 
 def read(path: Path) -> Answer:
-    """Read a bench: its folder, or its bench.json. Figures are computed again from the raw values.
+    """Read a bench: its folder, that of its kit, or its bench.json. Figures are computed again from the raw values.
 
     Raises: RunFolderError: it is none.
     """
-    file = BenchFolder(path).bench_json if path.is_dir() else path
+    folders = [folder for folder in (path, path / OF_KIT) if BenchFolder(folder).bench_json.exists()]
+    file = path if not path.is_dir() else BenchFolder(folders[0] if folders else path).bench_json
     document = read_json(file)
     if not isinstance(document, dict) or "trials" not in document or "rules" not in document:
         raise RunFolderError(f"{path}: expected a bench, as harness bench writes it, found no bench.json that is one")
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{file}: expected a bench of schema_version {SCHEMA_VERSION}, found {document.get('schema_version')!r}; "
+            "read it with the version of the harness that wrote it"
+        )
     try:
         facts = [Facts.from_json(fact) for fact in document["trials"]]
+        for fact in facts:
+            _check_times(fact)
         rules = Rules.from_json(document["rules"])
         return answer(document["job"], rules, document["examples"], facts, document["machine"], document["command"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise RunFolderError(f"{file}: not as harness bench writes it: {type(exc).__name__}: {exc}") from exc
+
+
+def _check_times(fact: Facts) -> None:
+    """See that what a trial took can be divided by.
+
+    Raises: ValueError: it cannot.
+    """
+    if not all(map(math.isfinite, _numbers_in(fact.to_json()))):
+        raise ValueError(f"{fact.name} holds a number that is not finite")
+    if fact.is_done and min(fact.wall_s, float(fact.attempt.get("elapsed_s") or 0.0)) <= 0:
+        raise ValueError(f"{fact.name} is done and took no time: expected wall_s and elapsed_s above 0")
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers_in(part)
 
 
 def to_csv(bench: Answer) -> str:
@@ -147,12 +177,7 @@ def blocks(bench: Answer) -> Iterator[Block]:
     if text := serial_sentence(bench, number):
         yield text
     yield limits_table(strong)
-    yield f"Medians over repeats, in brackets their intervals by order statistics: {_level(bench, number)}."
-
-
-def _level(bench: Answer, number: int) -> str:
-    levels = {spread.level for size in bench.strong(number) if (spread := size.spread("solution_s")) and spread.level}
-    return f"so many repeats hold the median in {min(levels):.0%} of benches" if levels else "one repeat has none"
+    yield level_sentence(bench, number)
 
 
 class PrintedBench(Printed):

@@ -31,6 +31,7 @@ class Facts:
       digest: SHA-256 of metrics.json; empty where there is none.
       bits: SHA-256 of the values, slices and intervals in it: sizes of batches and the like are not in these.
       values: of the whole, by metric: numbers alone.
+      digests: of metrics.json: of job, data and model; empty in benches of earlier versions.
       run: run.json without what names its files: its last attempt, plan, environment, cost; empty where there is none.
       size_bytes: of the data; None where that is not known.
       limits: limits.json; empty where there is none.
@@ -48,6 +49,7 @@ class Facts:
     digest: str = ""
     bits: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
     size_bytes: int | None = None
     limits: Mapping[str, Any] = field(default_factory=dict)
@@ -100,13 +102,15 @@ def facts_of(run: Path, blank: Facts) -> Facts:
     parts = {"attempt": attempts[-1], **{name: document.get(name) for name in ("plan", "environment", "cost")}}
     # A gate that says no (1), or that it cannot tell (5), is no failure of the run.
     state = "done" if not blank.reason or (read_json(folder.gate_json) is not None and metrics) else "failed"
+    values = read_json(folder.metrics_json)
     return _with(
         blank,
         state=state,
         reason="" if state == "done" else blank.reason,
         digest=hashlib.sha256(metrics).hexdigest(),
-        bits=_bits(read_json(folder.metrics_json)),
-        values=_values(read_json(folder.metrics_json)),
+        bits=_bits(values),
+        values=_values(values),
+        digests=values.get("digests") or {} if isinstance(values, dict) else {},
         run=parts,
         size_bytes=sum(sizes) if sizes and None not in sizes else None,
         limits=limits if isinstance(limits, dict) else {},

@@ -22,6 +22,7 @@ PARTS = (
 # What does not get less with more ranks by itself.
 FIXED = ("launching", "start", "loading", "compiling", "waiting", "reducing", "writing")
 WITHOUT_COST = "the run does not say"
+WITHOUT_PRICES = "the job has no prices (key cost)"
 PHASES = {"start": ("import", "connect", "resume"), "counting": ("open",), "loading": ("copy", "build")}
 
 
@@ -70,6 +71,7 @@ class TrialFigures:
       bytes_an_example: of the files; None where that is not known.
       joules, money: None where the run does not say.
       cost_gaps: what is not in them.
+      gap_s: of `other`, what no rank accounts for: ranks do not begin and end at the same time.
     """
 
     repeat: int
@@ -83,11 +85,20 @@ class TrialFigures:
     joules: float | None = None
     money: float | None = None
     cost_gaps: str = ""
+    gap_s: float = 0.0
+
+    @property
+    def late_s(self) -> float:
+        """Of the waiting, what ranks cost that began or compiled late: more than their loops differ, the mean over ranks."""
+        loops_s = [rank.loop_s for rank in self.ranks]
+        differ_s = max(loops_s) - sum(loops_s) / len(loops_s) if loops_s else 0.0
+        return max(0.0, self.parts_s["waiting"] - differ_s)
 
     @property
     def work_s(self) -> float:
         """Of the loop and of what follows it, the mean over ranks: what the data and the model take, once all is compiled."""
-        return sum(self.parts_s[name] for name in ("reading", "predicting", "metrics", "other", "waiting", "reducing"))
+        names = ("reading", "predicting", "metrics", "other", "waiting", "reducing")
+        return sum(self.parts_s[name] for name in names) - self.late_s - self.gap_s
 
     @property
     def forward_rate(self) -> float | None:
@@ -161,14 +172,17 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
     """Return what a trial comes to; it is done."""
     attempt = facts.attempt
     elapsed_s = float(attempt.get("elapsed_s") or 0.0)
-    solution_s = elapsed_s if queued else max(elapsed_s, facts.wall_s - float(facts.limits.get("elapsed_s") or 0.0))
+    command_s = elapsed_s if queued else max(elapsed_s, facts.wall_s - float(facts.limits.get("elapsed_s") or 0.0))
     limits = {int(rank["rank"]): rank for rank in facts.limits.get("ranks") or []}
     chunk = int((facts.run.get("plan") or {}).get("chunk_size") or 0)
     accounts = attempt.get("ranks") or []
     ranks = tuple(_rank(account, limits.get(int(account["rank"]), {}), chunk) for account in accounts)
     parts_s = _parts(accounts, ranks)
-    parts_s["other"] += max(0.0, elapsed_s - sum(parts_s.values()))
-    parts_s["launching"] = solution_s - elapsed_s
+    gap_s = max(0.0, elapsed_s - sum(parts_s.values()))
+    parts_s["other"] += gap_s
+    # Rank 0 has the clock of the run. Others may have begun before it: while it was being launched.
+    solution_s = max(command_s, sum(parts_s.values()))
+    parts_s["launching"] = solution_s - sum(parts_s.values())
     longest_s = max((rank.loop_s for rank in ranks), default=0.0)
     examples = sum(rank.examples for rank in ranks)
     rounds = list(zip(*(rank.get("sum_s") or [] for rank in limits.values()), strict=False))
@@ -185,8 +199,23 @@ def figures(facts: Facts, *, queued: bool = False) -> TrialFigures:
         facts.size_bytes / facts.examples if facts.size_bytes is not None and known else None,
         _number(cost, "joules"),
         _number(cost, "money"),
-        "; ".join(str(gap) for gap in cost.get("gaps") or []) or WITHOUT_COST,
+        _cost_gaps(cost),
+        gap_s,
     )
+
+
+def _cost_gaps(cost: Mapping[str, Any]) -> str:
+    """Say what is not in the cost of a run, and why.
+
+    Args:
+      cost: of run.json; empty where it has none.
+
+    >>> _cost_gaps({"joules": None, "energy": {"package": {"joules": None, "reason": "vm: no counter"}}, "gaps": []})
+    'vm: no counter; the job has no prices (key cost)'
+    """
+    reasons = [str(kind["reason"]) for kind in (cost.get("energy") or {}).values() if kind.get("reason")]
+    prices = [WITHOUT_PRICES] if cost and "money" not in cost else []
+    return "; ".join(dict.fromkeys([*map(str, cost.get("gaps") or []), *reasons, *prices])) or WITHOUT_COST
 
 
 def _number(document: Mapping[str, Any], name: str) -> float | None:

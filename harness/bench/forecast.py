@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.bench.collective import LIKELY, SLOW, SWIFT, Network
@@ -19,6 +19,7 @@ __all__ = ["Forecast", "Pilots", "Predicted", "Stop", "forecast"]
 
 PAYS = 0.1  # of the time, that twice as many ranks have to save
 TELLING_S = 0.5
+UNSURE = 0.5  # of the time of the examples, either way, where pilots tell little of an example
 CONTENDED = 0.25  # how much longer ranks that share cores may take than the cores' work alone
 ROW_COPIES = 3  # of rows in memory at the end: as they were kept, sorted, and as they are exchanged
 # Student's t, two-sided 95 %, by degrees of freedom; between these the one before is taken, which is the larger.
@@ -144,7 +145,7 @@ def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine
 
     That is: the network, from swift to slow; ranks that share cores, which may take up to a quarter longer than their work;
     and the slowest of many ranks, sqrt(2 ln p) standard deviations above the mean one where they vary as the repeats do.
-    It does not reach below the fastest of every part that was seen.
+    Pilots that tell little of an example make it wider by half of the time of the examples.
     """
 
     def totals(network: Network) -> list[float]:
@@ -160,21 +161,18 @@ def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine
     slowest = math.sqrt(2 * math.log(size.ranks)) * deviation
     swifter = middle - statistics.median(totals(SWIFT))
     slower = statistics.median(totals(SLOW)) - middle
-    fastest = predict(_fastest(repeats), size, work, machine, SWIFT).total_s
-    return max(fastest, middle - half - swifter), middle + math.hypot(half, slowest) + slower + contended
-
-
-def _fastest(repeats: Sequence[Costs]) -> Costs:
-    """Return the smallest of each cost that was seen in any repeat: nothing is taken to be faster than that."""
-    names = ("start_s", "compile_s", "example_s", "reduce_s", "row_s", "write_s", "fixed_busy", "busy")
-    return replace(repeats[0], **{name: min(getattr(costs, name) for costs in repeats) for name in names})
+    unsure = UNSURE * typical.parts["examples"] if any(costs.is_unsure for costs in repeats) else 0.0
+    low_s = middle - math.hypot(half, unsure) - swifter
+    high_s = middle + math.hypot(half, slowest, unsure) + slower + contended
+    return max(0.0, min(low_s, typical.total_s)), max(high_s, typical.total_s)
 
 
 def _money(prices: Mapping[str, Any], size: Size, machine: Machine, seconds: float, joules: float | None) -> float | None:
     """Return what a size costs; None without a price that applies, or without the energy that one needs."""
     hours = seconds / 3600
+    cores = min(size.ranks * size.threads(machine.cores), size.nodes * machine.cores)  # ranks may share them
     parts = {
-        "node_hour": size.nodes * hours, "cpu_hour": size.ranks * size.threads(machine.cores) * hours,
+        "node_hour": size.nodes * hours, "cpu_hour": cores * hours,
         "gpu_hour": size.ranks * machine.gpus_per_rank * hours, "kwh": None if joules is None else joules / 3.6e6,
     }  # fmt: skip
     charged = [(price, parts[name]) for name, price in prices.items() if name in parts and price is not None]
@@ -228,6 +226,12 @@ def _unknown(
     notes = []
     if any(work.examples * median_costs(repeats).example_s < TELLING_S for repeats in pilots.values()):
         notes.append(f"all examples together take less than {TELLING_S:g} s of a rank: what one takes cannot be told from noise")
+    unsure = [costs.is_unsure for repeats in pilots.values() for costs in repeats]
+    if any(unsure):
+        notes.append(
+            f"in {sum(unsure)} of {len(unsure)} pairs of pilots the larger run was not slower: what an example takes is unsure, "
+            "and so is all that follows from it; a larger --pilot, or a machine that does nothing else, would tell"
+        )
     if any(size.size.nodes > 1 for size in predicted):
         notes.append("other nodes are taken to be like this one, the network between 2 us and 1 ms a step, 10 and 0.1 GB/s")
         if machine.reading_bytes_s and work.size_bytes:

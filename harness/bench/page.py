@@ -12,6 +12,7 @@ from harness.bench.figures import Size
 from harness.bench.rules import Scaling
 from harness.bench.tables import (
     facts_table,
+    level_sentence,
     limits_table,
     machine_table,
     parts_table,
@@ -82,7 +83,7 @@ def bench_sections(bench: Answer) -> list[Section]:
         tables = [sweep_table(bench)]
         parts.append(Section("settings", "Settings", TEMPLATE, BenchPart(figures=[_heat_map(bench)], tables=tables)))
     if strong:
-        time = BenchPart(sentences=_serial(bench, number_), figures=[_time_figure(strong)], tables=[parts_table(strong)])
+        time = BenchPart(sentences=_time_sentences(bench, number_), figures=[_time_figure(strong)], tables=[parts_table(strong)])
         tables = [table for scaling in Scaling if (table := scaling_table(bench, number_, scaling)) is not None]
         speed = BenchPart(figures=[_speed_figure(strong)], tables=tables)
         parts += [
@@ -98,9 +99,9 @@ def bench_sections(bench: Answer) -> list[Section]:
     ]
 
 
-def _serial(bench: Answer, number_: int) -> list[str]:
+def _time_sentences(bench: Answer, number_: int) -> list[str]:
     text = serial_sentence(bench, number_)
-    return [text] if text else []
+    return [*([text] if text else []), level_sentence(bench, number_)]
 
 
 def _time_figure(sizes: Sequence[Size]) -> Figure:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench.pilot_costs import Costs, Observation, costs_of
+from harness.bench.pilot_costs import Costs, Observation, costs_of, example_seconds
 from harness.bench.trials import end_with_parent
 from harness.errors import HarnessError, RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
@@ -99,7 +99,8 @@ def observation(folder: RunFolder, cpu_s: float) -> Observation:
         raise RunFolderError(f"{folder.run_json}: a pilot run left no account of itself")
     attempt = run["attempts"][-1]
     (rank,) = attempt["ranks"]
-    seconds = rank["seconds"]
+    seconds, split_s = rank["seconds"], rank.get("split_s") or {}
+    later_examples = max(0, rank["examples"] - run["plan"]["chunk_size"])
     return Observation(
         examples=run["plan"]["examples"],
         start_s=sum(seconds.get(name, 0.0) for name in STARTING),
@@ -111,6 +112,8 @@ def observation(folder: RunFolder, cpu_s: float) -> Observation:
         peak_bytes=rank["peak_bytes"],
         row_bytes=row_bytes(read_json(folder.question_json)),
         joules=(run.get("cost") or {}).get("joules"),
+        later_s=sum(split_s.get(name, 0.0) for name in ("reading", "predicting")),
+        later_examples=later_examples,
     )
 
 
@@ -141,7 +144,7 @@ def run_pilot(pilot: Pilot, smaller: int, threads: int, repeats: int) -> list[Co
     smaller = min(smaller, max(1, pilot.examples // 2))
     first = pilot.observe(smaller, threads, f"threads-{threads}-first", limits=True)
     second = pilot.observe(min(4 * smaller, pilot.examples), threads, f"threads-{threads}-second")
-    example_s = max((second.loop_s - first.loop_s) / max(1, second.examples - first.examples), 1e-7)
+    example_s, _ = example_seconds(first, second) if second.examples > first.examples else (LOOP_S, True)
     larger = min(pilot.examples, MOST * smaller, max(2 * smaller, smaller + round(LOOP_S / example_s)))
     pairs = []
     for repeat in range(repeats):

@@ -1,7 +1,8 @@
 """What a job costs by example and by run, told from pilot runs of two sizes. Pure.
 
 Each repeat is a pair, one smaller and one larger run at one rank. What both take is fixed, what the larger takes more goes by
-example.
+example. On a busy machine the larger may take no longer: then what an example takes is told from within the larger run, after
+its first call, and the pair is marked as unsure.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Costs", "Observation", "costs_of", "median_costs"]
+__all__ = ["Costs", "Observation", "costs_of", "example_seconds", "median_costs"]
 
 LEAST_S = 1e-9
 
@@ -27,6 +28,7 @@ class Observation:
       peak_bytes: of its memory.
       row_bytes: that are kept of each example until the end; 0 where no metric keeps rows.
       joules: None where the machine does not tell.
+      later_s, later_examples: of the loop after its first call, in which TensorFlow compiles; 0 where that is all of it.
     """
 
     examples: int
@@ -39,6 +41,8 @@ class Observation:
     peak_bytes: int
     row_bytes: int = 0
     joules: float | None = None
+    later_s: float = 0.0
+    later_examples: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Costs:
       peak_bytes: memory of a rank.
       row_bytes: kept of each example.
       watts: of the machine; None where it does not tell.
+      is_unsure: whether the larger run was not slower than the smaller, so that a pair tells little of an example.
     """
 
     start_s: float
@@ -68,6 +73,26 @@ class Costs:
     peak_bytes: int
     row_bytes: int = 0
     watts: float | None = None
+    is_unsure: bool = False
+
+
+def example_seconds(small: Observation, large: Observation) -> tuple[float, bool]:
+    """Return what an example takes in the loop, seconds, and whether that is unsure.
+
+    It is the difference of the two loops. Where the larger was not slower, it is what examples took after the larger one's first
+    call; where there are none of these, all of its loop, which is the most that it can be.
+
+    >>> small = Observation(1000, 3.0, 5.0, 0.0, 0.1, 8.1, 6.2, 1 << 29)
+    >>> large = Observation(3000, 3.0, 4.5, 0.0, 0.1, 7.6, 10.2, 1 << 29, later_s=2.0, later_examples=2000)
+    >>> example_seconds(small, large)
+    (0.001, True)
+    """
+    more_s = large.loop_s - small.loop_s
+    if more_s > 0:
+        return max(more_s / (large.examples - small.examples), LEAST_S), False
+    if large.later_examples and large.later_s > 0:
+        return large.later_s / large.later_examples, True
+    return max(large.loop_s / large.examples, LEAST_S), True
 
 
 def costs_of(small: Observation, large: Observation) -> Costs:
@@ -80,9 +105,10 @@ def costs_of(small: Observation, large: Observation) -> Costs:
     (0.001, 0.5, 2.0)
     """
     more = large.examples - small.examples
-    example_s = max((large.loop_s - small.loop_s) / more, LEAST_S)
+    example_s, is_unsure = example_seconds(small, large)
     row_s = max((large.reduce_s - small.reduce_s) / more, 0.0) if large.row_bytes else 0.0
     example_cpu_s = max((large.cpu_s - small.cpu_s) / more, 0.0)
+    busy = example_cpu_s / (example_s + row_s) if example_cpu_s and not is_unsure else large.cpu_s / large.elapsed_s
     fixed_s = max(small.elapsed_s - small.examples * (example_s + row_s), LEAST_S)
     fixed_cpu_s = max(small.cpu_s - small.examples * example_cpu_s, 0.0)
     return Costs(
@@ -93,10 +119,11 @@ def costs_of(small: Observation, large: Observation) -> Costs:
         row_s=row_s,
         write_s=max(small.elapsed_s - small.start_s - small.loop_s - small.reduce_s, 0.0),
         fixed_busy=fixed_cpu_s / fixed_s,
-        busy=example_cpu_s / (example_s + row_s),
+        busy=busy,
         peak_bytes=max(small.peak_bytes, large.peak_bytes),
         row_bytes=large.row_bytes,
         watts=large.joules / large.elapsed_s if large.joules else None,
+        is_unsure=is_unsure,
     )
 
 
@@ -108,7 +135,7 @@ def median_costs(repeats: Sequence[Costs]) -> Costs:
     >>> median_costs([one, replace(one, start_s=5.0), replace(one, start_s=2.0)]).start_s
     2.0
     """
-    names = [name for name in Costs.__dataclass_fields__ if name not in ("watts", "peak_bytes", "row_bytes")]
+    names = [name for name in Costs.__dataclass_fields__ if name not in ("watts", "peak_bytes", "row_bytes", "is_unsure")]
     medians = {name: statistics.median(getattr(costs, name) for costs in repeats) for name in names}
     watts = [costs.watts for costs in repeats if costs.watts is not None]
     return Costs(
@@ -116,4 +143,5 @@ def median_costs(repeats: Sequence[Costs]) -> Costs:
         peak_bytes=max(costs.peak_bytes for costs in repeats),
         row_bytes=repeats[0].row_bytes,
         watts=statistics.median(watts) if watts else None,
+        is_unsure=any(costs.is_unsure for costs in repeats),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.bench.answer import Answer, State
 from harness.bench.figures import PARTS, Size
 from harness.bench.rules import differing
-from harness.bench.spread import Spread, ratio_spread
+from harness.bench.spread import LEVEL, Spread, fewest_repeats, ratio_spread
 from harness.bench.tables import size_name, spread_text
 from harness.errors import UsageError
 from harness.folder.output_file import write_output
@@ -20,6 +20,8 @@ from harness.results.tables import TextTable, markdown
 __all__ = ["Compared", "PrintedComparison", "Ratio", "check_alike", "compare_benches", "same_sizes", "write_comparison"]
 
 FIGURES = ("solution_s", "rate", "forward_rate", "reading_rate", "sum_s", "peak_bytes", "joules", "money")
+DIGESTS = ("job", "data", "model")
+LAST_DIGITS = 1e-4  # of a value: from there on machines of another kind do not explain it
 NEEDED = ("overrides", "sweeps", "version")  # rules that say what work it is
 
 
@@ -63,9 +65,23 @@ def check_alike(first: Answer, second: Answer) -> list[str]:
     counts = [sorted({fact.examples for fact in bench.facts if fact.is_done}) for bench in (first, second)]
     if counts[0] != counts[1]:
         refused.append(f"examples: {counts[0]} and {counts[1]}")
+    metrics = [sorted({key for fact in bench.facts if fact.is_done for key in fact.values}) for bench in (first, second)]
+    if metrics[0] != metrics[1] and all(counts):
+        refused.append(f"metrics: {' and '.join(', '.join(keys) or 'none' for keys in metrics)}")
     if refused:
         raise UsageError(f"these benches are not of the same work: {'; '.join(refused)}; do one of them again by the same rules")
+    if others := _other_work(first, second):
+        notes.append(f"these benches are not of the same work: another {', another '.join(others)}, by digest")
     return notes
+
+
+def _other_work(first: Answer, second: Answer) -> list[str]:
+    """Return which of job, data and model have other digests; those that one of the benches does not know are left out."""
+    known = [
+        {kind: {fact.digests[kind] for fact in bench.facts if fact.is_done and kind in fact.digests} for kind in DIGESTS}
+        for bench in (first, second)
+    ]
+    return [kind for kind in DIGESTS if known[0][kind] and known[1][kind] and known[0][kind].isdisjoint(known[1][kind])]
 
 
 def same_sizes(first: Answer, second: Answer) -> Iterator[tuple[Size, Size | None]]:
@@ -95,8 +111,27 @@ def compare_benches(first: Answer, second: Answer, names: tuple[str, str]) -> Co
             if ratio is not None:
                 ratios.append(Ratio(size_name(size), figure, ratio))
     if {fact.bits for fact in first.facts if fact.is_done} != {fact.bits for fact in second.facts if fact.is_done}:
-        notes.append("the results are not the same bits: machines of another kind may give other last digits")
+        notes.append(f"the results are not the same bits: {_why_other_bits(first, second)}")
     return Compared(names, ratios, notes)
+
+
+def _why_other_bits(first: Answer, second: Answer) -> str:
+    """Say how far the values of two benches are apart, and what that may come from."""
+    if others := _other_work(first, second):
+        return f"another {', another '.join(others)}"
+    results = [next((fact.values for fact in bench.facts if fact.is_done), {}) for bench in (first, second)]
+    apart = {
+        key: abs(value - results[1][key]) / max(abs(value), abs(results[1][key]))
+        for key, value in results[0].items()
+        if key in results[1] and value != results[1][key]
+    }
+    if not apart:
+        return "slices, intervals or tables differ; machines of another kind may give other last digits"
+    key = max(apart, key=lambda name: apart[name])
+    largest = f"{key} by {apart[key]:.1g} of its value"
+    if apart[key] >= LAST_DIGITS:
+        return f"{largest}, which is more than last digits: it is another model, other data, or a fault"
+    return f"{largest}; machines of another kind may give other last digits"
 
 
 class PrintedComparison(Printed):
@@ -109,7 +144,21 @@ class PrintedComparison(Printed):
         """Return the table of the main figures, and the notes."""
         yield _table(self._compared)
         yield from (f"note: {note}" for note in self._compared.notes)
-        yield "B divided by A, with intervals that assume no distribution: one that holds 1 tells no difference"
+        yield _levels(self._compared)
+
+
+def _levels(compared: Compared) -> str:
+    """Say what the intervals are, and how sure.
+
+    >>> _levels(Compared(("a", "b"), [Ratio("1", "rate", Spread(1.0, 0.9, 1.1, 2 / 3, 2))], []))
+    'B divided by A, with 67% intervals that assume no distribution: one that holds 1 tells no difference; 95% takes 4 repeats'
+    """
+    levels = [ratio.ratio.level for ratio in compared.ratios if ratio.ratio.level is not None]
+    if not levels:
+        return "B divided by A; one repeat has no interval"
+    least = min(levels)
+    text = f"B divided by A, with {least:.0%} intervals that assume no distribution: one that holds 1 tells no difference"
+    return text if least >= LEVEL else f"{text}; {LEVEL:.0%} takes {fewest_repeats()} repeats"
 
 
 def _table(compared: Compared) -> TextTable:
@@ -130,6 +179,6 @@ def write_comparison(compared: Compared, output: Path) -> None:
         write_output(output, json.dumps(asdict(compared), indent=1) + "\n")
     elif output.suffix == ".md":
         notes = "".join(f"\nNote: {note}\n" for note in compared.notes)
-        write_output(output, f"{markdown(_table(compared))}\n{notes}")
+        write_output(output, f"{markdown(_table(compared))}\n{notes}\n{_levels(compared)}\n")
     else:
         raise UsageError(f"{output}: expected a name that ends in .json or .md, found {output.suffix or 'no ending'}")

@@ -6,12 +6,14 @@ like; the level that so many repeats allow stands beside each interval.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
-__all__ = ["LEVEL", "Spread", "median_spread", "ratio_spread"]
+__all__ = ["LEVEL", "Spread", "fewest_repeats", "median_spread", "ratio_spread"]
 
 LEVEL = 0.95  # that is wanted
 
@@ -53,7 +55,7 @@ def median_spread(values: Sequence[float]) -> Spread | None:
     return Spread(median(ordered), ordered[left_out], ordered[count - 1 - left_out], level, count)
 
 
-def ratio_spread(above: Sequence[float], below: Sequence[float]) -> Spread | None:
+def ratio_spread(above: Sequence[float], below: Sequence[float], level: float = LEVEL) -> Spread | None:
     """Return the ratio of two independent groups of repeats: the median of all ratios of pairs, and its interval.
 
     The interval is exact where the two are distributed alike but for a factor: that of Hodges and Lehmann, by the counts of
@@ -61,6 +63,7 @@ def ratio_spread(above: Sequence[float], below: Sequence[float]) -> Spread | Non
 
     Args:
       above, below: above 0.
+      level: that is wanted; the interval says its own, which is less where repeats are too few.
     Returns: None where one of them is empty.
 
     >>> ratio_spread([2.0, 4.0], [1.0, 2.0])
@@ -74,10 +77,19 @@ def ratio_spread(above: Sequence[float], below: Sequence[float]) -> Spread | Non
         return Spread(median(ratios), None, None, None, repeats)
     counts, left_out = _mann_whitney(len(above), len(below)), 0
     total = sum(counts)
-    while 2 * sum(counts[: left_out + 2]) / total <= 1 - LEVEL:
+    while 2 * sum(counts[: left_out + 2]) / total <= 1 - level:
         left_out += 1
-    level = 1 - 2 * sum(counts[: left_out + 1]) / total
-    return Spread(median(ratios), ratios[left_out], ratios[len(ratios) - 1 - left_out], level, repeats)
+    reached = 1 - 2 * sum(counts[: left_out + 1]) / total
+    return Spread(median(ratios), ratios[left_out], ratios[len(ratios) - 1 - left_out], reached, repeats)
+
+
+def fewest_repeats(level: float = LEVEL) -> int:
+    """Return how many repeats each of two groups needs, so that the interval of their ratio has a level.
+
+    >>> fewest_repeats(0.95), fewest_repeats(0.98)
+    (4, 5)
+    """
+    return next(count for count in itertools.count(2) if 1 - 2 / math.comb(2 * count, count) >= level)
 
 
 def _binomial_tail(count: int, most: int) -> float:
@@ -85,11 +97,12 @@ def _binomial_tail(count: int, most: int) -> float:
     return float(sum(math.comb(count, heads) for heads in range(most + 1)) / 2**count)
 
 
-def _mann_whitney(first: int, second: int) -> list[int]:
+@lru_cache(maxsize=64)
+def _mann_whitney(first: int, second: int) -> tuple[int, ...]:
     """Return how many orders of two groups have U = 0, 1, 2, ...
 
     >>> _mann_whitney(2, 2), sum(_mann_whitney(5, 5))
-    ([1, 1, 2, 1, 1], 252)
+    ((1, 1, 2, 1, 1), 252)
     """
     # Gaussian binomial coefficient: product of (1 - q^(second + i)) / (1 - q^i).
     counts = [1] + [0] * (first * second)
@@ -98,4 +111,4 @@ def _mann_whitney(first: int, second: int) -> list[int]:
             counts[place] -= counts[place - second - i]
         for place in range(i, len(counts)):
             counts[place] += counts[place - i]
-    return counts
+    return tuple(counts)

@@ -12,9 +12,19 @@ from harness.bench.spread import Spread
 from harness.results.tables import NULL, TextTable, number
 
 __all__ = [
-    "facts_table", "limits_table", "machine_table", "parts_table", "result_text", "scaling_table", "serial_sentence", "size_name",
-    "spread_text", "sweep_table", "trials_table",
-]  # fmt: skip
+    "facts_table",
+    "level_sentence",
+    "limits_table",
+    "machine_table",
+    "parts_table",
+    "result_text",
+    "scaling_table",
+    "serial_sentence",
+    "size_name",
+    "spread_text",
+    "sweep_table",
+    "trials_table",
+]
 
 
 def spread_text(spread: Spread | None, scale: float = 1.0) -> str:
@@ -131,9 +141,29 @@ def serial_sentence(answer: Answer, number_: int) -> str:
     largest = answer.strong(number_)[-1].ranks
     parts = sorted(((seconds, name) for name, seconds in serial.parts_s.items() if seconds >= 0.001), reverse=True)
     made_of = ", ".join(f"{name} {_seconds(seconds)} s" for seconds, name in parts[:5])
-    law = f"Amdahl's law fits with a serial share of {serial.share:.0%} (largest misfit {serial.misfit:.0%})"
+    sizes = answer.strong(number_)
+    misfit = f"largest misfit {serial.misfit:.0%}" if len(sizes) > 2 else "two sizes fit any: a third would tell whether it holds"
+    first = f" of the time at {sizes[0].ranks:,} ranks" if sizes[0].ranks > 1 else ""
+    law = f"Amdahl's law fits with a serial share of {serial.share:.0%}{first} ({misfit})"
     slower = "; above 100% more ranks take longer" if serial.share > 1 else ""
     return f"{law}{slower}. What does not get less with ranks, at {largest:,}: {made_of or 'nothing above a millisecond'}."
+
+
+def level_sentence(answer: Answer, number_: int) -> str:
+    """Say what numbers in brackets are, and how often they hold what they are of."""
+    spreads = [size.spread("solution_s") for size in answer.strong(number_)]
+    medians = [spread.level for spread in spreads if spread is not None and spread.level]
+    ratios = [
+        line.efficiency.level
+        for scaling in Scaling
+        for line in answer.scaled(number_, scaling)
+        if line.efficiency is not None and line.efficiency.level
+    ]
+    if not medians:
+        return "Medians over repeats; one repeat has no interval."
+    levels = f"so many repeats hold the median in {min(medians):.0%} of benches"
+    levels += f", an efficiency or a serial share by Karp and Flatt in {min(ratios):.0%}" if ratios else ""
+    return f"Medians over repeats, in brackets their intervals by order statistics: {levels}."
 
 
 def sweep_table(answer: Answer) -> TextTable:

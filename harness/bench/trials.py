@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.bench.bench_folder import OUTPUT, RUN, BenchFolder
 from harness.bench.facts import Facts, blank_facts, facts_of
+from harness.bench.figures import figures
 from harness.bench.rules import Rules, Trial
 from harness.errors import Interrupted, UsageError
 from harness.names.variables import THREADS
@@ -127,7 +128,7 @@ def run_trials(
         facts.append(fact)
         place = f"trial {number} of {len(order)}, {described(trial)}"
         if fact.is_done:
-            say(f"{place}: {fact.attempt.get('elapsed_s', 0.0):.1f} s")
+            say(f"{place}: {figures(fact, queued=bench.rules.slurm is not None).solution_s:.1f} s to solution")
         else:
             failed.add(trial.size)
             say(f"{place}: FAILED: {fact.reason}")

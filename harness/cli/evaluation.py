@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.names.status_line import StatusLine
     from harness.run.command import Options
 
-__all__ = ["check", "evaluate", "init", "predict"]
+__all__ = ["check", "evaluate", "init", "predict", "run_job", "status_line"]
 
 
 @click.command()
@@ -61,7 +61,7 @@ def evaluate(
     MODEL DATA... instead of a job evaluates a model on files, globs or a folder, as the job would that harness init writes.
     """
     wishes = {"label": label, "metrics": metrics, "output": model_output}
-    with _status_line() as line:
+    with status_line() as line:
         from harness.run.command import Options
 
         options = Options(
@@ -100,7 +100,7 @@ def _evaluate_job(path: Path, wishes: Mapping[str, str | None], overrides: Seque
         raise UsageError(
             "--label, --metrics and --model-output go with MODEL DATA; of a job change the keys: --set data.label=NAME"
         )
-    return _run(Job.load(path, overrides), options)
+    return run_job(Job.load(path, overrides), options)
 
 
 @click.command()
@@ -122,28 +122,30 @@ def predict(
     same_data: bool,
 ) -> int:
     """Write predictions as a dataset, and metrics where there are labels; every rank writes its own part of it."""
-    with _status_line() as line:
+    with status_line() as line:
         from harness.job.job import Job
         from harness.run.command import Options
 
         options = Options(
             output, stall_timeout, resume, overwrite, predict=True, same_data=same_data, quiet=is_quiet(), line=line
         )
-        return _run(Job.load(job, overrides, predicts=True), options)
+        return run_job(Job.load(job, overrides, predicts=True), options)
 
 
-def _status_line() -> StatusLine:
+def status_line() -> StatusLine:
     """Return what this rank shows its status with, from the first moment on."""
-    from harness.names.status_line import Status, status_line
+    from harness.names.status_line import Status
+    from harness.names.status_line import status_line as line_for
     from harness.ranks.comm import World
 
     world = World.from_environment()
-    line = status_line(world.rank, world.size, quiet=is_quiet())
+    line = line_for(world.rank, world.size, quiet=is_quiet())
     line.show(Status("starting"))
     return line
 
 
-def _run(job: Job, options: Options) -> int:
+def run_job(job: Job, options: Options) -> int:
+    """Evaluate a job as one of the ranks; its run goes to a folder of its own where the job names none."""
     from harness.folder.ownership import default_folder
     from harness.ranks.comm import World
     from harness.run.run import run
@@ -189,7 +191,7 @@ def init(
     model_output: str | None,
 ) -> int:
     """Write the job that evaluates a model on files, globs or a folder; look at both, and say in comments what was chosen."""
-    with _status_line() as line:
+    with status_line() as line:
         from harness.prepare.draft import Wishes
         from harness.ranks.comm import World
         from harness.run.drafting import init as run_init

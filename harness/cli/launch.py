@@ -12,6 +12,7 @@ import click
 
 from harness.cli.evaluation import evaluate, predict
 from harness.cli.options import COUNT, LOGGING, flags
+from harness.cli.parity import job_of, parity
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
 from harness.names.events import Event
@@ -43,7 +44,7 @@ ELASTIC = (
 )  # fmt: skip
 
 
-STARTED = {"evaluate": evaluate, "predict": predict}
+STARTED = {"evaluate": evaluate, "predict": predict, "parity": parity}
 RUNS = "runs"  # where runs of MODEL DATA lie
 
 
@@ -86,7 +87,10 @@ def launch(
     **options: Any,
 ) -> int:
     """Start a command on several ranks of this workstation, or of several hosts: over MPI by mpirun, over Gloo by horovodrun."""
+    from harness_launch.launcher_output import RankKilled
     from harness_launch.workstation import launch as run_launch
+
+    from harness.folder.killed_attempt import KilledAttempt
 
     words, params = _started(command)
     if restarts and params["overwrite"]:
@@ -105,9 +109,13 @@ def launch(
         LOG.say(Event.RUN_FOLDER, message)
         words += ["-o", str(folder)]
     words = _logging_by_variable(words) + verbosity_words()
-    return run_launch(
-        words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=elastic or listed, folder=folder.absolute()
-    )
+    folder = folder.absolute()
+    places, attempt = elastic or listed, KilledAttempt(folder)
+    try:
+        return run_launch(words, ranks=ranks, comm=comm, dry_run=dry_run, restarts=restarts, places=places, folder=folder)
+    except RankKilled as exc:
+        attempt.record(str(exc))
+        raise
 
 
 def _started(command: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -164,7 +172,10 @@ def _run_folder(name: str, params: Mapping[str, Any]) -> tuple[Path, str]:
         resolve(str(params["job"]))
         expand(params["data"], params["data"], folders=True)
         return params["output"] or Path(RUNS), ""
-    job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
+    if name == "parity":
+        job = job_of(params["job"], params["overrides"], params)
+    else:
+        job = Job.load(params["job"], params["overrides"], predicts=name == "predict")
     metrics = make_metrics(job)
     if job.gate is not None:
         from harness.run.job_gate import JobGate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,27 @@ from harness.names.variables import LOG_FORMAT
 
 __all__ = [
     "BASELINES", "COUNT", "JOB", "LABEL", "LOGGING", "METRICS", "MODEL_OUTPUT", "OUTPUT", "OVERWRITE", "PRICES", "RESUME",
-    "RUN", "SAME_DATA", "SET", "STALL", "Flag", "files", "flags", "prices_of",
+    "RUN", "SAME_DATA", "SET", "STALL", "Flag", "Seconds", "files", "flags", "prices_of",
 ]  # fmt: skip
 
 Flag = tuple[str, str, Any, str]  # its name, what stands for its value, the value's type, help
+
+
+class Seconds(click.FloatRange):
+    """A time that can be waited for: neither nan, which is in any range, nor inf."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number.
+
+        Raises: click.BadParameter: it is none, or not in the range.
+        """
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"expected a number of seconds, found {value}", param, ctx)
+        return seconds
+
 
 COUNT = click.IntRange(min=1)
 JOB = click.argument("job", type=click.Path(path_type=Path))
@@ -33,7 +51,7 @@ SET = click.option(
 )
 OUTPUT = click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; default: the job's output.")
 STALL = click.option(
-    "--stall-timeout", default=600.0, show_default=True, metavar="SECONDS", type=click.FloatRange(min=0),
+    "--stall-timeout", default=600.0, show_default=True, metavar="SECONDS", type=Seconds(min=0),
     help="End the job when a rank makes no progress for so long; 0 is never.",
 )  # fmt: skip
 RESUME = click.option("--resume", is_flag=True, help="Go on from what earlier attempts have finished, at any number of ranks.")

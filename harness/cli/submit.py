@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import COUNT, OUTPUT, SET, STALL, flags
+from harness.cli.options import COUNT, OUTPUT, SET, STALL, Seconds, flags
 from harness.cli.verbosity import words as verbosity_words
 
 __all__ = ["submit"]
@@ -68,14 +68,14 @@ SBATCH = (
     "--watch",
     "watch_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     help="With --checkpoints: look for new ones so often, until interrupted.",
 )
 @click.option(
     "--patience",
     "patience_s",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     help="With --watch: end when no new one has come for so long.",
 )
 @click.option("--wait", is_flag=True, help="Follow the job to its end, and end with its exit code.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.options import Seconds
+
 if TYPE_CHECKING:
     from harness_launch.slurm_queue import Queue
 
@@ -22,7 +24,7 @@ __all__ = ["watch"]
 @click.option("--once", is_flag=True, help="Look once, and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: one a run and look.")
 @click.option(
-    "--every", "every_s", metavar="SECONDS", type=click.FloatRange(min=0.1),
+    "--every", "every_s", metavar="SECONDS", type=Seconds(min=0.1),
     help="From one look to the next; default: 1 on a terminal, 10 elsewhere.",
 )  # fmt: skip
 @click.option("--stack", metavar="RANK", type=click.IntRange(min=0), help="Of one run: print the stacks of a rank, and leave.")

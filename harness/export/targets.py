@@ -51,6 +51,7 @@ TARGETS = {
     "json-lines": _Kind("json_lines", "runs.jsonl", {}),
     "openmetrics": _Kind("openmetrics", "runs.prom", {}),
 }
+FOLDERS = ("tensorboard", "wandb")  # write many files
 # What an SQLite file needs beside the client, which reaches a server without.
 DATABASE = {"sqlalchemy": "SQLAlchemy", "alembic": "alembic"}
 
@@ -104,15 +105,38 @@ class Target:
         return Target(self.kind, f"{scheme}{folder.absolute() / path}")
 
     def check(self) -> None:
-        """See that what the target needs is installed.
+        """See that what the target needs is installed, and that its place is nothing else.
 
-        Raises: UsageError: it is not; says what brings it.
+        Raises: UsageError: it is not, says what brings it; or the place is a device, say.
         """
         kind = TARGETS[self.kind]
         needs = {**kind.needs, **(DATABASE if self.place.startswith("sqlite:") else {})}
         for module, package in needs.items():
             if importlib.util.find_spec(module) is None:
                 raise UsageError(f"{self.kind}: {package} is not installed: pip install 'exact-harness[{kind.extra}]'")
+        expected, is_right = ("a folder", Path.is_dir) if self.kind in FOLDERS else ("a file", Path.is_file)
+        if (path := self._path) is not None and path.exists() and not is_right(path):
+            raise UsageError(f"{self.kind}: expected {expected}, or a name that is free, found something else: {self.place}")
+
+    def check_writable(self) -> None:
+        """See that this process may write to the place, as far as permissions tell.
+
+        Raises: UsageError: it may not.
+        """
+        if (path := self._path) is None:
+            return
+        above = next(folder for folder in (path, *path.parents) if folder.is_dir())
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(
+                f"{self.kind}: expected a place that this process may write to, found {path}: {above} is not writable"
+            )
+
+    @property
+    def _path(self) -> Path | None:
+        """The file or folder of this machine that is written; None where it is a server."""
+        if self.kind == "mlflow" and not self.place.startswith(SQLITE):
+            return None
+        return Path(self.place.removeprefix(SQLITE)).absolute()
 
     def write(self, runs: Sequence[ExportedRun]) -> Exported:
         """Hand runs on.

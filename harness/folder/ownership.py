@@ -111,14 +111,14 @@ def erase(folder: RunFolder) -> None:
     Raises: RunFolderError: there is something in it that is no part of a run, or that cannot be taken away.
     """
     inside = {
-        folder.journal: r".*\.segment|\..*", folder.progress: r"rank-\d+\.json|\..*", folder.attempts: r"\d+\.json|\..*",
-        folder.predictions: r"part-\d+\..*|_manifest\.json|\..*",
+        folder.journal: r".*\.segment|\..*", folder.progress: r"rank-\d+\.json|ranks\.json|\..*",
+        folder.attempts: r"\d+(\.usage-\d+)?\.json|\..*", folder.predictions: r"part-\d+\..*|_manifest\.json|\..*",
     }  # fmt: skip
     files = [
         folder.gate_json, folder.metrics_json, *_tables(folder), folder.metrics_csv, folder.replicates_npz,
         folder.slice_replicates_npz, folder.examples_parquet, folder.run_json, folder.plan_json, folder.question_json,
         folder.data_json, folder.failure_json, folder.stop, folder.meet, folder.status_json, folder.resolved_job_json,
-        folder.job_json, folder.report_html, folder.path / "limits.json",
+        folder.job_json, folder.report_html, folder.path / "limits.json", folder.path / "parity.json",
     ]  # fmt: skip
     kept = {folder.lock, *files}
     try:

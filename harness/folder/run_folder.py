@@ -191,7 +191,8 @@ class RunFolder:
             shutil.rmtree(self.progress, ignore_errors=True)
             for folder in (self.progress, self.journal, self.attempts):
                 folder.mkdir(exist_ok=True)
-            for path in (self.failure_json, self.stop, self.meet, self.gate_json, *self.journal.glob(".*.segment.*")):
+            derived = (self.gate_json, self.path / "parity.json")
+            for path in (self.failure_json, self.stop, self.meet, *derived, *self.journal.glob(".*.segment.*")):
                 path.unlink(missing_ok=True)
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be written: {exc.strerror}") from exc

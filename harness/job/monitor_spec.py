@@ -12,7 +12,7 @@ __all__ = ["MonitorSpec"]
 class MonitorSpec(Spec):
     """Where each node's first rank tells how the node's ranks fare."""
 
-    textfile: str | None = None  # the folder that node_exporter's textfile collector reads
+    textfile: str | None = Field(None, min_length=1)  # the folder that node_exporter's textfile collector reads
     port: int | None = Field(None, ge=1, le=65535)  # that Prometheus scrapes
     address: str = "0.0.0.0"  # that the port is of; all of the machine
 

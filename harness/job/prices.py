@@ -8,18 +8,19 @@ from harness.job.specs import Spec
 
 __all__ = ["PRICES", "CostSpec"]
 
+MOST = 1e15  # of any currency: what comes of it is still a number
 PRICES = ("gpu_hour", "cpu_hour", "node_hour", "kwh")
 
 
 class CostSpec(Spec):
     """Prices, and how much CO2 the electricity stands for. What is not given is not computed."""
 
-    gpu_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
-    cpu_hour: float | None = Field(None, ge=0, allow_inf_nan=False)  # of a core that was allocated, busy or not
-    node_hour: float | None = Field(None, ge=0, allow_inf_nan=False)
-    kwh: float | None = Field(None, ge=0, allow_inf_nan=False)
+    gpu_hour: float | None = Field(None, ge=0, le=MOST, allow_inf_nan=False)
+    cpu_hour: float | None = Field(None, ge=0, le=MOST, allow_inf_nan=False)  # of a core that was allocated, busy or not
+    node_hour: float | None = Field(None, ge=0, le=MOST, allow_inf_nan=False)
+    kwh: float | None = Field(None, ge=0, le=MOST, allow_inf_nan=False)
     currency: str = Field("", max_length=20)
-    grams_co2_per_kwh: float | None = Field(None, ge=0, allow_inf_nan=False)
+    grams_co2_per_kwh: float | None = Field(None, ge=0, le=MOST, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _in_a_currency(self) -> CostSpec:

@@ -137,6 +137,7 @@ METRICS = {
     "flip_rate": "pairs:FlipRate",
     "prediction_difference": "pairs:PredictionDifference",
     "largest_prediction_difference": "pairs:LargestPredictionDifference",
+    "within_tolerance": "pairs:WithinTolerance",
 }
 
 

@@ -37,7 +37,7 @@ equal_mass_maximum_calibration_error nan_count infinity_count perplexity bits_pe
 _NEITHER = """
 confusion_matrix mean roc_curve pr_curve quantile minimum maximum mean_bias calibration_ratio counts_at_thresholds
 reliability_curve equal_mass_reliability_curve residuals error_by_label zero_count variance standard_deviation histogram
-ranking_gains mcnemar flip_rate prediction_difference largest_prediction_difference
+ranking_gains mcnemar flip_rate prediction_difference largest_prediction_difference within_tolerance
 """
 DIRECTIONS: dict[str, Better] = {
     name: way

@@ -19,7 +19,7 @@ from harness.metrics.predicted_class import PredictedClassMetric
 if TYPE_CHECKING:
     from harness.metrics.row_part import Part
 
-__all__ = ["FlipRate", "LargestPredictionDifference", "McNemar", "PairMetric", "PredictionDifference"]
+__all__ = ["FlipRate", "LargestPredictionDifference", "McNemar", "PairMetric", "PredictionDifference", "WithinTolerance"]
 
 
 class PairMetric(Metric):
@@ -130,6 +130,39 @@ class LargestPredictionDifference(PairMetric, Maximum):
         if "infinite" in totals:
             raise Undefined("the largest difference is above what a float64 holds")
         return super().value(totals)
+
+
+class WithinTolerance(PairMetric):
+    """Share of the numbers of an output that lie no further from the baseline's than a tolerance allows."""
+
+    inputs: ClassVar[Inputs] = Inputs.OUTPUT
+    summary: ClassVar[str] = "sum of w [|p - b| <= atol + rtol |b|] / sum of w, b of the baseline"
+    source: ClassVar[str] = "numpy.isclose"
+    plain: ClassVar[PlainMean | None] = PlainMean("within", 1)
+
+    atol: float = Field(1e-6, ge=0, allow_inf_nan=False, description="how far apart numbers may be, whatever their size")
+    rtol: float = Field(1e-5, ge=0, allow_inf_nan=False, description="how far apart for each unit of the baseline's size")
+
+    def terms(self, labels: Any, predictions: Any, baseline: Any) -> dict[str, Term]:
+        """Mark each position that is within the tolerance."""
+        import tensorflow as tf
+
+        del labels
+        reference = tf.cast(baseline, tf.float64)
+        within = _apart(baseline, predictions) <= self.atol + self.rtol * tf.abs(reference)
+        return {"within": Count(tf.cast(within, tf.int32), 2)}
+
+    def value(self, totals: Totals) -> float:
+        """Return the share of positions that are within the tolerance."""
+        return ratio(totals.part("within", 1), totals.exact_weight, "the total weight is zero")
+
+    def standard_error(self, totals: Totals) -> float | None:
+        """Return that of a proportion."""
+        return totals.share_error(self.value(totals))
+
+    def proportion(self, totals: Totals) -> Proportion:
+        """Return how many are within the tolerance, of how many."""
+        return totals.proportion(totals.part("within", 1))
 
 
 def _apart(baseline: Any, predictions: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import EndpointError, HarnessError
+from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.models.reply_check import Expected, check_reply
 from harness.models.retries import Circuit, Pace, backoff_s
 from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Reply, Transport
@@ -83,6 +84,8 @@ class EndpointClient:
         self._failures: Counter[str] = Counter()
         self._tries = self._requests = 0
         self._asking_s = 0.0
+        self._begun = time.monotonic()
+        self._latency, self._timeline = LatencyHistogram(), LatencyTimeline()
 
     def share_rate(self, ranks: int) -> None:
         """Divide the rate among ranks: each keeps to its part, from the start, and asks nobody."""
@@ -123,11 +126,12 @@ class EndpointClient:
 
         Raises: EndpointError: there is none. InvalidRun: see `check_reply`.
         """
-        tries, begun = 0, time.monotonic()
+        tries, begun, sent = 0, time.monotonic(), 0.0
         while True:
             asleep = time.monotonic()
             self.circuit.wait(self._pace.wait_s())
             begun += time.monotonic() - asleep  # its turn is the job's own affair, none of the endpoint's
+            sent = sent or time.monotonic()  # the pace is ours, not the server's
             if self.circuit.is_open:
                 raise EndpointError(self.circuit.reason)
             tries += 1
@@ -139,10 +143,16 @@ class EndpointClient:
             except CallFailed as failure:
                 self._rest(question, failure, tries, begun)
                 continue
-            with self._lock:
-                self._requests += 1
+            self._count(time.monotonic(), sent)
             none = UNVERSIONED if self._expected.version == UNVERSIONED else UNKNOWN
             return Answer(reply.outputs, reply.version or none)
+
+    def _count(self, now: float, sent: float) -> None:
+        """Count a request that was answered, and how long that took from its first try on, with the waits between tries."""
+        with self._lock:
+            self._requests += 1
+            self._latency.add(now - sent)
+            self._timeline.add(now - self._begun, now - sent)
 
     def _choose(self, tries: int) -> int:
         """Return the address that has the fewest requests under way, for a further try the next one; it has one more now."""
@@ -222,13 +232,18 @@ class EndpointClient:
         self.circuit.wait(wait_s)
 
     def account(self) -> dict[str, Any]:
-        """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try."""
+        """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try, latencies."""
         with self._lock:
             return {
                 "requests": self._requests,
                 "tries": self._tries,
                 "failures": dict(sorted(self._failures.items())),
                 "try_s": round(self._asking_s / max(self._tries, 1), 6),
+                "latency": {
+                    "buckets_us": self._latency.to_json(),
+                    "window_s": self._timeline.window_s,
+                    "windows": {str(place): window.to_json() for place, window in sorted(self._timeline.windows.items())},
+                },
             }
 
     def close(self) -> None:

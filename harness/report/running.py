@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.names.urls import shown
 from harness.report.drawing import INK, SERIES, new_figure, plain, style, svg
+from harness.report.endpoint_latency import latency_figure
 from harness.report.sections import Figure, Section
 from harness.report.subjects import Reported, Subject
 from harness.results.cost_tables import cost_table, device_table
@@ -37,6 +38,7 @@ class Ran:
       cost: what all attempts used and cost; None where the run does not say.
       remarks: on that: what is not measured or not counted, and why.
       devices: their energy by phase, in the last attempt; None where none was measured.
+      latency: of requests to endpoints, in the last attempt; None where there are none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Ran:
     cost: TextTable | None
     remarks: Sequence[str]
     devices: TextTable | None
+    latency: Figure | None = None
 
 
 def running_section(reported: Reported) -> Section | None:
@@ -75,6 +78,7 @@ def _ran(subject: Subject) -> Ran:
         cost,
         remarks,
         device_table(subject.run),
+        latency_figure(last, subject.name),
     )
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 
 from harness.errors import UsageError, nearest
 from harness.folder.output_file import write_output
-from harness.folder.run_folder import RunFolder, read_json
+from harness.folder.run_folder import RunFolder
 from harness.job.prices import CostSpec
 from harness.results.cost_tables import COLUMNS, cost_columns
 from harness.results.metric_names import key_of, labels, with_metrics
-from harness.results.run_document import document_of
+from harness.results.run_document import document_of, object_of
 from harness.results.tables import slice_value
 
 __all__ = ["ABOUT", "Run", "check_ending", "collect", "frame", "read", "to_json", "with_some_metrics", "write_summary"]
@@ -51,7 +51,7 @@ def read(runs: Sequence[Path], *, cost: bool = False, prices: CostSpec | None = 
       cost: whether to say what they cost.
       prices: of what was used, instead of those of each run's job.
 
-    Raises: UsageError: a run stands there twice.
+    Raises: UsageError: a run stands there twice. RunFolderError: a file is not what a run writes.
     """
     paths = [path.absolute() for path in runs]
     if twice := sorted({str(path) for path in paths if paths.count(path) > 1}):
@@ -149,21 +149,26 @@ def check_ending(path: Path) -> None:
 
 
 def _read(folder: RunFolder, *, cost: bool, prices: CostSpec | None) -> Run:
-    document, run = document_of(folder), read_json(folder.run_json) or {}
-    status, failure = read_json(folder.status_json) or {}, read_json(folder.failure_json) or {}
+    document, run = document_of(folder), object_of(folder.run_json)
+    status, failure = object_of(folder.status_json), object_of(folder.failure_json)
     # The batch script's own word of a job that ended before the run folder was its.
-    early = read_json(folder.path / "slurm-status.json") or {}
+    early = object_of(folder.path / "slurm-status.json")
+    code = _part(status, "gate").get("exit_code", 0) if document else status.get("exit_code", early.get("exit_code"))
+    state = "done" if document else status.get("state") or ("failed" if early.get("exit_code") else "not begun")
     about = {
         "run": str(folder.path),
-        "state": "done" if document else status.get("state") or ("failed" if early.get("exit_code") else "not begun"),
-        "exit_code": (status.get("gate") or {}).get("exit_code", 0)
-        if document
-        else status.get("exit_code", early.get("exit_code")),
-        "message": "" if document else failure.get("message", ""),
-        "model": (run.get("model") or {}).get("path") or "",
+        "state": str(state),
+        "exit_code": code if isinstance(code, int) else None,
+        "message": "" if document else str(failure.get("message", "")),
+        "model": str(_part(run, "model").get("path") or ""),
         "examples": document["certificate"]["examples"] if document else None,
     }
     return Run(about, document or {}, cost_columns(run, prices, str(folder.run_json)) if cost else {})
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = document.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _rows(run: Run, *, slices: bool) -> list[dict[str, Any]]:

@@ -37,7 +37,8 @@ class Cost:
     """What a run cost.
 
     Attributes:
-      attempts: how many are added up.
+      attempts: how many there were.
+      recorded: how many of them left a record, and are added up.
       elapsed_s: from their starts to their ends, or to what they recorded last.
       node_hours, cpu_hours, cpu_hours_used, gpu_hours: nodes, cores and GPUs that were allocated times hours, and hours of
         processor time; None where an attempt does not know.
@@ -50,6 +51,7 @@ class Cost:
     """
 
     attempts: int
+    recorded: int
     elapsed_s: float
     node_hours: float
     cpu_hours: float
@@ -139,7 +141,8 @@ def cost_of(run: Mapping[str, Any], prices: CostSpec | None = None, where: str =
     Returns: None where the run says nothing of what it used: one of an earlier version.
     Raises: RunFolderError: the file is not what a run writes.
     """
-    attempts = [attempt for attempt in run.get("attempts") or [] if isinstance(attempt, Mapping)]
+    listed = run.get("attempts")
+    attempts = [attempt for attempt in listed if isinstance(attempt, Mapping)] if isinstance(listed, list) else []
     if not any("usage" in attempt for attempt in attempts):
         return None
     try:
@@ -157,10 +160,11 @@ def _added_up(run: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], pri
     slurm = [usage["slurm"]["joules"] for usage in usages if (usage.get("slurm") or {}).get("joules") is not None]
     return Cost(
         attempts=len(attempts),
+        recorded=len(usages),
         elapsed_s=round(sum(usage["elapsed_s"] for usage in usages), 3),
         node_hours=sum(usage["node_hours"] for usage in usages),
         cpu_hours=sum(usage["cpu_hours"] for usage in usages),
-        cpu_hours_used=_sum([usage["cpu_hours_used"] for usage in usages]),
+        cpu_hours_used=_sum([(attempt.get("usage") or {}).get("cpu_hours_used") for attempt in attempts]),
         gpu_hours=_sum([usage["gpu_hours"] for usage in usages]),
         energy={kind: _energy(kind, usages) for kind in kinds},
         gaps=_gaps(attempts),
@@ -172,9 +176,9 @@ def _added_up(run: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]], pri
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:
-    """Add up what is known; None where nothing is. `_gaps` names what is not."""
+    """Add up; None where a part is not known: what is left would be too small. `_gaps` names it."""
     known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _energy(kind: str, usages: Sequence[Mapping[str, Any]]) -> Energy:
@@ -186,9 +190,10 @@ def _energy(kind: str, usages: Sequence[Mapping[str, Any]]) -> Energy:
 
 
 def _gaps(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what is missing of each attempt, but what is missing of all."""
+    """Say what is missing of each attempt, but the energy of a kind of device that no attempt has measured."""
     gaps = []
-    several = len(attempts) > 1
+    usages = [attempt["usage"] for attempt in attempts if "usage" in attempt]
+    measured = {entry["kind"] for usage in usages for entry in usage["energy"] if entry["joules"] is not None}
     for attempt in attempts:
         name, usage = f"attempt {attempt.get('attempt')}", attempt.get("usage")
         if usage is None:
@@ -200,12 +205,11 @@ def _gaps(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
                 "after that is not known"
             )
         if usage["cpu_hours_used"] is None:
-            gaps.append(f"{name}: processor time is not known of all ranks, and is not counted")
+            gaps.append(f"{name}: processor time is not known of all ranks, and so not of the run")
         if usage["gpu_hours"] is None:
-            gaps.append(f"{name}: GPU-hours are not counted: {usage.get('gpu_reason', '')}")
-        if several:
-            lacking = [entry for entry in usage["energy"] if entry["joules"] is None]
-            gaps += [f"{name}: energy of {entry['kind']} is not counted: {entry.get('reason', '')}" for entry in lacking]
+            gaps.append(f"{name}: GPU-hours are not known, and so not of the run: {usage.get('gpu_reason', '')}")
+        lacking = [entry for entry in usage["energy"] if entry["joules"] is None and entry["kind"] in measured]
+        gaps += [f"{name}: energy of {entry['kind']} is not counted: {entry.get('reason', '')}" for entry in lacking]
     return gaps
 
 

@@ -158,8 +158,13 @@ def device_table(run: Mapping[str, Any], most: int = 64) -> TextTable | None:
 
 
 def cost_columns(run: Mapping[str, Any], prices: CostSpec | None = None, where: str = "run.json") -> dict[str, Any]:
-    """Return what a run cost by the names in `COLUMNS`; all are None where it does not say. See `cost_of`."""
+    """Return what a run cost by the names in `COLUMNS`; all are None where it does not say, of an attempt too. See `cost_of`.
+
+    A table has no room for what is missing, and numbers that are too small would pass for those of the whole run.
+    """
     cost = cost_of(run, prices, where)
+    if cost is not None and cost.recorded < cost.attempts:
+        cost = None
     numbers = {} if cost is None else amounts(cost)
     currency = cost.prices.currency if cost is not None and cost.money and cost.prices is not None else None
     return {name: currency if name == "currency" else numbers.get(name) for name in COLUMNS}

@@ -17,7 +17,7 @@ from harness.errors import RunFolderError
 from harness.folder.regular_files import read_regular
 from harness.folder.run_folder import RunFolder, read_json
 
-__all__ = ["asked", "check_compared", "check_document", "document_of", "finished", "parsed", "read_mapping"]
+__all__ = ["asked", "check_compared", "check_document", "document_of", "finished", "object_of", "parsed", "read_mapping"]
 
 
 class _Part(BaseModel):
@@ -179,6 +179,17 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
     except OSError as exc:
         raise RunFolderError(f"{path}: cannot be read: {exc.strerror}") from exc
     return parsed(content, str(path))
+
+
+def object_of(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file without which a result is a result; an empty one where it is missing or torn.
+
+    Raises: RunFolderError: it holds something else.
+    """
+    document = read_json(path)
+    if document is not None and not isinstance(document, dict):
+        raise RunFolderError(f"{path}: not what a run writes: expected an object, found {type(document).__name__}")
+    return document or {}
 
 
 def parsed(content: bytes, where: str) -> dict[str, Any]:

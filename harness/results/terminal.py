@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import RunFolderError
-from harness.folder.run_folder import RunFolder, read_json
+from harness.folder.run_folder import RunFolder
 from harness.job.prices import CostSpec
 from harness.names.texts import printable
 from harness.results.advice import advice
 from harness.results.cost_tables import cost_lines
+from harness.results.latency import latency_lines
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
-from harness.results.run_document import asked, finished
+from harness.results.run_document import asked, finished, object_of
 from harness.results.tables import (
     NULL,
     TextTable,
@@ -112,15 +113,8 @@ def show(
         say(console, f"predicted {left_out['kept']:,} of {left_out['read']:,} examples: {others}, by the run that wrote them")
     if brief:
         return
-    run = read_json(folder.run_json) or {}
-    if run.get("attempts"):
-        last = run["attempts"][-1]
-        ranks = ", ".join(f"rank {r['rank']} on {r['host']}: {r['examples']:,}" for r in last["ranks"])
-        say(console, f"examples by rank: {ranks}")
-        say(console, f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all")
-        _print_split(console, last["ranks"])
-        for line in cost_lines(run, prices, str(folder.run_json)):
-            say(console, line)
+    for line in _running(folder, prices):
+        say(console, line)
     say(console, f"results: {folder.path}")
 
 
@@ -221,15 +215,33 @@ def say(console: Console, text: str | Text) -> None:
     console.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=True)
 
 
-def _print_split(console: Console, ranks: Sequence[dict[str, Any]]) -> None:
-    """Print what the time went into: of each part the rank that spent most on it."""
+def _running(folder: RunFolder, prices: CostSpec | None) -> list[str]:
+    """Return how a run ran, and what it cost.
+
+    Raises: RunFolderError: run.json is not what a run writes.
+    """
+    run = object_of(folder.run_json)
+    if not run.get("attempts"):
+        return []
+    try:
+        last = run["attempts"][-1]
+        ranks = ", ".join(f"rank {r['rank']} on {r['host']}: {r['examples']:,}" for r in last["ranks"])
+        lines = [
+            f"examples by rank: {ranks}",
+            f"{last['examples_per_s']:,.0f} examples/s while evaluating, {last['elapsed_s']:.1f} s in all",
+            *_split(last["ranks"]),
+            *latency_lines(last),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise RunFolderError(f"{folder.run_json}: not what a run writes: attempts: {type(exc).__name__}: {exc}") from exc
+    return [*lines, *cost_lines(run, prices, str(folder.run_json))]
+
+
+def _split(ranks: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the time went into: of each part the rank that spent most on it."""
     names = list(dict.fromkeys(name for rank in ranks for name in rank.get("split_s", {})))
-    most = {name: max(rank.get("split_s", {}).get(name, 0.0) for rank in ranks) for name in names}
-    if most:
-        say(
-            console,
-            f"seconds{', the most of any rank' if len(ranks) > 1 else ''}: {', '.join(f'{n} {s:.2f}' for n, s in most.items())}",
-        )
+    most = ", ".join(f"{name} {max(rank.get('split_s', {}).get(name, 0.0) for rank in ranks):.2f}" for name in names)
+    return [f"seconds{', the most of any rank' if len(ranks) > 1 else ''}: {most}"] if names else []
 
 
 def _styled(table: TextTable) -> Table:

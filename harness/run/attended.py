@@ -26,6 +26,7 @@ from harness.watch.gpu import Gpu
 from harness.watch.heartbeat import Heartbeat
 from harness.watch.interrupt import Interrupt
 from harness.watch.monitor import NoMonitor
+from harness.watch.neighbours import Neighbours
 from harness.watch.progress import Progress
 from harness.watch.ranks_file import Attempted, RanksFile
 from harness.watch.time_split import Watched
@@ -101,6 +102,7 @@ class Attended(Door):
         gpu = Gpu.of_rank(comm.local_rank) if list(process.devices) != ["CPU"] else None
         self.heartbeat.signs = VitalSigns(process.threads, gpu)
         self.heartbeat.on_beat = monitor.beat
+        self.heartbeat.neighbours = Neighbours.meet(comm)
 
     @property
     def elastic(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Options:
     quiet: bool = False  # show the result, warnings and errors alone
     line: StatusLine = field(default_factory=PlainLines)  # where it is shown what is done
     again: bool = False  # in a further round of an elastic run
+    view: Callable[[RunFolder, int], None] | None = None  # shows a result to so many ranks; None: as harness show does
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:

@@ -10,7 +10,7 @@ from harness.export.targets import Target
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
 
-__all__ = ["check_export", "hand_on"]
+__all__ = ["check_export", "check_exported_places", "hand_on"]
 
 
 def check_export(job: Job) -> list[Target]:
@@ -20,6 +20,19 @@ def check_export(job: Job) -> list[Target]:
     """
     try:
         return targets_of(job.export, job.folder)
+    except UsageError as exc:
+        raise JobError(f"export: {exc}") from exc
+
+
+def check_exported_places(job: Job) -> None:
+    """See that this process may write to the places of the targets.
+
+    Raises: JobError: it may not.
+    """
+    targets = check_export(job)
+    try:
+        for target in targets:
+            target.check_writable()
     except UsageError as exc:
         raise JobError(f"export: {exc}") from exc
 

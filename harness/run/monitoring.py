@@ -21,11 +21,11 @@ from harness.version import __version__
 from harness.watch.failure import Told
 from harness.watch.monitor import Monitor, NoMonitor, Subject
 from harness.watch.monitor_metrics import Whole
-from harness.watch.monitor_pages import MISSING
+from harness.watch.monitor_pages import MISSING, HttpPage, check_writable
 from harness.watch.node_beats import NodeBeats
 from harness.watch.ranks_file import Attempted
 
-__all__ = ["check_monitor", "last_rate", "open_monitor"]
+__all__ = ["check_monitor", "check_monitored_places", "last_rate", "open_monitor"]
 
 LOOKED_AT = 100  # runs that lie beside this one
 DIGITS = 12  # of a digest
@@ -38,6 +38,24 @@ def check_monitor(job: Job) -> None:
     """
     if job.monitor is not None and importlib.util.find_spec("prometheus_client") is None:
         raise JobError(f"monitor: {MISSING}")
+
+
+def check_monitored_places(job: Job, *, first_of_node: bool) -> None:
+    """See, on the machine that evaluates, that the folder can be written to and the port had: before a run is begun.
+
+    Raises: UsageError: they cannot.
+    """
+    if job.monitor is None or not first_of_node:
+        return
+    if job.monitor.port is not None:
+        HttpPage(job.monitor.address, job.monitor.port, list).close()
+    if (folder := _text_folder(job)) is not None:
+        check_writable(folder)
+
+
+def _text_folder(job: Job) -> Path | None:
+    textfile = job.monitor.textfile if job.monitor else None
+    return Path(job.resolve(textfile)).absolute() if textfile else None
 
 
 def last_rate(job: Job, folder: RunFolder, size: int) -> float | None:
@@ -105,7 +123,7 @@ def open_monitor(
         last_examples_per_s=last,
     )
     monitored = Subject(folder.path, stall_timeout_s, whole, partial(_joules, process.timer.meter))
-    text_folder = Path(job.resolve(spec.textfile)).absolute() if spec.textfile else None
+    text_folder = _text_folder(job)
     node = NodeBeats.meet(comm)
     monitors: list[Monitor] = []
 

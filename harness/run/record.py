@@ -22,6 +22,7 @@ from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.results.cost import cost_of
 from harness.results.definitions import SCHEMA_VERSION
+from harness.results.latency import endpoint_latency
 from harness.run.metering import account, earlier_usage, slurm_usage, usage_of
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
@@ -170,5 +171,6 @@ class Record:
             "command": [shown(word) for word in sys.argv], "comm": self.process.comm.name, "schedule": self.assigned.schedule,
             "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
+            **({"endpoint_latency": latency} if (latency := endpoint_latency(ranks)) else {}),
             "canary": "alike" if alike else "differs", **({"same_data": True} if self.same_data else {}),
         }  # fmt: skip

@@ -28,7 +28,7 @@ from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
 from harness.results.terminal import console_for, show
 from harness.run.attended import Attended
-from harness.run.beside import check_beside
+from harness.run.beside import check_beside, check_places
 from harness.run.command import Command, Options
 from harness.run.consensus import check_shared, connect
 from harness.run.counting import Counted, count
@@ -125,6 +125,7 @@ def _round(command: Command, process: Process) -> int:
     options, folder, comm = command.options, command.folder, process.comm
     try:
         last = last_rate(command.job, folder, comm.size) if comm.rank == 0 else None
+        check_places(comm, command.job, is_done=folder.metrics_json.exists() and not options.overwrite)
         with process.timer.phase("open"):
             opened, attempt = _claim(command, comm)
         provenance = meet(comm, opened.source, opened.plan, opened.inventory)
@@ -197,7 +198,10 @@ def _say_done(command: Command, comm: Comm) -> Settled:
 def _show(command: Command, comm: Comm, settled: Settled, remark: str = "") -> None:
     """Show a result, and what its gate comes to. It is written: that it cannot be shown is no failure of the run."""
     try:
-        show(command.folder, console_for(comm.size), brief=command.options.quiet)
+        if command.options.view is not None:
+            command.options.view(command.folder, comm.size)
+        else:
+            show(command.folder, console_for(comm.size), brief=command.options.quiet)
         if remark:
             print(remark)
         settled.show(comm.size)

@@ -12,7 +12,9 @@ from harness.errors import ShapeError
 from harness.metrics.contract import Binding, Inputs
 from harness.step.positions import Positions, positions_of
 
-__all__ = ["paired_positions"]
+__all__ = ["BASELINE", "paired_positions"]
+
+BASELINE = "baseline"  # the keyword under which `terms` of a metric that compares gets the second output
 
 
 def paired_positions(binding: Binding, features: Mapping[str, Any], outputs: Mapping[str, Any], mask: Any) -> Positions:

@@ -16,7 +16,8 @@ from harness.metrics.example_loss import loss_term
 from harness.metrics.status import Status
 from harness.step.class_labels import ClassLabels
 from harness.step.own_code import own_code
-from harness.step.positions import Positions, positions_of
+from harness.step.paired_positions import BASELINE, paired_positions
+from harness.step.positions import Positions
 
 __all__ = ["LossReader", "ScoredExamples"]
 
@@ -75,7 +76,7 @@ class LossReader:
         binding = self._binding
         features = self._labels.look_up(features)
         try:
-            read = positions_of(*self._labels.read_by(binding, features), outputs, mask)
+            read = paired_positions(*self._labels.read_by(binding, features), outputs, mask)
         except ShapeError as exc:
             raise ShapeError(f"examples.by: metric {self._key}: {exc}") from None
         loss, undefined = self._loss(read, features, outputs)
@@ -97,6 +98,8 @@ class LossReader:
         metric, binding = self._metric, self._binding
         also = {option: features[feature] for option, feature in binding.also}
         also |= {name: outputs[output] for name, output in binding.outputs}
+        if read.baseline is not None:
+            also[BASELINE] = read.baseline
         terms = own_code(self._key, metric, lambda: metric.terms(read.labels, read.predictions, **also))
         values = widened(terms[loss_term(metric)].values)
         if values.shape.num_elements() != read.valid.shape[0]:

@@ -15,14 +15,12 @@ from harness.step.batch_terms import BatchTerms
 from harness.step.class_labels import ClassLabels
 from harness.step.host_terms import host_terms
 from harness.step.own_code import own_code
-from harness.step.paired_positions import paired_positions
+from harness.step.paired_positions import BASELINE, paired_positions
 from harness.step.positions import Positions
 from harness.step.term_columns import add_infinite, add_shared, add_term
 from harness.step.term_shapes import check_columns, check_term, square_terms
 
 __all__ = ["Terms"]
-
-BASELINE = "baseline"  # the keyword under which `terms` of a metric that compares gets the second output
 
 
 class Terms:

@@ -17,6 +17,7 @@ from harness.folder.run_folder import RunFolder
 from harness.ranks.notices import NoNotices, Notices
 from harness.watch.beat import Beat
 from harness.watch.beat_file import PERIOD_S, BeatFile
+from harness.watch.neighbours import Neighbours
 from harness.watch.roster import Roster, notice_period_s
 from harness.watch.stack_dump import StackAnswers
 from harness.watch.vitals import VitalSigns
@@ -42,6 +43,7 @@ class Heartbeat:
       beat: of this rank.
       signs: measure how it fares; to be set before the start.
       on_beat: called every second with it, and a last time at the end; to be set before the start.
+      neighbours: the other ranks of this machine; to be set before the start.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Heartbeat:
     ) -> None:
         self.beat = Beat(rank)
         self.signs = VitalSigns()
+        self.neighbours = Neighbours()
         self.on_beat: Callable[[Beat], None] = lambda beat: None
         self._size = size
         self._timeout_s = stall_timeout_s

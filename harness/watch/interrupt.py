@@ -20,7 +20,7 @@ from collections.abc import Callable
 from harness.errors import HarnessError, Interrupted, OtherRankFailed
 from harness.folder.commit import Committer
 from harness.folder.file_rate import STOPS, Turn
-from harness.folder.run_folder import RunFolder
+from harness.folder.run_folder import RunFolder, read_json
 from harness.names.events import Event
 from harness.names.log import LOG
 from harness.ranks.comm import Comm
@@ -188,7 +188,7 @@ class Interrupt:
             tell_launcher(Interrupted.exit_code)
             self._leave(Interrupted.exit_code)
             return
-        if comm.size > 1:
+        if comm.size > 1 and not self._another_was_killed(why, comm, folder, heartbeat):
             folder.ask_to_stop(self._attempt, why if urgent else "")
             heartbeat.ask_to_stop(why if urgent else "")
         if heartbeat.beat.phase in ("writing", "done"):
@@ -216,6 +216,25 @@ class Interrupt:
             return
         self._release()
         comm.abort(Interrupted.exit_code)
+
+    def _another_was_killed(self, why: str, comm: Comm, folder: RunFolder, heartbeat: Heartbeat) -> bool:
+        """See whether SIGTERM is the launcher's, which ends the ranks that are left; say in the run folder what has failed.
+
+        Nobody else may be left who could. A rank that ended because it was asked to stop has said so in the run folder.
+        """
+        if why != signal.SIGTERM.name or self._is_over(folder):
+            return False
+        status = read_json(folder.status_json)
+        asked = isinstance(status, dict) and status.get("state") == "interrupted"
+        gone = [] if asked else heartbeat.neighbours.gone()
+        if gone:
+            message = (
+                f"rank {gone[0]} on {comm.host} is gone: it was killed, or it crashed; --resume goes on from what was finished"
+            )
+            if folder.record_failure(message, rank=gone[0], host=comm.host):
+                with contextlib.suppress(HarnessError):
+                    folder.set_status("failed", HarnessError.exit_code, attempt=self._attempt, rank=gone[0])
+        return bool(gone)
 
     def _is_over(self, folder: RunFolder) -> bool:
         """Say whether the run has come to its end meanwhile."""

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.names.scratch import scratch_name
 from harness.watch.monitor_metrics import METRICS, Kind, Sample
 
-__all__ = ["MISSING", "HttpPage", "Page", "TextFile", "families", "page_text"]
+__all__ = ["MISSING", "HttpPage", "Page", "TextFile", "check_writable", "families", "page_text"]
 
 MISSING = "expected the package prometheus-client, found none; pip install 'exact-harness[prometheus]' brings it"
 TAKEN_S = 5.0  # a port may be held by an earlier attempt that is just ending
@@ -89,10 +89,7 @@ class TextFile:
         try:
             self.show()
         except OSError as exc:
-            raise UsageError(
-                f"monitor.textfile: expected a folder that this process may write to, found {path.parent}: "
-                f"{exc.strerror or exc}; it is the one of node_exporter's --collector.textfile.directory"
-            ) from exc
+            raise _not_writable(path.parent, exc) from exc
 
     def show(self) -> None:
         """Write it anew."""
@@ -111,6 +108,26 @@ class TextFile:
         """Take it away."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """See that text files can be written into a folder; nothing stays there.
+
+    Raises: UsageError: they cannot.
+    """
+    probe = scratch_name(folder / "harness")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        raise _not_writable(folder, exc) from exc
+
+
+def _not_writable(folder: Path, exc: OSError) -> UsageError:
+    return UsageError(
+        f"monitor.textfile: expected a folder that this process may write to, found {folder}: "
+        f"{exc.strerror or exc}; it is the one of node_exporter's --collector.textfile.directory"
+    )
 
 
 def _take_left_overs(path: Path) -> None:

@@ -6,14 +6,18 @@ compared in one place only, with a minute's patience: whether rank 0 still write
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from harness.errors import RunFolderError
 from harness.folder.run_folder import RunFolder, read_json
+from harness.results.run_document import finished
 from harness.watch.beat import beat_from
 from harness.watch.diagnosis import Cause, Rank, Straggler, others_cores, ranks_of, stragglers
 from harness.watch.ranks_file import Attempted, Snapshot, read_snapshot
@@ -26,6 +30,7 @@ STUCK_S = 30.0  # in one call of the step, while others go on
 STUCK_TIMES = 5  # as long as half of the others' calls
 ALONE_STUCK_S = 120.0  # of a rank that has nobody to be compared with
 RUNNING = "running"
+UNREADABLE = "unreadable"
 BEAT = ("rank", "host", "pid", "phase", "examples", "chunks", "where", "vitals")  # what a rank's part of the document holds of it
 
 
@@ -48,7 +53,7 @@ class RunView:
 
     Attributes:
       path: of its folder, as it was named.
-      state: not begun, running, silent, or how it ended: done, failed, interrupted, ended.
+      state: not begun, running, silent, or how it ended: done, failed, interrupted, ended; unreadable where its result is.
       exit_code: of the run; None while it runs.
       snapshot: what rank 0 left last; None before that, and once the run has ended.
       ranks: of it.
@@ -85,8 +90,8 @@ class RunView:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until all are evaluated, as it goes now; None where that cannot be told."""
-        if self.snapshot is None or not self.rate:
+        """Seconds until all are evaluated, as it goes now; None where that cannot be told, as with a rank that is stuck."""
+        if self.snapshot is None or not self.rate or self.notes:
             return None
         return max(self.snapshot.attempted.examples - self.examples_done, 0) / self.rate
 
@@ -145,10 +150,13 @@ def look(folder: RunFolder, name: str, clock: Callable[[], float] = time.time) -
         if not begun and not queued:
             raise RunFolderError(f"{name}: expected a run folder, found a folder without status.json; is it the right one?")
         return RunView(name, "not begun")
-    state, code, attempt = str(status.get("state", "ended")), status.get("exit_code"), status.get("attempt")
+    state = str(status.get("state", "ended"))
+    code, attempt = (number if isinstance(number, int) else None for number in (status.get("exit_code"), status.get("attempt")))
     if state != RUNNING:
         failure = read_json(folder.failure_json) or {}
         message = str(failure.get("message", "")) if state == "failed" and isinstance(failure, dict) else ""
+        if state == "done" and (problem := _problem(folder, *_stamp(folder.metrics_json))):
+            return RunView(name, UNREADABLE, RunFolderError.exit_code, attempt, problem)
         return RunView(name, state, code, attempt, message)
     snapshot = read_snapshot(folder)
     if snapshot is None or snapshot.attempted.attempt != attempt:
@@ -160,6 +168,24 @@ def look(folder: RunFolder, name: str, clock: Callable[[], float] = time.time) -
         note = "progress/ranks.json is not as this version of the harness writes it"
         return RunView(name, RUNNING, None, attempt, notes=[note])
     return view
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file does."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _problem(folder: RunFolder, *_stamp: int) -> str:
+    """Say what is wrong with the result of a run that is done; looked at once."""
+    try:
+        finished(folder)
+    except RunFolderError as exc:
+        return str(exc)
+    return ""
 
 
 def _running(name: str, snapshot: Snapshot, old_s: float) -> RunView:

@@ -40,7 +40,7 @@ def lines(view: RunView, width: int, height: int) -> list[str]:
     attempted = view.snapshot.attempted
     done = view.examples_done
     left = "" if view.left_s is None or view.left_s > 1e8 else f", {duration(view.left_s)} left"
-    rate = f", {view.rate:,.0f}/s" if view.rate else ""
+    rate = f", {view.rate:,.0f}/s" if view.rate and view.state != "silent" else ""
     share = done / max(attempted.examples, 1)
     text.append(Status(_what(view.ranks), share, f"{done:,} of {attempted.examples:,} examples{rate}{left}").line(width))
     warnings = [*(str(straggler) for straggler in view.slow), *view.notes]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.errors import HarnessError, Interrupted
 from harness.names.status_line import Status
 
-__all__ = ["Ended", "LauncherOutput", "restore"]
+__all__ = ["Ended", "LauncherOutput", "RankKilled", "restore"]
 
 # A launcher puts its tag wherever a chunk of a rank's output begins: also inside a line, or inside a character of UTF-8.
 TAG = re.compile(rb"\[(?:\d+,)?\d+\]<std(?:out|err)>:")
@@ -38,6 +38,10 @@ MPI_DEATH = re.compile(rb"process rank (\d+) with PID \d+ on node (\S+) exited o
 GLOO_DEATH = re.compile(rb"Process (\d+) exit with status code (-?\d+)")
 
 
+class RankKilled(HarnessError):
+    """A rank has died, and none could say why: the run has failed, whatever those say that were ended because of it."""
+
+
 @dataclass
 class Ended:
     """How the launcher ended: its exit code, the signals that were passed on to it, the rank that it saw dying first."""
@@ -57,7 +61,7 @@ def restore(ended: Ended, left_code: int | None, *, is_written: bool = False) ->
     Args:
       left_code: the exit code that the ranks left, None where none of them could.
       is_written: whether the result is there: then ranks were ended while they judged it.
-    Raises: Interrupted, HarnessError: there is none, and the launcher did not end well.
+    Raises: Interrupted, RankKilled, HarnessError: there is none, and the launcher did not end well.
     """
     # Ranks that are well are ended by SIGTERM when another was killed: they say that they were interrupted, and mean it.
     if left_code is not None and not (left_code == Interrupted.exit_code and ended.killed and not ended.passed):
@@ -68,7 +72,7 @@ def restore(ended: Ended, left_code: int | None, *, is_written: bool = False) ->
     if ended.death and is_written:
         raise HarnessError(f"{ended.death}; all ranks were ended; {JUDGE_AGAIN}")
     if ended.death:
-        raise HarnessError(
+        raise RankKilled(
             f"{ended.death}; all ranks were ended, no result was written; --resume goes on from what was finished. "
             "A SIGKILL that nobody sent is the kernel's, for want "
             "of memory: try fewer ranks, or --set batch_size=... with a smaller number"

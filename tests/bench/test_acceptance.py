@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
-from harness.bench.acceptance import accept_bench, share
+from harness.bench.acceptance import accept_bench, judge_ratio, share
 from harness.bench.answer import Answer, answer
 from harness.bench.bench import write
 from harness.bench.bench_folder import BenchFolder
@@ -19,7 +21,7 @@ from harness.bench.rules import Rules
 from harness.comparison.judgements import Verdict
 from harness.errors import RunFolderError, UsageError
 from tests import schemas
-from tests.bench.frozen import repeats
+from tests.bench.frozen import repeats, with_warm_ups
 
 MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
 
@@ -31,7 +33,7 @@ def bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> An
         *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
         *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
     ]
-    return answer("job.yaml", rules, None, facts, MACHINE, ["harness", "bench", "job.yaml"])
+    return answer("job.yaml", rules, None, with_warm_ups(facts), MACHINE, ["harness", "bench", "job.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,43 @@ def test_a_bench_is_judged_by_a_reference(factor: float, options: dict[str, Any]
     assert (int(root.attrib["failures"]) > 0) == (verdict is Verdict.FAIL)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_too_few_repeats_are_inconclusive_and_say_how_many_it_takes(count: int) -> None:
+    rules = Rules((1, 2), repeat=count)
+    for factor in (1.0, 1.5):  # neither good nor bad can be told
+        ruling = accept_bench(bench(rules=rules), bench(factor, rules), 0.1, ("reference", "bench"))
+        assert ruling.exit_code() == 5, ruling
+        assert "95% is needed: at least 4 in each" in repr(ruling)
+
+
+def test_many_rules_need_more_repeats_to_fail() -> None:
+    first, second = [1.0, 1.01, 1.02, 1.03], [2.0, 2.01, 2.02, 2.03]
+    # Four repeats lie wholly apart in 1 of 70 orders: 5 % over 2 rules allow 1 in 40, over 6 rules 1 in 120.
+    few, many = (judge_ratio("time", second, first, 1.05, rules=rules, is_floor=False) for rules in (2, 6))
+    assert (few.verdict, many.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
+    assert "it takes --repeat 5 to tell" in many.reason and "97.1% interval [1.942, 2.030]" in few.reason
+
+
+FALSE_ALARMS = 0.05
+ROUNDS = 400
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.2])
+@pytest.mark.parametrize("count", range(2, 11))
+def test_equal_machines_fail_no_more_often_than_is_said(noise: float, count: int) -> None:
+    rng = np.random.default_rng(20)
+    alarms = 0
+    for _ in range(ROUNDS):
+        verdicts = []
+        for is_floor in (False, True) * 3:  # three sizes
+            own, reference = (np.exp(noise * rng.normal(size=count)).tolist() for _ in range(2))
+            bound = 0.95 if is_floor else 1.05
+            verdicts.append(judge_ratio("rule", own, reference, bound, rules=6, is_floor=is_floor).verdict)
+        alarms += Verdict.FAIL in verdicts
+    assert alarms <= FALSE_ALARMS * ROUNDS + 3 * (FALSE_ALARMS * (1 - FALSE_ALARMS) * ROUNDS) ** 0.5
+    assert alarms == 0 or count >= 5
+
+
 def test_a_size_that_is_missing_fails() -> None:
     reference, small = bench(), bench()
     facts = [fact for fact in small.facts if fact.ranks == 1]
@@ -65,6 +104,49 @@ def test_a_size_that_is_missing_fails() -> None:
 def test_benches_of_other_work_are_refused(other: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="not of the same work"):
         compare_benches(bench(), bench(**other), ("a", "b"))
+
+
+def test_benches_of_other_jobs_are_refused_or_marked() -> None:
+    with pytest.raises(UsageError, match="metrics: accuracy and mean_squared_error"):
+        compare_benches(bench(), bench(values={"mean_squared_error": 3.0}), ("a", "b"))
+    digests = [{"job": "1" * 64, "data": "2" * 64, "model": model * 64} for model in "34"]
+    same, other = (bench(digests=own, bits=own["model"], values={"accuracy": 0.5}) for own in digests)
+    notes = " ".join(compare_benches(same, other, ("a", "b")).notes)
+    assert "not of the same work: another model, by digest" in notes and "last digits" not in notes
+    assert not compare_benches(same, same, ("a", "b")).notes
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.6, "more than last digits"), (0.5 + 1e-9, "may give other last digits")])
+def test_how_far_results_are_apart_is_said(value: float, words: str) -> None:
+    (note,) = compare_benches(bench(), bench(values={"accuracy": value}, bits="other"), ("a", "b")).notes
+    assert words in note and "accuracy by" in note
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("trials", 2, "wall_s"), float("nan"), "not finite"),
+        (("trials", 2, "wall_s"), 0.0, "took no time"),
+        (("trials", 2, "run"), {}, "took no time"),
+        (("schema_version",), 2, "schema_version 1, found 2"),
+    ],
+)
+def test_a_bench_that_was_edited_is_refused(tmp_path: Path, keys: tuple[Any, ...], value: Any, message: str) -> None:
+    document = json.loads(to_json(bench()))
+    *way, last = keys
+    place = document
+    for key in way:
+        place = place[key]
+    place[last] = value
+    (tmp_path / "bench.json").write_text(json.dumps(document))
+    with pytest.raises(RunFolderError, match=message):
+        read(tmp_path)
+
+
+def test_the_folder_of_a_kit_is_read(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/bench.json").write_text(to_json(bench()))
+    assert read(tmp_path).name == "job.yaml"
 
 
 def test_other_rules_are_noted_and_ratios_have_intervals() -> None:
@@ -82,6 +164,7 @@ def test_documents_hold_what_was_measured_and_are_read_again(tmp_path: Path) -> 
     assert to_json(read(tmp_path)) == to_json(found)
     assert folder.bench_csv.read_text().count("\n") == 11 and "VALID" in to_markdown(found)
     page = render(found)
+    assert "Medians over repeats, in brackets their intervals" in page and "94% of benches" in page
     assert "A &lt;b&gt;" in page and "<b>" not in page and "Reading binds" in page
     with pytest.raises(RunFolderError, match="expected a bench"):
         read(tmp_path / "trials")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.bench.binding import Binding, Bound, bound_of, sentence, starting
+from harness.bench.binding import Binding, Bound, bound_of, starting
+from harness.bench.binding_sentence import sentence
 from harness.bench.figures import sizes
 from tests.bench.frozen import fact, repeats
 
@@ -26,6 +27,12 @@ CASES = {
         {"reading": 0.5, "predicting": 0.6, "reducing": 0.3, "waiting": 0.3, "reading_rate": 9000.0, "forward_rate": 20_000.0},
         Bound.NOTHING),
     "the sum takes longest": ({"reading": 0.2, "predicting": 0.2, "reducing": 2.0, "sum_s": 1.9}, Bound.FINAL_SUM),
+    "the model leads, the sum takes much too": (
+        {"reading": 0.02, "predicting": 2.0, "reducing": 1.6, "forward_rate": 2050.0}, Bound.MODEL),
+    "commits take the time, whatever the rank's speed": (
+        {"reading": [0.2, 0.1], "predicting": [0.1, 0.1], "other": 3.0}, Bound.COMMITS),
+    "ranks wait for one that compiled longer, and the sum takes the work": (
+        {"reading": [0.04, 0.02], "predicting": 0.05, "waiting": [0.0, 1.5], "reducing": 0.7}, Bound.FINAL_SUM),
     "one rank is slow, the other waits for it": (
         {"reading": [3.0, 1.0], "predicting": [0.5, 0.2], "waiting": [0.0, 2.3]}, Bound.SLOW_RANK),
     "one rank is slow, and draws fewer chunks": (
@@ -58,6 +65,43 @@ def test_which_rank_is_slow_has_to_be_the_same() -> None:
     trials = [fact(2, repeat, reading=[3.0, 1.0] if repeat % 2 else [1.0, 3.0], waiting=1.0) for repeat in range(1, 6)]
     (size,) = sizes(trials)
     assert bound_of(size).bound is Bound.NOTHING
+
+
+def test_what_takes_most_of_the_work_in_each_repeat_is_named() -> None:
+    # The calls take 53 to 72 % in each of three repeats, the final sum 25 to 46 %; no model is near its limit.
+    trials = [
+        fact(1, repeat, reading=0.1, predicting=predicting, reducing=reducing, forward_rate=3e6)
+        for repeat, (predicting, reducing) in enumerate([(7.2, 2.5), (6.5, 3.2), (5.3, 4.6)], start=1)
+    ]
+    (size,) = sizes(trials)
+    assert bound_of(size).bound is Bound.METRICS
+    assert sentence([bound_of(size)]).startswith("The metrics bind at 1 rank: 6")
+
+
+def test_that_no_part_takes_most_is_said_only_where_it_is_so() -> None:
+    near, far = ({"reading": 3.0, "predicting": 0.2, "reading_rate": rate} for rate in (2800.0, 40_000.0))
+    (size,) = sizes([*(fact(1, repeat, **near) for repeat in (1, 2)), *(fact(1, repeat, **far) for repeat in (3, 4))])
+    assert sentence([bound_of(size)]) == (
+        "Nothing binds alone at 1 rank: its repeats do not agree on what binds; "
+        "in each the largest part of the work is reading, 93%."
+    )
+    turns = [
+        {"reading": 3.0, "predicting": 0.2, "reading_rate": 2800.0},
+        {"reading": 0.2, "predicting": 3.0, "forward_rate": 1e6},
+    ]
+    (size,) = sizes([fact(1, repeat, **turns[repeat % 2]) for repeat in (1, 2, 3, 4)])
+    assert sentence([bound_of(size)]).endswith("its repeats do not agree on which part takes most of the work.")
+    (size,) = sizes([fact(1, 1, reading=0.3, predicting=0.2, reducing=0.3, other=0.2, reading_rate=100.0, forward_rate=8e4)])
+    assert sentence([bound_of(size)]).endswith("no part takes most of the work.")
+    (size,) = sizes([fact(1, 1, reading=2.0, predicting=0.1, reading_rate=500.0)])
+    assert sentence([bound_of(size)]).endswith("; in each the largest part of the work is reading, 95%.")
+
+
+def test_ranks_that_wait_for_one_that_has_more_examples_are_said_to_wait() -> None:
+    shares: dict[str, Any] = {"share": [7700, 100, 100, 100], "reading": [3.0, 0.04, 0.04, 0.04], "waiting": [0.0, 3.0, 3.0, 3.0]}
+    (size,) = sizes([fact(4, repeat, predicting=0.001, **shares) for repeat in (1, 2, 3)])
+    assert bound_of(size).bound is Bound.WAITING
+    assert sentence([bound_of(size)]) == "Waiting for other ranks binds at 4 ranks: 74% of the work."
 
 
 def test_too_little_work_names_nothing() -> None:

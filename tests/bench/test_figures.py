@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from harness.bench.figures import PARTS, figures, sizes
 from harness.bench.rules import Rules, Scaling, Sweep, Trial, settings, trials
 from harness.bench.scaling import scaled, serial
 from harness.bench.spread import _mann_whitney, median_spread, ratio_spread
+from harness.bench.tables import level_sentence, serial_sentence
 from harness.errors import UsageError
-from tests.bench.frozen import fact, repeats
+from tests.bench.frozen import fact, repeats, with_warm_ups
 
 
 def test_the_parts_add_up_to_the_time_to_solution() -> None:
@@ -30,9 +32,44 @@ def test_the_parts_add_up_to_the_time_to_solution() -> None:
     assert trial.reading_rate == 20_000 and trial.sum_s == 0.001
 
 
+@pytest.mark.parametrize("queued", [False, True])
+def test_a_rank_that_begins_before_rank_0_adds_nothing_to_the_time(queued: bool) -> None:
+    trial = fact(2, 1, reading=1.0)
+    trial.run["attempt"]["ranks"][1]["seconds"]["import"] += 0.6  # began so much before rank 0, while it was being launched
+    held = figures(trial, queued=queued)
+    assert sum(held.parts_s.values()) == pytest.approx(held.solution_s, abs=1e-9)
+    assert held.parts_s["launching"] == pytest.approx(0.0 if queued else 0.5 - 0.3)  # the mean over ranks
+    assert held.solution_s == pytest.approx(trial.attempt["elapsed_s"] + (0.3 if queued else 0.5))
+
+
+def test_why_there_is_no_energy_or_money_is_what_the_run_says() -> None:
+    trial = fact(1, 1)
+    energy = {"package": {"joules": None, "reason": "vm: no counter"}, "memory": {"joules": None, "reason": "vm: none either"}}
+    trial.run["cost"] = {"joules": None, "energy": energy, "gaps": ["attempt 1 left no record"]}
+    assert (
+        figures(trial).cost_gaps == "attempt 1 left no record; vm: no counter; vm: none either; the job has no prices (key cost)"
+    )
+    assert figures(fact(1, 1)).cost_gaps == "the run does not say"
+
+
+def test_what_two_sizes_cannot_tell_is_not_said() -> None:
+    def words(*ranks: int) -> str:
+        facts = with_warm_ups([trial for count in ranks for trial in repeats(count, reading=8.0 / count)])
+        return serial_sentence(answer("job", Rules(ranks), None, facts, {}, []), 0)
+
+    assert "two sizes fit any" in words(1, 2) and "misfit" not in words(1, 2)
+    assert "of the time at 2 ranks" in words(2, 4) and "largest misfit" in words(1, 2, 4)
+
+
+def test_the_levels_of_medians_and_of_ratios_are_said_apart() -> None:
+    facts = with_warm_ups([*repeats(1, 3), *repeats(2, 3)])
+    text = level_sentence(answer("job", Rules((1, 2), repeat=3), None, facts, {}, []), 0)
+    assert "the median in 75% of benches" in text and "Flatt in 90%" in text
+
+
 def test_what_slurm_waits_for_nodes_is_not_counted() -> None:
     waited = fact(2, 1)
-    assert figures(waited, queued=True).solution_s == waited.attempt["elapsed_s"]
+    assert figures(waited, queued=True).solution_s == pytest.approx(waited.attempt["elapsed_s"])
 
 
 @pytest.mark.parametrize("count", range(2, 30))
@@ -50,7 +87,7 @@ def test_counts_of_mann_and_whitney_are_those_of_all_orders(first: int, second: 
     counts = [0] * (first * second + 1)
     for places in itertools.combinations(range(first + second), first):
         counts[sum(place - rank for rank, place in enumerate(places))] += 1
-    assert _mann_whitney(first, second) == counts
+    assert list(_mann_whitney(first, second)) == counts
 
 
 def test_the_interval_of_a_ratio_covers_as_often_as_it_says() -> None:
@@ -89,19 +126,40 @@ def test_weak_scaling_ends_at_the_largest_size_of_strong_scaling() -> None:
 
 
 def test_a_bench_whose_bytes_differ_is_invalid() -> None:
-    alike = [*repeats(1, 2), *repeats(2, 2)]
+    alike = with_warm_ups([*repeats(1, 2), *repeats(2, 2)])
     rules = Rules((1, 2), repeat=2)
     assert answer("job", rules, None, alike, {}, []).state is State.VALID
-    odd = [*alike[:3], fact(2, 2, digest="c" * 64)]
+    odd = [*alike[:-1], fact(2, 2, digest="c" * 64)]
     found = answer("job", rules, None, odd, {}, [])
     assert found.state is State.INVALID and "s000-strong-0002-02" in found.problems[0]
 
 
 def test_a_size_that_failed_is_named_and_the_others_stand() -> None:
     failed = fact(2, 1).__class__("s000-strong-0002-01", 2, "strong", 1, state="failed", reason="exit code 1: no room")
-    found = answer("job", Rules((1, 2), repeat=2), None, [*repeats(1, 2), failed], {}, [])
+    later = replace(failed, name="s000-strong-0002-02", repeat=2, reason="not run: an earlier trial of this size failed")
+    facts = [*with_warm_ups([*repeats(1, 2), failed]), later]
+    facts[1] = replace(facts[1], state="done", reason="")  # its warm-up did not fail
+    found = answer("job", Rules((1, 2), repeat=2), None, facts, {}, [])
     assert found.state is State.INCOMPLETE and found.problems == ["s000-strong-0002-01 failed: exit code 1: no room"]
     assert [size.ranks for size in found.strong()] == [1]
+
+
+@pytest.mark.parametrize("kept", [slice(0, -1), slice(1, None), slice(0, 0)], ids=["no last repeat", "no warm-up", "nothing"])
+def test_a_bench_with_fewer_trials_than_its_rules_is_incomplete(kept: slice) -> None:
+    facts = with_warm_ups([*repeats(1, 2), *repeats(2, 2)])
+    lacking = answer("job", Rules((1, 2), repeat=2), None, facts[kept], {}, [])
+    names = {fact.name for fact in facts} - {fact.name for fact in facts[kept]}
+    assert lacking.state is State.INCOMPLETE and "missing" in lacking.problems[0]
+    assert any(name in lacking.problems[0] for name in names)
+
+
+def test_a_trial_that_is_there_twice_or_was_not_run_is_named() -> None:
+    rules, facts = Rules((1,), repeat=2), with_warm_ups(repeats(1, 2))
+    twice = answer("job", rules, None, [*facts, facts[-1]], {}, [])
+    assert twice.state is State.INCOMPLETE and "s000-strong-0001-02 is not of the rules" in twice.problems[0]
+    left_out = replace(facts[-1], state="failed", reason="not run: an earlier trial of this size failed")
+    idle = answer("job", rules, None, [*facts[:-1], left_out], {}, [])
+    assert idle.state is State.INCOMPLETE and "s000-strong-0001-02 is not run" in idle.problems[0]
 
 
 def test_a_sweep_names_the_best_and_what_changes_the_result() -> None:
@@ -113,7 +171,7 @@ def test_a_sweep_names_the_best_and_what_changes_the_result() -> None:
         for (setting, bits, values), reading in ((first, 2.0), (second, 1.0))
         for repeat in (1, 2)
     ]
-    found = answer("job", rules, None, facts, {}, [])
+    found = answer("job", rules, None, with_warm_ups(facts), {}, [])
     assert found.state is State.VALID  # of one setting all trials gave the same bytes
     assert [(swept.is_best, swept.same_bits, swept.differences) for swept in found.swept] == [
         (False, True, {}),

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -101,6 +102,57 @@ def test_a_planted_cost_comes_out_of_a_pair_of_runs():
     assert costs.example_s == pytest.approx(0.002) and costs.row_s == pytest.approx(0.0001)
     assert costs.compile_s == pytest.approx(0.5) and costs.reduce_s == pytest.approx(0.01) and costs.write_s == pytest.approx(0.2)
     assert costs.busy == pytest.approx(0.003 / 0.0021) and costs.row_bytes == 32
+
+
+# Loops of 20,000 and of 51,139 examples, as they were on a busy machine: seconds, then those after the first call.
+BUSY = [((15.5, 2.31), (11.08, 7.68)), ((4.23, 2.15), (7.2, 4.98)), ((5.05, 1.56), (4.47, 3.58))]
+
+
+def busy_pair(small, large):
+    def run(examples, loop_s, later_s):
+        start_s, cpu_s = 5.0, 6.0 + loop_s
+        elapsed_s = start_s + loop_s + 1.0
+        return Observation(
+            examples, start_s, loop_s, 0.5, 0.5, elapsed_s, cpu_s, 1 << 29, later_s=later_s, later_examples=examples - 1000
+        )
+
+    return costs_of(run(20_000, *small), run(51_139, *large))
+
+
+def test_pilots_whose_larger_run_was_not_slower_are_no_reason_to_take_examples_for_free():
+    pairs = [busy_pair(*pair) for pair in BUSY]
+    assert [costs.is_unsure for costs in pairs] == [True, False, True]
+    found = forecast({1: pairs, 2: pairs}, [Size(1, 2), Size(2, 2)], Work(262_144, 256, 1024), Machine(2, 1 << 34))
+    (alone, _), notes = found.sizes, " ".join(found.notes)
+    assert 10 < alone.terms.parts["examples"] < 40  # a quiet machine needs 17 s
+    assert alone.low_s < alone.terms.total_s - 0.5 * alone.terms.parts["examples"]
+    assert "in 4 of 6 pairs of pilots the larger run was not slower" in notes and "from noise" not in notes
+    # Without an account of its calls, the whole loop is the most that its examples can have taken.
+    assert costs_of(Observation(10, 1, 3, 0, 0, 4, 4, 1), Observation(20, 1, 2, 0, 0, 3, 3, 1)).example_s == 0.1
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10])
+def test_the_interval_holds_as_often_as_it_says(count):
+    rng = np.random.default_rng(12)
+
+    def run(examples):
+        slower, start, loop = np.exp(0.05 * rng.normal(size=3) * [1, 0.3, 0.3])
+        start_s, loop_s, write_s = 3.0 * slower * start, (0.6 + 3e-5 * examples) * slower * loop, 0.05 * slower
+        elapsed_s = start_s + loop_s + write_s
+        return Observation(examples, start_s, loop_s, 0.0, write_s, elapsed_s, 0.95 * elapsed_s, 1 << 29)
+
+    work, rounds, held = Work(2_000_000, 2000, 1000), 400, 0
+    for _ in range(rounds):
+        pairs = [costs_of(run(2000), run(68_000)) for _ in range(count)]
+        (size,) = forecast({1: pairs, 2: pairs}, [Size(1, 2)], work, Machine(2, 1 << 34)).sizes
+        held += size.low_s <= run(2_000_000).elapsed_s <= size.high_s
+    assert held >= 0.95 * rounds - 3 * (0.95 * 0.05 * rounds) ** 0.5
+
+
+@pytest.mark.parametrize(("ranks", "cores"), [(1, 2), (4, 2), (8, 4), (5, 4)])
+def test_ranks_that_share_cores_are_charged_the_cores_that_there_are(ranks, cores):
+    (size,) = predicted([ranks], machine=replace(MACHINE, cores=2), prices={"cpu_hour": 3600.0}).sizes
+    assert size.money == pytest.approx(cores * size.terms.total_s)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from harness.metrics.contract import Binding, Inputs
 from harness.metrics.question_json import binding_from_json, binding_to_json
 
 EXAMPLES, TOKENS, CLASSES, IGNORED = 90, 4, 5, 3
+TOLERANCE = {"atol": 0.05, "rtol": 0.1}
 PAIRS = ["mcnemar", "flip_rate", "prediction_difference", "largest_prediction_difference"]
 
 
@@ -52,7 +53,7 @@ def test_examples_are_counted_and_tested_in_the_whole_and_in_slices():
     data["label"] = data["tokens"][:, 0]
     data |= {name: data[name][:, 0] for name in ("scores", "turned")}
     document = harness.evaluate(
-        models(lambda scores: scores), data, ["accuracy", *PAIRS], label="label", inputs=["scores", "turned"], slices=["group"],
+        models(lambda scores: scores), data, ["accuracy", *PAIRS, {"within_tolerance": TOLERANCE}], label="label", inputs=["scores", "turned"], slices=["group"],
         bootstrap={"replicates": 20}, batch_size=16,
     ).document  # fmt: skip
     parts = [(document, slice(None))] + [(part, data["group"] == part["slice"]["group"]) for part in document["slices"]]
@@ -68,7 +69,9 @@ def test_examples_are_counted_and_tested_in_the_whole_and_in_slices():
         apart = np.abs(data["scores"][chosen].astype(np.float64) - data["turned"][chosen])
         assert metrics["new/prediction_difference"]["value"] == pytest.approx(apart.mean(), rel=1e-13)
         assert metrics["new/largest_prediction_difference"]["value"] == apart.max()
-        assert set(metrics) == {"old/accuracy", "new/accuracy", *(f"new/{name}" for name in PAIRS)}
+        close = np.isclose(data["turned"][chosen].astype(np.float64), data["scores"][chosen].astype(np.float64), **TOLERANCE)
+        assert metrics["new/within_tolerance"]["value"] == close.mean() and 0.4 < close.mean() < 0.9
+        assert set(metrics) == {"old/accuracy", "new/accuracy", *(f"new/{name}" for name in [*PAIRS, "within_tolerance"])}
         assert "new/mcnemar" not in part["intervals"] and part["intervals"]["new/flip_rate"]["low"] is not None
     gains = document["differences"]["new - old"]
     value = document["metrics"]["new/mcnemar"]["value"]

@@ -137,7 +137,7 @@ def test_a_run_that_was_killed_adds_up_what_its_attempts_recorded(world, tmp_pat
     assert cost["attempts"] == 2
     for name in ("node_hours", "cpu_hours"):
         assert cost[name] == pytest.approx(before[name] + after[name])
-    assert cost["cpu_hours_used"] == after["cpu_hours_used"]
+    assert cost["cpu_hours_used"] is None and after["cpu_hours_used"] > 0  # that of the second attempt alone would be too small
     assert len(cost["gaps"]) == 2 and cost["gaps"][0].startswith("attempt 1 was ended: counted up to its last record")
     assert f"not in these numbers: {cost['gaps'][0]}" in done.out
 

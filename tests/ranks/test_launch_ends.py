@@ -3,6 +3,7 @@ asked to stop, and what is left of them then."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.folder.run_folder import RunFolder, read_json
+from harness.watch.monitor import text_file
+from harness.watch.watching import FolderTarget, Pace, watch
 from tests.conftest import LIMIT_S, ROOT, start
 from tests.ranks.test_resume import LAUNCH
 
@@ -25,12 +28,12 @@ END_S = 4.0
 class Launched:
     """`harness launch -np 2 --mpi` of ranks that take a while for each chunk."""
 
-    def __init__(self, job: Path, folder: Path, *, slow_s: float = 0.3, how: str = "--mpi") -> None:
+    def __init__(self, job: Path, folder: Path, *words: str, slow_s: float = 0.3, how: str = "--mpi") -> None:
         self.folder, self._output = RunFolder(folder), folder.parent / "output.txt"
         harness = folder.parent / "slow-harness"
         harness.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.ranks.slow {slow_s} "$@"\n')
         harness.chmod(0o755)
-        argv = [sys.executable, "-c", LAUNCH, harness, "launch", "-np", "2", how, "--", "evaluate", job, "-o", folder]
+        argv = [sys.executable, "-c", LAUNCH, harness, "launch", "-np", "2", how, "--", "evaluate", job, "-o", folder, *words]
         with self._output.open("wb") as stream:
             self.process = subprocess.Popen(
                 [str(word) for word in argv], cwd=ROOT, env={**os.environ, "HARNESS_THREADS": "1"},
@@ -107,14 +110,22 @@ def test_horovodrun_starts_the_harness_as_launch_does(job, tmp_path):
 @pytest.mark.parametrize("number, code", [(signal.SIGKILL, 1), (signal.SIGTERM, 4)])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_dies_or_is_asked_to_stop_ends_the_job(rank, number, code, job, tmp_path):
-    run = Launched(job, tmp_path / "run")
+    """Whoever looks at the run folder, or at Prometheus, learns which of the two it was."""
+    run = Launched(job, tmp_path / "run", "--set", f"monitor.textfile={tmp_path}")
     run.until_committed()
     run.signal(rank, number)
     seconds = run.end()
     assert (run.process.returncode, run.family()) == (code, []), run.text
     assert seconds < END_S, run.text
     assert "Traceback" not in run.text
-    assert ("was killed by signal 9 (SIGKILL)" in run.text) is (number == signal.SIGKILL), run.text
+    killed = number == signal.SIGKILL
+    assert ("was killed by signal 9 (SIGKILL)" in run.text) is killed, run.text
+    assert ("interrupted by" in run.text) is not killed, run.text
+    assert read_json(run.folder.status_json)["state"] == ("failed" if killed else "interrupted")
+    assert text_file(tmp_path, run.folder.path, 0).exists() is killed
+    out = io.StringIO()
+    assert watch([FolderTarget(run.folder, "run")], Pace(once=True, out=out)) == code
+    assert (f"rank {rank} on " in out.getvalue()) is killed, out.getvalue()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

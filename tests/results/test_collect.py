@@ -93,6 +93,25 @@ def test_what_cannot_be_collected(runs: list[Path], tmp_path: Path, harness: Any
     assert not (tmp_path / "t.xlsx").exists()
 
 
+@pytest.mark.parametrize("name", ["run.json", "status.json", "failure.json", "slurm-status.json"])
+@pytest.mark.parametrize(
+    "content", ["[1, 2]", "3", '{"model": [], "gate": 5, "attempts": 7, "exit_code": "x"}', '{"attempts": [1]}']
+)
+def test_a_file_that_holds_something_else_is_named(runs: list[Path], name: str, content: str, harness: Any) -> None:
+    """Also where it lies beside a result that is shown."""
+    (runs[0] / name).write_text(content)
+    is_object = content.startswith("{")
+    done = harness("collect", *runs, "--cost")
+    assert (done.code, f"{name}: not what a run writes: expected an object" in done.err) == (
+        (0, False) if is_object else (2, True)
+    )
+    for words in (("show", runs[0]), ("watch", "--once", runs[0])):
+        done = harness(*words)
+        assert "Traceback" not in done.err and done.code in (0, 1, 2), done.err
+    shown = harness("show", runs[0])
+    assert (shown.code, f"{name}: not what a run writes" in shown.err) == ((2, True) if name == "run.json" else (0, False))
+
+
 SLICES = ("a slice whose name is longer than its column", 0.25), ("dog", 0.75)
 
 

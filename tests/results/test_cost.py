@@ -53,14 +53,27 @@ def test_attempts_are_added_up_and_what_is_missing_is_said():
     killed = attempt(2, [account(0, gpus=["GPU-a"], missing=NO_MEMORY)], 1800.0, until="the last record", cpu_hours_used=None)
     document = run(attempt(1), killed, attempt(3, ONE))
     cost = cost_of(document)
-    assert (cost.attempts, cost.node_hours, cost.gpu_hours, cost.cpu_hours_used) == (3, 1.5, 1.5, 0.01)
+    assert (cost.attempts, cost.node_hours, cost.gpu_hours, cost.cpu_hours_used) == (3, 1.5, 1.5, None)
     assert cost.energy["gpu"].microjoules == 1_800_000_000_000
     assert [gap.partition(":")[0] for gap in cost.gaps] == [
-        "attempt 1 left no record of what it used", "attempt 2 was ended", "attempt 2", "attempt 2", "attempt 2", "attempt 2", "attempt 3",
+        "attempt 1 left no record of what it used", "attempt 2 was ended", "attempt 2", "attempt 2", "attempt 2",
     ]  # fmt: skip
     assert cost.money == {} and cost.grams_co2 is None
     lines = cost_lines(document)
-    assert sum(line.startswith("not in these numbers: ") for line in lines) == 7  # six, and how many more
+    assert sum(line.startswith("not in these numbers: ") for line in lines) == 5
+    assert "memory is not measured: n1: no counter" in lines[1] and not any("energy of memory" in line for line in lines)
+    assert set(cost_columns(document).values()) == {None}  # a table cannot say that an attempt is missing
+    assert cost_columns(run(killed, attempt(3, ONE)))["node_hours"] == 1.5
+    many = run(*(attempt(number, until="the last record", accounts=ONE) for number in range(1, 10)))
+    assert sum(line.startswith("not in these numbers: ") for line in cost_lines(many)) == 7  # six, and how many more
+
+
+@pytest.mark.parametrize("name", ["gpu_hour", "cpu_hour", "node_hour", "kwh", "grams_co2_per_kwh"])
+def test_a_price_is_a_number_of_which_money_comes(name):
+    with pytest.raises(ValueError, match=f"(?s){name}.*less than or equal"):
+        CostSpec(**{name: 1e308}, currency="EUR")
+    priced = cost_of(run(attempt(1, ONE), examples=1), CostSpec(**{name: 1e15}, currency="EUR"))
+    json.dumps(priced.to_dict(), allow_nan=False)
 
 
 def test_nothing_is_made_up_where_nothing_was_measured():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import harness as package
 from harness.errors import JobError
 from harness.job.job import Job
+from harness.run.export import check_exported_places
 from tests import made
 from tests.conftest import Done, Made
 
@@ -62,6 +65,8 @@ def test_a_target_that_fails_costs_no_result_and_is_tried_again(
     [
         ("tensorbord", "export: expected a target, found 'tensorbord': did you mean 'tensorboard'?"),
         (["csv", "csv"], "export: csv: stands there twice"),
+        ("csv=/dev/full", "export: csv: expected a file, or a name that is free, found something else: /dev/full"),
+        ("tensorboard=job.yaml", "export: tensorboard: expected a folder, or a name that is free, found something else: "),
         (["mlflow=https://me:hidden@host/"], "export: a URL carries a user or password"),
     ],
 )
@@ -73,6 +78,33 @@ def test_what_is_wrong_is_said_before_any_work(
         done = harness(command, job)
         assert done.code == 2 and message in done.err and "hidden" not in done.text.replace("***", "")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("key", ["monitor", "export"])
+def test_places_that_cannot_be_written_are_found_before_a_run_is_begun(
+    key: str, world: Made, harness: Callable[..., Done], tmp_path: Path
+) -> None:
+    """Nothing is there after it, and the next start is the first attempt."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        jobs = {
+            "monitor": [{"textfile": "/proc"}, {"textfile": "gone"}, {"port": taken.getsockname()[1], "address": "127.0.0.1"}],
+            "export": [["csv=locked/all.csv"], ["parquet=locked/deeper/all.parquet"], ["tensorboard=locked/logs"]],
+        }
+        (tmp_path / "locked").mkdir(mode=0o555)
+        for value in jobs[key]:
+            if key == "export":  # who is root may write anywhere, so another user says what they may
+                with pytest.MonkeyPatch.context() as patched:
+                    patched.setattr(os, "access", lambda path, mode: os.stat(path).st_mode & 0o222 != 0)
+                    with pytest.raises(
+                        JobError, match="expected a place that this process may write to, found .*locked is not writable"
+                    ):
+                        check_exported_places(Job.load(world.job(tmp_path / "job.yaml", export=value)))
+                continue
+            done = harness("evaluate", world.job(tmp_path / "job.yaml", monitor=value), "-o", tmp_path / "run")
+            assert done.code == 2 and "monitor." in done.err, done.text
+            assert not (tmp_path / "run").exists()
+    done = harness("check", world.job(tmp_path / "job.yaml", monitor={"textfile": ""}))
+    assert done.code == 2 and "textfile" in done.err
 
 
 EXAMPLES = made.examples()

@@ -33,7 +33,7 @@ def by_hand(*strings: bytes) -> int:
 
 def test_strings_are_hashed_by_what_they_hold():
     predicted = canary(WORDS)
-    kept = [predicted._predict(predicted._features)["word"].numpy() for _ in range(3)]  # so that no address is used again
+    kept = [predicted.predict(predicted.features)["word"].numpy() for _ in range(3)]  # so that no address is used again
     assert {predicted() for _ in range(3)} == {by_hand(*WORDS)}
     assert canary(WORDS)() == by_hand(*WORDS) != canary([b"cat", b"", b"dog", b"cat"])()
     assert canary([b"c", b"at", b"", b""])() != canary([b"ca", b"t", b"", b""])()

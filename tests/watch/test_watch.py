@@ -142,6 +142,32 @@ def test_what_another_version_wrote_is_no_traceback(tmp_path, vitals):
     assert view.snapshot is None and "is not as this version" in screen.lines(view, 100, 9)[1]
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", '{"metrics": {}}', '{"metrics": {"a": {"value": NaN}}}', None])
+def test_a_result_that_cannot_be_read_is_said_alike_as_text_and_as_json(tmp_path, content):
+    folder = run_folder(tmp_path / "run", [beat(0)], state="done", code=0)
+    if content is None:
+        folder.metrics_json.mkdir()
+    else:
+        folder.metrics_json.write_text(content)
+    for as_json in (False, True):
+        out = io.StringIO()
+        assert watch([FolderTarget(folder, "run")], Pace(once=True, as_json=as_json, out=out)) == 2
+        assert "unreadable" in out.getvalue() and str(folder.metrics_json) in "".join(out.getvalue().split())
+    document = json.loads(out.getvalue())
+    assert (document["state"], document["exit_code"]) == ("unreadable", 2)
+    running = FolderTarget(run_folder(tmp_path / "other", [beat(0)]), "other")  # the others are shown all the same
+    assert watch([FolderTarget(folder, "run"), running], Pace(once=True, out=io.StringIO())) == 2
+
+
+def test_no_time_is_promised_while_a_rank_is_stuck_or_the_run_is_silent(tmp_path):
+    folder = run_folder(tmp_path / "run", [beat(0), beat(1), beat(2, call_s=95.0)])
+    for view in (look(folder, "run"), look(folder, "run", lambda: time.time() + 300)):
+        assert view.left_s is None and view.document()["left_s"] is None
+        text = "\n".join(screen.lines(view, 120, 24))
+        assert " left" not in text and ("/s" in text.splitlines()[1]) is (view.state == "running"), text
+        assert from_document(view.document()).left_s is None
+
+
 def test_a_long_failure_is_shown_whole(tmp_path):
     folder = run_folder(tmp_path / "run", [beat(0)], state="failed", code=1)
     message = " ".join(f"word{number}" for number in range(60))
@@ -190,6 +216,8 @@ def test_the_run_folder_stays_as_it_was(tmp_path):
         (["run", "--stack", "0"], "run: expected a run that evaluates, found one that is failed: there is nobody to ask"),
         (["run", "run", "--stack", "0"], "--stack: expected one run"),
         (["run", "--every", "0"], "--every"),
+        (["run", "--every", "nan"], "--every"),
+        (["run", "--every", "inf"], "--every"),
         ([], "RUN"),
     ],
 )
