@@ -402,7 +402,7 @@ def test_a_server_that_dies_ends_the_run_and_resume_goes_on_when_it_is_back(worl
     options = {"output": tmp_path / "run"}
     try:
         with pytest.raises(EndpointError, match=r"no reply in \d+ tries .*UNAVAILABLE.*--resume") as failure:
-            evaluated(world, grpc_model(proxy.port, concurrency=1, give_up=6, deadline=2), **options)
+            evaluated(world, grpc_model(proxy.port, concurrency=1, give_up=2, deadline=2), **options)
         assert "chunk" in str(failure.value)
         server = Server({"m": models["m"]}, ports)
         results = evaluated(world, grpc_model(proxy.port), resume=True, **options)
