@@ -222,7 +222,7 @@ def test_a_disk_that_fills_up_while_ranks_work(when, forks, job, quiet, tmp_path
             with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
                 while True:
                     stream.write(b"x" * 4096)
-            os.truncate(filler, filler.stat().st_size - 2 * 4096)  # enough to begin, not to end
+            os.truncate(filler, filler.stat().st_size - 4096)  # enough to begin, not to end
             text = alone(forks, tmp_path / "out", "0", "evaluate", job, "-o", folder, "--resume", wanted=1)
             assert "No space left on device" in text
             assert not (folder / "metrics.json").exists()
