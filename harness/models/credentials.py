@@ -76,8 +76,8 @@ class Credentials:
                     end += 1
                 text = text[:start] + HIDDEN + text[end:]
             for length in range(min(CUT, len(secret)) - 1, SHORTEST_CUT - 1, -1):
-                end = r"(?=…|\.\.\.|$)" if length >= SHORTEST else r"(?=…|\.\.\.)"
-                text = re.sub(re.escape(secret[:length]) + end, HIDDEN, text)
+                mark = r"(?=…|\.\.\.|$)" if length >= SHORTEST else r"(?=…|\.\.\.)"
+                text = re.sub(re.escape(secret[:length]) + mark, HIDDEN, text)
         return text
 
     @property
