@@ -75,7 +75,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
     "simulate": ([], []),
     "loadgen": (["--cases", "convnet", "--seconds", "5"], ["--seconds", "60"]),
     "watching": (["--rounds", "1", "--seconds", "5"], ["--rounds", "5", "--seconds", "20"]),
-    "endpoint": (["--rounds", "3"], []),
+    "endpoint": (["--rounds", "5"], []),
     "tfma": (["--examples", "20000"], ["--examples", "500000"]),
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """Requests to an endpoint: the harness's client against a bare loop with as many under way, on the same connection and batches.
 
-The server takes a fixed time for each request, so the difference is the client's: queueing, checks of replies, accounts.
+The server takes a fixed time for each request, so the difference is the client's: queueing, checks of replies, accounts. The two
+take turns within a round, every other round goes backwards, and ratios are formed within a round: other work on the machine is
+in both.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what can be asked."""
     parser.add_argument("--delays-ms", nargs="+", type=float, default=[2.0, 10.0], help="that the server takes for a request")
     parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--requests", type=int, default=400)
+    parser.add_argument("--requests", type=int, default=160, help="of a round, by each client")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=21)
 
 
 def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -35,34 +37,54 @@ def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     Returns: raw values and a table.
     """
-    lines = ["| the server takes | bare loop | harness | harness / bare |", "| --- | --- | --- | --- |"]
+    lines = [
+        f"A batch of {options.batch_size}, {options.concurrency} under way, {options.requests} requests a round, "
+        f"{options.rounds} rounds. Ratios: their median, and the middle half of them.\n",
+        "| the server takes | bare loop | harness | harness / bare | in processor time |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
     measured = []
     for delay_ms in options.delays_ms:
         times = measure(delay_ms / 1e3, options)
-        bare_s, own_s = (statistics.median(times[name]) for name in ("bare", "harness"))
-        lines.append(f"| {delay_ms:g} ms | {bare_s:.3f} s | {own_s:.3f} s | {own_s / bare_s:.3f} |")
+        bare_s, own_s = (statistics.median(times["seconds"][name]) for name in ("bare", "harness"))
+        shown = [_ratio(times[kind]) for kind in ("seconds", "processor_s")]
+        lines.append(f"| {delay_ms:g} ms | {bare_s:.3f} s | {own_s:.3f} s | {' | '.join(shown)} |")
         measured.append({"delay_ms": delay_ms, **times})
     return {"measured": measured}, "\n".join(lines)
 
 
-def measure(delay_s: float, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Return seconds for all requests, by client, a number a round; the two take turns."""
+def _ratio(values: Mapping[str, Sequence[float]]) -> str:
+    """Return the median of the ratios of rounds, and the middle half of them.
+
+    >>> _ratio({"bare": [1.0, 1.0, 2.0], "harness": [1.0, 1.1, 2.4]})
+    '1.100 (1.000 to 1.200)'
+    """
+    ratios = sorted(own / bare for own, bare in zip(values["harness"], values["bare"], strict=True))
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+
+def measure(delay_s: float, options: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
+    """Return seconds and processor seconds for all requests of a round, by client, a number a round; the two take turns."""
     command = [sys.executable, "-m", "benchmarks.endpoint_server", str(delay_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
             batches = [np.random.default_rng(n).random([options.batch_size, WIDTH], np.float32) for n in range(16)]
-            batches *= options.requests // len(batches)
+            batches *= max(options.requests // len(batches), 1)
             clients = {"bare": _bare(port, options.concurrency), "harness": _harness(port, options.concurrency)}
             for run in clients.values():
                 run(batches[:32])
-            times: dict[str, list[float]] = {name: [] for name in clients}
-            for _ in range(options.rounds):
-                for name, run in clients.items():
-                    begun = time.perf_counter()
-                    run(batches)
-                    times[name].append(time.perf_counter() - begun)
+            times: dict[str, dict[str, list[float]]] = {
+                kind: {name: [] for name in clients} for kind in ("seconds", "processor_s")
+            }
+            for number in range(options.rounds):
+                for name in list(clients)[:: 1 if number % 2 else -1]:
+                    begun, used = time.perf_counter(), time.process_time()
+                    clients[name](batches)
+                    times["seconds"][name].append(time.perf_counter() - begun)
+                    times["processor_s"][name].append(time.process_time() - used)
             return times
         finally:
             server.terminate()

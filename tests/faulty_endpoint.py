@@ -57,10 +57,10 @@ class GrpcFaults(grpc.GenericRpcHandler):
 class HttpFaults:
     """Passes every request on; those of POST go through `fault(number, reply, handler)`: a reply is (status, headers, body).
 
-    Where `metadata` are given, they answer GET, by path, and no server stands behind.
+    Where `metadata` are given, they answer GET, by path, and no server stands behind. `at` is host and port; 0 is any.
     """
 
-    def __init__(self, port, fault, metadata=None):
+    def __init__(self, port, fault, metadata=None, at=("127.0.0.1", 0)):
         outer = self
         self.asked = 0
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ class HttpFaults:
             def log_message(self, *args):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(at, Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

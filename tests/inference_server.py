@@ -26,14 +26,15 @@ class InferenceServer(grpc.GenericRpcHandler):
     Args:
       raw: whether outputs go as bytes; else as lists of their type.
       change: takes each reply before it is sent, and the number of the request.
+      at: host and port; 0 is any.
     """
 
-    def __init__(self, model, inputs, outputs, *, raw=True, change=lambda reply, number: None):
+    def __init__(self, model, inputs, outputs, *, raw=True, change=lambda reply, number: None, at="127.0.0.1:0"):
         self._messages = Messages()
         self._model, self._inputs, self._outputs, self._raw, self._change = model, inputs, outputs, raw, change
         self.asked = 0
-        self._server = grpc.server(ThreadPoolExecutor(8), handlers=[self])
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server = grpc.server(ThreadPoolExecutor(8), handlers=[self], options=[("grpc.so_reuseport", 0)])
+        self.port = self._server.add_insecure_port(at)
         self._server.start()
 
     def service(self, details):

@@ -17,7 +17,7 @@ import tensorflow as tf
 from harness.errors import ModelError, nearest
 from harness.job.specs import ModelSpec
 from harness.models.endpoint_client import EndpointClient, Policy
-from harness.models.http_pool import HttpPool
+from harness.models.http_pool import HttpPool, addresses_of
 from harness.models.inference_grpc import InferenceGrpc
 from harness.models.inference_rest import InferenceRest
 from harness.models.model import Model
@@ -41,7 +41,7 @@ def identify(spec: ModelSpec) -> str:
 
     Raises: ModelError: nothing answers, or not as the job says.
     """
-    transports, signature = _meet(spec)
+    transports, signature, _ = _meet(spec)
     _close(transports)
     return f"{PREFIX}{spec.name}@{ANY if spec.version == ANY else signature.version}"
 
@@ -51,7 +51,7 @@ def digest_of(spec: ModelSpec, identity: str) -> str:
 
     Raises: ModelError: nothing answers, or another version than the identity names.
     """
-    transports, signature = _meet(spec)
+    transports, signature, _ = _meet(spec)
     _close(transports)
     return signature.digest(spec.name or "", _agreed(spec, identity, signature))
 
@@ -61,7 +61,7 @@ def from_endpoint(spec: ModelSpec, identity: str) -> Model:
 
     Raises: ModelError: nothing answers, another version than the identity names, or `echo` names no such tensors.
     """
-    transports, signature = _meet(spec)
+    transports, signature, left_out = _meet(spec)
     version = _agreed(spec, identity, signature)
     echo = _echo(spec, signature)
     outputs = {name: feature for name, feature in signature.outputs.items() if echo is None or name != echo[1]}
@@ -76,7 +76,7 @@ def from_endpoint(spec: ModelSpec, identity: str) -> Model:
     client = EndpointClient(transports, Expected(signature.outputs, None if version == ANY else version, echo), policy)
     protocol = f"{transports[0].protocol} over {'gRPC' if spec.endpoints[0].startswith('grpc') else 'REST'}"
     passed = None if echo is None else (echo[0], signature.inputs[echo[0]].shape)
-    service = Service(protocol, version, signature.rows, passed, len(transports))
+    service = Service(protocol, version, signature.rows, passed, len(transports), tuple(left_out))
     served = ServedModel(client, inputs, outputs, service)
     specs = [
         {name: tf.TensorSpec([signature.rows, *feature.shape], feature.dtype) for name, feature in side.items()}
@@ -140,42 +140,71 @@ def _agreed(spec: ModelSpec, identity: str, signature: ServedSignature) -> str:
     return version
 
 
-def _meet(spec: ModelSpec) -> tuple[list[Transport], ServedSignature]:
+def _meet(spec: ModelSpec) -> tuple[list[Transport], ServedSignature, list[str]]:
     """Connect to all addresses, and see that they serve the same.
 
+    Returns: also why addresses are left out: of a name that stands for several those that do not answer.
     Raises: ModelError: see above.
     """
     transports: list[Transport] = []
-    signatures: list[ServedSignature] = []
+    signatures: list[tuple[str, ServedSignature]] = []
+    left_out: list[str] = []
     for url in spec.endpoints:
-        transport, signature = _reach(spec, url)
-        transports.append(transport)
-        signatures.append(signature)
-    first = signatures[0]
-    for url, other in zip(spec.endpoints, signatures, strict=True):
+        own, silent = _of_name(spec, url)
+        transports += [transport for transport, _ in own]
+        signatures += [(url, signature) for _, signature in own]
+        left_out += silent
+    reference, first = signatures[0]
+    for url, other in signatures:
         if (other.inputs, other.outputs) != (first.inputs, first.outputs):
-            raise ModelError(f"endpoint {url}: serves other inputs or outputs than {spec.endpoints[0]}; they have to be the same")
+            raise ModelError(f"endpoint {url}: serves other inputs or outputs than {reference}; they have to be the same")
         if other.version != first.version and spec.version != ANY:
             raise ModelError(
-                f"endpoint {url}: serves version {other.version}, and {spec.endpoints[0]} version {first.version}: name a "
+                f"endpoint {url}: serves version {other.version}, and {reference} version {first.version}: name a "
                 "version that all have, or say version: any"
             )
-    return transports, first
+    return transports, first, left_out
 
 
-def _reach(spec: ModelSpec, url: str) -> tuple[Transport, ServedSignature]:
+def _of_name(spec: ModelSpec, url: str) -> tuple[list[tuple[Transport, ServedSignature]], list[str]]:
+    """Connect to each address that a URL's name stands for; gRPC sees to that itself, and looks the name up again.
+
+    Returns: also what those say that do not answer, while others do.
+    Raises: ModelError: none of them is of use.
+    """
+    addresses = [] if urlsplit(url).scheme in ("grpc", "grpcs") else addresses_of(url)
+    if len(addresses) < 2:
+        return [_reach(spec, url)], []
+    answering, silent = [], []
+    for address in addresses:
+        try:
+            answering.append(_reach(spec, url, address))
+        except _Unreachable as exc:
+            silent.append(f"{exc}; it is left out, and the other addresses of the name are asked")
+    return (answering, silent) if answering else ([_reach(spec, url)], [])
+
+
+class _Unreachable(ModelError):
+    """An address does not answer."""
+
+
+def _reach(spec: ModelSpec, url: str, address: str | None = None) -> tuple[Transport, ServedSignature]:
     """Connect to an address; where the job names no protocol, try which one it speaks.
 
-    Raises: ModelError: it speaks none, or has no such model.
+    Args:
+      address: one of several that the URL's name stands for: it is not waited for.
+    Raises: ModelError: it speaks none, or has no such model. _Unreachable: one of several does not answer.
     """
     problems = []
     for protocol in (spec.protocol,) if spec.protocol else ("serving", "inference"):
-        transport = _transport(spec, url, protocol)
+        transport = _transport(spec, url, protocol, address)
         try:
-            return transport, _asked(transport, min(spec.give_up, MEET_S))
+            return transport, _asked(transport, min(spec.give_up, MEET_S) if address is None else 0.0)
         except CallFailed as failure:
             transport.close()
             text = transport.hide(str(failure))
+            if address is not None and failure.again:
+                raise _Unreachable(f"endpoint {url}: {address}: {text}") from failure
             if failure.kind == "TLS":
                 raise ModelError(f"endpoint {url}: {text}") from failure
             problems.append(f"{protocol}: {text}")
@@ -211,12 +240,12 @@ def _wanted(spec: ModelSpec) -> str:
     return f" in version {spec.version}" if spec.version is not None else ""
 
 
-def _transport(spec: ModelSpec, url: str, protocol: str) -> Transport:
+def _transport(spec: ModelSpec, url: str, protocol: str, address: str | None = None) -> Transport:
     name, version = spec.name or "", spec.version
     asked = None if version == ANY else version
     if urlsplit(url).scheme in ("grpc", "grpcs"):
         return ServingGrpc(url, name, asked, spec.signature) if protocol == "serving" else InferenceGrpc(url, name, asked)
-    pool = HttpPool(url, spec.concurrency)
+    pool = HttpPool(url, spec.concurrency, address)
     if protocol == "serving":
         return ServingRest(pool, name, version, spec.signature, rows=spec.rows)
     return InferenceRest(pool, name, asked)

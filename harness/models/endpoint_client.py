@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.errors import EndpointError, HarnessError
 from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
+from harness.models.addresses import Addresses
 from harness.models.reply_check import Expected, check_reply
 from harness.models.retries import Circuit, Pace, backoff_s
 from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Reply, Transport
@@ -77,8 +78,7 @@ class EndpointClient:
         self._waiting: SimpleQueue[tuple[Question, Future[Answer]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._under_way = [0] * len(transports)
-        self._turn = 0
+        self._addresses = Addresses([transport.address for transport in transports])
         self._told: list[set[str]] = [set() for _ in transports]  # by address: what its replies say of themselves
         self._unlabelled = False
         self._failures: Counter[str] = Counter()
@@ -136,7 +136,7 @@ class EndpointClient:
                 raise EndpointError(self.circuit.reason)
             tries += 1
             deadline_s = min(self._policy.deadline_s, max(self._policy.give_up_s - (time.monotonic() - begun), SHORTEST_S))
-            place = self._choose(tries)
+            place = self._addresses.choose()
             try:
                 reply = self._try(place, question, deadline_s)
                 self._check(place, reply, question)
@@ -154,25 +154,15 @@ class EndpointClient:
             self._latency.add(now - sent)
             self._timeline.add(now - self._begun, now - sent)
 
-    def _choose(self, tries: int) -> int:
-        """Return the address that has the fewest requests under way, for a further try the next one; it has one more now."""
-        with self._lock:
-            self._tries += 1
-            size = len(self._transports)
-            order = [(self._turn + step) % size for step in range(size)]
-            place = min(order, key=lambda place: self._under_way[place]) if tries == 1 else order[0]
-            self._turn = (place + 1) % size
-            self._under_way[place] += 1
-        return place
-
     def _try(self, place: int, question: Question, deadline_s: float) -> Reply:
-        begun, transport = time.monotonic(), self._transports[place]
+        begun, transport, problem = time.monotonic(), self._transports[place], None
         try:
             return transport.predict(question, deadline_s)
         except CallFailed as failure:
             with self._lock:
                 self._failures[failure.kind] += 1
-            failure.args = (transport.hide(str(failure)),)
+            problem = transport.hide(str(failure))
+            failure.args = (problem,)
             raise
         except HarnessError:
             raise
@@ -180,8 +170,9 @@ class EndpointClient:
             text = transport.hide(f"{type(exc).__name__}: {exc}")[:SHOWN]
             raise EndpointError(f"{question.label}: what the server sent cannot be read: {text}") from exc
         finally:
+            self._addresses.leave(place, problem)
             with self._lock:
-                self._under_way[place] -= 1
+                self._tries += 1
                 self._asking_s += time.monotonic() - begun
 
     def _check(self, place: int, reply: Reply, question: Question) -> None:
@@ -231,6 +222,10 @@ class EndpointClient:
             raise EndpointError(self.circuit.reason) from failure
         self.circuit.wait(wait_s)
 
+    def notes(self) -> Iterator[str]:
+        """Name the addresses that were gone around."""
+        return self._addresses.notes()
+
     def account(self) -> dict[str, Any]:
         """Say what happened so far: requests that were answered, tries, failures by kind, mean seconds of a try, latencies."""
         with self._lock:
@@ -239,6 +234,7 @@ class EndpointClient:
                 "tries": self._tries,
                 "failures": dict(sorted(self._failures.items())),
                 "try_s": round(self._asking_s / max(self._tries, 1), 6),
+                "addresses": self._addresses.account(),
                 "latency": {
                     "buckets_us": self._latency.to_json(),
                     "window_s": self._timeline.window_s,

@@ -38,6 +38,9 @@ class GrpcChannel:
     Args:
       url: grpc://HOST:PORT, or grpcs:// with TLS.
     Raises: ModelError: gRPC is not installed, or the credentials are not usable.
+
+    Attributes:
+      address: host and port.
     """
 
     def __init__(self, url: str) -> None:
@@ -48,6 +51,7 @@ class GrpcChannel:
             raise ModelError(f"endpoint {url}: gRPC is not installed: pip install 'exact-harness[endpoints]'") from exc
         self._grpc = grpc
         parts = urlsplit(url)
+        self.address = parts.netloc
         self._encrypted = parts.scheme == "grpcs"
         self._credentials = credentials_for(parts.netloc, encrypted=self._encrypted)
         self._metadata = tuple(self._credentials.headers.items())

@@ -1,15 +1,13 @@
-"""HTTP connections to one address, kept and spread over all that its name stands for; failures as `CallFailed`."""
+"""HTTP connections to one address, kept; the addresses that a name stands for; failures as `CallFailed`."""
 
 from __future__ import annotations
 
 import email.utils
 import http.client
 import io
-import itertools
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +18,7 @@ from harness.models.credentials import credentials_for
 from harness.models.served import CallFailed
 from harness.models.tls import explained, is_refusal
 
-__all__ = ["HttpPool", "may_be_half"]
+__all__ = ["HttpPool", "addresses_of", "may_be_half"]
 
 AGAIN = (429, 502, 503, 504)
 SHOWN = 400  # letters of what a server says
@@ -28,15 +26,19 @@ CONNECT_S = 10.0
 
 
 class HttpPool:
-    """One address of a job; its name may stand for several hosts.
+    """One address of a host.
 
     Args:
       url: http://HOST:PORT or https://, with a path in front of the protocol's own where there is one.
-      connections: kept to each host.
+      connections: that are kept.
+      address: one of those that the host's name stands for, see `addresses_of`; None for the only one.
     Raises: ModelError: urllib3 is not installed, the name stands for nothing, or the credentials are not usable.
+
+    Attributes:
+      address: as it is shown: host and port, and where it is one of several, which.
     """
 
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, address: str | None = None) -> None:
         try:
             import urllib3
         except ImportError as exc:
@@ -56,11 +58,9 @@ class HttpPool:
                 "cert_reqs": "CERT_REQUIRED", "server_hostname": host, "assert_hostname": host,
             }  # fmt: skip
         pool = urllib3.HTTPSConnectionPool if encrypted else urllib3.HTTPConnectionPool
-        self._pools = [pool(address, port, **options) for address in _addresses(host, port, url)]
-        for each in self._pools:
-            each.ConnectionCls = _whole(each.ConnectionCls)
-        self._turn = itertools.cycle(range(len(self._pools)))
-        self._lock = threading.Lock()
+        self.address = parts.netloc if address is None else f"{parts.netloc} ({address})"
+        self._pool = pool(address or addresses_of(url)[0], port, **options)
+        self._pool.ConnectionCls = _whole(self._pool.ConnectionCls)
 
     def get(self, path: str, deadline_s: float) -> Any:
         """Return the JSON that lies at a path.
@@ -78,13 +78,13 @@ class HttpPool:
         Raises: CallFailed: it is none of success.
         """
         errors, timeout = self._urllib3.exceptions, self._urllib3.Timeout(deadline_s, connect=min(deadline_s, CONNECT_S))
-        with self._lock:
-            pool = self._pools[next(self._turn)]
         try:
-            reply = pool.urlopen(
+            reply = self._pool.urlopen(
                 method, self._prefix + path, body=body or None, headers={**self._headers, **headers},
                 timeout=timeout, redirect=False, assert_same_host=False,
             )  # fmt: skip
+        except errors.NewConnectionError as exc:  # refused; urllib3 takes it for a timeout too
+            raise CallFailed("CONNECTION", self._explained(exc), again=True) from exc
         except errors.TimeoutError as exc:
             raise CallFailed("DEADLINE", f"no reply within {deadline_s:g} s", again=True) from exc
         except errors.SSLError as exc:
@@ -128,8 +128,7 @@ class HttpPool:
 
     def close(self) -> None:
         """Close the connections."""
-        for pool in self._pools:
-            pool.close()
+        self._pool.close()
 
 
 def retry_after_s(text: str) -> float:
@@ -190,15 +189,17 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def _addresses(host: str, port: int, url: str) -> list[str]:
-    """Return all addresses of a name.
+def addresses_of(url: str) -> list[str]:
+    """Return all addresses that a URL's host stands for.
 
     Raises: ModelError: there are none.
     """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, parts.port or (443 if parts.scheme == "https" else 80), type=socket.SOCK_STREAM)
     except OSError as exc:
         raise ModelError(f"endpoint {url}: {host}: {exc.strerror or exc}") from exc
-    families = {entry[0] for entry in found}
+    families = {entry[0] for entry in entries}
     kind = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6  # one host often has both: it is asked once
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found if entry[0] == kind))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries if entry[0] == kind))

@@ -39,6 +39,7 @@ class InferenceGrpc:
 
     def __init__(self, url: str, name: str, version: int | str | None) -> None:
         self._channel = GrpcChannel(url)
+        self.address = self._channel.address
         self._messages = messages = Messages()
         self._infer = self._channel.method(
             f"{SERVICE}/ModelInfer", messages.ModelInferRequest.SerializeToString, messages.ModelInferResponse.FromString

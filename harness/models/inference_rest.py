@@ -43,7 +43,7 @@ class InferenceRest:
     protocol = "inference"
 
     def __init__(self, pool: HttpPool, name: str, version: int | str | None) -> None:
-        self._pool, self._name = pool, name
+        self._pool, self._name, self.address = pool, name, pool.address
         self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(str(version))}" if version is not None else "")
         self._version = version
         self._binary: bool | None = None

@@ -115,6 +115,7 @@ class Transport(Protocol):
     """Speaks one protocol with one address, for several threads."""
 
     protocol: str
+    address: str  # as it is shown: host and port
 
     def signature(self) -> ServedSignature:
         """Ask the server what it takes and gives.

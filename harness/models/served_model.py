@@ -52,7 +52,8 @@ class Service:
       protocol, version: in words; the version may be "any".
       rows: examples that it takes at a time; None is any number.
       echo: input that holds the example's id, and its shape; None where none is passed through.
-      addresses: how many there are.
+      addresses: how many are asked.
+      left_out: why others are not, a sentence each.
     """
 
     protocol: str
@@ -60,6 +61,7 @@ class Service:
     rows: int | None = None
     echo: tuple[str, tuple[int | None, ...]] | None = None
     addresses: int = 1
+    left_out: tuple[str, ...] = ()
 
 
 class ServedModel:

@@ -41,6 +41,7 @@ class ServingGrpc:
                 f"endpoint {url}: tensorflow-serving-api is not installed: pip install 'exact-harness[endpoints]'"
             ) from exc
         self._channel = GrpcChannel(url)
+        self.address = self._channel.address
         self._request, self._ask_metadata = predict_pb2.PredictRequest, get_model_metadata_pb2.GetModelMetadataRequest
         self._signatures = get_model_metadata_pb2.SignatureDefMap
         self._predict = self._channel.method(

@@ -32,7 +32,7 @@ class ServingRest:
     protocol = "serving"
 
     def __init__(self, pool: HttpPool, name: str, version: int | str | None, signature: str, *, rows: bool = False) -> None:
-        self._pool = pool
+        self._pool, self.address = pool, pool.address
         self._path = f"/v1/models/{quote(name, safe='')}"
         self._version, self._signature, self._rows = version, signature, rows
         self._known: ServedSignature | None = None

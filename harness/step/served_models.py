@@ -124,6 +124,8 @@ class ServedModels:
         """Say what of the bits was seen to depend on more than the example."""
         for name, served in self._served.items():
             where, change = _where(name), self._changed.get(name, 0.0)
+            yield from served.service.left_out
+            yield from (f"{where}: {note}" for note in served.client.notes())
             if served.deterministic is False and change <= LAST_DIGITS:
                 yield (
                     f"{where}: one and the same batch got other bits at the end than at the start: another run may differ in the "
