@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -75,7 +75,7 @@ class EndpointClient:
         self._transports = transports
         self._expected, self._policy = expected, policy
         self.share_rate(ranks)
-        self._waiting: SimpleQueue[tuple[Question, Future[Answer]] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Question, Callable[[Answer], Answer], Future[Answer]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._addresses = Addresses([transport.address for transport in transports])
@@ -97,8 +97,13 @@ class EndpointClient:
         """Requests under way at a time."""
         return self._policy.concurrency
 
-    def submit(self, question: Question) -> Future[Answer]:
-        """Queue a request; whoever calls bounds how many wait."""
+    def submit(self, question: Question, finish: Callable[[Answer], Answer] = lambda answer: answer) -> Future[Answer]:
+        """Queue a request; whoever calls bounds how many wait.
+
+        Args:
+          question: see there.
+          finish: what is made of the answer, on the thread that asked, before anybody gets it.
+        """
         with self._lock:
             if len(self._threads) < self._policy.concurrency:
                 # Daemons: a process that ends does not wait for a server.
@@ -106,16 +111,16 @@ class EndpointClient:
                 self._threads.append(thread)
                 thread.start()
         future: Future[Answer] = Future()
-        self._waiting.put((question, future))
+        self._waiting.put((question, finish, future))
         return future
 
     def _work(self) -> None:
         while (item := self._waiting.get()) is not None:
-            question, future = item
+            question, finish, future = item
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(self._answer(question))
+                future.set_result(finish(self._answer(question)))
             except BaseException as exc:  # noqa: BLE001 - whoever waits for it gets it
                 if isinstance(exc, HarnessError):
                     self.error = self.error or exc

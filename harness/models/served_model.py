@@ -114,23 +114,15 @@ class ServedModel:
         if self.service.echo is not None:
             name, shape = self.service.echo
             sent[name] = _padded(place.ids.astype(np.int64), rows).reshape([rows, *(1 for _ in shape)])
-        future: Future[Answer] = Future()
-        asked = self.client.submit(Question(sent, place.label))
-        asked.add_done_callback(lambda done: self._hand_on(done, future, place, count))
-        return future
+        return self.client.submit(Question(sent, place.label), lambda answer: self._kept(answer, place))
 
-    def _hand_on(self, done: Future[Answer], future: Future[Answer], place: Place, count: int) -> None:
-        if done.cancelled() or not future.set_running_or_notify_cancel():
-            future.cancel()
-            return
-        if (exc := done.exception()) is not None:
-            future.set_exception(exc)
-            return
-        answer = done.result()
+    def _kept(self, answer: Answer, place: Place) -> Answer:
+        """Return what counts of an answer, and note which version gave it."""
         if place.chunk >= 0:
             with self._lock:
                 self._chunks.setdefault(answer.version, set()).add(place.chunk)
-        future.set_result(Answer({name: answer.outputs[name][:count] for name in self.outputs}, answer.version))
+        count = len(place.ids)
+        return Answer({name: answer.outputs[name][:count] for name in self.outputs}, answer.version)
 
     def ask(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Predict one batch outside the plan, and wait for it; dtypes as in `inputs`."""
