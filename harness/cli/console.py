@@ -14,7 +14,7 @@ import click
 from harness.cli.baseline import baseline
 from harness.cli.bench import bench
 from harness.cli.comparison import compare
-from harness.cli.evaluation import check, evaluate, init, predict
+from harness.cli.evaluation import check, evaluate, init, predict, serve_check
 from harness.cli.export import export
 from harness.cli.forecast import forecast
 from harness.cli.gate import gate
@@ -61,7 +61,7 @@ def cli() -> None:
 
 for _command in (
     baseline, bench, check, collect, compare, doctor, evaluate, export, forecast, gate, index, init, launch, metrics,
-    parity, predict, report, show, submit, verify, watch,
+    parity, predict, report, serve_check, show, submit, verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))
 add_verbosity(cli)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.names.status_line import StatusLine
     from harness.run.command import Options
 
-__all__ = ["check", "evaluate", "init", "predict", "run_job", "status_line"]
+__all__ = ["check", "evaluate", "init", "predict", "run_job", "serve_check", "status_line"]
 
 
 @click.command()
@@ -168,6 +168,26 @@ def check(job: Path, overrides: Sequence[str]) -> int:
     from harness.run.check import check as run_check
 
     return run_check(Job.load(job, overrides))
+
+
+@click.command("serve-check")
+@JOB
+@SET
+def serve_check(job: Path, overrides: Sequence[str]) -> int:
+    """Ask what serves the job's model: its metadata, one batch, whether bits repeat and depend on the batch.
+
+    It is `harness check` of a job whose model is behind an endpoint.
+    """
+    from harness.job.job import Job
+    from harness.run.check import check as run_check
+
+    loaded = Job.load(job, overrides)
+    if not any(spec.endpoint for spec in loaded.named_models.values()):
+        raise UsageError(
+            f"{job}: no model of the job is behind an endpoint: model: {{endpoint: grpc://HOST:8500, name: NAME}}; harness check "
+            "looks at other models"
+        )
+    return run_check(loaded)
 
 
 @click.command()

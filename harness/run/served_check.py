@@ -35,6 +35,10 @@ def show_served(built: Built, say: Callable[[str], None], warn: Callable[[str], 
         )
         (say if served.service.echo else warn)(f"{where}: {served.order}")
     built.served.look_again()
+    for name, served, _ in built.served.canaries:
+        if served.deterministic:
+            alone = ", and its first half the same on its own" if served.batching else ""
+            say(f"{f'endpoint {name}' if name else 'endpoint'}: the same batch got the same bits again{alone}")
     for note in built.served.notes():
         warn(note)
 
