@@ -21,7 +21,8 @@ class GrpcFaults(grpc.GenericRpcHandler):
     """Passes every call on; those that predict go through `fault(number, forward, context)`, which calls `forward()`."""
 
     def __init__(self, target, fault):
-        self._channel = grpc.insecure_channel(target)
+        # A server that is back is found soon, however long it was away.
+        self._channel = grpc.insecure_channel(target, [("grpc.max_reconnect_backoff_ms", 500)])
         self._fault = fault
         self._lock = threading.Lock()
         self.asked = 0
