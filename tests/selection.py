@@ -17,7 +17,7 @@ SLOW = (
     "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
-    "run/test_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_parity", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
+    "run/test_check", "run/test_serve_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_parity", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_time_split",
 )  # fmt: skip
 
@@ -56,6 +56,8 @@ LONG = {
     "metrics/test_laws.py::test_sums_compiled_with_xla_are_the_same": "the limbs that XLA compiles: exact/test_tf_limbs",
     "metrics/test_multiclass_auc.py::test_areas_are_sklearns[4": "all classes",
     "metrics/test_text_ranking_run.py::test_the_same_bytes_at_any_number_of_ranks": "their values alone; families at two ranks, ranks/test_rows",
+    "models/test_endpoint_addresses.py::test_a_slow_address": "the address with the fewest under way, on a clock of the test; one that dies in mid-run",
+    "models/test_endpoint_addresses.py::test_over_grpc": "over REST",
     "models/test_endpoints.py::test_a_server_that_is_restarted_in_time": "calls that fail for now; a server that dies, and is back for --resume",
     "models/test_endpoints.py::test_a_wrong_reply_ends_the_run_and_names_the_chunk[another dtype": "fewer rows",
     "models/test_endpoints.py::test_a_wrong_reply_ends_the_run_and_names_the_chunk[more rows": "fewer rows",
@@ -111,6 +113,7 @@ LONG = {
     "run/test_parity.py::test_two_ranks_write_the_same_parity": "ranks/test_models has the metrics of two models at several ranks; alone",
     "run/test_first_look.py::test_every_command_of_the_example_gives_its_number": "the same commands in forked processes",
     "run/test_first_look.py::test_ranks_look_each_for_itself_and_write_the_same_bytes": "alone; the same job at several ranks elsewhere",
+    "run/test_serve_check.py::test_bits_that_change": "a server whose bits stay; rows that change places in models/test_endpoints",
     "slurm/test_slurm.py::test_an_array_whose_jobs_have_gates": "launch/test_slurm_script, results/test_first_pass; an array of checkpoints",
     "slurm/test_slurm.py::test_one_task_of_an_array_goes_on_after_its_limit": "a job that is followed by another",
     "slurm/test_bench.py": "bench/test_bench starts trials by harness launch; slurm/test_slurm submits",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
+import grpc
 import pytest
 
 from tests.conftest import ROOT, over_ranks, start
+from tests.faulty_endpoint import GrpcFaults, waited
 from tests.models.test_endpoints import Server
 
 pytestmark = pytest.mark.ranks
@@ -61,16 +64,44 @@ def test_the_same_bytes_as_the_model_here(world, server, kind, ranks, tmp_path):
     assert len(accounts) == ranks and chunks == list(range(len(chunks))) and len(chunks) > 5
 
 
-def test_runs_that_are_killed_and_resumed_end_with_the_same_bytes(world, server, tmp_path):
-    model = {"endpoint": f"grpc://127.0.0.1:{server.grpc}", "name": "m", "concurrency": 1}
+def spoiling(number, forward, context):
+    """Spoil every third reply or so: not now, later, too late, twice the server's work for one reply."""
+    draw = random.Random(number).random()
+    if draw < 0.1:
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+    if draw < 0.15:
+        context.set_trailing_metadata([("grpc-retry-pushback-ms", "300")])
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "later")
+    if draw < 0.2:
+        forward()
+    if draw < 0.3:
+        waited(2.5)
+    return forward()
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", spoiling)
+    yield proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize(("ranks", "keys"), [(2, {"concurrency": 1}), (3, {"concurrency": 64, "max_rate": 20})])
+def test_runs_that_are_killed_and_resumed_end_with_the_same_bytes(world, server, proxy, ranks, keys, tmp_path):
+    model = {"endpoint": f"grpc://127.0.0.1:{server.grpc}", "name": "m"}
     quiet = world.job(tmp_path / "quiet.yaml", model=model, output=str(tmp_path / "quiet"), **KEYS)
     assert start(evaluate(quiet, 1), ROOT).code == 0
+    model = {"endpoint": f"grpc://127.0.0.1:{proxy.port}", "name": "m", "deadline": 2, **keys}
     job = world.job(tmp_path / "job.yaml", model=model, output=str(tmp_path / "run"), **KEYS)
     server.state.write_text('{"delay_s": 0.6}')
     kills = 0
     for _ in range(2):
         process = subprocess.Popen(
-            evaluate(job, 2, "--resume"), cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            evaluate(job, ranks, "--resume"),
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         before = len(list((tmp_path / "run" / "journal").glob("*"))) if (tmp_path / "run" / "journal").exists() else 0
         deadline = time.monotonic() + 120
@@ -83,6 +114,6 @@ def test_runs_that_are_killed_and_resumed_end_with_the_same_bytes(world, server,
             time.sleep(0.05)
         process.wait()
     server.state.write_text("{}")
-    done = start(evaluate(job, 2, "--resume"), ROOT)
+    done = start(evaluate(job, ranks, "--resume"), ROOT)
     assert done.code == 0, done.text
     assert (tmp_path / "run" / "metrics.json").read_bytes() == (tmp_path / "quiet" / "metrics.json").read_bytes()
