@@ -215,7 +215,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(part, Mapping):
             yield from _flat(part, f"{name}: ")
-        elif isinstance(part, list) and part and isinstance(part[0], Mapping):
+        elif isinstance(part, list) and part and all(isinstance(each, Mapping) for each in part):
             yield name, "; ".join(", ".join(f"{inner}" for inner in each.values() if inner is not None) for each in part)
         else:
             yield name, NULL if part is None else ", ".join(map(str, part)) if isinstance(part, list) else str(part)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.bench_folder import OUTPUT, RUN, BenchFolder
+from harness.bench.document_shape import check_trial
 from harness.bench.facts import Facts, blank_facts, facts_of
 from harness.bench.figures import figures
 from harness.bench.rules import Rules, Trial
@@ -114,8 +115,7 @@ def run_trials(
     facts: list[Facts] = []
     failed: set[tuple[Any, ...]] = set()
     for number, trial in enumerate(order, start=1):
-        account = bench.folder.account(trial.name)
-        kept = Facts.from_json(account) if account else None
+        kept = _kept(bench.folder, trial)
         if kept is not None and kept.is_done:
             facts.append(kept)
             continue
@@ -135,6 +135,20 @@ def run_trials(
             if len(facts) == 1 and fact.reason.startswith(USAGE):
                 raise UsageError(f"the first trial is refused: {fact.reason}. Mend that, then go on with --resume")
     return facts
+
+
+def _kept(folder: BenchFolder, trial: Trial) -> Facts | None:
+    """Read what a trial came to; None where it is not over, or where what lies there is torn or of another trial."""
+    account = folder.account(trial.name)
+    try:
+        if account is None:
+            return None
+        check_trial(account)
+    except ValueError:
+        return None
+    facts = Facts.from_json(account)
+    own = (trial.name, trial.ranks, str(trial.scaling), trial.repeat, dict(trial.setting))
+    return facts if (facts.name, facts.ranks, facts.scaling, facts.repeat, dict(facts.setting)) == own else None
 
 
 def described(trial: Trial) -> str:

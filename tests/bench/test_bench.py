@@ -92,7 +92,7 @@ def test_a_bench_of_one_and_two_ranks_is_valid(box: Path) -> None:
 @pytest.mark.ranks
 @pytest.mark.parametrize(
     ("fault", "bound"),
-    [("slow-read:0.4", "reading"), ("slow-read:0.4:1", "slow rank"), ("slow-sum:0.7", "final sum"), ("", None)],
+    [("slow-read:0.4", "reading"), ("slow-read:0.4:1:0.1", "slow rank"), ("slow-sum:0.7", "final sum"), ("", None)],
     ids=["reading", "rank", "sum", "none"],
 )
 @pytest.mark.parametrize("schedule", ["static", "dynamic"])
