@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,10 @@ class BenchFolder:
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be made: {exc.strerror}; choose another folder with -o") from exc
         write_atomically(self.rules_json, json.dumps(document, indent=1) + "\n")
+
+    def keep_chosen(self, chosen: Mapping[str, Any]) -> None:
+        """Write down that something else was chosen than at the beginning."""
+        self.keep_rules({**(self.rules() or {}), "chosen": dict(chosen)})
 
     def rules(self) -> dict[str, Any] | None:
         """Read what was asked for; None where no bench has begun here."""

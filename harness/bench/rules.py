@@ -108,7 +108,9 @@ class Rules:
             raise UsageError(f"--sweep {twice[0]}: said twice; name all its values in one")
         rounds = math.prod(len(sweep.values) for sweep in self.sweeps) * (self.repeat + self.warm_ups)
         if (count := rounds * len(self.ranks)) > MOST_TRIALS:
-            raise UsageError(f"these rules ask for {count:,} trials; expected at most {MOST_TRIALS:,}: fewer repeats, sizes or settings")
+            raise UsageError(
+                f"these rules ask for {count:,} trials; expected at most {MOST_TRIALS:,}: fewer repeats, sizes or settings"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as JSON holds them."""

@@ -100,7 +100,7 @@ def run_trials(
     order: Sequence[Trial],
     say: Callable[[str], None] = lambda _: None,
     *,
-    finish: Callable[[], bool] = lambda: False,
+    has_time: Callable[[Sequence[Facts], Trial], bool] = lambda facts, trial: True,
 ) -> list[Facts]:
     """Run the trials that are not done yet, one after the other; return the facts of all.
 
@@ -109,7 +109,7 @@ def run_trials(
     Args:
       order: of the trials.
       say: is told what is done.
-      finish: asked before each trial whether to leave the others.
+      has_time: asked before each trial, with the facts of those before it; no leaves this one and all after it out.
     Raises: Interrupted: somebody asked to stop; what is over is kept. UsageError: the first trial finds the job wrong.
     """
     facts: list[Facts] = []
@@ -122,7 +122,7 @@ def run_trials(
         if trial.size in failed:
             facts.append(blank_facts(trial, NOT_RUN))
             continue
-        if finish():
+        if not has_time(facts, trial):
             break
         fact = run_trial(bench, trial)
         facts.append(fact)

@@ -31,18 +31,41 @@ def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_p
     assert refused.code in (1, 2) and "nowhere" in refused.text and "Traceback" not in refused.text, refused.text
 
 
+MODEL = """\
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+
+def make():
+    if os.environ.get("SLURM_NTASKS") == "2" and Path(__file__).with_name("broken").exists():
+        raise RuntimeError("planted by the test")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="x")])
+    def predict(x):
+        return {"probabilities": tf.nn.softmax(x[:, :5])}
+
+    return predict
+"""
+
+
 def test_a_job_that_failed_is_named_and_done_again(cluster: Cluster, world: Made, tmp_path: Path) -> None:
-    """Two nodes with four processors each hold no ninth rank: Slurm refuses that size, the others are kept."""
     job = tmp_path / "job.yaml"
-    job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder))
-    argv = [sys.executable, "-m", "harness", "bench", job, "-o", tmp_path / "b", "--ranks", "1,99", "--repeat", "1"]
-    done = start([*argv, "--slurm", "main"], tmp_path)
-    assert done.code == 1 and "INCOMPLETE" in done.out and "Traceback" not in done.text, done.text
+    job.write_text(JOB.format(model="{python: 'planted_model:make'}", data=world.folder))
+    (tmp_path / "planted_model.py").write_text(MODEL)
+    (tmp_path / "broken").touch()
+    argv = [sys.executable, "-m", "harness", "bench", job, "-o", tmp_path / "b", "--ranks", "1,2", "--repeat", "1"]
+    argv += ["--slurm", "main"]
+    done = start(argv, tmp_path)
+    assert done.code == 1 and "INCOMPLETE" in done.out and "Traceback" not in done.err, done.text
     found = json.loads((tmp_path / "b" / "bench.json").read_text())
-    assert "s000-strong-0099-warm-0 failed" in found["problems"][0], found["problems"]
+    assert "s000-strong-0002-warm-0 failed" in found["problems"][0], found["problems"]
+    assert "planted by the test" in found["problems"][0]
     assert [size["trials"] for size in found["sizes"]] == [1, 0]
-    kept = [path for path in sorted((tmp_path / "b" / "trials").iterdir()) if "-0001-" in path.name]
-    before = [(path / "trial.json").stat().st_mtime_ns for path in kept]
-    again = start([*argv, "--slurm", "main", "--resume"], tmp_path)
-    assert again.code == 1 and "s000-strong-0099-warm-0 failed" in again.out, again.text
-    assert len(kept) == 2 and [(path / "trial.json").stat().st_mtime_ns for path in kept] == before
+    kept = [path / "trial.json" for path in sorted((tmp_path / "b" / "trials").iterdir()) if "-0001-" in path.name]
+    before = [path.stat().st_mtime_ns for path in kept]
+    (tmp_path / "broken").unlink()
+    again = start([*argv, "--resume"], tmp_path)
+    assert again.code == 0 and "VALID" in again.out, again.text
+    assert len(kept) == 2 and [path.stat().st_mtime_ns for path in kept] == before
