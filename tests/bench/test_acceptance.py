@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.bench.acceptance import accept_bench, judge_ratio, share
-from harness.bench.answer import Answer, answer
+from harness.bench.answer import answer
 from harness.bench.bench import write
 from harness.bench.bench_folder import BenchFolder
 from harness.bench.documents import read, to_json, to_markdown
@@ -25,19 +25,8 @@ from harness.bench.rules import Rules
 from harness.comparison.judgements import Verdict
 from harness.errors import HarnessError, RunFolderError, UsageError
 from tests import schemas
-from tests.bench.frozen import repeats, with_warm_ups
-
-MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
-
-
-def bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> Answer:
-    """Return a bench of one and two ranks whose trials take so many times as long."""
-    rules = rules or Rules((1, 2))
-    facts = [
-        *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
-        *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
-    ]
-    return answer("job.yaml", rules, None, with_warm_ups(facts), MACHINE, ["harness", "bench", "job.yaml"])
+from tests.bench.frozen import MACHINE
+from tests.bench.frozen import frozen_bench as bench
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_minutes_bound_a_bench(box: Path) -> None:
     found = document(box, "minutes")
     assert found["examples"] is not None and found["state"] == "VALID" and 1 <= found["rules"]["repeat"] < 50
     # A round that takes longer than those before it may go beyond; then why is said.
-    assert "of 3 minutes" in done.err and done.seconds <= 210 or "3 allowed: a pilot of" in done.err, done.text
+    assert ("of 3 minutes" in done.err and done.seconds <= 210) or "3 allowed: a pilot of" in done.err, done.text
     again = bench(box, "minutes", "--ranks", "1,2", "--repeat", "50", "--minutes", "3", "--resume")
     assert again.code == 0 and document(box, "minutes")["trials"] == found["trials"]  # there is nothing left to do
     short = bench(box, "short", "--ranks", "1", "--minutes", "0.01")
