@@ -68,6 +68,10 @@ class BenchFolder:
         """The folder of a trial that is over."""
         return self.trials / name
 
+    def hidden(self, name: str) -> Path:
+        """The folder of a trial that is not over."""
+        return self.trials / f".{name}"
+
     def account(self, name: str) -> dict[str, Any] | None:
         """Read what a trial came to; None of one that is not over."""
         account = read_json(self.trial(name) / ACCOUNT)
@@ -78,7 +82,7 @@ class BenchFolder:
 
         Raises: RunFolderError: it cannot be made.
         """
-        hidden = self.trials / f".{name}"
+        hidden = self.hidden(name)
         try:
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir(parents=True)
@@ -91,7 +95,7 @@ class BenchFolder:
 
         Raises: RunFolderError: it cannot be written.
         """
-        hidden, place = self.trials / f".{name}", self.trial(name)
+        hidden, place = self.hidden(name), self.trial(name)
         write_atomically(hidden / ACCOUNT, json.dumps(account, indent=1) + "\n")
         try:
             if place.exists():

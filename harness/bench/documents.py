@@ -145,7 +145,7 @@ def to_markdown(bench: Answer) -> str:
     lines = [f"# Bench of {markdown_text(bench.name)}: {bench.state}", ""]
     for block in blocks(bench):
         lines += [markdown(block) if isinstance(block, TextTable) else markdown_text(block), ""]
-    lines += [markdown(trials_table(bench)), "", "**The machine**", "", markdown(machine_table(bench.machine)), ""]
+    lines += [markdown(trials_table(bench)), "", markdown(machine_table(bench.machine)), ""]
     lines += ["Do it again:", "", f"    {shlex.join(bench.command)}"]
     return "\n".join(lines) + "\n"
 

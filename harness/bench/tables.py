@@ -71,7 +71,7 @@ def facts_table(answer: Answer) -> TextTable:
                                      for device in rank.get("devices") or []})),
         "trials": f"{sum(fact.is_done for fact in answer.facts)} done of {len(answer.facts)}, warm-ups included",
     }  # fmt: skip
-    return TextTable(["fact", "value"], [[name, text] for name, text in rows.items() if text], names=2)
+    return TextTable(["fact", "value"], [[name, text] for name, text in rows.items() if text], names=2, title="The bench")
 
 
 def _alike(attempts: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -207,7 +207,7 @@ def trials_table(answer: Answer) -> TextTable:
 
 def machine_table(machine: Mapping[str, Any]) -> TextTable:
     """Return what the machine is, a line a fact; what it does not tell is null."""
-    return TextTable(["fact", "value"], [[name, text] for name, text in _flat(machine)], names=2)
+    return TextTable(["fact", "value"], [[name, text] for name, text in _flat(machine)], names=2, title="The machine")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from harness.bench.document_shape import check_trial
 from harness.bench.facts import Facts, blank_facts, facts_of
 from harness.bench.figures import figures
 from harness.bench.rules import Rules, Trial
+from harness.bench.slurm_jobs import end_left_over
 from harness.errors import Interrupted, UsageError
 from harness.names.variables import THREADS
 
@@ -167,12 +168,19 @@ def run_trial(bench: Bench, trial: Trial) -> Facts:
 
     Raises: Interrupted: somebody asked to stop; nothing of this trial is kept.
     """
+    if bench.rules.slurm:
+        end_left_over(bench.folder.hidden(trial.name) / OUTPUT)  # of a bench that was killed
     hidden = bench.folder.begin(trial.name)
     begun, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     # Absolute, for Slurm; its script and log lie there too.
     run = hidden.absolute() / RUN
     argv = [*HARNESS, *trial_command(bench, trial, run)]
-    code = _run(argv, trial_environment(bench, trial, os.environ), hidden / OUTPUT)
+    try:
+        code = _run(argv, trial_environment(bench, trial, os.environ), hidden / OUTPUT)
+    except Interrupted:
+        if bench.rules.slurm:
+            end_left_over(hidden / OUTPUT)
+        raise
     wall_s = round(time.monotonic() - start, 6)
     reason = "" if code == 0 else f"exit code {code}: {bench.folder.last_words(hidden)}"
     facts = facts_of(run, blank_facts(trial, reason, begun=begun, wall_s=wall_s))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Made, start
+from harness.bench.slurm_jobs import job_of
+from tests.conftest import LIMIT_S, Made, start
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.ranks
@@ -69,3 +73,25 @@ def test_a_job_that_failed_is_named_and_done_again(cluster: Cluster, world: Made
     again = start([*argv, "--resume"], tmp_path)
     assert again.code == 0 and "VALID" in again.out, again.text
     assert len(kept) == 2 and [path.stat().st_mtime_ns for path in kept] == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_bench_that_was_ended_leaves_no_job_beside_the_next(
+    cluster: Cluster, world: Made, tmp_path: Path, how: signal.Signals
+) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder))
+    argv = [sys.executable, "-m", "harness", "bench", str(job), "-o", str(tmp_path / "b"), "--ranks", "1", "--repeat", "1"]
+    argv += ["--slurm", "main"]
+    process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    output, begun = tmp_path / "b" / "trials" / ".s000-strong-0001-warm-0" / "output.txt", time.monotonic()
+    while not output.exists() or not (number := job_of(output.read_text())):
+        assert process.poll() is None and time.monotonic() - begun < LIMIT_S
+        time.sleep(0.1)
+    process.send_signal(how)
+    assert process.wait(90) == (4 if how is signal.SIGTERM else -signal.SIGKILL)
+    if how is signal.SIGTERM:  # who is killed can do nothing any more
+        assert cluster.job(number)["JobState"] == "CANCELLED"
+    done = start([*argv, "--resume"], tmp_path)
+    assert done.code == 0 and "VALID" in done.out, done.text
+    assert cluster.job(number)["JobState"] in ("CANCELLED", "COMPLETED")
