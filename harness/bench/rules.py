@@ -236,6 +236,20 @@ def differing(first: Rules, second: Rules) -> list[str]:
 
     >>> differing(Rules((1, 2)), Rules((1, 2), repeat=3))
     ['repeat: 5 and 3']
+    >>> differing(Rules((1,), weak=True), Rules((1, 2), sweeps=(Sweep("schedule", ("static", "dynamic")),)))
+    ['ranks: 1 and 1,2', 'weak: yes and no', 'sweeps: none and schedule=static,dynamic']
     """
     one, other = first.to_json(), second.to_json()
-    return [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+    return [f"{name}: {_words(one[name])} and {_words(other[name])}" for name in one if one[name] != other[name]]
+
+
+def _words(value: Any) -> str:
+    """Write the value of a rule as the command line has it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        sweeps = [f"{part['key']}={','.join(part['values'])}" for part in value if isinstance(part, dict)]
+        return " ".join(sweeps) if sweeps else ",".join(map(str, value))
+    return str(value)

@@ -168,8 +168,8 @@ def level_sentence(answer: Answer, number_: int) -> str:
 
 def sweep_table(answer: Answer) -> TextTable:
     """Return the settings of a sweep, the best marked, and what they change in the result."""
-    ranks = [str(count) for count in answer.rules.ranks]
-    table = TextTable(["setting", *(f"examples/s, {count} ranks" for count in ranks), "result"], title="Settings")
+    sizes = [f"examples/s, {count:,} rank{'s' if count > 1 else ''}" for count in answer.rules.ranks]
+    table = TextTable(["setting", *sizes, "result"], title="Settings")
     for swept in answer.swept:
         name = ", ".join(f"{key}={value}" for key, value in swept.setting.items()) + (" **" if swept.is_best else "")
         rates = [
