@@ -21,7 +21,6 @@ PAYS = 0.1  # of the time, that twice as many ranks have to save
 TELLING_S = 0.5
 UNSURE = 0.5  # of the time of the examples, either way, where pilots tell little of an example
 CONTENDED = 0.25  # how much longer ranks that share cores may take than the cores' work alone
-ROW_COPIES = 3  # of rows in memory at the end: as they were kept, sorted, and as they are exchanged
 # Student's t, two-sided 95 %, by degrees of freedom; between these the one before is taken, which is the larger.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 15: 2.131, 20: 2.086}
 Pilots = Mapping[int, Sequence[Costs]]  # repeats of the pilot, by the threads of its rank
@@ -135,9 +134,10 @@ def _predicted(repeats: Sequence[Costs], size: Size, work: Work, machine: Machin
     if len(repeats) > 1:
         low_s, high_s = _interval(repeats, size, work, machine)
     joules = costs.watts * size.nodes * terms.total_s if costs.watts is not None else None
-    kept = round(ROW_COPIES * costs.row_bytes * work.examples / size.ranks)
+    connect_bytes = machine.connect_bytes if size.ranks > 1 else 0
+    rank_bytes = costs.rank_bytes(largest_share(work, size.ranks)) + connect_bytes
     money = _money(prices, size, machine, terms.total_s, joules)
-    return Predicted(size, terms, low_s, high_s, costs.peak_bytes + kept, joules, money)
+    return Predicted(size, terms, low_s, high_s, rank_bytes, joules, money)
 
 
 def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine) -> tuple[float, float]:

@@ -30,6 +30,7 @@ class Machine:
       memory_bytes: that they may use.
       reading_bytes_s: that its storage gave to a plain read of the files; None where that is not known.
       connect_s, connect_busy: what it takes to load Horovod, which one rank does without, and processors at work in it.
+      connect_bytes: memory that it takes.
       gpus_per_rank: that the pilot's rank had.
     """
 
@@ -38,6 +39,7 @@ class Machine:
     reading_bytes_s: float | None = None
     connect_s: float = 0.0
     connect_busy: float = 1.0
+    connect_bytes: int = 0
     gpus_per_rank: int = 0
 
 

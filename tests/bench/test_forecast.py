@@ -37,7 +37,7 @@ COSTS = Costs(
     write_s=0.1,
     fixed_busy=1.0,
     busy=1.0,
-    peak_bytes=1 << 30,
+    base_bytes=1 << 30,
 )
 MACHINE = Machine(cores=4, memory_bytes=64 << 30)
 WORK = Work(examples=10**6, chunks=1000, chunk_size=1000, sum_bytes=1 << 20)
@@ -149,6 +149,19 @@ def test_the_interval_holds_as_often_as_it_says(count):
     assert held >= 0.95 * rounds - 3 * (0.95 * 0.05 * rounds) ** 0.5
 
 
+def test_memory_grows_by_rows_by_what_resamples_them_and_by_what_is_kept_to_its_limit():
+    def run(examples: int) -> Observation:
+        held = 600e6 + examples * (3 * 32 + 100 + 500)
+        return Observation(examples, 3.0, 1 + examples / 1e4, 0.1, 0.1, 5.0, 4.0, round(held), row_bytes=32, draw_bytes=100)
+
+    costs = costs_of(run(2000), run(52_000))
+    assert [costs.base_bytes, costs.end_bytes, costs.growth_bytes] == pytest.approx([600e6, 196, 500])
+    assert costs.rank_bytes(200_000) == run(200_000).peak_bytes
+    assert costs.rank_bytes(10**7) == round(600e6 + 10**7 * 196 + (256 << 20))
+    grown = predicted([1, 2], costs=costs, machine=replace(MACHINE, connect_bytes=10**7)).sizes
+    assert [size.rank_bytes for size in grown] == [costs.rank_bytes(10**6), costs.rank_bytes(500_000) + 10**7]
+
+
 @pytest.mark.parametrize(("ranks", "cores"), [(1, 2), (4, 2), (8, 4), (5, 4)])
 def test_ranks_that_share_cores_are_charged_the_cores_that_there_are(ranks, cores):
     (size,) = predicted([ranks], machine=replace(MACHINE, cores=2), prices={"cpu_hour": 3600.0}).sizes
@@ -201,8 +214,9 @@ def test_energy_and_price_follow_from_nodes_and_hours_and_are_null_without_their
 
 def test_rows_take_memory_and_a_node_that_has_too_little_is_named():
     work = replace(WORK, examples=10**9, chunks=10**6)
-    small = predicted([1, 1024], costs=replace(COSTS, row_bytes=32), work=work)
-    assert small.sizes[0].rank_bytes - COSTS.peak_bytes == pytest.approx(3 * 32e9)
+    small = predicted([1, 1024], costs=replace(COSTS, end_bytes=96), work=work)
+    assert small.sizes[0].rank_bytes - COSTS.base_bytes == 96e9
+    assert small.sizes[1].rank_bytes - COSTS.base_bytes == 96 * 977 * 1000  # of a million chunks, 977 for the fullest rank
     assert any("at 1 ranks a node needs" in note for note in small.notes)
 
 
