@@ -17,6 +17,7 @@ from harness.bench.pilot_costs import Costs, median_costs
 
 __all__ = ["Forecast", "Pilots", "Predicted", "Stop", "forecast"]
 
+SCHEMA_VERSION = 1  # of forecast.json
 PAYS = 0.1  # of the time, that twice as many ranks have to save
 TELLING_S = 0.5
 UNSURE = 0.5  # of the time of the examples, either way, where pilots tell little of an example
@@ -52,7 +53,7 @@ class Predicted:
             "ranks": self.size.ranks, "nodes": self.size.nodes, "ranks_on_node": self.size.on_node,
             "seconds": self.terms.total_s, "low_s": self.low_s, "high_s": self.high_s, "parts": dict(self.terms.parts),
             "crowding": self.terms.crowding, "storage_bound": self.terms.storage_bound, "rank_bytes": self.rank_bytes,
-            "joules": self.joules, "money": self.money,
+            "cpu_hours_used": self.terms.cpu_s / 3600, "joules": self.joules, "money": self.money,
         }  # fmt: skip
 
 
@@ -92,9 +93,9 @@ class Forecast:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {
-            "work": asdict(self.work), "machine": asdict(self.machine), "sizes": [size.document() for size in self.sizes],
-            "stop": asdict(self.stop) if self.stop else None, "best_ranks": self.best.size.ranks, "currency": self.currency,
-            "notes": list(self.notes),
+            "schema_version": SCHEMA_VERSION, "work": asdict(self.work), "machine": asdict(self.machine),
+            "sizes": [size.document() for size in self.sizes], "stop": asdict(self.stop) if self.stop else None,
+            "best_ranks": self.best.size.ranks, "currency": self.currency, "notes": list(self.notes),
         }  # fmt: skip
 
 

@@ -98,11 +98,13 @@ class Terms:
       parts: by name.
       crowding: how many times longer the examples of a rank take than if its node were its own.
       storage_bound: whether the storage of the node holds its ranks up.
+      cpu_s: processor seconds of all ranks together, that ranks spend on waiting left out.
     """
 
     parts: Mapping[str, float]
     crowding: float = 1.0
     storage_bound: bool = False
+    cpu_s: float = 0.0
 
     @property
     def total_s(self) -> float:
@@ -150,7 +152,10 @@ def predict(costs: Costs, size: Size, work: Work, machine: Machine, network: Net
         "final sum": costs.reduce_s + share * costs.row_s * crowding + sums_s,
         "writing": costs.write_s,
     }
-    return Terms(parts, crowding, reading_s > examples_s)
+    each_cpu_s = costs.fixed_busy * (costs.start_s + costs.compile_s + costs.reduce_s)
+    each_cpu_s += machine.connect_s * machine.connect_busy if size.ranks > 1 else 0.0
+    all_cpu_s = costs.fixed_busy * costs.write_s + costs.busy * (costs.example_s + costs.row_s) * work.examples
+    return Terms(parts, crowding, reading_s > examples_s, size.ranks * each_cpu_s + all_cpu_s)
 
 
 def _crowding(busy: float, size: Size, machine: Machine) -> float:
