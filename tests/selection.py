@@ -30,7 +30,7 @@ LONG = {
     "bench/test_bench.py::test_a_sweep_writes": "bench/test_figures on frozen trials",
     "bench/test_bench.py::test_minutes_bound": "bench/test_figures: what is chosen",
     "bench/test_bench.py::test_strong_and_weak_scaling_over_each_transport": "one and two ranks; bench/test_figures",
-    "bench/test_forecast.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
+    "bench/test_forecast_run.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
     "bench/test_kit_bench.py::test_a_kit_is_judged_and_measured": "a kit that is wrong, alone; benches of two ranks in bench/test_bench",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[ranking": "the kit in whole numbers, and the images",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[segmentation": "the kit in whole numbers, and the images",
