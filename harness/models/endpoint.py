@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from harness.errors import ModelError, nearest
 from harness.job.specs import ModelSpec
+from harness.models.credentials import credentials_for
 from harness.models.endpoint_client import EndpointClient, Policy
 from harness.models.http_pool import HttpPool, addresses_of
 from harness.models.inference_grpc import InferenceGrpc
@@ -172,7 +173,9 @@ def _of_name(spec: ModelSpec, url: str) -> tuple[list[tuple[Transport, ServedSig
     Returns: also what those say that do not answer, while others do.
     Raises: ModelError: none of them is of use.
     """
-    addresses = [] if urlsplit(url).scheme in ("grpc", "grpcs") else addresses_of(url)
+    parts = urlsplit(url)
+    credentials_for(parts.netloc, encrypted=parts.scheme in ("grpcs", "https"))  # what is wrong with them is said first
+    addresses = [] if parts.scheme in ("grpc", "grpcs") else addresses_of(url)
     if len(addresses) < 2:
         return [_reach(spec, url)], []
     answering, silent = [], []
