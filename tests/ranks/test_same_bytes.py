@@ -43,6 +43,12 @@ METRICS = [
     {"mean": {"output": "amount", "name": "mean"}},
 ]
 EXAMPLES = {"worst": 7, "by": "cross_entropy", "per": "confusion", "also": ["confident", "random"], "features": ["target"]}
+# What a run does beside its result.
+BESIDE = {
+    "monitor": {"textfile": "."},
+    "cost": {"node_hour": 3.6, "currency": "EUR"},
+    "export": ["csv=all.csv", "openmetrics=all.prom"],
+}
 LAUNCHES = [("mpi", 1), ("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 1), ("gloo", 2), ("gloo", 3), ("gloo", 5)]
 
 
@@ -55,6 +61,7 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
         "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS, examples=EXAMPLES),
         "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS[:2] + METRICS[-2:], chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
         "keras": world.job(folder / "keras.yaml", model=keras, chunk_size=None),
+        "beside": world.job(folder / "beside.yaml", model=keras, chunk_size=None, **BESIDE),
     }  # fmt: skip
 
 
@@ -91,6 +98,11 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
         assert name != "records" or (tmp_path / name / examples).read_bytes() == (folder / examples).read_bytes()
         counters_add_up(tmp_path / name, size)
     assert pure_part(tmp_path / "records") == pure_part(alone["records"])
+    # Monitored, priced and handed on, or not: the same job, to the last byte.
+    assert (tmp_path / "beside" / "metrics.json").read_bytes() == (alone["keras"] / "metrics.json").read_bytes()
+    assert json.loads((tmp_path / "beside" / "run.json").read_text())["cost"]["currency"] == "EUR"
+    table = pd.read_csv(jobs["beside"].parent / "all.csv")
+    assert table["run"].tolist().count(str(tmp_path / "beside")) == 1
 
 
 def pure_part(folder: Path) -> str:
@@ -110,7 +122,7 @@ def counters_add_up(folder: Path, size: int) -> None:
     assert [rank["records_read"] for rank in ranks] == [rank["examples"] for rank in ranks]
     assert sum(rank["chunks"] for rank in ranks) == plan["chunks"]
     sizes = {"records": [32, 32, 13, 50, 32, 32, 12], "memory": [150, 53], "keras": [16] * 4 + [13, 50] + [16] * 4 + [12]}[
-        folder.name
+        folder.name.replace("beside", "keras")
     ]
     assert plan["chunks"] == len(sizes)
     assert sum(rank["batches"] for rank in ranks) == sum(-(-n // 16) for n in sizes)
