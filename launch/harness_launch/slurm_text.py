@@ -87,6 +87,9 @@ fi
 export HOROVOD_STALL_CHECK_DISABLE=1 PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 # Slurm binds, Open MPI need not.
 export OMPI_MCA_hwloc_base_binding_policy=none
+# On fewer nodes than TreeWidth (50, if left alone) the barrier of Slurm's PMIx holds nobody back, unless it is a ring: a rank
+# that is ahead writes to one that cannot read yet, and that one crashes.
+export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
 
 why="as it was asked for"
 if [ "$launcher" = auto ]; then
@@ -117,7 +120,12 @@ if [ "$launcher" != srun ] && [ -n "${SLURM_GPUS_PER_TASK:-}" ]; then
     export SLURM_GPUS_PER_NODE=${SLURM_GPUS_ON_NODE:-1}
 fi
 
-signal='' ranks='' rank=''
+# What the launcher says of ranks that end goes into a file too: the first word counts, the others are ended because of it.
+ends=$run/slurm-ends.txt signal='' ranks='' rank='' host='' how=''
+rm -f "$ends"
+ending='^srun: error: .*: tasks* [0-9].*: \|^srun: Job step aborted\|exited on signal'
+exec {words_of_all}> >(trap '' INT TERM USR1; exec sed -u -e "/$ending/w $ends" >&2)
+relay=$!
 # shellcheck disable=SC2317 # called by the traps
 ask() { # SIGNAL: ranks commit what they have finished, and leave
     signal=$1
@@ -128,24 +136,49 @@ trap 'ask USR1' USR1
 trap 'ask TERM' TERM
 say "job $id on $SLURM_JOB_NODELIST, tasks by node $SLURM_TASKS_PER_NODE, through $launcher ($why)"
 say "+ ${start[*]} ${words[*]} --resume"
-"${start[@]}" "${words[@]}" --resume &
+"${start[@]}" "${words[@]}" --resume 2>&"$words_of_all" {words_of_all}>&- &
 ranks=$!
 # A trap ends the wait, not the ranks.
 while wait "$ranks"; code=$?; kill -0 "$ranks" 2> /dev/null; do :; done
+exec {words_of_all}>&-
+while kill -0 "$relay" 2> /dev/null; do wait "$relay"; done
 
 job_code=$(sed -n 's/.*"exit_code": \([0-9]*\).*/\1/p' "$HARNESS_STATUS" 2> /dev/null)
-# When one rank is killed the others are told to leave. Those on its node say which it is; where none is left there, they say
-# that they were interrupted: its heartbeat does not say so.
+# When one rank dies the others are told to leave, and say that they were interrupted. srun and mpirun say who died first; the
+# ranks on its node know too; where none is left there, its heartbeat does not say that it was interrupted.
 if [ -z "$signal" ] && [ "$code" != 0 ] && [ "${job_code:-4}" = 4 ]; then
-    failure=$run/failure.json
-    if [ $(($(date +%s) - $(stat -c %Y "$failure" 2> /dev/null || echo 0))) -le "$SECONDS" ]; then
+    first=$(head -n 1 "$ends" 2> /dev/null) failure=$run/failure.json last='' seen=''
+    srun_says='^srun: error: ([^:]+): tasks? ([0-9]+)[^:]*: (.*)'
+    mpirun_says='process rank ([0-9]+) .*on node ([^ ]+) exited on (signal [^.]*)'
+    if [[ $first =~ $srun_says && $first != *code\ [0-9] && $first != *code\ [0-9][0-9] ]]; then
+        host=${BASH_REMATCH[1]} rank=${BASH_REMATCH[2]} how=${BASH_REMATCH[3]}
+    elif [[ $first =~ $mpirun_says ]]; then
+        rank=${BASH_REMATCH[1]} host=${BASH_REMATCH[2]} how=${BASH_REMATCH[3]}
+    elif [ $(($(date +%s) - $(stat -c %Y "$failure" 2> /dev/null || echo 0))) -le "$SECONDS" ]; then
         rank=$(sed -n 's/.*"rank": \([0-9]*\).*/\1/p' "$failure")
     fi
-    gone=${rank:+$run/progress/rank-$(printf %05d "$rank").json}
-    gone=${gone:-$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)}
-    if [ -n "$gone" ]; then
-        say "a rank was killed, the last of it is in $gone: by the kernel for want of memory, where nobody else did it"
+    if [ -n "$rank" ]; then
+        last=$run/progress/rank-$(printf %05d "$rank").json
+    elif [ -z "$first" ]; then
+        last=$(grep -L -e '"interrupted"' -e '"done"' "$run"/progress/rank-*.json 2> /dev/null | head -n 1)
+    fi
+    if [ -n "$last" ]; then
+        if [ -e "$last" ]; then seen=", the last of it is in $last"; fi
+        case $how in
+            '' | *Killed* | *Memory* | *'signal 9'* | *137)
+                say "a rank was killed$seen: by the kernel for want of memory, where nobody else did it" ;;
+            *) say "rank $rank on $host crashed ($how)$seen" ;;
+        esac
         job_code=1
+        # Whoever looks at the run learns that it failed, and was not asked to stop.
+        if [ -n "$how" ] && grep -q '"interrupted"' "$run/status.json" 2> /dev/null; then
+            printf '{"host": "%s", "message": "rank %s on %s ended: %s", "rank": %s, "time": %s}\n' \
+                "$host" "$rank" "$host" "$how" "$rank" "$(date +%s)" > "$failure.slurm"
+            ln "$failure.slurm" "$failure" 2> /dev/null
+            sed -e 's/"interrupted"/"failed"/' -e 's/"exit_code": 4/"exit_code": 1/' "$run/status.json" > "$failure.status"
+            mv "$failure.status" "$run/status.json"
+            rm -f "$failure.slurm"
+        fi
     fi
 fi
 # The time limit: the run goes on in this job, or in the next one where the site lets no job be requeued.

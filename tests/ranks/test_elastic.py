@@ -11,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness.folder.run_folder import RunFolder, read_json
+from harness.watch.monitor import text_file
 from tests import made
 from tests.conftest import LIMIT_S, ROOT
 from tests.ranks.test_resume import LAUNCH
@@ -89,15 +92,31 @@ class Run:
 
 @pytest.mark.parametrize("victim", [1, 0])
 def test_a_rank_that_dies_does_not_end_the_run(victim, job, quiet, tmp_path):
-    run = Run(job, tmp_path / "run")
-    run.until(lambda: run.committed(0) and run.committed(1))
+    """Prometheus is told of it, and goes on to be told; when the run is done it is handed on, once."""
+    table = tmp_path / "all.csv"
+    run = Run(job, tmp_path / "run", "--set", f"monitor.textfile={tmp_path}", "--set", f"export=[csv={table}]")
+    page = text_file(tmp_path, run.folder.path, 0)  # of the one machine that both are on
+    run.until(lambda: run.committed(0) and run.committed(1) and told(page, "harness_run_ranks") == 2)
     run.signal(victim, signal.SIGKILL)
+    run.until(lambda: told(page, "harness_run_ranks") == 1)
+    assert not table.exists()
     assert run.end() == 0, run.text
     assert (tmp_path / "run" / "metrics.json").read_bytes() == quiet
     first, last = run.attempts
     assert (first["size"], last["size"]) == (2, 1)
     assert 2 <= last["chunks_resumed"] <= 21  # what both had committed, the dead one too
     assert "goes on with those that are there" in run.text and "Traceback" not in run.text
+    assert pd.read_csv(table)["run"].tolist() == ["run"]
+    assert list(tmp_path.glob("*.prom")) == []
+
+
+def told(page: Path, name: str) -> float | None:
+    """Return what a page for Prometheus says, None where it does not."""
+    try:
+        families = list(text_string_to_metric_families(page.read_text()))
+    except OSError:
+        return None
+    return next((sample.value for family in families for sample in family.samples if sample.name == name), None)
 
 
 def test_a_host_that_comes_joins_at_the_next_border(job, quiet, tmp_path):

@@ -43,6 +43,12 @@ METRICS = [
     {"mean": {"output": "amount", "name": "mean"}},
 ]
 EXAMPLES = {"worst": 7, "by": "cross_entropy", "per": "confusion", "also": ["confident", "random"], "features": ["target"]}
+# What a run does beside its result.
+BESIDE = {
+    "monitor": {"textfile": "."},
+    "cost": {"node_hour": 3.6, "currency": "EUR"},
+    "export": ["csv=all.csv", "openmetrics=all.prom"],
+}
 LAUNCHES = [("mpi", 1), ("mpi", 2), ("mpi", 3), ("mpi", 5), ("gloo", 1), ("gloo", 2), ("gloo", 3), ("gloo", 5)]
 
 
@@ -55,6 +61,7 @@ def jobs(world, tmp_path_factory) -> dict[str, Path]:
         "records": world.job(folder / "records.yaml", model=heads, metrics=METRICS, examples=EXAMPLES),
         "memory": world.job(folder / "memory.yaml", model=heads, metrics=METRICS[:2] + METRICS[-2:], chunk_size=150, data={"files": [str(world.folder / "all.npz")]}),
         "keras": world.job(folder / "keras.yaml", model=keras, chunk_size=None),
+        "beside": world.job(folder / "beside.yaml", model=keras, chunk_size=None, **BESIDE),
     }  # fmt: skip
 
 
@@ -73,6 +80,8 @@ def alone(jobs, tmp_path_factory) -> dict[str, Path]:
 def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
     pairs = [f"{job}={tmp_path / name}" for name, job in jobs.items()]
     again = pairs[0]  # a run that is done already
+    table = jobs["beside"].parent / "all.csv"
+    handed_on = pd.read_csv(table)["run_id"].nunique()
     done = start(
         over_ranks(size, comm, [sys.executable, "-m", "tests.ranks.many", *pairs, again]), ROOT, {"HARNESS_THREADS": "1"}
     )
@@ -91,6 +100,10 @@ def test_bytes_do_not_depend_on_ranks(comm, size, jobs, alone, tmp_path):
         assert name != "records" or (tmp_path / name / examples).read_bytes() == (folder / examples).read_bytes()
         counters_add_up(tmp_path / name, size)
     assert pure_part(tmp_path / "records") == pure_part(alone["records"])
+    # Monitored, priced and handed on, or not: the same job, to the last byte.
+    assert (tmp_path / "beside" / "metrics.json").read_bytes() == (alone["keras"] / "metrics.json").read_bytes()
+    assert json.loads((tmp_path / "beside" / "run.json").read_text())["cost"]["prices"]["currency"] == "EUR"
+    assert pd.read_csv(table)["run_id"].nunique() == handed_on + 1
 
 
 def pure_part(folder: Path) -> str:
@@ -110,7 +123,7 @@ def counters_add_up(folder: Path, size: int) -> None:
     assert [rank["records_read"] for rank in ranks] == [rank["examples"] for rank in ranks]
     assert sum(rank["chunks"] for rank in ranks) == plan["chunks"]
     sizes = {"records": [32, 32, 13, 50, 32, 32, 12], "memory": [150, 53], "keras": [16] * 4 + [13, 50] + [16] * 4 + [12]}[
-        folder.name
+        folder.name.replace("beside", "keras")
     ]
     assert plan["chunks"] == len(sizes)
     assert sum(rank["batches"] for rank in ranks) == sum(-(-n // 16) for n in sizes)

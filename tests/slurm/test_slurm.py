@@ -21,6 +21,7 @@ from harness_launch.submit import Submission, run
 
 from harness.folder.run_folder import RunFolder, read_json
 from harness.job.job import Job
+from harness.watch.monitor import text_file
 from tests.conftest import BIN, ROOT, Made, start
 from tests.slurm.cluster import Cluster
 
@@ -41,6 +42,16 @@ if [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] && [ -z "${{HARNESS_REQUEUES:-}}" ]; th
 exec {harness} "$@"
 """
 
+# Rank 0 dies as it joins the others.
+CRASHES = """\
+#!/bin/bash
+exec {python} -c 'import os, signal, sys
+from harness.ranks import horovod_comm
+if os.environ.get("PMIX_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "0":
+    horovod_comm.HorovodComm.__init__ = lambda self: os.kill(os.getpid(), signal.SIGSEGV)
+from harness import cli; cli.main(sys.argv[1:])' "$@"
+"""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -56,7 +67,7 @@ class Site:
         """Submit like `harness submit` does; return the job's number and the run folder."""
         job, folder = job or self.job, self.folder / name
         resources = Resources(**{"job_name": name, **TWO_NODES, **options.pop("resources", {})})
-        harness = (str(self.slow(slow_s)),) if slow_s else ()
+        harness = (str(self.slow(slow_s)),) if slow_s else options.pop("harness", ())
         wanted = Submission((job,), (Job.load(job),), resources, folder, harness=harness, **options)
         with contextlib.redirect_stdout(io.StringIO()) as said:
             assert run(wanted, Slurm()) == 0
@@ -195,10 +206,20 @@ def test_a_failing_rank_fails_the_job(site: Site) -> None:
     assert not (folder / "metrics.json").exists()
 
 
-def test_a_killed_rank_fails_the_job(site: Site) -> None:
-    """The rank that is well says that it was interrupted; the script knows better."""
-    number, folder = site.submit("killed", slow_s=1)
+def test_a_killed_rank_fails_the_job(site: Site, tmp_path: Path) -> None:
+    """The rank that is well says that it was interrupted; the script knows better. Submitted again the run goes on.
+
+    It is monitored on both nodes, has prices, and is handed on once it is done: not a byte of the result knows of that.
+    """
+    prices = {"node_hour": 3.6, "currency": "EUR"}
+    beside = {"monitor": {"textfile": str(tmp_path)}, "cost": prices, "export": [f"csv={tmp_path}/all.csv"]}
+    job = site.world.job(site.folder / "beside.yaml", chunk_size=8, batch_size=8, **beside)
+    number, folder = site.submit("killed", job=job, slow_s=1)
     site.committed(number, folder)
+    pages = [text_file(tmp_path, folder, rank) for rank in range(2)]  # a node's own
+    site.until(number, lambda _: all(page.exists() for page in pages))
+    for rank, page in enumerate(pages):
+        assert re.findall(r'^harness_examples_total\{rank="(\d+)"', page.read_text(), re.MULTILINE) == [str(rank)]
     pid = read_json(RunFolder(folder).heartbeat(1))["pid"]
     site.cluster.run("srun", f"--jobid={number}", "--overlap", "--mpi=none", "-N1", "-n1", "-w", "n2", "kill", "-KILL", str(pid))
     said = site.ended(number)
@@ -207,6 +228,29 @@ def test_a_killed_rank_fails_the_job(site: Site) -> None:
         folder, number
     )
     assert "requeue" not in log(folder, number)
+    assert read_json(folder / "status.json") == {"attempt": 1, "exit_code": 1, "state": "failed"}
+    failure = read_json(folder / "failure.json")
+    assert (failure["rank"], failure["host"], failure["message"]) == (1, "n2", "rank 1 on n2 ended: Killed")
+    assert not (tmp_path / "all.csv").exists()
+    number, _ = site.submit("killed", job=job)
+    assert site.ended(number)["ExitCode"] == "0:0", log(folder, number)
+    assert site.is_done(folder) and not (folder / "failure.json").exists()
+    assert attempts(folder)[-1]["chunks_resumed"] > 0
+    assert read_json(folder / "run.json")["cost"]["prices"]["currency"] == "EUR"
+    assert pd.read_csv(tmp_path / "all.csv")["run"].tolist() == ["killed"]
+    assert list(tmp_path.glob("*.prom")) == []
+
+
+@pytest.mark.parametrize("launcher", [Launcher.SRUN, Launcher.MPIRUN])
+def test_a_rank_that_crashes_before_anything_is_evaluated_fails_the_job(site: Site, launcher: Launcher) -> None:
+    """The other one, told to leave by the launcher, says that it was interrupted: its code is not the job's."""
+    path = site.folder / "crashes"
+    path.write_text(CRASHES.format(python=sys.executable))
+    path.chmod(0o755)
+    number, folder = site.submit(f"crashed-{launcher}", harness=(str(path),), launcher=launcher)
+    said = site.ended(number)
+    assert (said["JobState"], said["ExitCode"], said["Restarts"]) == ("FAILED", "1:0", "0"), log(folder, number)
+    assert re.search(r"\[slurm\] rank 0 on n1 crashed \(.*Segmentation fault.*\)", log(folder, number)), log(folder, number)
 
 
 def test_what_was_cancelled_and_what_was_requeued_enough_goes_on(site: Site) -> None:
