@@ -128,8 +128,12 @@ def searchsorted(edges: Sequence[float] | np.ndarray, x: Any, side: str) -> Any:
 
 def _decided(dtype: Any, bounds: Sequence[float] | np.ndarray) -> bool:
     """Say whether taking subnormal numbers for zero moves none across a bound: none of them is zero or subnormal."""
-    least = float(np.finfo(np.float32 if dtype == tf.bfloat16 else dtype.as_numpy_dtype).tiny)
-    return bool((np.abs(np.asarray(bounds, np.float64)) >= least).all())
+    return bool((np.abs(np.asarray(bounds, np.float64)) >= _least_normal(dtype)).all())
+
+
+def _least_normal(dtype: Any) -> float:
+    """Return the smallest number that is not subnormal; of bfloat16, which NumPy does not know, it is that of float32."""
+    return float(np.finfo(np.float32 if dtype == tf.bfloat16 else dtype.as_numpy_dtype).tiny)
 
 
 def highest(x: Any) -> Any:
@@ -150,7 +154,7 @@ def highest(x: Any) -> Any:
     # A largest number that is not near zero is above all that are, and its comparisons were right.
     place = tf.argmax(x, axis=-1, output_type=tf.int32)
     top = tf.gather(x, place, axis=-1, batch_dims=len(x.shape) - 1)
-    near = tf.abs(widened(top)) < tf.constant(float(np.finfo(x.dtype.as_numpy_dtype).tiny), tf.float64)
+    near = tf.abs(widened(top)) < tf.constant(_least_normal(x.dtype), tf.float64)
     return tf.cond(tf.reduce_any(near), among_integers, lambda: place)
 
 

@@ -135,6 +135,23 @@ def test_the_highest_score_is_numpys_argmax(mode, dtype, classes):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_the_highest_score_of_bfloat16_is_numpys_of_the_same_numbers(mode):
+    """NumPy itself has no bfloat16; all its numbers are float32s."""
+    import tensorflow as tf
+
+    from harness.exact import tf_subnormals
+
+    upper = np.random.default_rng(3).integers(0, 1 << 15, (300, 10), dtype=np.uint32)
+    upper[:100] &= 0x7F  # subnormal ones
+    scores = np.where(upper < 0x7F80, upper << 16, 0).astype(np.uint32).view(np.float32)
+
+    def highest(bits):
+        return tf_subnormals.highest(tf.bitcast(tf.cast(bits, tf.uint16), tf.bfloat16))
+
+    assert np.array_equal(run(mode, highest, (scores.view(np.uint32) >> 16).astype(np.int32)), np.argmax(scores, axis=-1))
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_the_logarithm_of_the_smallest_numbers(mode):
     from harness.exact import tf_subnormals
 
