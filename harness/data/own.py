@@ -116,7 +116,8 @@ class OwnSource(ColumnSource):
                     raise DataError(
                         f"{self.where(0, at)}: feature '{name}': expected {feature}, found {array.dtype} {list(array.shape[1:])}"
                     )
-                columns[name] = Column(array if feature.dtype == "string" else array.astype(feature.dtype, copy=False))
+                # A copy: the reader may fill the same array again, while TensorFlow still reads this one.
+                columns[name] = Column(array.copy() if feature.dtype == "string" else array.astype(feature.dtype))
             if count:
                 yield Piece(at, columns), size_of(run.values())
             at += count

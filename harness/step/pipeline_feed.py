@@ -21,6 +21,7 @@ from harness.step import tensorflow as tf_setup
 from harness.step.batch import Batch, Group, Masks
 from harness.step.blocks import block_of, read_runs
 from harness.step.feed import Feed, Handle, Stream
+from harness.step.host_dataset import host_dataset
 from harness.step.packed_columns import PackedColumns
 from harness.step.wait_clock import WaitClock
 
@@ -199,11 +200,17 @@ class PipelineFeed(Feed):
             keep = features.pop(KEEP, None)
             return Batch(**block, features=features, bad=bad, keep=keep).element()
 
-        rows = tf.data.Dataset.from_generator(self._guarded(with_subnormals(self._blocks)), output_signature=signature)
-        flat = rows.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
-        parsed = flat.map(parse, num_parallel_calls=self._threads, deterministic=True)
+        generate = self._guarded(with_subnormals(self._blocks))
+        parsed = self._parsed(host_dataset(generate, signature), parse)
         self._pure = all(_is_pure(function.function.graph) for function in parsed._functions())
+        if not self._pure:  # op determinism has what follows run one after the other, after a generator that it knows
+            parsed = self._parsed(tf.data.Dataset.from_generator(generate, output_signature=signature), parse)
         return parsed
+
+    def _parsed(self, blocks: Any, parse: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+        """Cut blocks into batches, and parse them."""
+        batches = blocks.prefetch(1).flat_map(tf.data.Dataset.from_tensor_slices)
+        return batches.map(parse, num_parallel_calls=self._threads, deterministic=True)
 
     def _blocks(self) -> Generator[dict[str, Any], None, None]:
         block_size = BlockSize(self.batch_size, min(BLOCK_BATCHES, BLOCK_EXAMPLES // self.batch_size))
