@@ -1,9 +1,10 @@
-"""A bench whose trials are submitted to a real Slurm of two nodes."""
+"""A bench whose trials are submitted to a real Slurm of two nodes, and the request of a forecast."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.conftest import Made, start
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.ranks
+
+LIMIT_S = 240  # a bound, not a measure
 JOB = (
     "model: {model}\ndata: {{files: '{data}/?.tfrecord*', format: tfrecord, label: label}}\nmetrics: [accuracy]\nbatch_size: 16\n"
 )
@@ -29,3 +32,38 @@ def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_p
         assert list((tmp_path / "b" / "trials" / trial["name"] / "run").glob("slurm-*.log"))
     refused = start([*argv[:5], tmp_path / "c", "--ranks", "1", "--repeat", "1", "--slurm", "nowhere"], tmp_path)
     assert refused.code in (1, 2) and "nowhere" in refused.text and "Traceback" not in refused.text, refused.text
+
+
+def test_the_request_of_a_forecast_is_taken_and_its_job_runs_to_the_end(cluster: Cluster, world: Made, tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder) + f"output: {tmp_path}/run\n")
+    argv = [
+        sys.executable,
+        "-m",
+        "harness",
+        "forecast",
+        job,
+        "--ranks",
+        "1,2",
+        "--nodes-of",
+        "1",
+        "--pilot",
+        "20",
+        "--repeat",
+        "1",
+    ]
+    done = start([*argv, "-o", tmp_path / "f", "--submit", "--partition", "main"], tmp_path)
+    assert done.code == 0, done.text
+    asked = json.loads((tmp_path / "f" / "forecast.json").read_text())
+    number = done.out.strip().splitlines()[-1].split()[0]
+    begun = time.monotonic()
+    while (said := cluster.job(number))["JobState"] in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
+        assert time.monotonic() - begun < LIMIT_S, said
+        time.sleep(0.3)
+    assert said["JobState"] == "COMPLETED", said
+    options = dict(zip(asked["request"][3::2], asked["request"][4::2], strict=True))
+    assert said["Partition"] == options["--partition"] == "main" and said["TimeLimit"] == options["--time"]
+    assert said["NumTasks"] == options["--ntasks"] == str(asked["best_ranks"])
+    assert said["MinMemoryNode"] == options["--mem"]
+    account = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert account["attempts"][-1]["size"] == asked["best_ranks"] and (tmp_path / "run" / "metrics.json").exists()
