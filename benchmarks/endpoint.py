@@ -9,12 +9,14 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from benchmarks.turns import forth_and_back, timed
 
 __all__ = ["add_arguments", "answer", "measure"]
 
@@ -58,11 +60,8 @@ def measure(delay_s: float, options: argparse.Namespace) -> dict[str, list[float
             for run in clients.values():
                 run(batches[:32])
             times: dict[str, list[float]] = {name: [] for name in clients}
-            for _ in range(options.rounds):
-                for name, run in clients.items():
-                    begun = time.perf_counter()
-                    run(batches)
-                    times[name].append(time.perf_counter() - begun)
+            for _, name in forth_and_back(list(clients), options.rounds):
+                times[name].append(timed(partial(clients[name], batches))[0])
             return times
         finally:
             server.terminate()

@@ -203,7 +203,7 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     if name == "csv":  # as a job says it: features: {x: {columns: [x0, x1, ...]}}, each of float32
         source = DerivedSource(
             source, declared={f"x{i}": Feature("float32", ()) for i in range(WIDTH)}, columns={"x": [f"x{i}" for i in range(WIDTH)]},
-            transform=None, filter=None, asked=[], folder=path.parent,
+            transform=None, filter=None, asked={}, folder=path.parent,
         )  # fmt: skip
     limit_threads(threads)
     feed = PipelineFeed(source.select(wanted), wanted, batch_size, threads)
