@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.bench.forecast import forecast
+from harness.bench.forecast_model import Machine, Size, Work
+from harness.bench.forecast_text import request
+from harness.bench.pilot_costs import Costs
 from tests.conftest import Made, start
 from tests.slurm.cluster import Cluster
 
@@ -32,6 +37,29 @@ def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_p
         assert list((tmp_path / "b" / "trials" / trial["name"] / "run").glob("slurm-*.log"))
     refused = start([*argv[:5], tmp_path / "c", "--ranks", "1", "--repeat", "1", "--slurm", "nowhere"], tmp_path)
     assert refused.code in (1, 2) and "nowhere" in refused.text and "Traceback" not in refused.text, refused.text
+
+
+def test_slurm_understands_the_request_of_a_forecast_as_it_is_meant(cluster: Cluster, world: Made, tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder))
+    costs = Costs(3.0, 1.0, 0.001, 0.0, 0.0, 0.1, 1.0, 1.0, base_bytes=1 << 30)
+    sizes, machine = [Size(ranks, 2) for ranks in (1, 4)], Machine(4, 8 << 30)
+    predicted = forecast({2: [costs], 4: [costs]}, sizes, Work(10**6, 1000, 1000), machine)
+    words = request(predicted, job, (), "main")
+    done = start([sys.executable, "-m", "harness", *words, "-o", tmp_path / "run", "--", "--hold"], tmp_path)
+    assert done.code == 0, done.text
+    said = cluster.job(done.out.split()[0])
+    subprocess.run(["scancel", done.out.split()[0]], check=True)
+    # Four ranks share the 1,000 s of examples on two nodes: 254.1 s, without an interval twice that and half as much again.
+    asked = {
+        "NumTasks": "4",
+        "NumNodes": "2",
+        "CPUs/Task": "2",
+        "MinMemoryNode": "3G",
+        "TimeLimit": "00:13:00",
+        "Partition": "main",
+    }
+    assert {name: said[name].partition("-")[0] for name in asked} == asked
 
 
 def test_the_request_of_a_forecast_is_taken_and_its_job_runs_to_the_end(cluster: Cluster, world: Made, tmp_path: Path) -> None:
