@@ -65,6 +65,10 @@ LONG = {
     "models/test_endpoints.py::test_grpc_gives_the_numbers_of_the_local_model[keys3": "the protocol that is found",
     "models/test_endpoints.py::test_requests_that_fail_for_now_are_made_again_and_counted_once[503": "429",
     "models/test_endpoints.py::test_requests_that_fail_for_now_are_made_again_and_counted_once[reset": "a reply that is cut off",
+    "models/test_inference_grpc.py::test_a_wrong_reply_ends_the_run_and_names_the_chunk[a datatype": "half a tensor",
+    "models/test_inference_grpc.py::test_a_wrong_reply_ends_the_run_and_names_the_chunk[a tensor": "half a tensor",
+    "models/test_inference_grpc.py::test_a_wrong_reply_ends_the_run_and_names_the_chunk[rows of": "rows in another order",
+    "models/test_inference_grpc.py::test_an_id_that_is_passed_through_gives_the_numbers_of_the_local_model[False": "contents as lists: every datatype there and back",
     "models/test_guesslang.py": "step/test_class_labels, models/test_tf_model",
     "predictions/test_predictions.py::test_examples_that_were_drawn_or_filtered": "records that were skipped, and data/test_data_keys",
     "ranks/test_api.py::test_all_ranks_find_what_one_finds[gloo": "two ranks over MPI",
@@ -149,7 +153,7 @@ LONG = {
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-outside": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-arrays": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-outside": "in a pipeline",
-    "slurm/test_bench.py::test_the_request_of_a_forecast": "Slurm understands the request, in the same file; trials of a bench run to their end",
+    "slurm/test_forecast.py::test_the_request_of_a_forecast": "Slurm understands the request, in the same file; trials of a bench run to their end",
 }
 
 

@@ -1,8 +1,9 @@
-"""A bench whose trials are submitted to a real Slurm of two nodes, and the request of a forecast."""
+"""A bench whose trials are submitted to a real Slurm of two nodes."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -10,16 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.forecast import forecast
-from harness.bench.forecast_model import Machine, Size, Work
-from harness.bench.forecast_text import request
-from harness.bench.pilot_costs import Costs
-from tests.conftest import Made, start
+from harness.bench.slurm_jobs import job_of
+from tests.conftest import LIMIT_S, Made, start
 from tests.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.ranks
-
-LIMIT_S = 240  # a bound, not a measure
 JOB = (
     "model: {model}\ndata: {{files: '{data}/?.tfrecord*', format: tfrecord, label: label}}\nmetrics: [accuracy]\nbatch_size: 16\n"
 )
@@ -35,63 +31,67 @@ def test_trials_are_submitted_and_collected(cluster: Cluster, world: Made, tmp_p
     assert found["state"] == "VALID" and [trial["ranks"] for trial in found["trials"]] == [1, 2, 1, 2]
     for trial in found["trials"]:
         assert list((tmp_path / "b" / "trials" / trial["name"] / "run").glob("slurm-*.log"))
-    refused = start([*argv[:5], tmp_path / "c", "--ranks", "1", "--repeat", "1", "--slurm", "nowhere"], tmp_path)
+    refused = start([*argv[:6], tmp_path / "c", "--ranks", "1", "--repeat", "1", "--slurm", "nowhere"], tmp_path)
     assert refused.code in (1, 2) and "nowhere" in refused.text and "Traceback" not in refused.text, refused.text
 
 
-def test_slurm_understands_the_request_of_a_forecast_as_it_is_meant(cluster: Cluster, world: Made, tmp_path: Path) -> None:
+MODEL = """\
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+
+def make():
+    if os.environ.get("SLURM_NTASKS") == "2" and Path(__file__).with_name("broken").exists():
+        raise RuntimeError("planted by the test")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32, name="x")])
+    def predict(x):
+        return {"probabilities": tf.nn.softmax(x[:, :5])}
+
+    return predict
+"""
+
+
+def test_a_job_that_failed_is_named_and_done_again(cluster: Cluster, world: Made, tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(model="{python: 'planted_model:make'}", data=world.folder))
+    (tmp_path / "planted_model.py").write_text(MODEL)
+    (tmp_path / "broken").touch()
+    argv = [sys.executable, "-m", "harness", "bench", job, "-o", tmp_path / "b", "--ranks", "1,2", "--repeat", "1"]
+    argv += ["--slurm", "main"]
+    done = start(argv, tmp_path)
+    assert done.code == 1 and "INCOMPLETE" in done.out and "Traceback" not in done.err, done.text
+    found = json.loads((tmp_path / "b" / "bench.json").read_text())
+    assert "s000-strong-0002-warm-0 failed" in found["problems"][0], found["problems"]
+    assert "planted by the test" in found["problems"][0]
+    assert [size["trials"] for size in found["sizes"]] == [1, 0]
+    kept = [path / "trial.json" for path in sorted((tmp_path / "b" / "trials").iterdir()) if "-0001-" in path.name]
+    before = [path.stat().st_mtime_ns for path in kept]
+    (tmp_path / "broken").unlink()
+    again = start([*argv, "--resume"], tmp_path)
+    assert again.code == 0 and "VALID" in again.out, again.text
+    assert len(kept) == 2 and [path.stat().st_mtime_ns for path in kept] == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_bench_that_was_ended_leaves_no_job_beside_the_next(
+    cluster: Cluster, world: Made, tmp_path: Path, how: signal.Signals
+) -> None:
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder))
-    costs = Costs(3.0, 1.0, 0.001, 0.0, 0.0, 0.1, 1.0, 1.0, base_bytes=1 << 30)
-    sizes, machine = [Size(ranks, 2) for ranks in (1, 4)], Machine(4, 8 << 30)
-    predicted = forecast({2: [costs], 4: [costs]}, sizes, Work(10**6, 1000, 1000), machine)
-    words = request(predicted, job, (), "main")
-    done = start([sys.executable, "-m", "harness", *words, "-o", tmp_path / "run", "--", "--hold"], tmp_path)
-    assert done.code == 0, done.text
-    said = cluster.job(done.out.split()[0])
-    subprocess.run(["scancel", done.out.split()[0]], check=True)
-    # Four ranks share the 1,000 s of examples on two nodes: 254.1 s, without an interval twice that and half as much again.
-    asked = {
-        "NumTasks": "4",
-        "NumNodes": "2",
-        "CPUs/Task": "2",
-        "MinMemoryNode": "3G",
-        "TimeLimit": "00:13:00",
-        "Partition": "main",
-    }
-    assert {name: said[name].partition("-")[0] for name in asked} == asked
-
-
-def test_the_request_of_a_forecast_is_taken_and_its_job_runs_to_the_end(cluster: Cluster, world: Made, tmp_path: Path) -> None:
-    job = tmp_path / "job.yaml"
-    job.write_text(JOB.format(model=world.folder / "classifier", data=world.folder) + f"output: {tmp_path}/run\n")
-    argv = [
-        sys.executable,
-        "-m",
-        "harness",
-        "forecast",
-        job,
-        "--ranks",
-        "1,2",
-        "--nodes-of",
-        "1",
-        "--pilot",
-        "20",
-        "--repeat",
-        "1",
-    ]
-    done = start([*argv, "-o", tmp_path / "f", "--submit", "--partition", "main"], tmp_path)
-    assert done.code == 0, done.text
-    asked = json.loads((tmp_path / "f" / "forecast.json").read_text())
-    number = done.out.strip().splitlines()[-1].split()[0]
-    begun = time.monotonic()
-    while (said := cluster.job(number))["JobState"] in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
-        assert time.monotonic() - begun < LIMIT_S, said
-        time.sleep(0.3)
-    assert said["JobState"] == "COMPLETED", said
-    options = dict(zip(asked["request"][3::2], asked["request"][4::2], strict=True))
-    assert said["Partition"] == options["--partition"] == "main" and said["TimeLimit"] == options["--time"]
-    assert said["NumTasks"] == options["--ntasks"] == str(asked["best_ranks"])
-    assert said["MinMemoryNode"] == options["--mem"]
-    account = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert account["attempts"][-1]["size"] == asked["best_ranks"] and (tmp_path / "run" / "metrics.json").exists()
+    argv = [sys.executable, "-m", "harness", "bench", str(job), "-o", str(tmp_path / "b"), "--ranks", "1", "--repeat", "1"]
+    argv += ["--slurm", "main"]
+    process = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    output, begun = tmp_path / "b" / "trials" / ".s000-strong-0001-warm-0" / "output.txt", time.monotonic()
+    while not output.exists() or not (number := job_of(output.read_text())):
+        assert process.poll() is None and time.monotonic() - begun < LIMIT_S
+        time.sleep(0.1)
+    process.send_signal(how)
+    assert process.wait(90) == (4 if how is signal.SIGTERM else -signal.SIGKILL)
+    if how is signal.SIGTERM:  # who is killed can do nothing any more
+        assert cluster.job(number)["JobState"] == "CANCELLED"
+    done = start([*argv, "--resume"], tmp_path)
+    assert done.code == 0 and "VALID" in done.out, done.text
+    assert cluster.job(number)["JobState"] in ("CANCELLED", "COMPLETED")
