@@ -12,15 +12,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.launched import TIMEOUT_S, launched_environment
+from benchmarks.launched import measured_by_ranks
+from benchmarks.turns import median_ratio, timed
 
 __all__ = ["FORMATS", "Counting", "add_arguments", "answer", "measure", "table"]
 
@@ -52,7 +51,7 @@ class Counting:
     @property
     def ratio(self) -> float:
         """How many times as fast all ranks are: the median over the rounds."""
-        return statistics.median(a / b for a, b in zip(self.one_s, self.all_s, strict=True))
+        return median_ratio(self.one_s, self.all_s)
 
     @property
     def cpu_ratio(self) -> float:
@@ -86,14 +85,8 @@ def measure(folder: Path, *, ranks: int, rounds: int, mib: int, kinds: Sequence[
     folder.mkdir(parents=True, exist_ok=True)
     for kind in kinds:
         _write(kind, folder, mib)
-    out = folder / "counting.json"
-    out.unlink(missing_ok=True)
-    worker = [sys.executable, "-m", "benchmarks.counting", str(out), str(folder), str(rounds), str(mib), *kinds]
-    command = ["horovodrun", "-np", str(ranks), "--mpi", *worker]
-    done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-    return [Counting(**document) for document in json.loads(out.read_text())]
+    found = measured_by_ranks("counting", folder / "counting.json", ranks, folder, rounds, mib, *kinds)
+    return [Counting(**document) for document in found]
 
 
 def table(countings: Sequence[Counting]) -> str:
@@ -169,12 +162,10 @@ def _worker(out: Path, folder: Path, rounds: int, mib: int, kinds: Sequence[str]
             if comm.rank == 0:
                 shutil.rmtree(cache, ignore_errors=True)
             comm.barrier()
-            start, cpu_start = time.perf_counter(), time.process_time()
-            if team.rank == comm.rank:  # who is not of the team waits below
-                count(team, job, lambda: survey(job))
-            times = time.perf_counter() - start, time.process_time() - cpu_start
+            # Who is not of the team waits below.
+            elapsed_s, cpu_s, _ = timed(lambda: team.rank == comm.rank and count(team, job, lambda: survey(job)))
             comm.barrier()
-            return times
+            return elapsed_s, cpu_s
 
         alone, together = [], []
         for _ in range(rounds + 1):

@@ -11,12 +11,14 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from benchmarks.turns import forth_and_back, timed
 
 __all__ = ["add_arguments", "answer", "measure"]
 
@@ -79,12 +81,10 @@ def measure(delay_s: float, options: argparse.Namespace) -> dict[str, dict[str, 
             times: dict[str, dict[str, list[float]]] = {
                 kind: {name: [] for name in clients} for kind in ("seconds", "processor_s")
             }
-            for number in range(options.rounds):
-                for name in list(clients)[:: 1 if number % 2 else -1]:
-                    begun, used = time.perf_counter(), time.process_time()
-                    clients[name](batches)
-                    times["seconds"][name].append(time.perf_counter() - begun)
-                    times["processor_s"][name].append(time.process_time() - used)
+            for _, name in forth_and_back(list(clients), options.rounds):
+                seconds, processor_s, _ = timed(partial(clients[name], batches))
+                times["seconds"][name].append(seconds)
+                times["processor_s"][name].append(processor_s)
             return times
         finally:
             server.terminate()

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import building
 from benchmarks.launched import Run, job_of, launch, launched_environment
+from benchmarks.turns import median_ratio
 
 __all__ = ["Footprint", "add_arguments", "answer", "measure", "table"]
 
@@ -41,7 +42,7 @@ class Footprint:
     @property
     def memory_ratio(self) -> float:
         """Peak of resident memory with ten times the examples over the peak with one: the median over the rounds."""
-        return statistics.median(max(b.peak_bytes) / max(a.peak_bytes) for a, b in zip(self.small, self.large, strict=True))
+        return median_ratio([max(run.peak_bytes) for run in self.large], [max(run.peak_bytes) for run in self.small])
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""

@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks import reduction
 from benchmarks.cases import CASES, write
-from benchmarks.launched import TIMEOUT_S, job_of, launch, launched_environment, mapped
+from benchmarks.launched import TIMEOUT_S, job_of, launch, launched_environment, mapped, peer_python, run_silently
+from benchmarks.turns import forth_and_back
 
 __all__ = ["Compared", "State", "add_arguments", "answer", "compare", "measure", "table"]
 
@@ -89,8 +90,8 @@ def measure(folder: Path, *, examples: int, ranks: int, rounds: int, launches: i
     write(CASES[CASE], folder)
     if not (place / "label.npy").exists():
         saved, _, _ = CASES[CASE].files(folder)
-        _run([sys.executable, "-c", PREDICT, str(saved), str(mapped(CASE, folder, examples)), str(place)])
-    python = _python(folder)
+        run_silently([sys.executable, "-c", PREDICT, str(saved), str(mapped(CASE, folder, examples)), str(place)])
+    python = peer_python(folder, f"torch-{TORCH}", [f"torch=={TORCH}", f"torchmetrics=={TORCHMETRICS}", f"numpy=={NUMPY}"])
     torch: list[dict[str, Any]] = []
     sums: list[reduction.Reduction] = []
     phases: list[float] = []
@@ -109,9 +110,8 @@ def measure(folder: Path, *, examples: int, ranks: int, rounds: int, launches: i
         sizes = [sync["bytes"] for sync in torch[0]["syncs"].values()]
         sums.append(reduction.measure(folder, ranks=ranks, rounds=rounds, sizes=sizes))
 
-    for number in range(launches):
-        for turn in (theirs, ours) if number % 2 == 0 else (ours, theirs):
-            turn()
+    for _, turn in forth_and_back((theirs, ours), launches):
+        turn()
     states = [
         State(
             name, sync["bytes"],
@@ -177,23 +177,6 @@ def _sync(python: Path, place: Path, ranks: int, rounds: int) -> dict[str, Any]:
         raise RuntimeError("TorchMetrics failed:\n" + "\n".join(text[-3000:] for text in said))
     answer: dict[str, Any] = json.loads((place / "gloo.json").read_text())
     return answer
-
-
-def _python(folder: Path) -> Path:
-    """Return the interpreter of TorchMetrics' environment; makes it where it is missing."""
-    environment = folder / f"torch-{TORCH}"
-    if not (environment / "whole").exists():
-        _run([sys.executable, "-m", "venv", "--clear", str(environment)])
-        packages = [f"torch=={TORCH}", f"torchmetrics=={TORCHMETRICS}", f"numpy=={NUMPY}"]
-        _run([str(environment / "bin" / "pip"), "install", "--quiet", *packages])
-        (environment / "whole").touch()
-    return environment / "bin" / "python"
-
-
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, env=launched_environment(), capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise RuntimeError(f"{argv[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
 PREDICT = """

@@ -12,7 +12,6 @@ import argparse
 import gc
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.launched import TIMEOUT_S, launched_environment
+from benchmarks.launched import measured_by_ranks, run_silently
 
 __all__ = ["Indexing", "Memory", "add_arguments", "answer", "measure", "table"]
 
@@ -95,17 +94,9 @@ def measure(folder: Path, *, records: Sequence[int], ranks: int) -> list[Indexin
     """Write the files, start the ranks, and read what they measured."""
     place = folder / "indexing"
     place.mkdir(parents=True, exist_ok=True)
-    out = place / "indexing.json"
-    out.unlink(missing_ok=True)
-    environment = {**launched_environment(), "HARNESS_CACHE": str(place / "cache")}
-    prepare = [sys.executable, "-m", "benchmarks.indexing", "prepare", str(place), *map(str, records)]
-    subprocess.run(prepare, env=environment, timeout=TIMEOUT_S, check=True)
-    worker = [sys.executable, "-m", "benchmarks.indexing", str(out), str(place), *map(str, records)]
-    command = ["horovodrun", "-np", str(ranks), "--mpi", *worker]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-    documents = json.loads(out.read_text())
+    environment = {"HARNESS_CACHE": str(place / "cache")}
+    run_silently([sys.executable, "-m", "benchmarks.indexing", "prepare", str(place), *map(str, records)], **environment)
+    documents = measured_by_ranks("indexing", place / "indexing.json", ranks, place, *records, **environment)
     return [Indexing(**{**document, "ranks": [Memory(**rank) for rank in document["ranks"]]}) for document in documents]
 
 

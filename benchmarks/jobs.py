@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.environment import CORES
 from benchmarks.job_cases import JOBS
+from benchmarks.turns import median_ratio
 from benchmarks.worker import Worker, compare, serve, take_turns
 
 __all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
@@ -44,12 +45,12 @@ class Measured:
     @property
     def ratio(self) -> float:
         """How many times as fast the harness is: the median over the rounds."""
-        return _ratio(self.seconds)
+        return median_ratio(self.seconds["peer"], self.seconds["harness"])
 
     @property
     def cpu_ratio(self) -> float:
         """The same in processor time: what to look at where the machine is not idle."""
-        return _ratio(self.cpu_seconds)
+        return median_ratio(self.cpu_seconds["peer"], self.cpu_seconds["harness"])
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -100,10 +101,6 @@ def table(measured: Sequence[Measured]) -> str:
         rates = " | ".join(f"{job.examples / statistics.median(job.seconds[leg]):,.0f}" for leg in LEGS)
         lines.append(f"| {job.job} | {BESIDE[job.job]} | {rates} | {job.ratio:.2f} | {job.cpu_ratio:.2f} |")
     return "\n".join(lines)
-
-
-def _ratio(seconds: Mapping[str, Sequence[float]]) -> float:
-    return statistics.median(peer / own for own, peer in zip(seconds["harness"], seconds["peer"], strict=True))
 
 
 def main(leg: str, name: str, folder: str, threads: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, METRICS, write
 
-__all__ = ["Run", "job_of", "launch", "launched_environment", "mapped"]
+__all__ = ["Run", "job_of", "launch", "launched_environment", "mapped", "measured_by_ranks", "peer_python", "run_silently"]
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 900
@@ -59,6 +60,41 @@ def launched_environment() -> dict[str, str]:
     """Return the environment of a launch: the ranks import this tree, TensorFlow keeps quiet."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def measured_by_ranks(module: str, out: Path, ranks: int, *arguments: object, **environment: str) -> Any:
+    """Start ranks of a module of this package over MPI; return what the first wrote, as JSON, into the file that they are told.
+
+    Raises: RuntimeError: they failed.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    worker = [sys.executable, "-m", f"benchmarks.{module}", str(out), *map(str, arguments)]
+    run_silently(["horovodrun", "-np", str(ranks), "--mpi", *worker], **environment)
+    return json.loads(out.read_text())
+
+
+def run_silently(argv: Sequence[str], **environment: str) -> None:
+    """Run a command to its end.
+
+    Raises: RuntimeError: it failed; with the last it said.
+    """
+    done = subprocess.run(
+        argv, env={**launched_environment(), **environment}, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+
+
+def peer_python(folder: Path, name: str, packages: Sequence[str]) -> Path:
+    """Return the interpreter of a peer's own environment; makes it where it is missing."""
+    environment = folder / name
+    if not (environment / "whole").exists():
+        run_silently([sys.executable, "-m", "venv", "--clear", str(environment)])
+        run_silently([str(environment / "bin" / "pip"), "install", "--quiet", *packages])
+        (environment / "whole").touch()
+    return environment / "bin" / "python"
 
 
 def launch(

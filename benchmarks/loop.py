@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.cases import CASES, DATA, Case, write, write_as
 from benchmarks.environment import CORES
 from benchmarks.legs import LEGS
+from benchmarks.turns import median_ratio
 from benchmarks.worker import compare, loop_worker, take_turns
 
 __all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
@@ -44,13 +45,11 @@ class Measured:
 
     def ratio(self, leg: str, other: str) -> float:
         """Return the median, over rounds, of how many times as fast `leg` is as `other`."""
-        pairs = zip(self.seconds[other], self.seconds[leg], strict=True)
-        return statistics.median(theirs / ours for theirs, ours in pairs)
+        return median_ratio(self.seconds[other], self.seconds[leg])
 
     def cpu_ratio(self, leg: str, other: str) -> float:
         """Return the same in processor time."""
-        pairs = zip(self.cpu_seconds[other], self.cpu_seconds[leg], strict=True)
-        return statistics.median(theirs / ours for theirs, ours in pairs)
+        return median_ratio(self.cpu_seconds[other], self.cpu_seconds[leg])
 
     @property
     def limit(self) -> str:

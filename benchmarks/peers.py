@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from benchmarks.cases import CASES
 from benchmarks.launched import TIMEOUT_S, job_of, launch, launched_environment
 from benchmarks.peers_worker import PEERS
+from benchmarks.turns import forth_and_back, median_ratio
 
 __all__ = ["PEERS", "Peers", "add_arguments", "answer", "measure", "table"]
 
@@ -40,7 +40,7 @@ class Peers:
 
     def ratio(self, peer: str) -> float:
         """How many times as fast the harness is: the median over the rounds."""
-        return statistics.median(b / a for a, b in zip(self.seconds["harness"], self.seconds[peer], strict=True))
+        return median_ratio(self.seconds[peer], self.seconds["harness"])
 
     def error(self, peer: str) -> float:
         """The largest difference of a value from the harness's, of those that it has."""
@@ -111,9 +111,8 @@ def measure(case: str, folder: Path, *, examples: int, ranks: int, rounds: int) 
         return turn
 
     turns = [ours, *(theirs(peer) for peer in PEERS)]
-    for number in range(rounds):
-        for turn in turns if number % 2 == 0 else turns[::-1]:
-            turn()
+    for _, turn in forth_and_back(turns, rounds):
+        turn()
     compared = Peers(case, examples, ranks, found.seconds, values)
     if not (error := compared.error("mwms")) <= TOLERANCE or compared.undefined("mwms"):
         raise RuntimeError(f"{case}: values of the harness and of MultiWorkerMirroredStrategy differ by {error}: {values}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from benchmarks.environment import CORES
 from benchmarks.launched import launch
 from benchmarks.plain_readers import PLAIN, WIDTH, compiled
+from benchmarks.turns import forth_and_back, median_ratio, timed
 
 __all__ = ["Compared", "add_arguments", "answer", "flat_memory", "measure", "table"]
 
@@ -40,12 +40,12 @@ class Compared:
     @property
     def ratio(self) -> float:
         """Return the median, over rounds, of how many times as fast the harness is."""
-        return statistics.median(b / a for a, b in zip(self.ours, self.plain, strict=True))
+        return median_ratio(self.plain, self.ours)
 
     @property
     def cpu_ratio(self) -> float:
         """Return the same in processor time: what to look at where the machine is not idle."""
-        return statistics.median(b / a for a, b in zip(self.ours_cpu, self.plain_cpu, strict=True))
+        return median_ratio(self.plain_cpu, self.ours_cpu)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,16 +83,15 @@ def measure(name: str, folder: Path, *, examples: int, batch_size: int, rounds: 
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     cpu: dict[str, list[float]] = {"ours": [], "plain": []}
     legs = [("ours", ours), ("plain", plain)]
-    for number in range(rounds + 1):
-        sums = {}
-        for leg, loop in legs if number % 2 else legs[::-1]:
-            begun, cpu_begun = time.perf_counter(), time.process_time()
-            sums[leg] = loop()
-            if number:  # the first round warms up
-                seconds[leg].append(time.perf_counter() - begun)
-                cpu[leg].append(time.process_time() - cpu_begun)
-        if sums["ours"] != sums["plain"]:
-            raise RuntimeError(f"{name}: the harness read labels that sum to {sums['ours']}, the plain loop {sums['plain']}")
+    sums: dict[str, set[int]] = {leg: set() for leg, _ in legs}
+    for number, (leg, loop) in forth_and_back(legs, rounds + 1):
+        elapsed_s, cpu_s, label_sum = timed(loop)
+        sums[leg].add(label_sum)
+        if number:  # the first round warms up
+            seconds[leg].append(elapsed_s)
+            cpu[leg].append(cpu_s)
+    if sums["ours"] != sums["plain"] or len(sums["ours"]) > 1:
+        raise RuntimeError(f"{name}: the harness read labels that sum to {sums['ours']}, the plain loop {sums['plain']}")
     return Compared(name, examples, seconds["ours"], seconds["plain"], cpu["ours"], cpu["plain"])
 
 
@@ -204,7 +203,7 @@ def _ours(name: str, path: Path, batch_size: int, threads: int) -> Callable[[], 
     if name == "csv":  # as a job says it: features: {x: {columns: [x0, x1, ...]}}, each of float32
         source = DerivedSource(
             source, declared={f"x{i}": Feature("float32", ()) for i in range(WIDTH)}, columns={"x": [f"x{i}" for i in range(WIDTH)]},
-            transform=None, filter=None, asked=[], folder=path.parent,
+            transform=None, filter=None, asked={}, folder=path.parent,
         )  # fmt: skip
     limit_threads(threads)
     feed = PipelineFeed(source.select(wanted), wanted, batch_size, threads)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.launched import TIMEOUT_S, Run, job_of, launch, launched_environment
+from benchmarks.launched import Run, job_of, launch, measured_by_ranks
+from benchmarks.turns import forth_and_back, median_ratio, timed
 
 __all__ = ["Reduction", "add_arguments", "answer", "few_and_many", "measure", "table"]
 
@@ -38,7 +37,7 @@ class Reduction:
 
     def ratio(self, size: int) -> float:
         """How many times as long the harness takes: the median over the rounds."""
-        return statistics.median(a / b for a, b in zip(self.ours[size], self.bare[size], strict=True))
+        return median_ratio(self.ours[size], self.bare[size])
 
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
@@ -66,15 +65,7 @@ def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def measure(folder: Path, *, ranks: int, rounds: int, sizes: Sequence[int] = SIZES) -> Reduction:
     """Start the ranks and read what they measured of vectors of so many bytes, multiples of 8."""
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / "reduction.json"
-    out.unlink(missing_ok=True)
-    worker = [sys.executable, "-m", "benchmarks.reduction", str(out), str(rounds), *map(str, sizes)]
-    command = ["horovodrun", "-np", str(ranks), "--mpi", *worker]
-    done = subprocess.run(command, env=launched_environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
-    raw = json.loads(out.read_text())
+    raw = measured_by_ranks("reduction", folder / "reduction.json", ranks, rounds, *sizes)
     return Reduction(*({int(size): values for size, values in raw[name].items()} for name in ("ours", "bare")))
 
 
@@ -83,9 +74,8 @@ def few_and_many(folder: Path, *, ranks: int, rounds: int) -> dict[str, list[Run
     many = [*FEW, *({"top_k": {"k": k, "name": f"top_{k}"}} for k in range(1, 10))]
     many += [{"f_beta": {"beta": b / 8, "name": f"f_{b}"}} for b in range(1, MANY - len(many) + 1)]
     found: dict[str, list[Run]] = {"few": [], "many": []}
-    for number in range(rounds):
-        for name, metrics in [("few", FEW), ("many", many)][:: 1 if number % 2 == 0 else -1]:
-            found[name].append(launch(job_of("dense-64-128-10", folder, 20_000, metrics), folder / "reduction", ranks))
+    for _, (name, metrics) in forth_and_back([("few", FEW), ("many", many)], rounds):
+        found[name].append(launch(job_of("dense-64-128-10", folder, 20_000, metrics), folder / "reduction", ranks))
     return found
 
 
@@ -120,12 +110,9 @@ def main(out: str, rounds: str, *sizes: str) -> None:
             return comm.sum(vector)
 
         assert np.array_equal(by_harness(), by_mpi())
-        for number in range(int(rounds)):
-            for sum_, kept in [(by_harness, ours), (by_mpi, bare)][:: 1 if number % 2 == 0 else -1]:
-                world.Barrier()
-                start = time.perf_counter()
-                sum_()
-                kept[size].append(world.allreduce(time.perf_counter() - start, MPI.MAX))
+        for _, (sum_, kept) in forth_and_back([(by_harness, ours), (by_mpi, bare)], int(rounds)):
+            world.Barrier()
+            kept[size].append(world.allreduce(timed(sum_)[0], MPI.MAX))
     if comm.rank == 0:
         Path(out).write_text(json.dumps({"ours": ours, "bare": bare}))
     comm.close()

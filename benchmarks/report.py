@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.targets import Met, met
+from harness.bench.page import BenchPart
+from harness.report.drawing import MARKERS, SERIES, new_figure, style, svg
+from harness.report.page import render_sections
+from harness.report.sections import Figure, Section
+from harness.results.tables import TextTable, number
 
 __all__ = ["UnlikeError", "load", "markdown", "page"]
 
 # What must agree between measurements that stand on one page; the load of the machine may differ.
 ALIKE = ("platform", "processor", "cores", "python", "versions")
+
+PAGE, TEMPLATE = "measured_page.html", "bench.html"
 
 Document = Mapping[str, Any]
 
@@ -55,29 +59,15 @@ def markdown(documents: Mapping[str, Document]) -> str:
 
 
 def page(documents: Mapping[str, Document]) -> str:
-    """Write the page as HTML."""
-    parts = [
-        "<!doctype html><meta charset='utf-8'><title>Benchmarks</title>",
-        f"<style>{STYLE}</style><h1>Benchmarks</h1>",
-        *(f"<p>{html.escape(line)}</p>" for line in _environment(documents) if line),
-        "<h2>Targets</h2>",
-        _html_table(_targets(met(documents))),
-    ]
+    """Write the page as HTML, in the style of `harness report` and `harness bench`."""
+    targets = BenchPart(sentences=[line for line in _environment(documents) if line], tables=_tables(_targets(met(documents)))[1])
+    parts = [Section("targets", "Targets", TEMPLATE, targets)]
     for question, document in documents.items():
-        parts.append(f"<h2>{html.escape(question)}</h2>")
-        parts.append(_html_table(document.get("table", "")))
-        parts += [
-            f"<img alt='{html.escape(question)}' src='data:image/svg+xml;base64,{plot}'>" for plot in _plots(question, document)
-        ]
-        parts.append(f"<p>Raw values: <code>{html.escape(document['file'])}</code></p>")
-    return "\n".join(parts) + "\n"
-
-
-STYLE = (
-    "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #ccc;padding:.2rem .8rem;text-align:left}"
-    "img{max-width:100%}"
-)
+        sentences, tables = _tables(document.get("table", ""))
+        sentences += [f"Raw values: {document['file']}."]
+        part = BenchPart(sentences=sentences, figures=_figures(question, document), tables=tables)
+        parts.append(Section(question, question, TEMPLATE, part))
+    return render_sections(PAGE, parts, "Benchmarks")
 
 
 def _environment(documents: Mapping[str, Document]) -> list[str]:
@@ -102,33 +92,24 @@ def _targets(found: Sequence[Met]) -> str:
     return "\n".join(lines)
 
 
-def _html_table(text: str) -> str:
-    """Turn lines with Markdown tables among them into HTML."""
-    parts: list[str] = []
-    rows: list[str] = []
-
-    def flush() -> None:
-        if rows:
-            cells = [[html.escape(cell.strip()) for cell in row.strip().strip("|").split("|")] for row in rows]
-            body = [cells[0], *cells[2:]]
-            tags = ["th", *(["td"] * (len(body) - 1))]
-            lines = ["".join(f"<{tag}>{cell}</{tag}>" for cell in row) for tag, row in zip(tags, body, strict=True)]
-            parts.append("<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
-            rows.clear()
-
+def _tables(text: str) -> tuple[list[str], list[TextTable]]:
+    """Take Markdown tables, and the lines between them, apart."""
+    sentences, tables, inside = [], [], False
     for line in text.splitlines():
-        if line.startswith("|"):
-            rows.append(line)
-        else:
-            flush()
-            if line.strip():
-                parts.append(f"<p>{html.escape(line)}</p>")
-    flush()
-    return "\n".join(parts)
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        is_row = line.startswith("|")
+        if is_row and not inside:
+            tables.append(TextTable(cells))
+        elif is_row and not set(line) <= set("|-: "):
+            tables[-1].rows.append(cells)
+        elif not is_row and line.strip():
+            sentences.append(line)
+        inside = is_row
+    return sentences, tables
 
 
-def _plots(question: str, document: Document) -> list[str]:
-    """Draw what is better seen than read, as base64 of SVG."""
+def _figures(question: str, document: Document) -> list[Figure]:
+    """Draw what is better seen than read."""
     if question.startswith("loop"):
         return [_bars(case["case"]["name"], case["examples_per_s"], "examples/s") for case in document["cases"]]
     if question == "peers":
@@ -155,37 +136,34 @@ def _efficiency(case: Document) -> dict[int, float]:
     return found
 
 
-def _bars(title: str, values: Mapping[str, float], unit: str) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.6 + 0.35 * len(values)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(list(values), list(values.values()))
-    axes.invert_yaxis()
-    axes.set_title(title)
-    axes.set_xlabel(unit)
-    return _svg(figure)
-
-
-def _lines(curves: Mapping[str, Mapping[int, float]], x: str, y: str, *, logarithmic: bool = False) -> str:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
-        axes.plot(sorted(points), [points[at] for at in sorted(points)], marker="o", label=name)
-    if logarithmic:
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend()
-    return _svg(figure)
+def _bars(title: str, values: Mapping[str, float], unit: str) -> Figure:
+    with style(title):
+        figure = new_figure(560, 60 + 34 * len(values))
+        axes = figure.subplots()
+        axes.barh(list(values), list(values.values()), color=SERIES[0])
+        axes.invert_yaxis()
+        axes.set_xlabel(unit)
+        drawing = svg(figure)
+    return Figure(drawing, title, TextTable(["leg", unit], [[name, number(value)] for name, value in values.items()]))
 
 
-def _svg(figure: Any) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    return base64.b64encode(stream.getvalue()).decode()
+def _lines(curves: Mapping[str, Mapping[int, float]], x: str, y: str, *, logarithmic: bool = False) -> Figure:
+    title = f"{y} by {x}"
+    with style(title):
+        figure = new_figure(560, 320)
+        axes = figure.subplots()
+        for place, (name, points) in enumerate(curves.items()):
+            color, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
+            axes.plot(sorted(points), [points[at] for at in sorted(points)], marker=marker, color=color, label=name)
+        if logarithmic:
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.legend()
+        drawing = svg(figure)
+    every = sorted({at for points in curves.values() for at in points})
+    rows = [[f"{at:,}", *(number(points.get(at)) for points in curves.values())] for at in every]
+    return Figure(drawing, title, TextTable([x, *curves], rows))

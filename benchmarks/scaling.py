@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.cases import CASES
 from benchmarks.launched import Run, job_of, launch
+from benchmarks.turns import forth_and_back, median_ratio
 from benchmarks.worker import loop_worker
 
 __all__ = ["EXAMPLES", "Scaling", "add_arguments", "answer", "measure", "table"]
@@ -43,7 +44,7 @@ class Scaling:
     @property
     def speedup(self) -> float:
         """How many times as fast the loop is on all ranks as on one: the median over the rounds."""
-        return statistics.median(a.loop_s / b.loop_s for a, b in zip(self.alone, self.strong, strict=True))
+        return median_ratio([run.loop_s for run in self.alone], [run.loop_s for run in self.strong])
 
     @property
     def most(self) -> float:
@@ -53,7 +54,7 @@ class Scaling:
     @property
     def weak_efficiency(self) -> float:
         """The time of one rank over that of all ranks with as many examples each."""
-        return statistics.median(a.loop_s / b.loop_s for a, b in zip(self.alone, self.weak, strict=True))
+        return median_ratio([run.loop_s for run in self.alone], [run.loop_s for run in self.weak])
 
     @property
     def alike(self) -> bool:
@@ -96,15 +97,14 @@ def measure(case: str, folder: Path, *, examples: int, rounds: int, crowded: Seq
     found = Scaling(case, [], [], [], [], [])
     job, more = job_of(case, folder, examples), job_of(case, folder, examples * len(cores))
     place = folder / "scaling"
-    for number in range(rounds):
-        turns = [
-            lambda: found.alone.append(launch(job, place, 1, cores=str(cores[0]))),
-            lambda: found.strong.append(launch(job, place, len(cores))),
-            lambda: found.weak.append(launch(more, place, len(cores))),
-            lambda: found.bare.append(_bare(case, folder, cores)),
-        ]
-        for turn in turns if number % 2 == 0 else turns[::-1]:
-            turn()
+    turns = [
+        lambda: found.alone.append(launch(job, place, 1, cores=str(cores[0]))),
+        lambda: found.strong.append(launch(job, place, len(cores))),
+        lambda: found.weak.append(launch(more, place, len(cores))),
+        lambda: found.bare.append(_bare(case, folder, cores)),
+    ]
+    for _, turn in forth_and_back(turns, rounds):
+        turn()
     found.crowded.extend(launch(job, place, ranks) for ranks in crowded)
     if not found.alike:
         raise RuntimeError(f"{case}: metrics.json differs between numbers of ranks")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CASES, METRICS, Case, write
+from benchmarks.turns import forth_and_back, median_ratio, timed
 
 __all__ = ["QUESTIONS", "Cost", "add_arguments", "answer", "measure", "table"]
 
@@ -44,7 +44,7 @@ class Cost:
     @property
     def ratio(self) -> float:
         """How much longer the loop takes: the median over the rounds of the ratio within one."""
-        return statistics.median(b / a for a, b in zip(self.without, self.beside, strict=True))
+        return median_ratio(self.beside, self.without)
 
     @property
     def cpu_ratios(self) -> list[float]:
@@ -96,13 +96,10 @@ def measure(name: str, case: Case, added: Mapping[str, Any], folder: Path, *, ro
         leg()
     seconds: list[list[float]] = [[], []]
     cpu: list[list[float]] = [[], []]
-    for turn in range(rounds):
-        for number in (0, 1) if turn % 2 == 0 else (1, 0):
-            leg = legs[number]
-            start, cpu_start = time.perf_counter(), time.process_time()
-            leg()
-            seconds[number].append(time.perf_counter() - start)
-            cpu[number].append(time.process_time() - cpu_start)
+    for _, number in forth_and_back((0, 1), rounds):
+        elapsed_s, cpu_s, _ = timed(legs[number])
+        seconds[number].append(elapsed_s)
+        cpu[number].append(cpu_s)
     _counted(grid, case.examples * (rounds + 1), slices=SLICES - 1 if "slices" in added else 0)
     return Cost(name, case, *seconds, *cpu)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.turns import median_ratio
+
 __all__ = ["TARGETS", "Met", "Target", "met"]
 
 Document = Mapping[str, Any]
@@ -83,7 +85,7 @@ def _many_over_few(document: Document) -> list[float]:
     few, many = (
         [max(rank["reduce"] for rank in run["seconds"]) for run in document[name]] for name in ("few", "many")
     )  # fmt: skip
-    return [statistics.median(b / a for a, b in zip(few, many, strict=True))] if few else []
+    return [median_ratio(many, few)] if few else []
 
 
 TARGETS = (

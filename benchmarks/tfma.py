@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import METRICS
-from benchmarks.launched import launch, launched_environment
+from benchmarks.launched import launch, peer_python, run_silently
 
 __all__ = ["Compared", "add_arguments", "answer", "measure", "table"]
 
@@ -74,7 +73,7 @@ def measure(folder: Path, *, examples: int, ranks: int) -> Compared:
     place = folder / f"tfma-{examples}"
     place.mkdir(parents=True, exist_ok=True)
     if not (place / "whole").exists():
-        _run([sys.executable, "-c", WRITE, str(place), str(examples), str(FILES)])
+        run_silently([sys.executable, "-c", WRITE, str(place), str(examples), str(FILES)])
         (place / "whole").touch()
     job = {
         "model": str(place / "model"),
@@ -87,7 +86,15 @@ def measure(folder: Path, *, examples: int, ranks: int) -> Compared:
     metrics = json.loads((place / "run" / "metrics.json").read_text())["metrics"]
     out = place / "tfma.json"
     worker = Path(__file__).parent / "tfma_worker.py"
-    _run([str(_python(folder)), str(worker), str(place / "model"), str(place / "*.tfrecord"), str(out)])
+    run_silently(
+        [
+            str(peer_python(folder, f"tfma-{VERSION}", [f"tensorflow-model-analysis=={VERSION}"])),
+            str(worker),
+            str(place / "model"),
+            str(place / "*.tfrecord"),
+            str(out),
+        ]
+    )
     theirs = json.loads(out.read_text())
     values = {name: (metrics[name]["value"], theirs["values"][other]) for name, other in NAMES.items()}
     for name, (own, other) in values.items():
@@ -109,22 +116,6 @@ def table(found: Compared) -> str:
             f"| ratio | {found.ratio:.1f} |",
         ]
     )
-
-
-def _python(folder: Path) -> Path:
-    """Return the interpreter of TFMA's environment; makes it where it is missing."""
-    environment = folder / f"tfma-{VERSION}"
-    if not (environment / "whole").exists():
-        _run([sys.executable, "-m", "venv", "--clear", str(environment)])
-        _run([str(environment / "bin" / "pip"), "install", "--quiet", f"tensorflow-model-analysis=={VERSION}"])
-        (environment / "whole").touch()
-    return environment / "bin" / "python"
-
-
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, env=launched_environment(), capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise RuntimeError(f"{argv[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
 WRITE = """

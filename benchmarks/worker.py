@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from benchmarks.cases import CASES, Case
 from benchmarks.one_rank import Pass
+from benchmarks.turns import forth_and_back, timed
 
 __all__ = ["Turns", "Worker", "compare", "loop_worker", "serve", "take_turns"]
 
@@ -93,12 +93,11 @@ def take_turns(workers: Sequence[Worker], *, rounds: int, warmups: int) -> Turns
     before, seconds, cpu_seconds = ({leg: list[float]() for leg in legs} for _ in range(3))
     results: dict[str, Mapping[str, float]] = {}
     try:
-        for number in range(warmups + rounds):
-            for worker in workers if number % 2 == 0 else workers[::-1]:
-                elapsed_s, worker_cpu_s, results[worker.leg] = worker.measure()
-                (before if number < warmups else seconds)[worker.leg].append(elapsed_s)
-                if number >= warmups:
-                    cpu_seconds[worker.leg].append(worker_cpu_s)
+        for number, worker in forth_and_back(workers, warmups + rounds):
+            elapsed_s, worker_cpu_s, results[worker.leg] = worker.measure()
+            (before if number < warmups else seconds)[worker.leg].append(elapsed_s)
+            if number >= warmups:
+                cpu_seconds[worker.leg].append(worker_cpu_s)
     finally:
         for worker in workers:
             worker.close()
@@ -121,9 +120,7 @@ def serve(run: Pass) -> None:
     """Make a pass for every line that comes in."""
     print("{}", flush=True)
     for _ in sys.stdin:
-        start, cpu_start = time.perf_counter(), time.process_time()
-        results = run()
-        elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
+        elapsed_s, cpu_s, results = timed(run)
         print(json.dumps({"seconds": elapsed_s, "cpu_seconds": cpu_s, "results": results}), flush=True)
 
 

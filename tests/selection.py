@@ -156,6 +156,7 @@ LONG = {
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[predicting-outside": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-arrays": "in a pipeline",
     "watch/test_time_split.py::test_a_slow_reader_and_a_slow_model_are_told_apart[reading-outside": "in a pipeline",
+    "slurm/test_forecast.py::test_the_request_of_a_forecast": "Slurm understands the request, in the same file; trials of a bench run to their end",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def forecast(
 
     if dry_run and not submits:
         raise UsageError("--dry-run goes with --submit: without it nothing is submitted")
+    if submits and as_json:
+        raise UsageError(
+            "--json prints the forecast alone, --submit prints the request's answer too: leave one out; -o keeps both"
+        )
+    if submits and not dry_run and shutil.which("sbatch") is None:
+        raise UsageError(
+            "--submit: no sbatch here: log in to the cluster's login node, or load its Slurm; --dry-run shows the script"
+        )
     wanted = Wanted(job, _numbers(ranks), overrides, nodes_of, pilot, repeats, output)
     predicted = make_forecast(wanted, lambda text: None if is_quiet() else print(f"harness: {text}", file=sys.stderr, flush=True))
     words = request(predicted, job, overrides, partition)

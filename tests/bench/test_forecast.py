@@ -171,6 +171,8 @@ def test_ranks_that_share_cores_are_charged_the_cores_that_there_are(ranks, core
     [
         (replace(COSTS, start_s=100.0), WORK, MACHINE, 4, 64, "start-up is"),
         (replace(COSTS, compile_s=300.0), WORK, MACHINE, 4, 16, "compiling is"),
+        (replace(COSTS, write_s=246.0), WORK, MACHINE, 4, 16, "writing is"),
+        (replace(COSTS, reduce_s=246.0), WORK, MACHINE, 4, 16, "final sum is"),
         (COSTS, replace(WORK, chunks=4, chunk_size=250_000), MACHINE, 4, 4, "the largest share does not become smaller"),
         (COSTS, WORK, replace(MACHINE, cores=2), 64, 2, "share the 2 cores of a node"),
         (COSTS, replace(WORK, size_bytes=10**12), replace(MACHINE, reading_bytes_s=2e9), 64, 2, "reading is"),
