@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from harness.bench.loadgen import Scenario
 from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.load.request import LatencyBound
 
-__all__ = ["LoadAccount"]
+__all__ = ["LoadAccount", "Measured"]
 
 MOST_REASONS = 20
 TICKS = 10  # of a second, in which what comes and goes is counted
@@ -113,3 +115,18 @@ class LoadAccount:
         """How many queries had no end yet when the last one came."""
         last = int(self.last_came_s * TICKS)
         return self.queries - sum(count for tick, count in self._ended.items() if tick <= last)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a performance test measured.
+
+    Attributes:
+      account: what became of the queries.
+      loadgen: what LoadGen says.
+      busy: cores that this process kept busy.
+    """
+
+    account: LoadAccount
+    loadgen: Scenario
+    busy: float

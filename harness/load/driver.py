@@ -15,33 +15,18 @@ import numpy as np
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary
 from harness.bench.loadgen_test import LoadgenTest, load_loadgen, read_log
 from harness.errors import EndpointError, HarnessError, InvalidRun
-from harness.load.account import LoadAccount
+from harness.load.account import LoadAccount, Measured
 from harness.load.answers import Answers
 from harness.load.library import QueryLibrary
 from harness.load.request import LoadRequest
 from harness.load.system import LoadSystem, Policy
 from harness.models.served_model import ServedModel
 
-__all__ = ["Driver", "Measured"]
+__all__ = ["ACCURACY_LOGS", "LOGS", "Driver"]
 
 PILOT_REQUESTS = 8  # one after the other, or for each connection
 LOOK_S = 0.25  # between looks at how far it is
 LOGS, ACCURACY_LOGS = "loadgen", "loadgen-accuracy"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a performance test measured.
-
-    Attributes:
-      account: what became of the queries.
-      loadgen: what LoadGen says.
-      busy: cores that this process kept busy.
-    """
-
-    account: LoadAccount
-    loadgen: Scenario
-    busy: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.bench.loadgen import ScenarioName
-from harness.load.driver import Measured
+from harness.load.account import Measured
 from harness.load.judgement import Judgement, Verdict
 from harness.load.request import LoadRequest
 from harness.results.latency import latency_table, percentiles, windows
@@ -38,7 +38,7 @@ class Target:
     connections: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadFindings(Printed):
     """What a load test found.
 

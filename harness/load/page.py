@@ -29,7 +29,7 @@ def render(findings: LoadFindings) -> str:
     verdict = BenchPart(findings.word.upper(), sentences=list(findings.judgement.sentences), tables=[_facts(findings)])
     parts = [Section("verdict", "Is the load borne?", TEMPLATE, verdict)]
     entry = findings.latency_entry
-    if (figure := latency_figure(entry, name)) is not None and findings.measured.account.answered:
+    if (figure := latency_figure(entry, name)) is not None:
         tail = replace(figure, title=f"How long queries took, {name}", note=NOTE)
         over_time = latency_over_time(entry["endpoint_latency"][""], name)
         figures = [tail, *([over_time] if over_time else [])]

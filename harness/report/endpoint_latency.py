@@ -28,8 +28,8 @@ def latency_figure(attempt: Mapping[str, Any], run: str) -> Figure | None:
     The share that took longer falls by powers of ten: so the tail can be seen.
     """
     data = latency_table(attempt)
-    if data is None:
-        return None
+    if data is None or not any(entry["buckets_us"] for entry in attempt["endpoint_latency"].values()):
+        return None  # there are no endpoints, or none has answered
     with style(f"latency {run}"):
         figure = new_figure(720, 280)
         axes = figure.subplots()
