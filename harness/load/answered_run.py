@@ -19,16 +19,18 @@ from harness.prepare.prepare import Prepared, prepare_model
 from harness.ranks.schedule import Assigned, Schedule, static_share
 from harness.ranks.share import FixedShare
 from harness.run.consensus import join
-from harness.run.door import Door, Home
+from harness.run.door import Home
 from harness.run.found_classes import find_classes
 from harness.run.job_gate import JobGate, Settled, settle
 from harness.run.metering import metered
 from harness.run.passage import Passage
 from harness.run.provenance import meet
+from harness.run.python_door import PythonDoor
 from harness.run.record import Process
 from harness.run.run_lock import Destination, claim
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
+from harness.watch.notebook_bar import NotebookBar
 
 __all__ = ["ServedJob", "check_endpoint"]
 
@@ -64,7 +66,7 @@ class ServedJob:
         devices = tf_setup.set_up(0, threads, job.seed, eager=job.eager)
         opened = open_data(job)
         provenance = meet(comm, opened.source, opened.plan, opened.inventory)
-        passage = Passage(Process(comm, Timer(), threads, devices), job, opened, provenance, Door(comm))
+        passage = Passage(Process(comm, Timer(), threads, devices), job, opened, provenance, PythonDoor(comm, NotebookBar()))
         passage = find_classes(passage, metrics)
         return cls(job, metrics, gate, passage, prepare_model(job, metrics, passage.opened))
 
@@ -98,6 +100,7 @@ class ServedJob:
                 opened, attempt = claim(Destination(folder, lock), self.opened, self.job, 1)
                 if attempt is None:
                     raise HarnessError(f"{path}: holds a run that is done")
+                self.passage.provenance.confirm(comm, folder, attempt.kept, finished=False)
                 process = replace(self.passage.process, timer=timer)
                 passage = replace(self.passage, process=process, opened=opened, home=Home(folder, attempt))
                 share = FixedShare(static_share(opened.plan, 0, 1))

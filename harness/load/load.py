@@ -63,7 +63,7 @@ class LoadFolder:
         is_ours = self.request_json.exists()
         try:
             if self.path.exists() and any(self.path.iterdir()):
-                if not is_ours or not overwrite:
+                if not is_ours or (self.load_json.exists() and not overwrite):  # one that was ended left nothing to lose
                     what = "holds a load test: --overwrite takes it away, or choose" if is_ours else "is not empty: choose"
                     raise RunFolderError(f"{self.path}: {what} another folder with -o")
                 for folder in (self.accuracy, self.path / LOGS, self.path / ACCURACY_LOGS):

@@ -85,7 +85,6 @@ def test_latencies_are_those_of_a_server_with_a_known_delay_and_of_loadgen(load,
         assert document["latency"]["percentiles_ms"][name]["value"] == pytest.approx(1000 * delay_s, rel=0.1)
     for name in ("p50", "p99"):  # LoadGen's own, of the same queries
         assert document["loadgen"]["figures"][f"{name}_ns"] == pytest.approx(1e9 * delay_s, rel=0.1)
-    assert document["loadgen"]["valid"]
     assert (tmp_path / "load" / "loadgen" / "mlperf_log_summary.txt").exists()
     assert "How long queries took" in (tmp_path / "load" / "load.html").read_text()
     assert "MLPerf Results" not in done.text and "Traceback" not in done.text
@@ -131,7 +130,7 @@ def test_a_server_that_is_asked_more_than_it_can_is_called_overloaded(load, serv
     assert not document["loadgen"]["valid"]
 
 
-def test_queries_that_fail_are_no_answers_though_loadgen_takes_them_for_some(load, server):
+def test_queries_that_fail_are_no_answers(load, server):
     def fault(number, forward, context):
         if number >= 20 and number % 4 == 0:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not this one")
@@ -144,7 +143,7 @@ def test_queries_that_fail_are_no_answers_though_loadgen_takes_them_for_some(loa
         proxy.close()
     queries = whole(document)
     assert done.code == 1 and queries["failed"] > 10 and document["bounds"][0]["late"] == queries["failed"]
-    assert "INVALID_ARGUMENT" in done.out and document["loadgen"]["valid"]
+    assert "INVALID_ARGUMENT" in done.out
 
 
 def test_what_is_wrong_is_said_before_any_work(load, server, harness, packages, tmp_path):
