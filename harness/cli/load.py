@@ -52,9 +52,10 @@ def load(
 
     Exit code 0: it does, 1: a bound is missed, it is overloaded or queries had no answer, 5: so few queries do not tell.
     """
+    from harness.bench.loadgen_test import load_loadgen
     from harness.job.job import Job
-    from harness.load.request import SCENARIOS, LatencyBound, LoadRequest
-    from harness.names.status_line import status_line
+    from harness.load.request import SCENARIOS, LatencyBound, LoadRequest, check_job
+    from harness.names.status_line import Status, status_line
     from harness.ranks.comm import World
 
     world = World.from_environment()
@@ -69,11 +70,17 @@ def load(
     if not any(override.startswith(f"{CONNECTIONS}=") for override in overrides) and read.model and read.model.endpoint:
         connections = request.connections(read.model.concurrency)
         read = Job.load(job, [*overrides, f"{CONNECTIONS}={connections}"])
-    from harness.load.load import LoadFolder
-    from harness.load.load import load as put_under_load
-
-    folder = LoadFolder(output or read.output_folder.with_name(f"{read.output_folder.name}-load"))
+    check_job(read, request)
+    load_loadgen()
     with status_line(0, 1, quiet=is_quiet()) as line:
+        line.show(Status("importing TensorFlow"))
+        from harness.step import tensorflow as tf_setup
+
+        tf_setup.import_tensorflow()  # others import it, and not as quietly
+        from harness.load.load import LoadFolder
+        from harness.load.load import load as put_under_load
+
+        folder = LoadFolder(output or read.output_folder.with_name(f"{read.output_folder.name}-load"))
         findings = put_under_load(read, request, folder, line, remark, overwrite=overwrite)
     findings.show()
     remark(f"load: {folder.load_json}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError
 from harness.folder.attempts import Lock
 from harness.folder.run_folder import RunFolder
 from harness.job.job import Job
@@ -32,7 +32,7 @@ from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
 from harness.watch.notebook_bar import NotebookBar
 
-__all__ = ["ServedJob", "check_endpoint"]
+__all__ = ["ServedJob"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,8 @@ class ServedJob:
     def open(cls, job: Job) -> ServedJob:
         """Open data and model.
 
-        Raises: UsageError: they do not go together, or the model is not behind an endpoint. HarnessError: see there.
+        Raises: UsageError: they do not go together. HarnessError: see there.
         """
-        check_endpoint(job)
-        tf_setup.import_tensorflow()
         metrics = make_metrics(job)
         gate = JobGate.of(job, metrics)
         comm = join(alone=True)
@@ -109,19 +107,3 @@ class ServedJob:
             return settle(folder, self.gate)
         finally:
             lock.give_back()
-
-
-def check_endpoint(job: Job) -> None:
-    """See that a job asks one endpoint.
-
-    Raises: UsageError: it does not, or bounds how fast it may be asked.
-    """
-    spec = job.model
-    if spec is None or spec.endpoint is None:
-        what = "several models" if spec is None else "a model that nobody serves"
-        raise UsageError(f"harness load asks one endpoint, and the job has {what}: model: {{endpoint: URL, name: NAME}}")
-    if spec.max_rate is not None:
-        raise UsageError(
-            f"max_rate: the job bounds requests to {spec.max_rate:g} a second, and a load test has its own rate: if the service "
-            "may be asked that much, say --set model.max_rate=null"
-        )

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench.loadgen_test import load_loadgen
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
 from harness.load.account import LoadAccount
-from harness.load.answered_run import ServedJob, check_endpoint
+from harness.load.answered_run import ServedJob
 from harness.load.driver import ACCURACY_LOGS, LOGS, Driver
 from harness.load.findings import LoadFindings, Target
 from harness.load.judgement import judge
@@ -82,17 +81,13 @@ def load(
     """Put the endpoint of a job under load; leaves load.json, the page and LoadGen's logs.
 
     Args:
-      job: with as many connections as the test is to have.
+      job: that `check_job` lets pass, with as many connections as the test is to have.
       line: shows what is done.
       say: takes remarks.
       overwrite: take away the test that is in the folder.
-    Raises: UsageError: LoadGen is not installed, or the job is wrong. HarnessError: the service does not answer, or not what
+    Raises: UsageError: the job is wrong. HarnessError: the service does not answer, or not what
       it was asked.
     """
-    load_loadgen()
-    check_endpoint(job)
-    if request.accuracy and job.model is not None and job.model.version == "any":
-        raise UsageError("--accuracy: the answers of one version are evaluated, and the job says version: any; name one")
     line.show(Status("looking at model and data"))
     served_job = ServedJob.open(job)
     folder.claim(request, overwrite=overwrite)

@@ -13,8 +13,9 @@ from typing import Any
 
 from harness.bench.loadgen import QUERIES, RULE_S, SEEDS, Asked, ScenarioName
 from harness.errors import UsageError
+from harness.job.job import Job
 
-__all__ = ["SCENARIOS", "LatencyBound", "LoadRequest"]
+__all__ = ["SCENARIOS", "LatencyBound", "LoadRequest", "check_job"]
 
 SCENARIOS = {
     "offline": ScenarioName.OFFLINE, "single-stream": ScenarioName.SINGLE_STREAM,
@@ -169,3 +170,21 @@ class LoadRequest:
             "examples_a_query": None if self.scenario is ScenarioName.OFFLINE else self.examples_of_query,
             "latency_bounds_ms": {bound.name: 1000 * bound.seconds for bound in self.bounds},
         }
+
+
+def check_job(job: Job, request: LoadRequest) -> None:
+    """See that a job can be put under load: its only model is behind an endpoint, which may be asked as fast as it can.
+
+    Raises: UsageError: it cannot.
+    """
+    spec = job.model
+    if spec is None or spec.endpoint is None:
+        what = "several models" if spec is None else "a model that nobody serves"
+        raise UsageError(f"harness load asks one endpoint, and the job has {what}: model: {{endpoint: URL, name: NAME}}")
+    if spec.max_rate is not None:
+        raise UsageError(
+            f"max_rate: the job bounds requests to {spec.max_rate:g} a second, and a load test has its own rate: if the service "
+            "may be asked that much, say --set model.max_rate=null"
+        )
+    if request.accuracy and spec.version == "any":
+        raise UsageError("--accuracy: the answers of one version are evaluated, and the job says version: any; name one")
