@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 from harness.bench.answer import Answer, answer
 from harness.bench.bench_folder import BenchFolder
 from harness.bench.best_job import best_job
-from harness.bench.budget import Chosen, Pilot, choose
+from harness.bench.budget import Chosen, Pilot, Timed, choose, has_time, spent_sentence
 from harness.bench.documents import to_csv, to_json, to_markdown
+from harness.bench.facts import Facts
 from harness.bench.figures import figures
 from harness.bench.machine_description import describe
 from harness.bench.page import check_page, render
@@ -68,7 +70,7 @@ def run(request: Request, say: Callable[[str], None]) -> Answer:
         rules = replace(request.rules, repeat=chosen.repeat)
         bench = Bench(request.job, rules, request.folder, chosen.examples)
         machine = describe(_first_file(job), request.folder.path)
-        facts = run_trials(bench, trials(rules), say)
+        facts, rules = _within_minutes(bench, chosen, say)
         found = answer(request.job.name, rules, chosen.examples, facts, machine, [shown(word) for word in request.command])
         write(found, request.folder, request.job)
     return found
@@ -143,10 +145,37 @@ def _held(request: Request) -> Iterator[None]:
         os.close(lock)
 
 
+def _within_minutes(bench: Bench, chosen: Chosen, say: Callable[[str], None]) -> tuple[list[Facts], Rules]:
+    """Run the trials; where the minutes are over before the last repeat, the rules are those of the repeats that were done."""
+    minutes, rules = bench.rules.minutes, bench.rules
+    if minutes is None:
+        return run_trials(bench, trials(rules), say), rules
+
+    def has_time_for(facts: Sequence[Facts], trial: Trial) -> bool:
+        return has_time(minutes, chosen.pilot_s, _timed(facts), trial.repeat)
+
+    facts = run_trials(bench, trials(rules), say, has_time=has_time_for)
+    if len(facts) < len(trials(rules)):
+        rules = replace(rules, repeat=facts[-1].repeat)
+        say(f"{minutes:g} minutes allow {rules.repeat} of {bench.rules.repeat} repeats")
+        bench.folder.keep_chosen(vars(replace(chosen, repeat=rules.repeat)))
+    say(spent_sentence(minutes, chosen.pilot_s, _timed(facts)))
+    return facts, rules
+
+
+def _timed(facts: Sequence[Facts]) -> list[Timed]:
+    return [Timed(fact.repeat, fact.wall_s) for fact in facts]
+
+
 def _begin(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
     """Choose how many examples and repeats there are, or read what was chosen when the bench began."""
     if (kept := request.folder.rules()) is not None:
-        return Chosen(**kept["chosen"])
+        try:
+            return Chosen(**kept["chosen"])
+        except (KeyError, TypeError) as exc:
+            raise RunFolderError(
+                f"{request.folder.rules_json}: not as harness bench writes it: {exc!r}; begin anew with -o"
+            ) from exc
     chosen = _choose(request, job, say)
     document: dict[str, Any] = {"job": str(request.job.absolute()), "asked": request.rules.to_json(), "chosen": vars(chosen)}
     request.folder.keep_rules(document)
@@ -164,7 +193,7 @@ def _choose(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
             return Chosen(None, rules.repeat)
         say("pilot: how many examples there are")
         return Chosen(_pilot(request, None)[1], rules.repeat)
-    count = PILOT_EXAMPLES
+    count, begun = PILOT_EXAMPLES, time.monotonic()
     for _ in range(FEWEST_PILOTS):
         say(f"pilot: {count:,} examples")
         pilot, examples = _pilot(request, count)
@@ -173,13 +202,14 @@ def _choose(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
         count = max(2 * count, min(100 * count, round(pilot.rate * PILOT_S * 2)))
     places = None if rules.slurm or rules.hosts else len(os.sched_getaffinity(0))
     combined = len(settings(rules.sweeps)) * (2 if rules.weak else 1)
+    pilot = replace(pilot, spent_s=round(time.monotonic() - begun, 6))
     chosen = choose(
         pilot, rules.minutes, rules.ranks, repeat=rules.repeat, warm_ups=rules.warm_ups, settings=combined, places=places
     )
     most = min(chosen.examples or examples, job.data.limit or chosen.examples or examples)
     most = min(most, examples) if examples < count else most
     say(f"chosen for {rules.minutes:g} minutes: {most:,} examples at most, {chosen.repeat} repeats")
-    return Chosen(most, chosen.repeat)
+    return replace(chosen, examples=most)
 
 
 def _pilot(request: Request, examples: int | None) -> tuple[Pilot, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class BenchFolder:
         """The folder of a trial that is over."""
         return self.trials / name
 
+    def hidden(self, name: str) -> Path:
+        """The folder of a trial that is not over."""
+        return self.trials / f".{name}"
+
     def account(self, name: str) -> dict[str, Any] | None:
         """Read what a trial came to; None of one that is not over."""
         account = read_json(self.trial(name) / ACCOUNT)
@@ -78,7 +82,7 @@ class BenchFolder:
 
         Raises: RunFolderError: it cannot be made.
         """
-        hidden = self.trials / f".{name}"
+        hidden = self.hidden(name)
         try:
             shutil.rmtree(hidden, ignore_errors=True)
             hidden.mkdir(parents=True)
@@ -91,7 +95,7 @@ class BenchFolder:
 
         Raises: RunFolderError: it cannot be written.
         """
-        hidden, place = self.trials / f".{name}", self.trial(name)
+        hidden, place = self.hidden(name), self.trial(name)
         write_atomically(hidden / ACCOUNT, json.dumps(account, indent=1) + "\n")
         try:
             if place.exists():
@@ -118,6 +122,10 @@ class BenchFolder:
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be made: {exc.strerror}; choose another folder with -o") from exc
         write_atomically(self.rules_json, json.dumps(document, indent=1) + "\n")
+
+    def keep_chosen(self, chosen: Mapping[str, Any]) -> None:
+        """Write down that something else was chosen than at the beginning."""
+        self.keep_rules({**(self.rules() or {}), "chosen": dict(chosen)})
 
     def rules(self) -> dict[str, Any] | None:
         """Read what was asked for; None where no bench has begun here."""

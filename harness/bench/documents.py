@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.bench.answer import Answer, answer
 from harness.bench.bench_folder import BenchFolder
+from harness.bench.document_shape import check_document
 from harness.bench.facts import Facts
 from harness.bench.figures import PARTS
 from harness.bench.rules import Rules, Scaling
@@ -106,24 +107,14 @@ def read(path: Path) -> Answer:
             "read it with the version of the harness that wrote it"
         )
     try:
+        if not all(map(math.isfinite, _numbers_in(document))):
+            raise ValueError("it holds a number that is not finite")
+        check_document(document)
         facts = [Facts.from_json(fact) for fact in document["trials"]]
-        for fact in facts:
-            _check_times(fact)
         rules = Rules.from_json(document["rules"])
         return answer(document["job"], rules, document["examples"], facts, document["machine"], document["command"])
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise RunFolderError(f"{file}: not as harness bench writes it: {type(exc).__name__}: {exc}") from exc
-
-
-def _check_times(fact: Facts) -> None:
-    """See that what a trial took can be divided by.
-
-    Raises: ValueError: it cannot.
-    """
-    if not all(map(math.isfinite, _numbers_in(fact.to_json()))):
-        raise ValueError(f"{fact.name} holds a number that is not finite")
-    if fact.is_done and min(fact.wall_s, float(fact.attempt.get("elapsed_s") or 0.0)) <= 0:
-        raise ValueError(f"{fact.name} is done and took no time: expected wall_s and elapsed_s above 0")
+    except (ValueError, RunFolderError) as exc:
+        raise RunFolderError(f"{file}: not as harness bench writes it: {exc}; do the bench again, or restore the file") from exc
 
 
 def _numbers_in(value: Any) -> Iterator[float]:
@@ -154,7 +145,7 @@ def to_markdown(bench: Answer) -> str:
     lines = [f"# Bench of {markdown_text(bench.name)}: {bench.state}", ""]
     for block in blocks(bench):
         lines += [markdown(block) if isinstance(block, TextTable) else markdown_text(block), ""]
-    lines += [markdown(trials_table(bench)), "", "**The machine**", "", markdown(machine_table(bench.machine)), ""]
+    lines += [markdown(trials_table(bench)), "", markdown(machine_table(bench.machine)), ""]
     lines += ["Do it again:", "", f"    {shlex.join(bench.command)}"]
     return "\n".join(lines) + "\n"
 

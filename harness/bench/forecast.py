@@ -17,11 +17,11 @@ from harness.bench.pilot_costs import Costs, median_costs
 
 __all__ = ["Forecast", "Pilots", "Predicted", "Stop", "forecast"]
 
+SCHEMA_VERSION = 1  # of forecast.json
 PAYS = 0.1  # of the time, that twice as many ranks have to save
 TELLING_S = 0.5
 UNSURE = 0.5  # of the time of the examples, either way, where pilots tell little of an example
 CONTENDED = 0.25  # how much longer ranks that share cores may take than the cores' work alone
-ROW_COPIES = 3  # of rows in memory at the end: as they were kept, sorted, and as they are exchanged
 # Student's t, two-sided 95 %, by degrees of freedom; between these the one before is taken, which is the larger.
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 15: 2.131, 20: 2.086}
 Pilots = Mapping[int, Sequence[Costs]]  # repeats of the pilot, by the threads of its rank
@@ -53,7 +53,7 @@ class Predicted:
             "ranks": self.size.ranks, "nodes": self.size.nodes, "ranks_on_node": self.size.on_node,
             "seconds": self.terms.total_s, "low_s": self.low_s, "high_s": self.high_s, "parts": dict(self.terms.parts),
             "crowding": self.terms.crowding, "storage_bound": self.terms.storage_bound, "rank_bytes": self.rank_bytes,
-            "joules": self.joules, "money": self.money,
+            "cpu_hours_used": self.terms.cpu_s / 3600, "joules": self.joules, "money": self.money,
         }  # fmt: skip
 
 
@@ -93,9 +93,9 @@ class Forecast:
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {
-            "work": asdict(self.work), "machine": asdict(self.machine), "sizes": [size.document() for size in self.sizes],
-            "stop": asdict(self.stop) if self.stop else None, "best_ranks": self.best.size.ranks, "currency": self.currency,
-            "notes": list(self.notes),
+            "schema_version": SCHEMA_VERSION, "work": asdict(self.work), "machine": asdict(self.machine),
+            "sizes": [size.document() for size in self.sizes], "stop": asdict(self.stop) if self.stop else None,
+            "best_ranks": self.best.size.ranks, "currency": self.currency, "notes": list(self.notes),
         }  # fmt: skip
 
 
@@ -135,9 +135,10 @@ def _predicted(repeats: Sequence[Costs], size: Size, work: Work, machine: Machin
     if len(repeats) > 1:
         low_s, high_s = _interval(repeats, size, work, machine)
     joules = costs.watts * size.nodes * terms.total_s if costs.watts is not None else None
-    kept = round(ROW_COPIES * costs.row_bytes * work.examples / size.ranks)
+    connect_bytes = machine.connect_bytes if size.ranks > 1 else 0
+    rank_bytes = costs.rank_bytes(largest_share(work, size.ranks)) + connect_bytes
     money = _money(prices, size, machine, terms.total_s, joules)
-    return Predicted(size, terms, low_s, high_s, costs.peak_bytes + kept, joules, money)
+    return Predicted(size, terms, low_s, high_s, rank_bytes, joules, money)
 
 
 def _interval(repeats: Sequence[Costs], size: Size, work: Work, machine: Machine) -> tuple[float, float]:

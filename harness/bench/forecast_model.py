@@ -30,6 +30,7 @@ class Machine:
       memory_bytes: that they may use.
       reading_bytes_s: that its storage gave to a plain read of the files; None where that is not known.
       connect_s, connect_busy: what it takes to load Horovod, which one rank does without, and processors at work in it.
+      connect_bytes: memory that it takes.
       gpus_per_rank: that the pilot's rank had.
     """
 
@@ -38,6 +39,7 @@ class Machine:
     reading_bytes_s: float | None = None
     connect_s: float = 0.0
     connect_busy: float = 1.0
+    connect_bytes: int = 0
     gpus_per_rank: int = 0
 
 
@@ -96,11 +98,13 @@ class Terms:
       parts: by name.
       crowding: how many times longer the examples of a rank take than if its node were its own.
       storage_bound: whether the storage of the node holds its ranks up.
+      cpu_s: processor seconds of all ranks together, that ranks spend on waiting left out.
     """
 
     parts: Mapping[str, float]
     crowding: float = 1.0
     storage_bound: bool = False
+    cpu_s: float = 0.0
 
     @property
     def total_s(self) -> float:
@@ -148,7 +152,10 @@ def predict(costs: Costs, size: Size, work: Work, machine: Machine, network: Net
         "final sum": costs.reduce_s + share * costs.row_s * crowding + sums_s,
         "writing": costs.write_s,
     }
-    return Terms(parts, crowding, reading_s > examples_s)
+    each_cpu_s = costs.fixed_busy * (costs.start_s + costs.compile_s + costs.reduce_s)
+    each_cpu_s += machine.connect_s * machine.connect_busy if size.ranks > 1 else 0.0
+    all_cpu_s = costs.fixed_busy * costs.write_s + costs.busy * (costs.example_s + costs.row_s) * work.examples
+    return Terms(parts, crowding, reading_s > examples_s, size.ranks * each_cpu_s + all_cpu_s)
 
 
 def _crowding(busy: float, size: Size, machine: Machine) -> float:

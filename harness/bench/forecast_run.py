@@ -14,7 +14,7 @@ import psutil
 
 from harness.bench.forecast import Forecast, forecast
 from harness.bench.forecast_model import Machine, Size, Work
-from harness.bench.pilot import Pilot, connect, run_pilot
+from harness.bench.pilot import Connected, Pilot, connect, run_pilot
 from harness.bench.storage_probe import storage_bytes_s
 from harness.errors import JobError, RunFolderError, UsageError
 from harness.folder.run_folder import read_json
@@ -78,18 +78,19 @@ def make_forecast(wanted: Wanted, say: Callable[[str], None] = lambda _: None) -
         pilots = {number: run_pilot(pilot, wanted.pilot, number, wanted.repeats) for number in threads}
         first = Path(place) / f"threads-{threads[0]}-first"
         run, limits = read_json(first / "run.json"), read_json(first / "limits.json")
-    connected = connect() if sizes[-1].ranks > 1 else None
+    connected = connect() if sizes[-1].ranks > 1 else Connected()
     machine = Machine(
         cores,
         _memory_bytes(),
         storage_bytes_s(paths),
-        connected.seconds if connected else 0.0,
-        connected.busy if connected else 1.0,
+        connected.seconds,
+        connected.busy,
+        connected.size_bytes,
         1 if any("GPU" in device for device in run["attempts"][-1]["ranks"][0]["devices"]) else 0,
     )
     sum_bytes = int(limits["sum_bytes"]) if isinstance(limits, dict) else 0
     work = Work(work.examples, work.chunks, work.chunk_size, _whole_sum(sum_bytes, run, work), work.size_bytes)
-    notes = [connected.reason] if connected and connected.reason else []
+    notes = [connected.reason] if connected.reason else []
     if load > BUSY * cores:
         where = f"a load of {load:.1f} on {cores} cores"
         notes.append(f"the machine did other things when the pilots began, {where}: the times are those of then")

@@ -21,14 +21,21 @@ from harness.folder.run_folder import read_json, write_atomically
 
 __all__ = ["KIT_JSON", "check_kit", "run_loadgen", "write_job"]
 
+SCHEMA_VERSION = 1  # of kit.json and loadgen.json
 KIT_JSON = "kit.json"
 CHECK = "check"  # folder of the run whose result is compared
 LOADGEN_LOGS, LOADGEN_JSON, LOADGEN_MD = "loadgen", "loadgen.json", "loadgen.md"
 
 
 def write_job(chosen: Kit, folder: Path) -> Path:
-    """Write the job of a kit into the folder of its bench; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the job of a kit into the folder of its bench; return its path.
+
+    Raises: RunFolderError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise RunFolderError(f"{folder}: cannot be made: {exc.strerror}; choose another folder with -o") from exc
     path = folder / f"kit-{chosen.name}.yaml"
     text = f"# {chosen.about}. Model and data are code of the harness; limit is the number of examples.\n"
     write_atomically(path, text + yaml.safe_dump(chosen.job(), sort_keys=False))
@@ -63,7 +70,8 @@ def check_kit(name: str, rules: Rules, folder: Path) -> Judgement:
     if not isinstance(metrics, dict) or not isinstance(record, dict):
         raise RunFolderError(f"{run}: metrics.json or run.json is missing or torn; run the kit again")
     judgement = judge(chosen, metrics, kind_of_hardware(record))
-    write_atomically(folder / KIT_JSON, json.dumps({"kit": name, "ranks": ranks, **judgement.document()}, indent=1) + "\n")
+    document = {"schema_version": SCHEMA_VERSION, "kit": name, "ranks": ranks, **judgement.document()}
+    write_atomically(folder / KIT_JSON, json.dumps(document, indent=1) + "\n")
     return judgement
 
 
@@ -85,6 +93,7 @@ def run_loadgen(rules: Rules, folder: Path, seconds: float, say: Callable[[str],
     from harness.bench.loadgen_kit import measure
 
     result = measure(folder / LOADGEN_LOGS, seconds=seconds, threads=len(os.sched_getaffinity(0)), expected_accuracy=expected)
-    write_atomically(folder / LOADGEN_JSON, json.dumps({**result.document(), "kit": judgement.document()}, indent=1) + "\n")
+    document = {"schema_version": SCHEMA_VERSION, **result.document(), "kit": judgement.document()}
+    write_atomically(folder / LOADGEN_JSON, json.dumps(document, indent=1) + "\n")
     write_atomically(folder / LOADGEN_MD, result.markdown() + "\n")
     return judgement, result.markdown().splitlines(), result.is_right

@@ -29,11 +29,11 @@ UNJUDGED = ("gate=null", "report=false")  # a part of the examples says nothing 
 STARTING = ("import", "connect", "open", "copy", "build", "resume")
 REDUCING = ("certify", "wait", "reduce", "collect")
 CONNECT = """
-import json, resource, time, tensorflow
-start, used = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+import json, psutil, time, tensorflow
+process = psutil.Process()
+start, used, held = time.monotonic(), sum(process.cpu_times()[:2]), process.memory_info().rss
 import horovod.tensorflow
-now = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([time.monotonic() - start, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime]))
+print(json.dumps([time.monotonic() - start, sum(process.cpu_times()[:2]) - used, process.memory_info().rss - held]))
 """
 
 
@@ -97,7 +97,7 @@ def observation(folder: RunFolder, cpu_s: float) -> Observation:
     run = read_json(folder.run_json)
     if not isinstance(run, dict) or not run.get("attempts"):
         raise RunFolderError(f"{folder.run_json}: a pilot run left no account of itself")
-    attempt = run["attempts"][-1]
+    attempt, question = run["attempts"][-1], read_json(folder.question_json)
     (rank,) = attempt["ranks"]
     seconds, split_s = rank["seconds"], rank.get("split_s") or {}
     later_examples = max(0, rank["examples"] - run["plan"]["chunk_size"])
@@ -110,10 +110,11 @@ def observation(folder: RunFolder, cpu_s: float) -> Observation:
         elapsed_s=attempt["elapsed_s"],
         cpu_s=cpu_s,
         peak_bytes=rank["peak_bytes"],
-        row_bytes=row_bytes(read_json(folder.question_json)),
+        row_bytes=row_bytes(question),
         joules=(run.get("cost") or {}).get("joules"),
         later_s=sum(split_s.get(name, 0.0) for name in ("reading", "predicting")),
         later_examples=later_examples,
+        draw_bytes=draw_bytes(question),
     )
 
 
@@ -133,6 +134,25 @@ def row_bytes(question: Any) -> int:
         optional = sum(bool(row.get(name)) for name in ("grouped", "weighted", "clustered"))
         kept += 8 * (2 + optional + len(row["values"]) + int(layouts.get("specs", 0)))  # id and key, then these
     return kept
+
+
+def draw_bytes(question: Any) -> int:
+    """Return the bytes that the end needs of each row to resample it: one for each replicate, a metric at a time.
+
+    Args:
+      question: question.json, already parsed.
+
+    >>> metrics = [{"key": "roc_auc", "options": {"bootstrap": True}}, {"key": "ap", "options": {"bootstrap": False}}]
+    >>> asked = {"metrics": metrics, "bootstrap": {"replicates": 100}}
+    >>> draw_bytes({"question": asked, "layouts": {"rows": {"roc_auc": {}}}})
+    100
+    >>> draw_bytes({"question": asked, "layouts": {"rows": {"ap": {}}}})
+    0
+    """
+    document = question if isinstance(question, dict) else {}
+    asked, rows = document.get("question") or {}, (document.get("layouts") or {}).get("rows") or {}
+    drawn = any(metric["key"] in rows and metric["options"].get("bootstrap", True) for metric in asked.get("metrics") or [])
+    return int(asked["bootstrap"]["replicates"]) if drawn and asked.get("bootstrap") else 0
 
 
 def run_pilot(pilot: Pilot, smaller: int, threads: int, repeats: int) -> list[Costs]:
@@ -160,13 +180,14 @@ def run_pilot(pilot: Pilot, smaller: int, threads: int, repeats: int) -> list[Co
 
 @dataclass(frozen=True)
 class Connected:
-    """What it takes to load Horovod: seconds, and processors at work; `reason` where it cannot be loaded.
+    """What it takes to load Horovod: seconds, processors at work, memory; `reason` where it cannot be loaded.
 
     Its first words with other ranks, a few tenths of a second, are not in it: they need other ranks.
     """
 
     seconds: float = 0.0
     busy: float = 1.0
+    size_bytes: int = 0
     reason: str = ""
 
 
@@ -177,7 +198,7 @@ def connect() -> Connected:
         done = subprocess.run(
             [sys.executable, "-c", CONNECT], env=environ, capture_output=True, text=True, timeout=300, check=False
         )
-        elapsed_s, cpu_s = json.loads(done.stdout.strip().splitlines()[-1])
+        elapsed_s, cpu_s, size_bytes = json.loads(done.stdout.strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return Connected(reason="Horovod cannot be loaded here ('harness doctor' says why): what it takes to load is left out")
-    return Connected(elapsed_s, cpu_s / max(elapsed_s, 1e-9))
+    return Connected(elapsed_s, cpu_s / max(elapsed_s, 1e-9), max(0, size_bytes))

@@ -7,6 +7,7 @@ busy favours none of them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -18,6 +19,7 @@ __all__ = ["LAUNCHED", "RULES_VERSION", "Rules", "Scaling", "Setting", "Sweep", 
 
 RULES_VERSION = 1  # of how trials are run and measured: benches of other rules are not compared
 Setting = tuple[tuple[str, str], ...]  # what a sweep sets: key and value, in the order of the sweeps
+MOST_TRIALS = 100_000  # of a bench: at a second each more than a day
 LAUNCHED = "threads"  # swept, and no key of a job
 PRECISIONS = {"float32": "null", "float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 DEFAULT_VALUES = {"schedule": ("static", "dynamic"), "precision": ("float32", "bfloat16")}
@@ -104,6 +106,11 @@ class Rules:
             raise UsageError("-H starts ranks on hosts, --slurm submits them: say one of them")
         if twice := sorted({sweep.key for sweep in self.sweeps if [s.key for s in self.sweeps].count(sweep.key) > 1}):
             raise UsageError(f"--sweep {twice[0]}: said twice; name all its values in one")
+        rounds = math.prod(len(sweep.values) for sweep in self.sweeps) * (self.repeat + self.warm_ups)
+        if (count := rounds * len(self.ranks)) > MOST_TRIALS:
+            raise UsageError(
+                f"these rules ask for {count:,} trials; expected at most {MOST_TRIALS:,}: fewer repeats, sizes or settings"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the rules as JSON holds them."""
@@ -229,6 +236,20 @@ def differing(first: Rules, second: Rules) -> list[str]:
 
     >>> differing(Rules((1, 2)), Rules((1, 2), repeat=3))
     ['repeat: 5 and 3']
+    >>> differing(Rules((1,), weak=True), Rules((1, 2), sweeps=(Sweep("schedule", ("static", "dynamic")),)))
+    ['ranks: 1 and 1,2', 'weak: yes and no', 'sweeps: none and schedule=static,dynamic']
     """
     one, other = first.to_json(), second.to_json()
-    return [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+    return [f"{name}: {_words(one[name])} and {_words(other[name])}" for name in one if one[name] != other[name]]
+
+
+def _words(value: Any) -> str:
+    """Write the value of a rule as the command line has it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        sweeps = [f"{part['key']}={','.join(part['values'])}" for part in value if isinstance(part, dict)]
+        return " ".join(sweeps) if sweeps else ",".join(map(str, value))
+    return str(value)

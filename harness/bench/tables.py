@@ -71,7 +71,7 @@ def facts_table(answer: Answer) -> TextTable:
                                      for device in rank.get("devices") or []})),
         "trials": f"{sum(fact.is_done for fact in answer.facts)} done of {len(answer.facts)}, warm-ups included",
     }  # fmt: skip
-    return TextTable(["fact", "value"], [[name, text] for name, text in rows.items() if text], names=2)
+    return TextTable(["fact", "value"], [[name, text] for name, text in rows.items() if text], names=2, title="The bench")
 
 
 def _alike(attempts: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -168,8 +168,8 @@ def level_sentence(answer: Answer, number_: int) -> str:
 
 def sweep_table(answer: Answer) -> TextTable:
     """Return the settings of a sweep, the best marked, and what they change in the result."""
-    ranks = [str(count) for count in answer.rules.ranks]
-    table = TextTable(["setting", *(f"examples/s, {count} ranks" for count in ranks), "result"], title="Settings")
+    sizes = [f"examples/s, {count:,} rank{'s' if count > 1 else ''}" for count in answer.rules.ranks]
+    table = TextTable(["setting", *sizes, "result"], title="Settings")
     for swept in answer.swept:
         name = ", ".join(f"{key}={value}" for key, value in swept.setting.items()) + (" **" if swept.is_best else "")
         rates = [
@@ -207,7 +207,7 @@ def trials_table(answer: Answer) -> TextTable:
 
 def machine_table(machine: Mapping[str, Any]) -> TextTable:
     """Return what the machine is, a line a fact; what it does not tell is null."""
-    return TextTable(["fact", "value"], [[name, text] for name, text in _flat(machine)], names=2)
+    return TextTable(["fact", "value"], [[name, text] for name, text in _flat(machine)], names=2, title="The machine")
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -215,7 +215,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(part, Mapping):
             yield from _flat(part, f"{name}: ")
-        elif isinstance(part, list) and part and isinstance(part[0], Mapping):
+        elif isinstance(part, list) and part and all(isinstance(each, Mapping) for each in part):
             yield name, "; ".join(", ".join(f"{inner}" for inner in each.values() if inner is not None) for each in part)
         else:
             yield name, NULL if part is None else ", ".join(map(str, part)) if isinstance(part, list) else str(part)

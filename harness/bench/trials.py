@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.bench_folder import OUTPUT, RUN, BenchFolder
+from harness.bench.document_shape import check_trial
 from harness.bench.facts import Facts, blank_facts, facts_of
 from harness.bench.figures import figures
 from harness.bench.rules import Rules, Trial
+from harness.bench.slurm_jobs import end_left_over
 from harness.errors import Interrupted, UsageError
 from harness.names.variables import THREADS
 
@@ -99,7 +101,7 @@ def run_trials(
     order: Sequence[Trial],
     say: Callable[[str], None] = lambda _: None,
     *,
-    finish: Callable[[], bool] = lambda: False,
+    has_time: Callable[[Sequence[Facts], Trial], bool] = lambda facts, trial: True,
 ) -> list[Facts]:
     """Run the trials that are not done yet, one after the other; return the facts of all.
 
@@ -108,21 +110,20 @@ def run_trials(
     Args:
       order: of the trials.
       say: is told what is done.
-      finish: asked before each trial whether to leave the others.
+      has_time: asked before each trial, with the facts of those before it; no leaves this one and all after it out.
     Raises: Interrupted: somebody asked to stop; what is over is kept. UsageError: the first trial finds the job wrong.
     """
     facts: list[Facts] = []
     failed: set[tuple[Any, ...]] = set()
     for number, trial in enumerate(order, start=1):
-        account = bench.folder.account(trial.name)
-        kept = Facts.from_json(account) if account else None
+        kept = _kept(bench.folder, trial)
         if kept is not None and kept.is_done:
             facts.append(kept)
             continue
         if trial.size in failed:
             facts.append(blank_facts(trial, NOT_RUN))
             continue
-        if finish():
+        if not has_time(facts, trial):
             break
         fact = run_trial(bench, trial)
         facts.append(fact)
@@ -135,6 +136,20 @@ def run_trials(
             if len(facts) == 1 and fact.reason.startswith(USAGE):
                 raise UsageError(f"the first trial is refused: {fact.reason}. Mend that, then go on with --resume")
     return facts
+
+
+def _kept(folder: BenchFolder, trial: Trial) -> Facts | None:
+    """Read what a trial came to; None where it is not over, or where what lies there is torn or of another trial."""
+    account = folder.account(trial.name)
+    try:
+        if account is None:
+            return None
+        check_trial(account)
+    except ValueError:
+        return None
+    facts = Facts.from_json(account)
+    own = (trial.name, trial.ranks, str(trial.scaling), trial.repeat, dict(trial.setting))
+    return facts if (facts.name, facts.ranks, facts.scaling, facts.repeat, dict(facts.setting)) == own else None
 
 
 def described(trial: Trial) -> str:
@@ -153,12 +168,19 @@ def run_trial(bench: Bench, trial: Trial) -> Facts:
 
     Raises: Interrupted: somebody asked to stop; nothing of this trial is kept.
     """
+    if bench.rules.slurm:
+        end_left_over(bench.folder.hidden(trial.name) / OUTPUT)  # of a bench that was killed
     hidden = bench.folder.begin(trial.name)
     begun, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     # Absolute, for Slurm; its script and log lie there too.
     run = hidden.absolute() / RUN
     argv = [*HARNESS, *trial_command(bench, trial, run)]
-    code = _run(argv, trial_environment(bench, trial, os.environ), hidden / OUTPUT)
+    try:
+        code = _run(argv, trial_environment(bench, trial, os.environ), hidden / OUTPUT)
+    except Interrupted:
+        if bench.rules.slurm:
+            end_left_over(hidden / OUTPUT)
+        raise
     wall_s = round(time.monotonic() - start, 6)
     reason = "" if code == 0 else f"exit code {code}: {bench.folder.last_words(hidden)}"
     facts = facts_of(run, blank_facts(trial, reason, begun=begun, wall_s=wall_s))

@@ -26,7 +26,7 @@ def judged_kit(name: str, rules: Rules, folder: Path, *, resume: bool) -> tuple[
     from harness.bench.kits import kit
 
     chosen = kit(name)
-    if folder.exists() and any(folder.iterdir()) and not resume:
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
         raise UsageError(f"{folder} is not empty: --resume goes on with the bench in it, -o chooses another folder")
     is_wrong = _say(name, check_kit(name, rules, folder))
     return write_job(chosen, folder), is_wrong

@@ -62,6 +62,10 @@ def gate(run: Side, rules: Rules, baseline: Side | None = None) -> Gated:
     return Gated([worst(found) for found in judged], slices, known)
 
 
+class _NullNumber(UsageError):
+    """A rule is on a number without a value."""
+
+
 class _Court:
     """Judges the rules of one file."""
 
@@ -105,7 +109,21 @@ class _Court:
         return (1 - (level if level is not None else self._rules.level)) / self._family
 
     def _judged(self, rule: MetricRule | SliceRule, where: SliceName) -> Judgement:
-        """Return what a rule on a number comes to."""
+        """Return what a rule on a number comes to; one on a number without a value where it says what that comes to.
+
+        Raises: UsageError: see `gate`.
+        """
+        try:
+            return self._held(rule, where)
+        except _NullNumber as exc:
+            if rule.if_null == "error":
+                raise UsageError(f"{exc}; if_null: fail makes the rule fail instead") from exc
+            reason = str(exc).removeprefix(self._on(rule.metric, where))
+            text, place = rule.text(rule.metric), slice_name(dict(where))
+            bound, examples = getattr(rule, rule.bound), self._run.numbers[where][self._run.number_of(rule.metric)].examples
+            return self._named(rule, Judgement(text, Verdict.FAIL, None, bound, where=place, reason=reason, examples=examples))
+
+    def _held(self, rule: MetricRule | SliceRule, where: SliceName) -> Judgement:
         name, run, baseline = self._run.number_of(rule.metric), self._run, self._baseline
         number = self._number(run, where, rule.metric)
         tail, counted = self._tail(rule.level), run.counts(name)
@@ -189,7 +207,7 @@ class _Court:
     def _number(self, side: Side, where: SliceName, name: str) -> Number:
         """Return a number that has a value.
 
-        Raises: UsageError: it is not there, or null.
+        Raises: UsageError: it is not there. _NullNumber: it is null.
         """
         within = f" of {slice_name(dict(where))}" if where != WHOLE else ""
         if where not in side.numbers:
@@ -199,8 +217,17 @@ class _Court:
             known = {text for key in side.numbers[where] for text in (key, side.number_labels.get(key, key))}
             raise UsageError(f"the rule on {name}: {side.name} has no such number{within}: {nearest(name, known)}")
         if number.value is None:
-            raise UsageError(f"the rule on {name}{within}: it is null in {side.name}: {number.reason}")
+            raise _NullNumber(f"{self._on(name, where)}it is null in {side.name}: {number.reason}")
         return number
+
+    @staticmethod
+    def _on(name: str, where: SliceName) -> str:
+        """Begin a sentence about a rule.
+
+        >>> _Court._on("accuracy", WHOLE)
+        'the rule on accuracy: '
+        """
+        return f"the rule on {name}{f' of {slice_name(dict(where))}' if where != WHOLE else ''}: "
 
 
 def _held(text: str, found: Bounds, bound: float, is_floor: bool, examples: int, where: str, *, point: bool = False) -> Judgement:

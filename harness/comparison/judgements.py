@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -49,9 +50,11 @@ class Judgement:
 
     @property
     def room(self) -> float:
-        """How far the value lies on the good side of its bound."""
-        if self.value is None or self.bound is None:
+        """How far the value lies on the good side of its bound; a number without a value is as far as can be on the other."""
+        if self.bound is None:
             return 0.0
+        if self.value is None:
+            return -math.inf
         return self.value - self.bound if self.is_floor else self.bound - self.value
 
     def with_distinction(self, words: str) -> Judgement:

@@ -94,7 +94,7 @@ class Parity(Printed):
                 distance = number(example["distance"])
                 table.rows.append([str(example["id"]), distance, str(example["file"] or ""), str(example["record"])])
             yield table
-        yield from (f"{key}: {reason}" for key, reason in document["reasons"].items())
+        yield from _nulls(document["reasons"])
 
 
 def show_parity(folder: RunFolder, ranks: int) -> None:
@@ -189,15 +189,32 @@ def _decisions_table(decisions: Sequence[Mapping[str, Any]]) -> TextTable:
     return table
 
 
+def _nulls(reasons: Mapping[str, str]) -> Iterator[str]:
+    """Say which numbers have no value, those of one reason together.
+
+    >>> list(_nulls({"b/flip_rate": "2 predictions are NaN", "b/mcnemar": "2 predictions are NaN"}))[0]
+    'flip_rate, mcnemar: null, 2 predictions are NaN'
+    """
+    keys: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        keys.setdefault(reason, []).append(key.partition("/")[2])
+    yield from (f"{', '.join(own)}: null, {reason}" for reason, own in keys.items())
+    if any("NaN" in reason for reason in keys):
+        yield (
+            "a number that is NaN or infinite in either model agrees with nothing: the models are not the same, and the examples "
+            "whose sum of differences is null are those"
+        )
+
+
 def _slices_table(slices: Sequence[Mapping[str, Any]]) -> TextTable:
-    """Return the slices that are furthest apart: the smallest share within tolerance first."""
+    """Return the slices that are furthest apart: those without a share within tolerance first, then the smallest share."""
     lines = [
         (row["within"], slice_name(part["slice"]), part["examples"], row)
         for part in slices
         for row in part["outputs"]
-        if row.get("within") is not None
+        if "within" in row
     ]
-    lines.sort(key=lambda line: line[0])
+    lines.sort(key=lambda line: (line[0] is not None, line[0]))
     table = TextTable(["slice", "output", "examples", "within tolerance", "mean difference", "largest"], names=2)
     for within, name, examples, row in lines[:SHOWN]:
         apart = [number(row["mean_difference"]), number(row["largest_difference"])]

@@ -40,6 +40,7 @@ class Judged(Rule):
     must_gain: float | None = Field(None, ge=0)
     level: float | None = Field(None, gt=0.5, lt=1)
     interval: bool = True  # false: the value alone is judged
+    if_null: Literal["error", "fail"] = "error"  # what a number without a value comes to
 
     @model_validator(mode="after")
     def _one_bound(self) -> Judged:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from harness.errors import ModelError
+from harness.models.tls import check_certificates
 from harness.names.variables import (
     ENDPOINT_CA,
     ENDPOINT_CERTIFICATE,
@@ -28,11 +29,12 @@ from harness.names.variables import (
     Variable,
 )
 
-__all__ = ["Credentials", "credentials_for"]
+__all__ = ["Credentials", "credentials_for", "is_here"]
 
 HIDDEN = "***"
 SHORTEST = 4  # characters of what is hidden
 CUT = 8  # so many of its first are known as those of a secret that was cut off
+SHORTEST_CUT = 2  # where a mark says that the text was cut
 HEADER_NAME = re.compile(r"[a-z0-9_.-]+")
 KEYS = ("token", "headers", "ca", "certificate", "key")
 PLACES: Mapping[str, Variable] = {
@@ -63,6 +65,8 @@ class Credentials:
         >>> credentials = Credentials({"authorization": "Basic abcdefghijkl", "x-tenant": "a"})
         >>> credentials.hide("no such token: abcdefghijkl, a Basic abcdefghi")
         'no such token: ***, a Basic ***'
+        >>> credentials.hide("a Basic abcd"), credentials.hide("output 'abc…'")
+        ('a Basic ***', "output '***…'")
         """
         for secret in self._secrets:
             shortest = secret if " " in secret else secret[:CUT]  # with a space it may begin with a word of any text
@@ -71,6 +75,9 @@ class Credentials:
                 while end < len(text) and end - start < len(secret) and text[end] == secret[end - start]:
                     end += 1
                 text = text[:start] + HIDDEN + text[end:]
+            for length in range(min(CUT, len(secret)) - 1, SHORTEST_CUT - 1, -1):
+                mark = r"(?=…|\.\.\.|$)" if length >= SHORTEST else r"(?=…|\.\.\.)"
+                text = re.sub(re.escape(secret[:length]) + mark, HIDDEN, text)
         return text
 
     @property
@@ -98,7 +105,7 @@ def credentials_for(host: str, *, encrypted: bool, environ: Mapping[str, str] | 
     if token := str(raw.get("token", "")).strip():
         headers["authorization"] = f"Bearer {token}"
     _check_sendable(headers)
-    if headers and not encrypted and not _is_here(host):
+    if headers and not encrypted and not is_here(host):
         raise ModelError(
             f"endpoint {host}: a token or header would go over the wire in the clear; expected grpcs:// or https:// "
             f"(it comes from {ENDPOINT_TOKEN.name}, {ENDPOINT_HEADERS.name} or the file of {ENDPOINT_CREDENTIALS.name})"
@@ -108,6 +115,8 @@ def credentials_for(host: str, *, encrypted: bool, environ: Mapping[str, str] | 
         raise ModelError(f"{ENDPOINT_CERTIFICATE.name} and {ENDPOINT_KEY.name}: expected both or none, found one")
     if key is not None:
         _check_private(key)
+    if encrypted:
+        check_certificates(ca, certificate, key)
     return Credentials(headers, ca, certificate, key)
 
 
@@ -188,10 +197,10 @@ def _path(raw: Any, name: str) -> Path | None:
     return path
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
     """Say whether a host is this machine.
 
-    >>> _is_here("localhost:8500"), _is_here("[::1]:80"), _is_here("127.0.0.1"), _is_here("127.evil.example:80")
+    >>> is_here("localhost:8500"), is_here("[::1]:80"), is_here("127.0.0.1"), is_here("127.evil.example:80")
     (True, True, True, False)
     """
     name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]

@@ -175,9 +175,15 @@ def _reach(spec: ModelSpec, url: str) -> tuple[Transport, ServedSignature]:
             return transport, _asked(transport, min(spec.give_up, MEET_S))
         except CallFailed as failure:
             transport.close()
-            problems.append(transport.hide(f"{protocol}: {failure}"))
+            text = transport.hide(str(failure))
+            if failure.kind == "TLS":
+                raise ModelError(f"endpoint {url}: {text}") from failure
+            problems.append(f"{protocol}: {text}")
             if failure.kind not in ABSENT:
                 break
+        except ModelError as exc:
+            transport.close()
+            raise ModelError(transport.hide(str(exc))) from exc
     raise ModelError(
         f"endpoint {url}: expected model '{spec.name}'{_wanted(spec)}, and the server says: {'; '.join(problems)}; is it the "
         "address of the right port (gRPC and REST have one each), and the name that the server has?"

@@ -145,7 +145,7 @@ class EndpointClient:
                 continue
             self._count(time.monotonic(), sent)
             none = UNVERSIONED if self._expected.version == UNVERSIONED else UNKNOWN
-            return Answer(reply.outputs, reply.version or none)
+            return Answer(reply.outputs, self._transports[place].hide(reply.version) if reply.version else none)
 
     def _count(self, now: float, sent: float) -> None:
         """Count a request that was answered, and how long that took from its first try on, with the waits between tries."""

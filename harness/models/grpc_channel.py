@@ -10,14 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.errors import ModelError
-from harness.models.credentials import Credentials, credentials_for
+from harness.models.credentials import Credentials, credentials_for, is_here
 from harness.models.served import CallFailed
+from harness.models.tls import explained, is_refusal
 
 __all__ = ["GrpcChannel"]
 
 AGAIN = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
 PUSHBACK = "grpc-retry-pushback-ms"  # the gRPC way to say Retry-After
-UNTRUSTED = re.compile("CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed|verification check failed", re.IGNORECASE)
 SHOWN = 400  # letters of what a server says
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -48,13 +48,16 @@ class GrpcChannel:
             raise ModelError(f"endpoint {url}: gRPC is not installed: pip install 'exact-harness[endpoints]'") from exc
         self._grpc = grpc
         parts = urlsplit(url)
-        self._credentials = credentials_for(parts.netloc, encrypted=parts.scheme == "grpcs")
+        self._encrypted = parts.scheme == "grpcs"
+        self._credentials = credentials_for(parts.netloc, encrypted=self._encrypted)
         self._metadata = tuple(self._credentials.headers.items())
         target = f"dns:///{parts.netloc}"
-        if parts.scheme == "grpcs":
-            self._channel = grpc.secure_channel(target, _tls(grpc, self._credentials), OPTIONS)
+        # What is told to this machine alone goes through no proxy of the environment.
+        options = [*OPTIONS, ("grpc.enable_http_proxy", int(not is_here(parts.netloc)))]
+        if self._encrypted:
+            self._channel = grpc.secure_channel(target, _tls(grpc, self._credentials), options)
         else:
-            self._channel = grpc.insecure_channel(target, OPTIONS)
+            self._channel = grpc.insecure_channel(target, options)
 
     def method(self, path: str, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Callable[[Any, float], Any]:
         """Return a method: it takes a request and a deadline in seconds, and raises `CallFailed`."""
@@ -70,8 +73,11 @@ class GrpcChannel:
 
     def _failure(self, exc: Any) -> CallFailed:
         code, text = exc.code().name, self.hide(" ".join(self.hide(exc.details() or "").split()))[:SHOWN]
-        if code == "UNAVAILABLE" and UNTRUSTED.search(text):
-            return CallFailed("TLS", text)  # a certificate stays what it is
+        if code == "UNAVAILABLE" and self._encrypted:
+            refused, why = is_refusal(text), explained(text, certified=self._credentials.certificate is not None)
+            text = f"{why} ({text})" if why else text
+            if refused:
+                return CallFailed("TLS", text)  # a certificate stays what it is
         # One that is too large stays so; a stream that was reset is a connection's end.
         again = (code in AGAIN and "larger than max" not in text) or "RST_STREAM" in text
         pushback = dict(exc.trailing_metadata() or ()).get(PUSHBACK, "")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from harness.errors import ModelError
 from harness.models.credentials import credentials_for
 from harness.models.served import CallFailed
+from harness.models.tls import explained, is_refusal
 
 __all__ = ["HttpPool", "may_be_half"]
 
@@ -42,7 +43,7 @@ class HttpPool:
             raise ModelError(f"endpoint {url}: urllib3 is not installed: pip install 'exact-harness[endpoints]'") from exc
         self._urllib3 = urllib3
         parts = urlsplit(url)
-        encrypted = parts.scheme == "https"
+        self._encrypted = encrypted = parts.scheme == "https"
         self._credentials = credentials_for(parts.netloc, encrypted=encrypted)
         self._prefix = parts.path.rstrip("/")
         self._headers = {"host": parts.netloc, "connection": "keep-alive", **self._credentials.headers}
@@ -87,10 +88,12 @@ class HttpPool:
         except errors.TimeoutError as exc:
             raise CallFailed("DEADLINE", f"no reply within {deadline_s:g} s", again=True) from exc
         except errors.SSLError as exc:
-            raise CallFailed("TLS", self._shown(str(exc))) from exc
+            # A connection that ends in the handshake may be that of a server that is going down.
+            again = "EOF occurred" in str(exc) and not is_refusal(str(exc))
+            raise CallFailed("CONNECTION" if again else "TLS", self._explained(exc), again=again) from exc
         except (errors.HTTPError, OSError) as exc:
             # Refused, reset, or ended before the last byte.
-            raise CallFailed("CONNECTION", self._shown(str(exc)), again=True) from exc
+            raise CallFailed("CONNECTION", self._explained(exc), again=True) from exc
         if reply.status != 200:
             text = self._shown(reply.data.decode("utf-8", "replace"))
             again, after_s = reply.status in AGAIN, retry_after_s(reply.headers.get("retry-after", ""))
@@ -115,6 +118,10 @@ class HttpPool:
     def hide(self, text: str) -> str:
         """Take secrets out of a text."""
         return self._credentials.hide(text)
+
+    def _explained(self, exc: Exception) -> str:
+        why = explained(str(exc), certified=self._credentials.certificate is not None) if self._encrypted else ""
+        return self._shown(f"{why} ({exc})" if why else str(exc))
 
     def _shown(self, text: str) -> str:
         return self.hide(" ".join(self.hide(text).split()))[:SHOWN]

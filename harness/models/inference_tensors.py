@@ -12,6 +12,7 @@ import numpy as np
 from harness.data import Feature
 from harness.errors import ModelError
 from harness.models.served import CallFailed, Question, ServedSignature, Transport, dtype_of
+from harness.names.texts import shortened
 
 __all__ = ["DATATYPES", "check_model", "datatype_of", "from_bytes", "signature_of", "to_bytes", "with_answering_version"]
 
@@ -104,7 +105,7 @@ def check_model(found: str, expected: str) -> None:
     Raises: CallFailed: it is another model's.
     """
     if found and found != expected:
-        raise CallFailed("REPLY", f"expected a reply of model '{expected}', found one of '{found[:100]}'")
+        raise CallFailed("REPLY", f"expected a reply of model '{expected}', found one of '{shortened(found, 100)}'")
 
 
 def with_answering_version(transport: Transport, signature: ServedSignature, deadline_s: float) -> ServedSignature:

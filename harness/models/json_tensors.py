@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.data import Feature
 from harness.models.served import CallFailed, dtype_of
+from harness.names.texts import shortened
 
 __all__ = ["column_outputs", "from_json", "row_outputs", "to_json"]
 
@@ -43,14 +44,14 @@ def from_json(raw: Any, name: str, feature: Feature) -> np.ndarray:
         if feature.dtype != "string":
             array = np.array(raw)
             if array.dtype == object or (array.dtype.kind in "fU" and np.dtype(_numpy(feature.dtype)).kind in "biu"):
-                raise ValueError(f"expected {feature.dtype}, found {str(raw)[:60]}")
+                raise ValueError(f"expected {feature.dtype}, found {shortened(str(raw), 60)}")
             return array.astype(_numpy(feature.dtype))
         shape, flat = _flat(raw)
         whole = np.empty(len(flat), object)
         whole[:] = [base64.b64decode(value["b64"]) if isinstance(value, Mapping) else _bytes(value) for value in flat]
         return whole.reshape(shape)
     except (TypeError, ValueError, KeyError, OverflowError) as exc:
-        raise CallFailed("REPLY", f"output '{name}' cannot be read: {' '.join(str(exc).split())[:200]}") from exc
+        raise CallFailed("REPLY", f"output '{name}' cannot be read: {shortened(' '.join(str(exc).split()), 200)}") from exc
 
 
 def column_outputs(raw: Any, outputs: Mapping[str, Feature]) -> dict[str, np.ndarray]:
@@ -66,7 +67,7 @@ def column_outputs(raw: Any, outputs: Mapping[str, Feature]) -> dict[str, np.nda
 def row_outputs(raw: Any, outputs: Mapping[str, Feature]) -> dict[str, np.ndarray]:
     """Read TensorFlow Serving's row format: what there is of each example."""
     if not isinstance(raw, Sequence):
-        raise CallFailed("REPLY", f"expected predictions of each example, found {str(raw)[:60]}")
+        raise CallFailed("REPLY", f"expected predictions of each example, found {shortened(str(raw), 60)}")
     if not raw or not isinstance(raw[0], Mapping) or set(raw[0]) == {"b64"}:
         return column_outputs(list(raw), outputs)
     names = set(raw[0])

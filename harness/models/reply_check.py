@@ -10,6 +10,7 @@ import numpy as np
 from harness.data import Feature
 from harness.errors import EndpointError, InvalidRun, nearest
 from harness.models.served import Question, Reply, dtype_of, feature_text
+from harness.names.texts import shortened
 
 __all__ = ["Expected", "check_reply"]
 
@@ -43,8 +44,8 @@ def check_reply(reply: Reply, question: Question, expected: Expected) -> None:
         )
     if reply.label is not None and reply.label != where:
         raise InvalidRun(
-            f"INVALID, no result was written: {where}: a reply came that names another request ({reply.label[:60]}): what stands "
-            "between here and the server mixes up replies"
+            f"INVALID, no result was written: {where}: a reply came that names another request "
+            f"({shortened(reply.label, 60)}): what stands between here and the server mixes up replies"
         )
     rows = len(next(iter(question.tensors.values())))
     for name in reply.outputs:

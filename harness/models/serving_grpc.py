@@ -12,6 +12,7 @@ from harness.data import Feature
 from harness.errors import ModelError
 from harness.models.grpc_channel import GrpcChannel
 from harness.models.served import CallFailed, Question, Reply, ServedSignature, dtype_of
+from harness.names.texts import shortened
 
 __all__ = ["ServingGrpc", "signature_of"]
 
@@ -74,7 +75,7 @@ class ServingGrpc:
             ("model", reply.model_spec.name, self._name), ("signature", reply.model_spec.signature_name, self._signature),
         ):  # fmt: skip
             if found and found != expected:
-                raise CallFailed("REPLY", f"expected a reply of {what} '{expected}', found one of '{found[:100]}'")
+                raise CallFailed("REPLY", f"expected a reply of {what} '{expected}', found one of '{shortened(found, 100)}'")
         outputs = {}
         for name, proto in reply.outputs.items():
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["printable", "shortened"]
 
 
 def printable(text: str) -> str:
@@ -12,3 +12,12 @@ def printable(text: str) -> str:
     'a\\\\r\\\\x1b[2Kb \\\\ud800 é'
     """
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the beginning of a text, with a mark where it goes on.
+
+    >>> shortened("abcdef", 3), shortened("abc", 3)
+    ('abc…', 'abc')
+    """
+    return text if len(text) <= length else f"{text[:length]}…"

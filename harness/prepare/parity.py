@@ -22,6 +22,7 @@ __all__ = ["MEAN", "WITHIN", "ParityLimits", "Sides", "parity_job"]
 MEAN, LARGEST, WITHIN = "prediction_difference", "largest_prediction_difference", "within_tolerance"
 FLIPS, PAIRS = "flip_rate", "mcnemar"
 REPLACED = ("model", "models", "metrics", "gate", "examples", "predictions", "export", "output")
+NULL_FAILS = {"if_null": "fail"}
 KEPT = ("name", "weight", "slices", "bootstrap")  # options of a metric that do not say how a prediction is read
 
 
@@ -202,15 +203,23 @@ def _flips(options: Mapping[str, Any], decisions: Mapping[str | None, Any]) -> l
 def _rules(limits: ParityLimits, outputs: Sequence[str | None], decided: Sequence[str | None]) -> list[dict[str, Any]]:
     """Return the rules. A bound that says all or none is on these very examples: no interval could hold it.
 
+    A number that is NaN in a model agrees with nothing: then there is no value, and the rule fails.
+
     Raises: JobError: there are no decisions to be held to a bound.
     """
     rules: list[dict[str, Any]] = [
-        {key_of(WITHIN, output, outputs): {"at_least": limits.within, "interval": limits.within < 1}} for output in outputs
+        {key_of(WITHIN, output, outputs): {"at_least": limits.within, "interval": limits.within < 1, **NULL_FAILS}}
+        for output in outputs
     ]
     if limits.largest is not None:
-        rules += [{key_of(LARGEST, output, outputs): {"at_most": limits.largest, "interval": False}} for output in outputs]
+        rules += [
+            {key_of(LARGEST, output, outputs): {"at_most": limits.largest, "interval": False, **NULL_FAILS}} for output in outputs
+        ]
     if limits.flips is not None:
         if not decided:
             raise JobError("--flips: no metric of the job reads a class: add accuracy, or another that does")
-        rules += [{key_of(FLIPS, output, decided): {"at_most": limits.flips, "interval": limits.flips > 0}} for output in decided]
+        rules += [
+            {key_of(FLIPS, output, decided): {"at_most": limits.flips, "interval": limits.flips > 0, **NULL_FAILS}}
+            for output in decided
+        ]
     return rules

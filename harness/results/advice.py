@@ -14,8 +14,10 @@ ADVICE = (
     ),
     (
         re.compile(r"\d predictions are NaN, infinite or out of range"),
-        "a number that is missing in what the model reads, an empty cell of a table say, gives such predictions: data.filter "
-        "leaves those examples out, data.transform fills them in; harness check names one among the first examples",
+        "numbers that are missing in what the model reads give such predictions, and short floats that overflow do: harness "
+        "check names one that is missing among the first examples; of empty cells of a table data.filter leaves the examples "
+        "out, and data.transform fills them in; a model behind an endpoint is held against the local one by harness parity, "
+        "which names the examples",
     ),
 )
 

@@ -128,7 +128,7 @@ def cost_table(run: Mapping[str, Any], prices: CostSpec | None = None) -> tuple[
     titles = {**HOURS, "joules": f"energy ({', '.join(cost.measured)})", "money": "cost", "grams_co2": "CO2"}
     if cost.joules is None:
         titles["joules"] = "energy"
-    table = TextTable(["", "whole run", "per million examples"])
+    table = TextTable(["quantity", "whole run", "per million examples"])
     for name, amount in amounts(cost).items():
         table.rows.append([titles[name], NOT_KNOWN if amount is None else _text(name, amount, cost), million.get(name, "")])
     reasons = [f"energy of {kind}: {entry.reason}" for kind, entry in cost.energy.items() if entry.microjoules is None]

@@ -87,7 +87,7 @@ def _wide(lines: Sequence[_Line], columns: Sequence[str], *, slices: bool) -> Te
 def _turned(lines: Sequence[_Line], columns: Sequence[str]) -> TextTable:
     """Return a row for each number and a column a line."""
     heads = [f"{line.run}\n{line.slice}" if line.slice else line.run for line in lines]
-    return TextTable(["", *heads], [[name, *(line.texts.get(name, "") for line in lines)] for name in columns])
+    return TextTable(["value", *heads], [[name, *(line.texts.get(name, "") for line in lines)] for name in columns])
 
 
 def _narrow(lines: Sequence[_Line], columns: Sequence[str], *, slices: bool) -> TextTable:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.bench.answer import Answer, answer
 from harness.bench.facts import Facts
+from harness.bench.rules import Rules, Sweep, trials
 
 CHUNK = 100
 
@@ -90,3 +92,36 @@ def repeats(ranks: int, count: int = 5, **options: Any) -> list[Facts]:
         fact(ranks, repeat, **{name: slower(value, 1 + spread * repeat) for name, value in times.items()}, **options)
         for repeat in range(1, count + 1)
     ]
+
+
+MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
+
+
+def frozen_bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> Answer:
+    """Return a bench of one and two ranks whose trials take so many times as long."""
+    rules = rules or Rules((1, 2))
+    facts = [
+        *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
+        *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
+    ]
+    return answer("job.yaml", rules, None, with_warm_ups(facts), MACHINE, ["harness", "bench", "job.yaml"])
+
+
+def frozen_sweep() -> Answer:
+    """Return a bench of three sizes, strong and weak, of which two settings were tried, with a slow rank and a trial that failed."""
+    rules = Rules((1, 2, 4), repeat=2, weak=True, sweeps=(Sweep("precision", ("float32", "bfloat16")),))
+    facts = []
+    for trial in trials(rules):
+        is_other = dict(trial.setting)["precision"] != "float32"
+        share = 2000 if trial.scaling == "weak" else 8000 // trial.ranks
+        reading = [share / 500 * (2 if rank == 3 else 1) for rank in range(trial.ranks)]
+        own = fact(
+            trial.ranks, trial.repeat, reading=reading, waiting=[max(reading) - each for each in reading], reading_rate=500.0,
+            share=[share] * trial.ranks, examples=share * trial.ranks, setting=dict(trial.setting), scaling=str(trial.scaling),
+            bits="c" if is_other else "b", digest=("c" if is_other else "b") * 64,
+            values={"accuracy": 0.5, "log_loss": 0.7 + 0.01 * is_other},
+        )  # fmt: skip
+        facts.append(replace(own, name=trial.name))
+    reason = "exit code 1: harness: error: data/a.tfrecord: record 17 is cut off <b> / rank 3 on a-host-with-a-long-name.example"
+    facts[-1] = replace(facts[-1], state="failed", reason=reason, run={}, limits={}, digest="")
+    return answer("job.yaml", rules, None, facts, MACHINE, ["harness", "bench", "job.yaml", "--weak", "--sweep", "precision"])

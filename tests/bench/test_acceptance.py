@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
+import operator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.bench.acceptance import accept_bench, judge_ratio, share
-from harness.bench.answer import Answer, answer
+from harness.bench.answer import answer
 from harness.bench.bench import write
 from harness.bench.bench_folder import BenchFolder
 from harness.bench.documents import read, to_json, to_markdown
@@ -19,21 +23,10 @@ from harness.bench.page import render
 from harness.bench.ratio import compare_benches
 from harness.bench.rules import Rules
 from harness.comparison.judgements import Verdict
-from harness.errors import RunFolderError, UsageError
+from harness.errors import HarnessError, RunFolderError, UsageError
 from tests import schemas
-from tests.bench.frozen import repeats, with_warm_ups
-
-MACHINE: dict[str, Any] = {"cpu": {"model": "A <b>"}, "gpus": [], "interconnect": [{"name": "eth0", "megabits_per_s": None}]}
-
-
-def bench(factor: float = 1.0, rules: Rules | None = None, **options: Any) -> Answer:
-    """Return a bench of one and two ranks whose trials take so many times as long."""
-    rules = rules or Rules((1, 2))
-    facts = [
-        *repeats(1, rules.repeat, reading=20.0 * factor, reading_rate=500.0, **options),
-        *repeats(2, rules.repeat, reading=10.0 * factor, reading_rate=500.0, **options),
-    ]
-    return answer("job.yaml", rules, None, with_warm_ups(facts), MACHINE, ["harness", "bench", "job.yaml"])
+from tests.bench.frozen import MACHINE
+from tests.bench.frozen import frozen_bench as bench
 
 
 @pytest.mark.parametrize(
@@ -122,25 +115,80 @@ def test_how_far_results_are_apart_is_said(value: float, words: str) -> None:
     assert words in note and "accuracy by" in note
 
 
+def edited(document: dict[str, Any], keys: tuple[Any, ...], value: Any) -> str:
+    """Return a document as text, with another value in a place of it; GONE takes the place out."""
+    changed = copy.deepcopy(document)
+    *way, last = keys
+    place = functools.reduce(operator.getitem, way, changed)
+    if value is GONE:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(changed)
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "message"),
     [
         (("trials", 2, "wall_s"), float("nan"), "not finite"),
-        (("trials", 2, "wall_s"), 0.0, "took no time"),
-        (("trials", 2, "run"), {}, "took no time"),
+        (("trials", 2, "wall_s"), 0.0, r"trials.2.wall_s: Input should be greater than 0, found 0.0"),
+        (("trials", 2, "wall_s"), "3", "trials.2.wall_s: Input should be a valid number, found '3'"),
+        (("trials", 2, "run"), {}, "trials.2.run.attempt: Field required"),
+        (("trials", 2, "run", "attempt", "elapsed_s"), 0, "elapsed_s: Input should be greater than 0"),
+        (("trials", 1, "run", "attempt", "ranks"), [], "trials.1: expected an account of each of its 2 ranks"),
+        (("trials", 2, "digest"), "", "trials.2.digest: String should match"),
+        (("trials", 2, "state"), "fine", "trials.2.state: Input should be 'done' or 'failed'"),
+        (("trials", 2, "values"), {"accuracy": None}, "trials.2.values.accuracy"),
+        (("rules", "repeat"), 10**9, "ask for 2,000,000,002 trials"),
+        (("rules",), {}, "rules.ranks: Field required"),
+        (("machine",), None, "machine: Input should be a valid dictionary"),
         (("schema_version",), 2, "schema_version 1, found 2"),
     ],
 )
 def test_a_bench_that_was_edited_is_refused(tmp_path: Path, keys: tuple[Any, ...], value: Any, message: str) -> None:
-    document = json.loads(to_json(bench()))
-    *way, last = keys
-    place = document
-    for key in way:
-        place = place[key]
-    place[last] = value
-    (tmp_path / "bench.json").write_text(json.dumps(document))
+    (tmp_path / "bench.json").write_text(edited(json.loads(to_json(bench())), keys, value))
     with pytest.raises(RunFolderError, match=message):
         read(tmp_path)
+
+
+def test_a_bench_that_is_torn_is_refused_wherever_it_was_torn(tmp_path: Path) -> None:
+    text = to_json(bench())
+    for length in range(0, len(text) - 2, 997):
+        (tmp_path / "bench.json").write_text(text[:length])
+        with pytest.raises(RunFolderError, match="expected a bench"):
+            read(tmp_path)
+
+
+GONE = object()
+ODD = (GONE, None, "x", -1, 10**30, 3.5, [None], {"a": None})
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Go through the places of a document; of a list the first."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield (*way, key)
+        yield from places(part, (*way, key))
+
+
+def test_whatever_is_edited_is_refused_or_does_no_harm(tmp_path: Path) -> None:
+    reference = bench(rules=Rules((1, 2), repeat=2))
+    document = json.loads(to_json(reference))
+    document = {key: document[key] for key in ("schema_version", "job", "command", "rules", "examples", "machine", "trials")}
+    document["trials"].sort(key=lambda trial: trial["ranks"], reverse=True)  # a trial of two ranks first
+    refused = 0
+    for keys in places(document):
+        for value in ODD:
+            (tmp_path / "bench.json").write_text(edited(document, keys, value))
+            try:
+                found = read(tmp_path)
+                accept_bench(reference, found, 0.1, ("a", "b")).text("junit")
+                compare_benches(found, reference, ("b", "a"))
+                schemas.check("bench.json", to_json(found))
+                to_markdown(found)
+            except HarnessError:
+                refused += 1
+    assert refused > 250
 
 
 def test_the_folder_of_a_kit_is_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from harness.bench.rules import Rules, Sweep
 from harness.cli import cli
 from harness.errors import UsageError
 from harness.job.job import Job
+from tests import schemas
 from tests.conftest import start
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,13 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(harness, tmp_path):
     assert done.code == 2 and "is not empty" in done.err and [path.name for path in (tmp_path / "b").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize("name", ["integer", "vision"])
+def test_a_file_where_the_folder_is_to_be_is_left_as_it_is(harness, tmp_path, name):
+    (tmp_path / "b").write_text("mine")
+    done = harness("bench", "--kit", name, "-o", "b")
+    assert done.code == 2 and "cannot be made" in done.err and (tmp_path / "b").read_text() == "mine"
+
+
 def bench(tmp_path: Path, *argv: str, **environ: str):
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "launch")))
     return start([sys.executable, "-m", "harness", "bench", *argv], tmp_path, environ={"PYTHONPATH": paths, **environ})
@@ -58,6 +66,7 @@ def test_a_kit_is_judged_and_measured_on_two_ranks_in_one_command(tmp_path):
     done = bench(tmp_path, "--kit", "integer", "--ranks", "1,2", "--repeat", "1", "-o", "b")
     assert done.code == 0, done.out + done.err
     assert "kit integer: known" in done.out and "VALID" in done.out
+    schemas.check("kit.json", (tmp_path / "b/kit.json").read_text())
     judged = json.loads((tmp_path / "b/kit.json").read_text())
     assert (judged["state"], judged["kind"], judged["ranks"]) == ("known", "any", 2)
     assert judged["digest"] == kit_digests.ANYWHERE["integer"]

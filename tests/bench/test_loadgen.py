@@ -14,6 +14,7 @@ from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary, t
 from harness.bench.loadgen_kit import LoadgenResult
 from harness.bench.loadgen_test import load_loadgen
 from harness.errors import RunFolderError, UsageError
+from tests import schemas
 
 ROOT = Path(__file__).parents[2]
 # As LoadGen 6.0.17 writes it.
@@ -95,6 +96,7 @@ def test_loadgen_itself_drives_all_scenarios_and_finds_the_accuracy_of_an_evalua
     ]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    schemas.check("loadgen.json", (tmp_path / "b/loadgen.json").read_text())
     document = json.loads((tmp_path / "b/loadgen.json").read_text())
     assert [scenario["name"] for scenario in document["scenarios"]] == ["Offline", "SingleStream", "MultiStream", "Server"]
     assert document["right"] and 0.85 < document["accuracy"] < 0.95

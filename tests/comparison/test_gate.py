@@ -23,6 +23,7 @@ from harness.job.specs import BootstrapSpec
 from harness.metrics import load
 from harness.metrics.contract import Binding, Inputs
 from harness.metrics.question import Question
+from harness.results.tables import slice_name
 
 REPLICATES = 400
 METRICS = {"accuracy": load("accuracy")(), "cross_entropy": load("cross_entropy")(), "mean": load("mean")(label="x")}
@@ -220,6 +221,19 @@ def test_a_rule_on_what_is_not_there_is_no_pass(rule, words):
     with pytest.raises(UsageError) as caught:
         judge(rule, run)
     assert words in str(caught.value)
+
+
+def test_a_number_without_a_value_fails_a_rule_that_says_so():
+    run = sliced(460, 450)
+    run.numbers[WHOLE].update(cross_entropy=Number(None, "3 NaN", 1000))
+    where = next(where for where in run.numbers if where != WHOLE)
+    run.numbers[where]["accuracy"] = Number(None, "2 NaN", 500)
+    for rule, words, place in (
+        ({"cross_entropy": {"at_most": 0.9, "if_null": "fail"}}, "it is null in new: 3 NaN", ""),
+        ({"accuracy": {"by": "g", "at_least": 0.99, "if_null": "fail"}}, "it is null in new: 2 NaN", slice_name(dict(where))),
+    ):
+        judgement = judge(rule, run)
+        assert (judgement.verdict, judgement.value, judgement.reason, judgement.where) == (Verdict.FAIL, None, words, place)
 
 
 @pytest.mark.parametrize(

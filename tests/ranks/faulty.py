@@ -1,6 +1,6 @@
 """Faults, planted in the reader of TFRecord files: what:where, where is the id of the example at which it happens.
 
-Others make reading, or the sum over ranks, slow: slow-read:SECONDS[:RANK], slow-sum:SECONDS.
+Others make reading, or the sum over ranks, slow: slow-read:SECONDS[:RANK:SECONDS_OF_OTHERS], slow-sum:SECONDS.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ def fail(read: Any, at: int, how: str) -> Any:
 
 
 def slow_read(read: Any, where: str) -> Any:
-    """Take so many seconds for a thousand examples; on one rank alone where that is named: SECONDS[:RANK]."""
+    """Take so many seconds for a thousand examples; where a rank is named the others take less: SECONDS[:RANK:SECONDS]."""
     from harness.ranks.comm import World
 
-    seconds, _, rank = where.partition(":")
-    if rank and World.from_environment().rank != int(rank):
-        return read
+    seconds, *special = where.split(":")
+    if special and World.from_environment().rank != int(special[0]):
+        seconds = special[1]
 
     def faulty(self: Any, start: int, stop: int, size: int) -> Iterator[Any]:
         for records in read(self, start, stop, size):

@@ -153,7 +153,7 @@ def test_labels_tell_what_one_key_means_in_each_run(labelled: list[Path]) -> Non
 
 def test_where_there_is_no_room_metrics_are_rows(labelled: list[Path]) -> None:
     lines = printed(labelled, 60)
-    assert "│ │ run 0 │ run 1 │" in lines and "│ recall cat │ 0.5 │ │" in lines
+    assert "│ value │ run 0 │ run 1 │" in lines and "│ recall cat │ 0.5 │ │" in lines
     narrow = printed(labelled, 60, slices=True)
     assert "│ run │ slice │ metric │ value │" in narrow and "│ │ animal=dog, age=7 │ examples │ 4 │" in narrow
     names = "".join(line.split("│")[2].strip() for line in narrow if line.count("│") == 5)

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
+from statsmodels.stats.contingency_tables import mcnemar
 
 from harness.errors import JobError, UsageError
 from harness.job.job import Job
 from harness.prepare.parity import ParityLimits, Sides, parity_job
 from tests import made
 from tests.conftest import start
+from tests.models.test_endpoints import Server
 
 ATOL = 1e-3
+
+
+NAN_ABOVE = 3.0  # of the sum of an example's features, where a model is broken
+
+
+def saved(folder, scale, broken_above=math.inf):
+    """Write the classifier with weights that are off, and NaN for the examples whose features add up to more than a bound."""
+
+    class Dense(tf.Module):
+        def __init__(self):
+            kernel = made.kernel()
+            self.kernel = tf.Variable(kernel + np.random.default_rng(5).normal(size=kernel.shape).astype("f") * scale)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, made.WIDTH], tf.float32, name="x")])
+        def serve(self, x):
+            broken = tf.reduce_sum(x, axis=1, keepdims=True) > broken_above
+            return {"probabilities": tf.where(broken, np.float32("nan"), tf.nn.softmax(x @ self.kernel))}
+
+    module = Dense()
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    return folder
 
 
 @pytest.fixture(scope="module")
 def moved(world, tmp_path_factory):
     """The classifier with weights that are a little off."""
+    return saved(tmp_path_factory.mktemp("moved") / "model", 1e-2)
 
-    class Dense(tf.Module):
-        def __init__(self):
-            kernel = made.kernel()
-            self.kernel = tf.Variable(kernel + np.random.default_rng(5).normal(size=kernel.shape).astype("f") * 1e-2)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, made.WIDTH], tf.float32, name="x")])
-        def serve(self, x):
-            return {"probabilities": tf.nn.softmax(x @ self.kernel)}
-
-    folder = tmp_path_factory.mktemp("moved") / "model"
-    module = Dense()
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
-    return folder
+@pytest.fixture(scope="module")
+def servers(world, tmp_path_factory):
+    """Two servers of a model m: the classifier, and one whose weights are far off; the second has a broken model too."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("live", "shadow", "broken")]
+    (folders[0] / "1").symlink_to(world.folder / "classifier")
+    saved(folders[1] / "2", 0.5)
+    saved(folders[2] / "1", 0.0, NAN_ABOVE)
+    started = [Server({"m": folders[0]}), Server({"m": folders[1], "broken": folders[2]})]
+    yield started
+    for server in started:
+        server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +113,62 @@ def test_exit_codes_say_whether_two_models_agree(harness, world, job, moved, out
     assert list(codes.values()) == [0, 5, 1]
     assert harness(*words, "--within", 0.01, "--largest", 1e-6).code == 1
     assert harness(*words, "--within", 0.01, "--flips", 0.9).code == 0
+
+
+def test_a_shadow_against_the_live_endpoint(harness, world, servers, tmp_path):
+    live, shadow = servers
+    models = {
+        "live": {"endpoint": f"grpc://127.0.0.1:{live.grpc}", "name": "m"},
+        "shadow": {"endpoint": f"http://127.0.0.1:{shadow.rest}", "name": "m", "version": 2},
+    }
+    data = {"files": str(world.folder / "all.npz"), "label": "label"}
+    job = world.job(tmp_path / "job.yaml", model=None, models=models, data=data, slices=["label"])
+    words = ["parity", job, "--atol", 0.1, "--rtol", 0, "-o", tmp_path / "run", "--overwrite"]
+    assert (done := harness(*words, "--worst", 7)).code == 1, done.err
+    document = json.loads((tmp_path / "run" / "parity.json").read_text())
+    assert (document["reference"], document["candidate"]) == ("live", "shadow")
+
+    examples = made.examples()
+    scores = np.float64(examples.x) @ np.float64(made.kernel())
+    noise = np.random.default_rng(5).normal(size=made.kernel().shape).astype("f") * 0.5
+    before, after = (special.softmax(s, axis=1) for s in (scores, np.float64(examples.x) @ np.float64(made.kernel() + noise)))
+    right = [outputs.argmax(axis=1) == examples.label for outputs in (before, after)]
+    for part, chosen in [
+        (document, slice(None)),
+        *((part, examples.label == part["slice"]["label"]) for part in document["slices"]),
+    ]:
+        (decisions,), (output,) = part["decisions"], part["outputs"]
+        table = [[int((a & b)[chosen].sum()) for b in (right[1], ~right[1])] for a in (right[0], ~right[0])]
+        names = [["both_right", "only_reference_right"], ["only_candidate_right", "both_wrong"]]
+        assert [[decisions[name] for name in row] for row in names] == table
+        assert decisions["p"] == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-9)
+        assert output["within"] == pytest.approx((np.abs(before - after)[chosen] <= 0.1).mean(), abs=1e-12)
+        assert output["largest_difference"] == pytest.approx(np.abs(before - after)[chosen].max(), rel=1e-4)
+        assert output["mean_difference"] == pytest.approx(np.abs(before - after)[chosen].mean(), rel=1e-4)
+    assert len(document["slices"]) == made.CLASSES
+    worst = [example for example in document["worst"] if not example["group"]]
+    assert [example["id"] for example in worst] == np.argsort(-np.abs(before - after).sum(axis=1))[:7].tolist()
+    (account,) = json.loads((tmp_path / "run" / "run.json").read_text())["attempts"][-1]["ranks"]
+    assert [set(account["endpoints"][name]["versions"]) for name in models] == [{"1"}, {"2"}]
+
+    flips = float((before.argmax(axis=1) != after.argmax(axis=1)).mean())
+    assert 0.02 < flips < 0.9
+    bounds = (flips + 0.15, flips + 0.001, flips / 4)
+    assert [harness(*words, "--within", 0.01, "--flips", bound).code for bound in bounds] == [0, 5, 1]
+
+
+def test_numbers_that_are_nan_in_a_model_are_no_parity(harness, job, servers, tmp_path):
+    broken = ["--endpoint", f"grpc://127.0.0.1:{servers[1].grpc}", "--name", "broken"]
+    done = harness("parity", job, *broken, "--within", 0.5, "--flips", 0.5, "--worst", 100, "-o", tmp_path / "run")
+    assert done.code == 1 and "error" not in done.err, done.text
+    lost = np.flatnonzero(made.examples().x.sum(axis=1) > NAN_ABOVE).tolist()
+    said = " ".join(done.out.split())
+    assert f"flip_rate, mcnemar: null, {len(lost)} predictions are NaN" in said and "agrees with nothing" in said
+    document = json.loads((tmp_path / "run" / "parity.json").read_text())
+    worst = [example for example in document["worst"] if not example["group"]]
+    assert sorted(example["id"] for example in worst if example["distance"] is None) == lost
+    gate = json.loads((tmp_path / "run" / "gate.json").read_text())
+    assert gate["verdict"] == "FAIL" and all(rule["reason"].startswith("it is null in endpoint: ") for rule in gate["rules"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +13,7 @@ from harness.exact.draws import multiplicities
 from harness.metrics.contract import RowMetric, Totals, row_sums
 from harness.metrics.ranking import GroupedAuc, HitRate, MeanAveragePrecision, MeanReciprocalRank, Ndcg, PrecisionAtK, RecallAtK
 from harness.metrics.retrieval import RetrievalRecall
-from harness.sums.row_draws import torn_groups
+from harness.sums.row_draws import KEY_BLOCK, RowDraws, torn_groups
 from tests.row_case import fold_on_ranks, rows
 
 REPLICATES, SEED = 30, 17
@@ -222,3 +223,25 @@ def test_retrieval_within_groups_draws_whole_groups():
     metric = RetrievalRecall(query="q")
     found = values_of(metric, fold_on_ranks(metric, rows(np.zeros(60), values, group=group), multiplicities=draw))
     assert found == pytest.approx([np.average(right[able], weights=t) for t in draw(group)[able].T], rel=1e-12)
+
+
+def test_draws_of_many_rows_are_held_in_a_byte_each():
+    keys = np.arange(40 * KEY_BLOCK)
+    tracemalloc.start()
+    try:
+        table = RowDraws.of_keys(draw, keys).table
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert table.dtype == np.uint8 and held < 1.01 * REPLICATES * len(keys)
+    assert (
+        most < held + 64 * REPLICATES * KEY_BLOCK
+    )  # a few copies of one block: as they are drawn, all would be eight times the table
+    np.testing.assert_array_equal(table[:, -99:], draw(keys[-99:]).T)
+
+
+def test_draws_become_wider_where_one_of_them_needs_it():
+    keys = np.arange(3 * KEY_BLOCK)
+    table = RowDraws.of_keys(lambda some: np.stack([some, some % 7], axis=1), keys).table
+    assert table.dtype == np.uint16
+    np.testing.assert_array_equal(table, [keys, keys % 7])
