@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary
-from harness.bench.loadgen_test import LoadgenTest, load_loadgen, read_log
+from harness.bench.loadgen_run import LoadgenTest, load_loadgen, read_log
 from harness.errors import RunFolderError
 
 __all__ = ["System", "accuracy", "drive", "peak_rate"]

@@ -52,7 +52,7 @@ def load(
 
     Exit code 0: it does, 1: a bound is missed, it is overloaded or queries had no answer, 5: so few queries do not tell.
     """
-    from harness.bench.loadgen_test import load_loadgen
+    from harness.bench.loadgen_run import load_loadgen
     from harness.job.job import Job
     from harness.load.request import SCENARIOS, LatencyBound, LoadRequest, check_job
     from harness.names.status_line import Status, status_line

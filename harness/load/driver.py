@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary
-from harness.bench.loadgen_test import LoadgenTest, load_loadgen, read_log
+from harness.bench.loadgen_run import LoadgenTest, load_loadgen, read_log
 from harness.errors import EndpointError, HarnessError, InvalidRun
 from harness.load.account import LoadAccount, Measured
 from harness.load.answers import Answers
