@@ -14,7 +14,6 @@ import pytest
 from tests import made
 from tests.conftest import ROOT
 from tests.faulty_endpoint import GrpcFaults
-from tests.models.test_endpoints import Server
 
 pytestmark = pytest.mark.slow
 
@@ -27,16 +26,6 @@ def packages(tmp_path_factory):
     argv = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), pin]
     subprocess.run(argv, check=True, timeout=300, capture_output=True)
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served") / "m"
-    folder.mkdir()
-    (folder / "1").symlink_to(world.folder / "classifier")
-    server = Server({"m": folder})
-    yield server
-    server.kill()
 
 
 @pytest.fixture

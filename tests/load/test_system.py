@@ -20,20 +20,10 @@ from harness.load.system import LoadSystem, Policy
 from harness.models.endpoint import from_endpoint, identify
 from tests import made
 from tests.faulty_endpoint import GrpcFaults
-from tests.models.test_endpoints import Server, changed
+from tests.models.test_endpoints import changed
 
 pytestmark = pytest.mark.slow
 EXAMPLES = 24
-
-
-@pytest.fixture(scope="module")
-def server(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served") / "m"
-    folder.mkdir()
-    (folder / "1").symlink_to(world.folder / "classifier")
-    server = Server({"m": folder})
-    yield server
-    server.kill()
 
 
 class Asked:
