@@ -1,6 +1,6 @@
 """Runs the real command line many times at the price of one import: loads TensorFlow and the harness, then forks for every command.
 
-Reads one JSON request a line: argv, cwd, environ, stdout, stderr (paths). Answers with the exit code.
+Reads one JSON request a line: argv, cwd, environ, stdout, stderr (paths); TEST_PACKAGES names folders of packages. Answers with the exit code.
 """
 
 import json
@@ -29,6 +29,7 @@ def serve() -> None:
         if not child:
             os.chdir(request["cwd"])
             os.environ.update(request["environ"])
+            sys.path += filter(None, os.environ.get("TEST_PACKAGES", "").split(os.pathsep))
             tf_build.XLA_POSITIONS = int(os.environ.get("XLA_POSITIONS", tf_build.XLA_POSITIONS))
             if "HARNESS_TEST_FAULT" in os.environ:
                 faulty.plant(os.environ["HARNESS_TEST_FAULT"])

@@ -81,7 +81,7 @@ def run_loadgen(rules: Rules, folder: Path, seconds: float, say: Callable[[str],
     Returns: the judgement, what is printed, and whether accuracy mode found what the evaluation did.
     Raises: UsageError: LoadGen is not installed, or several ranks are asked for.
     """
-    from harness.bench.loadgen_system import load_loadgen
+    from harness.bench.loadgen_run import load_loadgen
 
     load_loadgen()
     if rules.ranks != (1,):

@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.bench.kits import CHECKED, KITS
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, always_unkept, table
-from harness.bench.loadgen_system import System, accuracy, drive, load_loadgen, peak_rate
+from harness.bench.loadgen_run import load_loadgen
+from harness.bench.loadgen_system import System, accuracy, drive, peak_rate
 from harness.job.job import Job
 
 __all__ = ["LoadgenResult", "measure", "server", "system_of"]

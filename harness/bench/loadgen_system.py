@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary
-from harness.errors import RunFolderError, UsageError
+from harness.bench.loadgen_run import LoadgenTest, load_loadgen, read_log
+from harness.errors import RunFolderError
 
-__all__ = ["System", "accuracy", "drive", "load_loadgen", "peak_rate"]
+__all__ = ["System", "accuracy", "drive", "peak_rate"]
 
 LEAST = 2  # examples that are predicted at once: at one, products of matrices take another way
 
@@ -101,18 +102,6 @@ class _Worker:
                 return
 
 
-def load_loadgen() -> Any:
-    """Return the module of LoadGen.
-
-    Raises: UsageError: it is not installed.
-    """
-    try:
-        import mlperf_loadgen
-    except ImportError as exc:
-        raise UsageError("--kit loadgen needs mlcommons-loadgen: pip install 'exact-harness[bench]'") from exc
-    return mlperf_loadgen
-
-
 def peak_rate(system: System, size: int, batches: int = 20) -> float:
     """Return how many batches of a size are predicted in a second, by the fastest of some."""
     places = np.arange(size) % len(system)
@@ -130,8 +119,8 @@ def drive(system: System, asked: Asked, folder: Path) -> Scenario:
     Raises: UsageError: LoadGen is not installed. RunFolderError: its summary cannot be read.
     """
     logs = folder / str(asked.name)
-    _run(system, asked, logs, "PerformanceOnly")
-    return read_summary(asked, _log(logs, "mlperf_log_summary.txt"))
+    _run(system, asked, logs)
+    return read_summary(asked, read_log(logs, "mlperf_log_summary.txt"))
 
 
 def accuracy(system: System, labels: np.ndarray, folder: Path) -> float:
@@ -140,8 +129,8 @@ def accuracy(system: System, labels: np.ndarray, folder: Path) -> float:
     Raises: RunFolderError: LoadGen's log does not hold every example once.
     """
     logs = folder / "accuracy"
-    _run(system, Asked(ScenarioName.OFFLINE, 0.001, 1.0), logs, "AccuracyOnly")
-    answers = json.loads(_log(logs, "mlperf_log_accuracy.json"))
+    _run(system, Asked(ScenarioName.OFFLINE, 0.001, 1.0), logs, is_accuracy=True)
+    answers = json.loads(read_log(logs, "mlperf_log_accuracy.json"))
     places = np.array([answer["qsl_idx"] for answer in answers], np.int64)
     if sorted(places.tolist()) != list(range(len(system))):
         raise RunFolderError(f"{logs}: expected every one of {len(system):,} examples once, found {len(places):,} answers")
@@ -149,34 +138,14 @@ def accuracy(system: System, labels: np.ndarray, folder: Path) -> float:
     return int((classes == labels[places]).sum()) / len(system)
 
 
-def _run(system: System, asked: Asked, logs: Path, mode: str) -> None:
-    lg = load_loadgen()
-    logs.mkdir(parents=True, exist_ok=True)
-    settings = lg.TestSettings()
-    settings.scenario, settings.mode = getattr(lg.TestScenario, asked.name), getattr(lg.TestMode, mode)
-    for name, value in asked.settings().items():
-        setattr(settings, name, value)
-    log_settings = lg.LogSettings()
-    log_settings.log_output.outdir = str(logs)
-    log_settings.log_output.copy_summary_to_stdout = False
+def _run(system: System, asked: Asked, logs: Path, *, is_accuracy: bool = False) -> None:
     size = system.size(asked.name)
     for compiled in {LEAST, size, system.batch_size}:
         system.outputs(np.arange(min(compiled, len(system))), compiled)  # compiled before the clock starts
+    test = LoadgenTest(str(asked.name), asked.settings(), len(system), logs, is_accuracy)
     worker = _Worker(system) if asked.name is ScenarioName.SERVER else None
-    issue = worker.issue if worker else lambda queries: system.answer(queries, size)
-    library = lg.ConstructQSL(len(system), len(system), lambda _: None, lambda _: None)
-    under_test = lg.ConstructSUT(issue, lambda: None)
     try:
-        lg.StartTestWithLogSettings(under_test, library, settings, log_settings)
+        test.run(worker.issue if worker else lambda queries: system.answer(queries, size))
     finally:
         if worker:
             worker.end()
-        lg.DestroySUT(under_test)
-        lg.DestroyQSL(library)
-
-
-def _log(logs: Path, name: str) -> str:
-    try:
-        return (logs / name).read_text()
-    except OSError as exc:
-        raise RunFolderError(f"{logs / name}: LoadGen left no such log: {exc.strerror}") from exc

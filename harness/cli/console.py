@@ -20,6 +20,7 @@ from harness.cli.forecast import forecast
 from harness.cli.gate import gate
 from harness.cli.inventory import doctor, index, metrics
 from harness.cli.launch import launch
+from harness.cli.load import load
 from harness.cli.parity import parity
 from harness.cli.report import report
 from harness.cli.results import collect, show, verify
@@ -60,7 +61,7 @@ def cli() -> None:
 
 
 for _command in (
-    baseline, bench, check, collect, compare, doctor, evaluate, export, forecast, gate, index, init, launch, metrics,
+    baseline, bench, check, collect, compare, doctor, evaluate, export, forecast, gate, index, init, launch, load, metrics,
     parity, predict, report, serve_check, show, submit, verify, watch,
 ):  # fmt: skip
     cli.add_command(add_verbosity(_command))

@@ -108,21 +108,36 @@ class ServedModel:
 
     def submit(self, tensors: Mapping[str, np.ndarray], place: Place) -> Future[Answer]:
         """Begin to predict a batch, [B, ...] by input; the outputs have as many rows."""
-        count = len(place.ids)
-        rows = self.service.rows or max(count, 2)  # as the compiled step pads: a single row may take another path
+        question = self.question(tensors, place.ids, place.label, least=2)  # as the compiled step pads: one row may differ
+        return self.client.submit(question, lambda answer: self._kept(answer, place))
+
+    def question(self, tensors: Mapping[str, np.ndarray], ids: np.ndarray, label: str, *, least: int = 1) -> Question:
+        """Return a request, with the id that is passed through, and as many rows as the server takes.
+
+        Args:
+          tensors: [B, ...] by input.
+          ids: of the examples, int64 [B].
+          label: names the request.
+          least: rows; what is missing repeats the first one.
+        """
+        rows = self.service.rows or max(len(ids), least)
         sent = {name: _padded(array, rows) for name, array in tensors.items()}
         if self.service.echo is not None:
             name, shape = self.service.echo
-            sent[name] = _padded(place.ids.astype(np.int64), rows).reshape([rows, *(1 for _ in shape)])
-        return self.client.submit(Question(sent, place.label), lambda answer: self._kept(answer, place))
+            sent[name] = _padded(ids.astype(np.int64), rows).reshape([rows, *(1 for _ in shape)])
+        return Question(sent, label)
 
     def _kept(self, answer: Answer, place: Place) -> Answer:
         """Return what counts of an answer, and note which version gave it."""
         if place.chunk >= 0:
-            with self._lock:
-                self._chunks.setdefault(answer.version, set()).add(place.chunk)
+            self.note(place, answer.version)
         count = len(place.ids)
         return Answer({name: answer.outputs[name][:count] for name in self.outputs}, answer.version)
+
+    def note(self, place: Place, version: str) -> None:
+        """Take note of the version that answered a batch of the plan."""
+        with self._lock:
+            self._chunks.setdefault(version, set()).add(place.chunk)
 
     def ask(self, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Predict one batch outside the plan, and wait for it; dtypes as in `inputs`."""

@@ -7,12 +7,15 @@ from itertools import accumulate
 from typing import Any
 
 from harness.exact.latency_histogram import LatencyHistogram
-from harness.report.drawing import SERIES, clipped, new_figure, style, svg
+from harness.report.drawing import MARKERS, SERIES, clipped, new_figure, style, svg
 from harness.report.sections import Figure
 from harness.results.latency import latency_table
+from harness.results.tables import TextTable, number
 
-__all__ = ["latency_figure"]
+__all__ = ["latency_figure", "latency_over_time"]
 
+DRAWN = ("p50", "p90", "p99")
+LEAST_WINDOWS = 2
 NOTE = (
     "Each request from its first try to its reply, of all ranks. In brackets the interval of 95 %; .. stands for an end that "
     "so few requests leave open."
@@ -25,8 +28,8 @@ def latency_figure(attempt: Mapping[str, Any], run: str) -> Figure | None:
     The share that took longer falls by powers of ten: so the tail can be seen.
     """
     data = latency_table(attempt)
-    if data is None:
-        return None
+    if data is None or not any(entry["buckets_us"] for entry in attempt["endpoint_latency"].values()):
+        return None  # there are no endpoints, or none has answered
     with style(f"latency {run}"):
         figure = new_figure(720, 280)
         axes = figure.subplots()
@@ -47,3 +50,32 @@ def latency_figure(attempt: Mapping[str, Any], run: str) -> Figure | None:
             axes.legend()
         drawing = svg(figure)
     return Figure(drawing, f"How long requests to endpoints took, {run}", data, NOTE)
+
+
+def latency_over_time(entry: Mapping[str, Any], name: str) -> Figure | None:
+    """Draw the percentiles of windows of time; None where there are fewer than two windows.
+
+    Args:
+      entry: of an endpoint, with `over_time`.
+      name: of what is drawn.
+    """
+    windows = entry["over_time"]
+    if len(windows) < LEAST_WINDOWS:
+        return None
+    data = TextTable(["seconds", "requests", *(f"{share} ms" for share in DRAWN)])
+    for window in windows:
+        cells = [number(window[f"{share}_ms"], 1e-2 * window[f"{share}_ms"]) for share in DRAWN]
+        data.rows.append([f"{window['from_s']:,} to {window['to_s']:,}", number(window["requests"]), *cells])
+    with style(f"latency over time {name}"):
+        figure = new_figure(720, 280)
+        axes = figure.subplots()
+        times = [(window["from_s"] + window["to_s"]) / 2 for window in windows]
+        for place, share in enumerate(DRAWN):
+            values = [window[f"{share}_ms"] for window in windows]
+            axes.plot(times, values, color=SERIES[place], marker=MARKERS[place], markersize=4, label=share)
+        axes.set_yscale("log")
+        axes.set_xlabel("seconds since the beginning", loc="left")
+        axes.set_ylabel("milliseconds")
+        axes.legend()
+        drawing = svg(figure)
+    return Figure(drawing, f"How long requests took over time, {name}", data, "By the moment of the reply.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.names.urls import shown
 from harness.report.drawing import INK, SERIES, new_figure, plain, style, svg
-from harness.report.endpoint_latency import latency_figure
+from harness.report.endpoint_latency import latency_figure, latency_over_time
 from harness.report.sections import Figure, Section
 from harness.report.subjects import Reported, Subject
 from harness.results.cost_tables import cost_table, device_table
@@ -39,6 +39,7 @@ class Ran:
       remarks: on that: what is not measured or not counted, and why.
       devices: their energy by phase, in the last attempt; None where none was measured.
       latency: of requests to endpoints, in the last attempt; None where there are none.
+      over_time: how long those of each endpoint took over time, where there are several windows of it.
     """
 
     name: str
@@ -51,12 +52,19 @@ class Ran:
     remarks: Sequence[str]
     devices: TextTable | None
     latency: Figure | None = None
+    over_time: Sequence[Figure] = ()
 
 
 def running_section(reported: Reported) -> Section | None:
     """Return the section; None where no run says how it ran."""
     runs = [_ran(subject) for subject in reported.subjects if subject.run or subject.job]
     return Section("run", "How it ran", "running.html", runs) if runs else None
+
+
+def _over_time(attempt: Mapping[str, Any], run: str) -> list[Figure]:
+    entries = (attempt.get("endpoint_latency") or {}).items()
+    figures = (latency_over_time(entry, f"{name}, {run}" if name else run) for name, entry in entries)
+    return [figure for figure in figures if figure is not None]
 
 
 def _ran(subject: Subject) -> Ran:
@@ -79,6 +87,7 @@ def _ran(subject: Subject) -> Ran:
         remarks,
         device_table(subject.run),
         latency_figure(last, subject.name),
+        _over_time(last, subject.name),
     )
 
 

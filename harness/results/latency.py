@@ -11,7 +11,7 @@ from typing import Any
 from harness.exact.latency_histogram import LatencyHistogram
 from harness.results.tables import TextTable, number
 
-__all__ = ["SHARES", "endpoint_latency", "latency_lines", "latency_table"]
+__all__ = ["SHARES", "endpoint_latency", "latency_lines", "latency_table", "percentiles", "windows"]
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
@@ -34,27 +34,38 @@ def endpoint_latency(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _of(accounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     latencies = [account["latency"] for account in accounts if "latency" in account]
     window_s = max((latency["window_s"] for latency in latencies), default=1)
-    whole, windows = LatencyHistogram(), dict[int, LatencyHistogram]()
+    whole, parts = LatencyHistogram(), dict[int, LatencyHistogram]()
     for latency in latencies:
         whole += LatencyHistogram.from_json(latency["buckets_us"])
         for place, buckets in latency["windows"].items():
             at = int(place) * latency["window_s"] // window_s
-            windows[at] = windows.get(at, LatencyHistogram()) + LatencyHistogram.from_json(buckets)
+            parts[at] = parts.get(at, LatencyHistogram()) + LatencyHistogram.from_json(buckets)
     requests = sum(account["requests"] for account in accounts)
     return {
         "requests": requests,
         "retries": sum(account["tries"] for account in accounts) - requests,
         "failures": sum(sum(account["failures"].values()) for account in accounts),
-        "percentiles_ms": _percentiles(whole),
+        "percentiles_ms": percentiles(whole),
         "buckets_us": whole.to_json(),
-        "over_time": [
-            {"from_s": at * window_s, "to_s": (at + 1) * window_s, "requests": histogram.total, **_values(histogram)}
-            for at, histogram in sorted(windows.items())
-        ],
+        "over_time": windows(window_s, parts),
     }
 
 
-def _percentiles(histogram: LatencyHistogram) -> dict[str, Any]:
+def windows(window_s: int, parts: Mapping[int, LatencyHistogram]) -> list[dict[str, Any]]:
+    """Return what is said of windows of time.
+
+    Args:
+      window_s: their length.
+      parts: latencies by the number of the window.
+    """
+    return [
+        {"from_s": at * window_s, "to_s": (at + 1) * window_s, "requests": histogram.total, **_values(histogram)}
+        for at, histogram in sorted(parts.items())
+    ]
+
+
+def percentiles(histogram: LatencyHistogram) -> dict[str, Any]:
+    """Return each percentile with its interval, in milliseconds; none where there are no latencies."""
     found = {name: histogram.percentile(share) for name, share in SHARES.items()}
     return {name: vars(percentile) for name, percentile in found.items() if percentile is not None}
 

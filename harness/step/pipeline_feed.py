@@ -165,11 +165,15 @@ class PipelineFeed(Feed):
 
     def kept(self) -> Iterator[dict[str, np.ndarray]]:
         """Go through the batches on the host, outside any step: the features of the examples that count, by name."""
+        return (features for _, features in self.identified())
+
+    def identified(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Go through them with the ids of the examples, int64 [B]."""
         for element in self._iterator:
             batch = Batch(**element)
             masks = Masks.of(tf.range(self.batch_size) < batch.count, batch.bad, batch.keep)
             kept = masks.kept.numpy()
-            yield {name: tensor.numpy()[kept] for name, tensor in batch.features.items()}
+            yield batch.ids.numpy()[kept], {name: tensor.numpy()[kept] for name, tensor in batch.features.items()}
 
     def _bounded(self, batches: Any) -> Any:
         """Prefetch a few batches, with threads of the pipeline's own."""

@@ -66,12 +66,12 @@ class ServedModels:
         """Begin to predict a batch, [B, ...] by feature; the result has the outputs, and `features`."""
         whole = _Joined(len(self._served), len(place.ids))
         for name, served in self._served.items():
-            answer = served.submit(self._tensors(served, features), place)
+            answer = served.submit(self.tensors(served, features), place)
             whole.watch(name, served, answer)
         return whole
 
-    def _tensors(self, served: ServedModel, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return what a model reads, in its dtypes."""
+    def tensors(self, served: ServedModel, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what a model reads of features, [B, ...] by name: by its inputs, in its dtypes."""
         with subnormals_kept():
             return {name: _converted(features[self._inputs[name]], self._dtypes[name]) for name in served.inputs}
 
@@ -89,7 +89,7 @@ class ServedModels:
         """
         arrays = {name: tensor.numpy() for name, tensor in features.items()}
         for name, served in self._served.items():
-            self._canary[name] = tensors = self._tensors(served, arrays)
+            self._canary[name] = tensors = self.tensors(served, arrays)
             self._first[name] = whole = served.ask(tensors)
             rows = len(next(iter(tensors.values())))
             if served.service.rows is None and rows >= 4:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.bench.loadgen import Asked, Scenario, ScenarioName, read_summary, table, unkept
 from harness.bench.loadgen_kit import LoadgenResult
-from harness.bench.loadgen_system import load_loadgen
+from harness.bench.loadgen_run import load_loadgen
 from harness.errors import RunFolderError, UsageError
 from tests import schemas
 
