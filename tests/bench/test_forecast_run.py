@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from harness.bench.kits import KITS
+from harness.cli.forecast import forecast
+from harness.errors import UsageError
 from tests import schemas
 from tests.conftest import over_ranks, start
 
@@ -31,11 +33,10 @@ def test_bad_input_ends_with_2_before_anything_runs(harness, tmp_path):
         assert done.code == 2 and message in done.err and "Traceback" not in done.err, done.err
 
 
-def test_a_request_that_cannot_be_submitted_is_refused_before_the_pilots(harness, tmp_path, monkeypatch):
-    (tmp_path / "kit.yaml").write_text(yaml.safe_dump(KITS["table"].job(4000)))
+def test_a_request_that_cannot_be_submitted_is_refused_before_the_pilots(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    done = harness("forecast", "kit.yaml", "--submit")
-    assert done.code == 2 and "--submit: no sbatch here" in done.err
+    with pytest.raises(UsageError, match="--submit: no sbatch here"):
+        forecast.main(["kit.yaml", "--submit"], standalone_mode=False)
 
 
 def test_a_job_is_forecast_and_its_request_printed(tmp_path):
