@@ -14,7 +14,7 @@ __all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
-    "bench/test_acceptance.py::test_whatever", "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
+    "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_data_keys", "data/test_features", "data/test_formats_run",
     "data/test_http", "data/test_moved_data", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_serve_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_job_gate", "run/test_parity", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_closed_output", "test_coverage",
@@ -30,7 +30,8 @@ LONG = {
     "bench/test_bench.py::test_a_sweep_writes": "bench/test_figures on frozen trials",
     "bench/test_bench.py::test_minutes_bound": "bench/test_figures: what is chosen",
     "bench/test_bench.py::test_strong_and_weak_scaling_over_each_transport": "one and two ranks; bench/test_figures",
-    "bench/test_forecast_run.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast of one rank in the same file",
+    "bench/test_forecast_run.py::test_a_job_is_forecast": "the request that Slurm understands comes of a forecast: slurm/test_forecast; the model against simulated worlds",
+    "bench/test_forecast_run.py::test_two_and_four_ranks": "the model against simulated worlds; a forecast on a cluster in slurm/test_forecast",
     "bench/test_kit_bench.py::test_a_kit_is_judged_and_measured": "a kit that is wrong, alone; benches of two ranks in bench/test_bench",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[ranking": "the kit in whole numbers, and the images",
     "bench/test_kits.py::test_a_kit_is_not_wrong_on_this_machine[segmentation": "the kit in whole numbers, and the images",
