@@ -101,7 +101,7 @@ class LoadAccount:
         ...     account.come(second)
         ...     account.answer(2 * second + 0.5, second + 0.5, 1, "1")
         >>> account.later_half
-        (6, 3)
+        (5, 3)
         """
         last = int(self.last_came_s * TICKS)
         first = last // 2
