@@ -137,7 +137,11 @@ def _other_bytes(facts: Sequence[Facts]) -> Iterator[str]:
         if len(by_digest) > 1:
             most, *others = sorted(by_digest.values(), key=lambda names: -len(names))
             named = ", ".join(name for names in others for name in names)
-            yield f"metrics.json of {named} is not the bytes of {most[0]}: a result must not depend on ranks or repeats"
+            changed = [kind for kind in ("job", "data", "model") if len({fact.digests.get(kind) for fact in group}) > 1]
+            why = "a result must not depend on ranks or repeats"
+            if changed:
+                why = f"the {' and the '.join(changed)} changed meanwhile"
+            yield f"metrics.json of {named} is not the bytes of {most[0]}: {why}"
 
 
 def _failed(facts: Sequence[Facts]) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +172,8 @@ def _timed(facts: Sequence[Facts]) -> list[Timed]:
 def _begin(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
     """Choose how many examples and repeats there are, or read what was chosen when the bench began."""
     if (kept := request.folder.rules()) is not None:
+        if kept.get("keys", _keys(job)) != _keys(job):
+            raise UsageError(f"{request.job}: edited since the bench there began; choose another folder with -o")
         try:
             return Chosen(**kept["chosen"])
         except (KeyError, TypeError) as exc:
@@ -177,9 +181,15 @@ def _begin(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
                 f"{request.folder.rules_json}: not as harness bench writes it: {exc!r}; begin anew with -o"
             ) from exc
     chosen = _choose(request, job, say)
-    document: dict[str, Any] = {"job": str(request.job.absolute()), "asked": request.rules.to_json(), "chosen": vars(chosen)}
+    document: dict[str, Any] = {"job": str(request.job.absolute()), "keys": _keys(job)}
+    document |= {"asked": request.rules.to_json(), "chosen": vars(chosen)}
     request.folder.keep_rules(document)
     return chosen
+
+
+def _keys(job: Job) -> str:
+    """Return the SHA-256 of all keys of a job: a bench is of one job."""
+    return hashlib.sha256(json.dumps(job.resolved, sort_keys=True).encode()).hexdigest()
 
 
 def _choose(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
@@ -207,9 +217,13 @@ def _choose(request: Request, job: Job, say: Callable[[str], None]) -> Chosen:
         pilot, rules.minutes, rules.ranks, repeat=rules.repeat, warm_ups=rules.warm_ups, settings=combined, places=places
     )
     most = min(chosen.examples or examples, job.data.limit or chosen.examples or examples)
-    most = min(most, examples) if examples < count else most
+    if examples < count:
+        most = min(most, examples)
+    elif most > count:  # a limit above what there is would be in the digest of the job: other bytes for the same examples
+        say(f"pilot: whether there are {most:,} examples")
+        most = _pilot(request, most)[1]
     say(f"chosen for {rules.minutes:g} minutes: {most:,} examples at most, {chosen.repeat} repeats")
-    return replace(chosen, examples=most)
+    return replace(chosen, examples=most, pilot_s=round(time.monotonic() - begun, 6))
 
 
 def _pilot(request: Request, examples: int | None) -> tuple[Pilot, int]:

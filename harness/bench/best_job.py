@@ -32,7 +32,14 @@ def best_job(path: Path, setting: Mapping[str, str], overrides: Sequence[str], f
     for spec in [keys.get("model"), *(keys.get("models") or {}).values()]:
         if spec and spec.get("path"):
             spec["path"] = _moved(spec["path"], best, folder)
-    keys.pop("output", None)
+    if isinstance(keys["data"].get("classes"), str):
+        keys["data"]["classes"] = _moved(keys["data"]["classes"], best, folder)
+    for key in ("rules", "baseline"):
+        named = (keys.get("gate") or {}).get(key)
+        if isinstance(named, str) and os.path.exists(best.resolve(named)):  # a baseline may be a name
+            keys["gate"][key] = _moved(named, best, folder)
+    for key in ("output", "export", "monitor"):
+        keys.pop(key, None)
     said = ", ".join(f"{key}={value}" for key, value in setting.items())
     head = [f"# {best.name}, with what a sweep of harness bench found to be fastest: {said}"]
     if result:

@@ -184,13 +184,13 @@ def _money(prices: Mapping[str, Any], size: Size, machine: Machine, seconds: flo
 
 def _stop(pilots: Pilots, sizes: Sequence[Size], work: Work, machine: Machine) -> Stop | None:
     """Find the first power of two from which twice as many ranks do not pay, and say what stands in their way."""
-    nodes_of, most = sizes[0].nodes_of, max(size.ranks for size in sizes)
-    for ranks in doublings(most):
-        fewer, more = Size(ranks, nodes_of), Size(2 * ranks, nodes_of)
-        now = predict(median_costs(_nearest(pilots, fewer, machine)), fewer, work, machine, LIKELY)
-        then = predict(median_costs(_nearest(pilots, more, machine)), more, work, machine, LIKELY)
-        if then.total_s > (1 - PAYS) * now.total_s:
-            return Stop(ranks, _reason(now, then, more, work, machine))
+    nodes_of, every = sizes[0].nodes_of, doublings(2 * max(size.ranks for size in sizes))
+    terms = [predict(median_costs(_nearest(pilots, size, machine)), size, work, machine, LIKELY)
+             for size in (Size(ranks, nodes_of) for ranks in every)]  # fmt: skip
+    for place, (ranks, now) in enumerate(zip(every[:-1], terms, strict=False)):
+        # A node that is full does not stop what the next nodes bring: all larger sizes are looked at, a tenth for each doubling.
+        if all(then.total_s > (1 - PAYS) ** steps * now.total_s for steps, then in enumerate(terms[place + 1 :], start=1)):
+            return Stop(ranks, _reason(now, terms[place + 1], Size(2 * ranks, nodes_of), work, machine))
     return None
 
 
@@ -214,6 +214,8 @@ def _reason(now: Terms, then: Terms, more: Size, work: Work, machine: Machine) -
     if then.crowding > 1:
         return f"{more.on_node} ranks share the {machine.cores} cores of a node: together they evaluate no faster"
     chunk = largest_share(work, more.ranks)
+    if chunk < largest_share(work, more.ranks // 2):
+        return f"{more.on_node} ranks share the {machine.cores} cores of a node: with fewer threads each takes as much longer"
     return (
         f"the largest share does not become smaller: {work.chunks:,} chunks for {more.ranks:,} ranks leave one with {chunk:,} "
         "examples (chunk_size in the job makes chunks smaller)"

@@ -68,7 +68,8 @@ def make_forecast(wanted: Wanted, say: Callable[[str], None] = lambda _: None) -
     Raises: JobError, DataError: the job or its data are wrong. UsageError: the sizes are. HarnessError: a pilot run failed.
     """
     cores = len(os.sched_getaffinity(0))
-    sizes = sizes_of(wanted, cores)
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    sizes = sizes_of(wanted, min(cores, gpus or cores))
     job = Job.load(wanted.job, wanted.overrides)
     work, paths = _look(job)
     threads = _pilot_threads(sizes, cores)
@@ -108,7 +109,8 @@ def _look(job: Job) -> tuple[Work, list[str]]:
         raise JobError(f"a forecast needs at least 2 examples to tell what an example takes, the job has {plan.examples}")
     sizes = [file.size_bytes for file in plan.files]
     whole = sum(file.examples for file in plan.files)
-    known = sum(sizes) * plan.examples // whole if all(sizes) and whole else None
+    is_whole = job.data.limit is None and job.data.sample is None  # else the sizes are of files that are not read whole
+    known = sum(sizes) * plan.examples // whole if all(sizes) and whole and is_whole else None
     return Work(plan.examples, len(plan), plan.chunk_size, 0, known), [file.path for file in plan.files]
 
 

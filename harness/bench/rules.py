@@ -102,6 +102,8 @@ class Rules:
             raise UsageError(f"--ranks: expected sizes from 1 on, each once, ascending, found {list(self.ranks)}")
         if self.repeat < 1:
             raise UsageError(f"--repeat {self.repeat}: expected at least 1")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise UsageError(f"--minutes {self.minutes:g}: expected a number above 0")
         if self.hosts and self.slurm:
             raise UsageError("-H starts ranks on hosts, --slurm submits them: say one of them")
         if twice := sorted({sweep.key for sweep in self.sweeps if [s.key for s in self.sweeps].count(sweep.key) > 1}):

@@ -30,6 +30,7 @@ __all__ = ["Bench", "end_with_parent", "run_trial", "run_trials", "trial_command
 
 NOT_RUN = "not run: an earlier trial of this size failed"
 USAGE = f"exit code {UsageError.exit_code}: "
+ALONE = ("export=[]", "gate=null", "monitor=null")  # trials are no results to hand on, and part of the data passes no gate
 ENDING_S = 30.0
 PR_SET_PDEATHSIG = 1
 HARNESS = (sys.executable, "-m", "harness")
@@ -61,10 +62,10 @@ def trial_command(bench: Bench, trial: Trial, folder: Path) -> list[str]:
     >>> bench = Bench(Path("job.yaml"), Rules((1, 2), comm="gloo"), BenchFolder(Path("b")))
     >>> from harness.bench.rules import trials
     >>> " ".join(trial_command(bench, trials(bench.rules)[1], Path("/b/run")))
-    'launch -np 2 --gloo -- evaluate job.yaml -o /b/run --limits -q'
+    'launch -np 2 --gloo -- evaluate job.yaml --set export=[] --set gate=null --set monitor=null -o /b/run --limits -q'
     """
     rules = bench.rules
-    overrides = [*rules.overrides, *trial.overrides(bench.examples, rules.ranks[-1])]
+    overrides = [*rules.overrides, *trial.overrides(bench.examples, rules.ranks[-1]), *ALONE]
     words = [str(bench.job), *(word for override in overrides for word in ("--set", override)), "-o", str(folder), "--limits"]
     if rules.slurm:
         resources = ["--ntasks", str(trial.ranks), "--partition", rules.slurm]

@@ -67,12 +67,19 @@ class _Generators:
         for array, spec in zip(arrays, self.specs, strict=True):
             if not spec.shape.is_compatible_with(array.shape):  # of the dtype TensorFlow takes care
                 raise ValueError(f"expected an array of shape {spec.shape}, found {array.shape}")
-        # As an array of text TensorFlow takes nothing but ASCII; as objects any text.
-        return [array.astype(object) if array.dtype.kind in "US" else array for array in arrays]
+        return [_understood(array) for array in arrays]
 
     def end(self, number: np.ndarray) -> list[np.ndarray]:
         self._running.pop(int(number), None)
         return [number]
+
+
+def _understood(array: np.ndarray) -> np.ndarray:
+    """Return an array as TensorFlow understands it."""
+    # As an array of text TensorFlow takes nothing but ASCII; as objects any text. Of numbers it does not see the order of bytes.
+    if array.dtype.kind in "US":
+        return array.astype(object)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _on_host(call: Callable[..., Any], inputs: list[Any], specs: list[Any]) -> list[Any]:

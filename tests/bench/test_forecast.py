@@ -174,8 +174,8 @@ def test_ranks_that_share_cores_are_charged_the_cores_that_there_are(ranks, core
         (replace(COSTS, write_s=246.0), WORK, MACHINE, 4, 16, "writing is"),
         (replace(COSTS, reduce_s=246.0), WORK, MACHINE, 4, 16, "final sum is"),
         (COSTS, replace(WORK, chunks=4, chunk_size=250_000), MACHINE, 4, 4, "the largest share does not become smaller"),
-        (COSTS, WORK, replace(MACHINE, cores=2), 64, 2, "share the 2 cores of a node"),
-        (COSTS, replace(WORK, size_bytes=10**12), replace(MACHINE, reading_bytes_s=2e9), 64, 2, "reading is"),
+        (COSTS, WORK, replace(MACHINE, cores=2), 8192, 2, "share the 2 cores of a node"),
+        (COSTS, replace(WORK, size_bytes=10**12), replace(MACHINE, reading_bytes_s=2e9), 8192, 2, "reading is"),
         (COSTS, replace(WORK, sum_bytes=10**10, examples=10**7, chunks=10**4), MACHINE, 4, 2048, "final sum is"),
     ],
 )  # fmt: skip
@@ -184,6 +184,13 @@ def test_why_more_ranks_do_not_pay_is_what_was_planted(costs, work, machine, nod
     assert stop is not None and reason in stop.reason
     # By hand: with a fixed part F and work W, twice p saves W / 2p, a tenth of F + W / p where p = 4 W / F.
     assert stop.ranks == ranks
+
+
+def test_a_node_that_one_rank_fills_does_not_stop_the_others():
+    pilots = {n: [replace(COSTS, example_s=0.004 / n, busy=float(n))] for n in (1, 2, 4)}
+    sizes = [Size(ranks, 4) for ranks in (1, 8, 64)]
+    found = forecast(pilots, sizes, Work(10**7, 10**4, 1000), replace(MACHINE, cores=4))
+    assert found.best.size.ranks == 64 and found.stop is None
 
 
 def test_where_ranks_pay_nothing_is_accused():

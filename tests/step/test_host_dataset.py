@@ -24,6 +24,11 @@ def elements():
         }
 
 
+def swapped():
+    yield np.array([1, 2], ">i4")
+    yield np.array([], ">i4")
+
+
 def texts():
     yield np.array(["ä", "", "日本"])
     yield np.array([b"abc", b"", b"\xff"])
@@ -35,7 +40,10 @@ def values(dataset):
     return [[array.tolist() for array in tf.nest.flatten(element)] for element in dataset.as_numpy_iterator()]
 
 
-@pytest.mark.parametrize(("generate", "signature"), [(elements, SIGNATURE), (texts, tf.TensorSpec([None], tf.string))])
+@pytest.mark.parametrize(
+    ("generate", "signature"),
+    [(elements, SIGNATURE), (texts, tf.TensorSpec([None], tf.string)), (swapped, tf.TensorSpec([None], tf.int32))],
+)
 def test_elements_are_those_of_from_generator(generate, signature):
     theirs = tf.data.Dataset.from_generator(generate, output_signature=signature)
     ours = host_dataset(generate, signature)
