@@ -16,7 +16,7 @@ __all__ = ["on_config", "on_files"]
 ROOT = Path(__file__).parent.parent.parent
 BESIDE = ("*.md", "LICENSE", "CITATION.cff", "versions.txt", "launch/*", "slurm/*", "examples/*/*", "benchmarks/*.json")
 DECISIONS = "docs/decisions"
-SUFFIXES = {"", ".cff", ".def", ".ipynb", ".json", ".md", ".png", ".py", ".sbatch", ".svg", ".txt", ".yaml"}
+SUFFIXES = {"", ".cff", ".def", ".ipynb", ".json", ".md", ".png", ".py", ".sbatch", ".svg", ".txt", ".yaml", ".yml"}
 
 
 def on_config(config: Any) -> Any:

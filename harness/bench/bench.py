@@ -85,7 +85,7 @@ def write(found: Answer, folder: BenchFolder, job: Path | None = None) -> None:
     write_atomically(folder.bench_csv, to_csv(found))
     write_atomically(folder.report_html, render(found))
     if job is not None and (best := next((swept for swept in found.swept if swept.is_best), None)) is not None:
-        changed = "" if best.same_bits else result_text(best)
+        changed = result_text(best) if best.same_bits is False else ""
         write_atomically(folder.best_yaml, best_job(job, best.setting, found.rules.overrides, folder.path, changed))
 
 

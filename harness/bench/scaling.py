@@ -11,6 +11,8 @@ from harness.bench.spread import Spread, ratio_spread
 
 __all__ = ["Scaled", "Serial", "scaled", "serial"]
 
+SAME_SHARE = 0.1  # of the examples of a rank: shares of weak scaling are rounded
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -59,8 +61,14 @@ def _of(held: Sequence[Size], scaling: Scaling) -> list[Size]:
     chosen = [size for size in held if size.scaling == scaling and size.trials]
     if scaling is Scaling.WEAK and chosen:
         strong = [size for size in held if size.scaling == Scaling.STRONG and size.trials]
-        chosen += [size for size in strong if size.ranks > max(weak.ranks for weak in chosen)][-1:]
+        share, most = _share(chosen[0]), max(weak.ranks for weak in chosen)
+        # With chunks of its own a rank has a few examples more or less; where a size failed, another one has many times as many.
+        chosen += [size for size in strong if size.ranks > most and abs(_share(size) / share - 1) < SAME_SHARE][-1:]
     return sorted(chosen, key=lambda size: size.ranks)
+
+
+def _share(size: Size) -> float:
+    return size.trials[0].examples / size.ranks
 
 
 def _against(first: Size, size: Size, scaling: Scaling) -> Scaled:

@@ -145,8 +145,12 @@ def serial_sentence(answer: Answer, number_: int) -> str:
     misfit = f"largest misfit {serial.misfit:.0%}" if len(sizes) > 2 else "two sizes fit any: a third would tell whether it holds"
     first = f" of the time at {sizes[0].ranks:,} ranks" if sizes[0].ranks > 1 else ""
     law = f"Amdahl's law fits with a serial share of {serial.share:.0%}{first} ({misfit})"
-    slower = "; above 100% more ranks take longer" if serial.share > 1 else ""
-    return f"{law}{slower}. What does not get less with ranks, at {largest:,}: {made_of or 'nothing above a millisecond'}."
+    beyond = ""
+    if serial.share > 1:
+        beyond = "; above 100% more ranks take longer"
+    elif serial.share < 0:
+        beyond = "; below 0% more ranks bring more than their number"
+    return f"{law}{beyond}. What does not get less with ranks, at {largest:,}: {made_of or 'nothing above a millisecond'}."
 
 
 def level_sentence(answer: Answer, number_: int) -> str:

@@ -150,7 +150,7 @@ if [ -z "$signal" ] && [ "$code" != 0 ] && [ "${job_code:-4}" = 4 ]; then
     first=$(head -n 1 "$ends" 2> /dev/null) failure=$run/failure.json last='' seen=''
     srun_says='^srun: error: ([^:]+): tasks? ([0-9]+)[^:]*: (.*)'
     mpirun_says='process rank ([0-9]+) .*on node ([^ ]+) exited on (signal [^.]*)'
-    if [[ $first =~ $srun_says && $first != *code\ [0-9] && $first != *code\ [0-9][0-9] ]]; then
+    if [[ $first =~ $srun_says && $first != *code\ [0-9] && $first != *code\ [0-9][0-9] && $first != *Terminated ]]; then
         host=${BASH_REMATCH[1]} rank=${BASH_REMATCH[2]} how=${BASH_REMATCH[3]}
     elif [[ $first =~ $mpirun_says ]]; then
         rank=${BASH_REMATCH[1]} host=${BASH_REMATCH[2]} how=${BASH_REMATCH[3]}
@@ -175,8 +175,8 @@ if [ -z "$signal" ] && [ "$code" != 0 ] && [ "${job_code:-4}" = 4 ]; then
             printf '{"host": "%s", "message": "rank %s on %s ended: %s", "rank": %s, "time": %s}\n' \
                 "$host" "$rank" "$host" "$how" "$rank" "$(date +%s)" > "$failure.slurm"
             ln "$failure.slurm" "$failure" 2> /dev/null
-            sed -e 's/"interrupted"/"failed"/' -e 's/"exit_code": 4/"exit_code": 1/' "$run/status.json" > "$failure.status"
-            mv "$failure.status" "$run/status.json"
+            sed -e 's/"interrupted"/"failed"/' -e 's/"exit_code": 4/"exit_code": 1/' "$run/status.json" > "$failure.status" &&
+                mv "$failure.status" "$run/status.json"
             rm -f "$failure.slurm"
         fi
     fi
