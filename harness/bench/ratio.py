@@ -69,7 +69,8 @@ def check_alike(first: Answer, second: Answer) -> list[str]:
     if metrics[0] != metrics[1] and all(counts):
         refused.append(f"metrics: {' and '.join(', '.join(keys) or 'none' for keys in metrics)}")
     if refused:
-        raise UsageError(f"these benches are not of the same work: {'; '.join(refused)}; do one of them again by the same rules (--minutes chooses examples by the machine: --set data.limit=N instead)")
+        again = "do one of them again by the same rules (--minutes chooses examples by the machine: --set data.limit=N instead)"
+        raise UsageError(f"these benches are not of the same work: {'; '.join(refused)}; {again}")
     if others := _other_work(first, second):
         notes.append(f"these benches are not of the same work: another {', another '.join(others)}, by digest")
     return notes
