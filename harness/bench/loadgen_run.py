@@ -47,6 +47,7 @@ class LoadgenTest:
             setattr(settings, name, value)
         log_settings = lg.LogSettings()
         log_settings.log_output.outdir = str(self.logs)
+        log_settings.enable_trace = False
         log_settings.log_output.copy_summary_to_stdout = False
         library = lg.ConstructQSL(self.examples, self.examples, lambda _: None, lambda _: None)
         under_test = lg.ConstructSUT(issue, flush)

@@ -48,7 +48,8 @@ class ModelSpec(Spec):
             parts = urlsplit(url)
             if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
                 raise ValueError(f"expected a URL as grpc://HOST:8500, grpcs://, http://HOST:8501 or https://, found {url!r}")
-            if parts.scheme.startswith("grpc") and (_port(url) is None or parts.path.strip("/")):
+            port = _port(url)
+            if parts.scheme.startswith("grpc") and (port is None or parts.path.strip("/")):
                 raise ValueError(f"expected {parts.scheme}://HOST:PORT and no path, found {url!r}")
         if endpoint == ():
             raise ValueError("expected at least one URL, found an empty list")

@@ -45,6 +45,7 @@ class LoadAccount:
         self._bounds = bounds
         self._came: Counter[int] = Counter()  # by tick
         self._ended: Counter[int] = Counter()
+        self._answered: Counter[int] = Counter()
         self._lock = threading.Lock()
 
     def come(self, moment_s: float) -> None:
@@ -60,6 +61,7 @@ class LoadAccount:
             self.answered += 1
             self.examples += examples
             self.versions[version] += examples
+            self._answered[int(moment_s * TICKS)] += 1
             self.latency.add(latency_s)
             self.timeline.add(moment_s, latency_s)
             for bound in self._bounds:
@@ -109,6 +111,16 @@ class LoadAccount:
             sum(count for tick, count in counts.items() if first <= tick <= last) for counts in (self._came, self._ended)
         )
         return came, ended
+
+    @property
+    def most_answered(self) -> int:
+        """How many queries were answered, at most, in any stretch of time as long as the later half."""
+        last, most, now = int(self.last_came_s * TICKS), 0, 0
+        length = last - last // 2 + 1
+        for tick in range(int(self.last_ended_s * TICKS) + 1):
+            now += self._answered[tick] - self._answered[tick - length]
+            most = max(most, now)
+        return most
 
     @property
     def waiting_at_last(self) -> int:

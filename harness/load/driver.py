@@ -138,6 +138,8 @@ class Driver:
         while thread.is_alive():
             thread.join(LOOK_S)
             self.look(account)
+            if system.failure is not None:
+                raise system.failure  # LoadGen knows no end before its time; its thread is a daemon
         if failures:
             raise HarnessError(f"LoadGen failed: {type(failures[0]).__name__}: {failures[0]}") from failures[0]
         if system.failure is not None:

@@ -47,7 +47,7 @@ class LoadFindings(Printed):
       request: what was asked.
       measured: what became of the queries.
       judgement: what it comes to.
-      tries, failures: of the requests of the test; failures by kind.
+      retries, failures: tries of a request beyond its first, and those that failed, by kind.
       accuracy: metrics.json of what was answered in accuracy mode; None where nobody asked.
       ruling: exit code of the job's gate on it; 0 without a gate.
       notes: what else there is to say.
@@ -57,7 +57,7 @@ class LoadFindings(Printed):
     request: LoadRequest
     measured: Measured
     judgement: Judgement
-    tries: int
+    retries: int
     failures: Mapping[str, int]
     accuracy: Mapping[str, Any] | None = None
     ruling: int = 0
@@ -68,12 +68,6 @@ class LoadFindings(Printed):
         """What the process ends with: what is worse of the load and of the gate. A failure is worse than what is not known."""
         codes = {self.judgement.verdict.exit_code, self.ruling} - {0}
         return next((code for code in (1, 2, 5) if code in codes), 0)
-
-    @property
-    def retries(self) -> int:
-        """Tries of a request beyond its first."""
-        account = self.measured.account
-        return max(self.tries - account.answered - account.failed, 0)
 
     def document(self) -> dict[str, Any]:
         """Return all as JSON can hold it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.bench.loadgen import ScenarioName
-from harness.load.account import LoadAccount
+from harness.load.account import TICKS, LoadAccount
 from harness.load.request import LatencyBound, LoadRequest
 from harness.results.binomial import clopper_pearson
 
@@ -108,6 +108,15 @@ def judge(request: LoadRequest, account: LoadAccount, busy: float, connections: 
         if not bounds:
             verdicts.append(Verdict.MISSED)
     verdict = next((found for found in (Verdict.MISSED, Verdict.UNKNOWN) if found in verdicts), Verdict.KEPT)
+    asked = 0.0 if request.qps is None else request.qps * account.last_came_s
+    if asked - account.queries > max(FEWER * asked, DEVIATIONS * math.sqrt(asked)):
+        note = (
+            f"only {account.queries / account.last_came_s:,.4g} queries came in a second: this machine could not send more, so "
+            "what the service does at the rate that was asked for is not known"
+        )
+        if not account.failed:
+            return Judgement(Verdict.UNKNOWN, [note, *sentences], bounds, False)
+        sentences.append(note)
     if busy >= BUSY and request.scenario is ScenarioName.SERVER:
         note = f"this process kept {busy:.2f} cores busy, and may itself be what is slow: spread the load over several machines"
         if verdict is Verdict.MISSED and not account.failed:
@@ -124,18 +133,22 @@ def _of(bound: LatencyBound, account: LoadAccount) -> BoundFinding:
 def _overloaded(account: LoadAccount) -> bool:
     """Whether clearly fewer queries ended than came, in the later half: what waits grows as long as they come."""
     came, ended = account.later_half
-    return came - ended > max(FEWER * came, DEVIATIONS * math.sqrt(came))
+    if not ended and account.failed:
+        return False  # it is gone, and that is said
+    least = came - max(FEWER * came, DEVIATIONS * math.sqrt(came))
+    return ended < least and account.most_answered < least
 
 
 def _overload(account: LoadAccount, connections: int) -> str:
     """Say how much too much it was."""
-    half_s = max(account.last_came_s / 2, 1e-9)
+    half_s = max(account.last_came_s - int(account.last_came_s * TICKS) // 2 / TICKS, 1e-9)
     came, ended = account.later_half
     windows = [window for _, window in sorted(account.timeline.windows.items())]
     medians = [found.value for window in (windows[0], windows[-1]) if (found := window.percentile(0.5))] if windows else []
-    grown = f"; the latency of half of them grew from {medians[0]:,.3g} to {medians[-1]:,.3g} ms" if len(medians) == 2 else ""
+    has_grown = len(medians) == 2 and medians[1] > medians[0]
+    grown = f"; the latency of half of them grew from {medians[0]:,.0f} to {medians[-1]:,.0f} ms" if has_grown else ""
     return (
-        f"overloaded: {came / half_s:,.3g} queries came in a second, and {ended / half_s:,.3g} were answered, with up to "
+        f"overloaded: {came / half_s:,.1f} queries came in a second, and {ended / half_s:,.1f} were answered, with up to "
         f"{connections:,} under way; when the last one came {account.waiting_at_last:,} of {account.queries:,} waited{grown}"
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import RunFolderError, UsageError
 from harness.folder.run_folder import RunFolder, write_atomically
@@ -54,25 +55,32 @@ class LoadFolder:
         """The run of what was answered in accuracy mode."""
         return self.path / "accuracy"
 
-    def claim(self, request: LoadRequest, *, overwrite: bool) -> None:
+    def claim(self, request: LoadRequest, *, overwrite: bool) -> IO[str]:
         """Take the folder for a test.
 
         Raises: RunFolderError: something is in it, or it cannot be written.
         """
         is_ours = self.request_json.exists()
         try:
-            if self.path.exists() and any(self.path.iterdir()):
-                if not is_ours or (self.load_json.exists() and not overwrite):  # one that was ended left nothing to lose
-                    what = "holds a load test: --overwrite takes it away, or choose" if is_ours else "is not empty: choose"
-                    raise RunFolderError(f"{self.path}: {what} another folder with -o")
+            is_taken = self.path.exists() and any(self.path.iterdir())
+            if is_taken and (not is_ours or (self.load_json.exists() and not overwrite)):  # one that was ended loses nothing
+                what = "holds a load test: --overwrite takes it away, or choose" if is_ours else "is not empty: choose"
+                raise RunFolderError(f"{self.path}: {what} another folder with -o")
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = (self.path / "lock").open("w")
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise RunFolderError(f"{self.path}: another load test is at work here: choose another folder with -o") from exc
+            if is_ours:
                 for folder in (self.accuracy, self.path / LOGS, self.path / ACCURACY_LOGS):
                     shutil.rmtree(folder, ignore_errors=True)
                 for file in (self.load_json, self.load_html):
                     file.unlink(missing_ok=True)
-            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise RunFolderError(f"{self.path}: cannot be written: {exc.strerror}") from exc
         write_atomically(self.request_json, json.dumps(request.document(), indent=1) + "\n")
+        return held
 
 
 def load(
@@ -90,7 +98,7 @@ def load(
     """
     line.show(Status("looking at model and data"))
     served_job = ServedJob.open(job)
-    folder.claim(request, overwrite=overwrite)
+    held = folder.claim(request, overwrite=overwrite)
     try:
         findings = _driven(served_job, request, folder, line)
     finally:
@@ -101,6 +109,7 @@ def load(
     except UsageError as exc:
         say(f"the result is written, the page is not: {exc}")
     line.erase()
+    held.close()
     return findings
 
 
@@ -129,7 +138,7 @@ def _driven(served_job: ServedJob, request: LoadRequest, folder: LoadFolder, lin
         document, ruling = finished(RunFolder(folder.accuracy.absolute())), settled.code
         if ruling:
             notes.append(f"the gate of the job ends with code {ruling} on what was answered: {folder.accuracy}")
-    before = served.client.account()
+    before, retried = served.client.account(), served.client.retries
     measured = driver.performance(rate)
     after = served.client.account()
     judgement = judge(request, measured.account, measured.busy, served.client.concurrency)
@@ -139,8 +148,8 @@ def _driven(served_job: ServedJob, request: LoadRequest, folder: LoadFolder, lin
     )
     failures = {kind: count - before["failures"].get(kind, 0) for kind, count in after["failures"].items()}
     failures = {kind: count for kind, count in failures.items() if count}
-    tries = after["tries"] - before["tries"]
-    return LoadFindings(target, request, measured, judgement, tries, failures, document, ruling, notes)
+    retries = served.client.retries - retried
+    return LoadFindings(target, request, measured, judgement, retries, failures, document, ruling, notes)
 
 
 def _late(figures: Any, account: LoadAccount) -> list[str]:

@@ -26,6 +26,7 @@ BOUND = re.compile(r"p(\d{1,2}(?:\.\d+)?)=(\d+(?:\.\d+)?)(us|ms|s)")
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 NO_BOUND_S = 3600.0  # for LoadGen, which wants one
 ROOM = 4  # times the connections that are needed while the bound is kept: more are of no use to a service that keeps it
+MOST_QUERIES = 10**7
 LEAST_ROOM, MOST_ROOM = 64, 512  # connections
 
 
@@ -55,7 +56,7 @@ class LatencyBound:
         match = BOUND.fullmatch(text.strip())
         if match is None or not 0 < float(match[1]) < 100 or float(match[2]) <= 0:
             raise UsageError(f"--latency-bound {text}: expected a percentile and a time in us, ms or s, as in p99=50ms")
-        return cls(f"p{float(match[1]):g}", float(match[2]) * UNITS[match[3]])
+        return cls(f"p{float(match[1]):.12g}", float(match[2]) * UNITS[match[3]])
 
     @property
     def share(self) -> float:
@@ -100,6 +101,10 @@ class LoadRequest:
             raise UsageError("--latency-bound does not go with --scenario offline: all queries come at once, and wait")
         if len({bound.name for bound in self.bounds}) < len(self.bounds):
             raise UsageError("--latency-bound: expected one bound a percentile")
+        if self.qps is not None and not self.qps * self.seconds <= MOST_QUERIES:
+            raise UsageError(
+                f"--qps {self.qps:g} for {self.seconds:g} s: expected at most {MOST_QUERIES:,} queries, all in memory"
+            )
         if self.qps is not None and round(self.qps * self.seconds) < 1:
             raise UsageError(f"--qps {self.qps:g} for {self.seconds:g} s: expected at least one query")
 

@@ -111,8 +111,13 @@ class LoadSystem:
         self._account.come(came - self.begun)
         places = np.array([place for _, place in asked], np.int64)
         label = f"query {self._requests}"
-        question = self._served.question(self._library.take(places), self._library.ids[places], label)
-        future = self._served.client.submit(question)
+        try:
+            question = self._served.question(self._library.take(places), self._library.ids[places], label)
+            future = self._served.client.submit(question)
+        except Exception as exc:  # noqa: BLE001 - LoadGen crashes of one that passes through it
+            self.failure = self.failure or HarnessError(f"{label}: cannot be sent: {type(exc).__name__}: {exc}")
+            future = Future()
+            future.set_exception(exc)
         future.add_done_callback(lambda done: self._end(done, [identity for identity, _ in asked], places, came, label))
         return future
 
@@ -142,7 +147,10 @@ class LoadSystem:
             if isinstance(exc, InvalidRun):
                 self.failure = self.failure or exc
                 self._served.client.circuit.open(str(exc))  # nothing that comes later is worth a request
-            self._account.fail(moment_s, str(exc).replace(f"{label}: ", "")[:SHOWN])
+            reason = str(exc).partition("; what was finished is kept")[0]
+            if f"{label}: " not in reason and self._served.client.circuit.is_open:
+                reason = f"not asked any more: {reason}"
+            self._account.fail(moment_s, reason.replace(f"{label}: ", "")[:SHOWN])
             return [b""] * len(places)
         self._account.answer(moment_s, now - came, len(places), answer.version)
         if self._answers is None:

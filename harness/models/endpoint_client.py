@@ -82,7 +82,7 @@ class EndpointClient:
         self._told: list[set[str]] = [set() for _ in transports]  # by address: what its replies say of themselves
         self._unlabelled = False
         self._failures: Counter[str] = Counter()
-        self._tries = self._requests = 0
+        self._tries = self._requests = self.retries = 0
         self._asking_s = 0.0
         self._begun = time.monotonic()
         self._latency, self._timeline = LatencyHistogram(), LatencyTimeline()
@@ -108,8 +108,8 @@ class EndpointClient:
             if len(self._threads) < self._policy.concurrency:
                 # Daemons: a process that ends does not wait for a server.
                 thread = threading.Thread(target=self._work, name="endpoint", daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
         future: Future[Answer] = Future()
         self._waiting.put((question, finish, future))
         return future
@@ -140,6 +140,9 @@ class EndpointClient:
             if self.circuit.is_open:
                 raise EndpointError(self.circuit.reason)
             tries += 1
+            if tries > 1:
+                with self._lock:
+                    self.retries += 1
             deadline_s = min(self._policy.deadline_s, max(self._policy.give_up_s - (time.monotonic() - begun), SHORTEST_S))
             place = self._addresses.choose()
             try:

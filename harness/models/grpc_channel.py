@@ -78,7 +78,10 @@ class GrpcChannel:
     def _failure(self, exc: Any) -> CallFailed:
         code, text = exc.code().name, self.hide(" ".join(self.hide(exc.details() or "").split()))[:SHOWN]
         if code == "UNAVAILABLE" and self._encrypted:
-            refused, why = is_refusal(text), explained(text, certified=self._credentials.certificate is not None)
+            ours = "last error: " in text  # gRPC's own words; all others may be the server's, or those of a proxy before it
+            refused = ours and is_refusal(text)
+            told = ours or not (is_refusal(text) or text.startswith("upstream "))
+            why = explained(text, certified=self._credentials.certificate is not None) if told else ""
             text = f"{why} ({text})" if why else text
             if refused:
                 return CallFailed("TLS", text)  # a certificate stays what it is

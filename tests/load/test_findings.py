@@ -28,7 +28,7 @@ def findings(*, slow=0, failed=0, ruling=0, answered=400):
     target = Target("endpoint:m@3", "serving over gRPC", {"job": "a", "data": "b", "model": "c"}, 213, 64)
     judgement = judge(request, account, 0.25, 64)
     metrics = {"metrics": {"accuracy": {"value": 0.75, "examples": 213}}}
-    return LoadFindings(target, request, measured, judgement, answered + 2 * failed, {"UNAVAILABLE": failed}, metrics, ruling)
+    return LoadFindings(target, request, measured, judgement, failed, {"UNAVAILABLE": failed}, metrics, ruling)
 
 
 def test_load_json_is_as_its_schema_says_and_loses_no_query():

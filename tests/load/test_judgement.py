@@ -48,10 +48,28 @@ def test_a_service_that_is_asked_more_than_it_can_is_called_overloaded(load):
         assert found.sentences[0].startswith("overloaded: ") and "were answered" in found.sentences[0]
 
 
-@pytest.mark.parametrize(("load", "more_s"), [(0.3, 0.0), (0.8, 0.0), (0.3, 5.0), (0.8, 1.0)])
+@pytest.mark.parametrize(("load", "more_s"), [(0.3, 0.0), (0.8, 0.0), (0.3, 5.0), (0.8, 1.0), (0.3, 25.0), (0.8, 60.0)])
 def test_a_service_that_keeps_up_is_not_however_long_an_answer_takes(load, more_s):
     for seed in range(20):
         assert not judge(SERVER, queue(load, seed=seed, more_s=more_s), 0.1, 64).is_overloaded
+
+
+def test_a_service_that_is_gone_is_not_called_overloaded():
+    for seconds in (10, 50):  # that it answered for; then queries fail, long after the last one came
+        account, draws, now = LoadAccount(BOUNDS), random.Random(0), 0.0
+        while (now := now + draws.expovariate(100)) < 60:
+            account.come(now)
+            if now < seconds:
+                account.answer(now + 0.01, 0.01, 1, "1")
+            else:
+                account.fail(now + 120, "UNAVAILABLE")
+        found = judge(SERVER, account, 0.1, 64)
+        assert found.verdict is Verdict.MISSED and not found.is_overloaded
+
+
+def test_a_rate_that_this_machine_could_not_send_is_not_kept():
+    found = judge(LoadRequest(ScenarioName.SERVER, 30, 200.0, BOUNDS), queue(0.1, seed=0), 0.3, 64)
+    assert found.verdict is Verdict.UNKNOWN and "queries came in a second" in found.sentences[0]
 
 
 def test_where_the_client_is_busy_the_service_is_not_blamed():
