@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from types import SimpleNamespace
@@ -37,17 +38,20 @@ class Asked:
         self.library = QueryLibrary(np.arange(100, 100 + EXAMPLES), {name: x for name in self.served.inputs})
         self.account, self.answers = LoadAccount([LatencyBound("p99", 0.5)]), Answers(self.served, self.library.ids)
         self.completed, self.lock = [], threading.Lock()
+        self.came, self.ended = {}, {}  # by query, on the test's own clock
         policy = Policy(scenario, 8, spec.give_up)
         self.system = LoadSystem(self.served, self.library, policy, self.account, self.complete, self.answers)
 
     def complete(self, ids, responses):
         with self.lock:
+            self.ended.update(dict.fromkeys(ids, time.monotonic()))
             self.completed += zip(ids, responses, strict=True)
 
     def ask(self, queries, *, every_s=0.0, size=1):
         """Ask for queries of some examples, one after the other at fixed times, and wait until each is complete."""
         for number in range(queries):
             ids = range(size * number, size * (number + 1))
+            self.came.update(dict.fromkeys(ids, time.monotonic()))
             self.system.issue([SimpleNamespace(id=identity, index=identity % EXAMPLES) for identity in ids])
             time.sleep(every_s)
         self.system.flush()
@@ -70,8 +74,11 @@ def test_latencies_are_those_of_a_server_with_a_known_delay(server):
     asked = Asked(server, delayed)
     account = asked.ask(EXAMPLES, every_s=0.1)
     assert account.answered == account.examples == account.late["p99"] == EXAMPLES and not account.unanswered
-    for share in (0.5, 0.99):
-        assert account.latency.percentile(share).value == pytest.approx(1000, rel=0.1)
+    waited = np.sort([1000 * (asked.ended[number] - asked.came[number]) for number in range(EXAMPLES)])
+    for share in (0.5, 0.99):  # within 10 % of the delay, but for what a busy machine adds, which the test's clock sees too
+        latency = account.latency.percentile(share).value
+        assert latency == pytest.approx(waited[math.ceil(share * EXAMPLES) - 1], rel=0.05)
+        assert 1000 <= latency <= 1100 + (waited[-1] - 1000)
     # The answers are kept, each under its own example, and the response is their digest.
     assert {response.hex() for _, response in asked.completed} == {asked.answers.digest(place) for place in range(EXAMPLES)}
     local = np.exp(asked.library.tensors["x"] @ made.kernel())
