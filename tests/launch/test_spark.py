@@ -25,7 +25,8 @@ def submit(master: str, folder: Path, *command: str | Path):
     """Run the script as users do."""
     environ = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     quiet = ["--conf", "spark.ui.enabled=false", "--conf", "spark.executor.memory=512m"]
-    argv = ["bash", BIN / "spark-submit", "--master", master, *quiet, ROOT / "launch" / "harness_launch" / "spark.py", "-np", "2", "--", *command]
+    script = ROOT / "launch" / "harness_launch" / "spark.py"
+    argv = ["bash", BIN / "spark-submit", "--master", master, *quiet, script, "-np", "2", "--", *command]
     return start(argv, folder, environ)
 
 

@@ -19,7 +19,7 @@ LIMIT_S = 240  # a bound, not a measure
 
 
 def watched(*words: str | Path) -> Done:
-    return start([BIN / "harness", "watch", *words], ROOT)
+    return start([BIN / "harness", "watch", *words], ROOT, {"COLUMNS": "300"})  # paths of tests are long
 
 
 def seen(job: str) -> list[dict[str, Any]]:
