@@ -148,7 +148,7 @@ def _overload(account: LoadAccount, connections: int) -> str:
     has_grown = len(medians) == 2 and medians[1] > medians[0]
     grown = f"; the latency of half of them grew from {medians[0]:,.0f} to {medians[-1]:,.0f} ms" if has_grown else ""
     return (
-        f"overloaded: {came / half_s:,.1f} queries came in a second, and {ended / half_s:,.1f} were answered, with up to "
+        f"overloaded: {came / half_s:,.1f} queries came in a second, and {ended / half_s:,.1f} ended, with up to "
         f"{connections:,} under way; when the last one came {account.waiting_at_last:,} of {account.queries:,} waited{grown}"
     )
 

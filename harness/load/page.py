@@ -36,7 +36,7 @@ def render(findings: LoadFindings) -> str:
         parts.append(Section("latency", "Latency", TEMPLATE, BenchPart(figures=figures)))
     if findings.accuracy is not None:
         sentence = f"In accuracy mode each of {findings.target.examples:,} examples was asked for once."
-        tables = [metrics_table(findings.accuracy)]
+        tables = [replace(metrics_table(findings.accuracy), title="Metrics of the answers")]
         parts.append(Section("accuracy", "What was answered", TEMPLATE, BenchPart(sentences=[sentence], tables=tables)))
     rules = ["Rules of MLPerf Inference that are not kept:", *findings.document()["rules_not_kept"]]
     parts.append(Section("rules", "By whose rules", TEMPLATE, BenchPart(sentences=rules)))
@@ -56,4 +56,4 @@ def _facts(findings: LoadFindings) -> TextTable:
         ["connections", number(document["connections"])],
         ["LoadGen says", "valid" if document["loadgen"]["valid"] else "not valid"],
     ]
-    return TextTable(["fact", ""], rows)
+    return TextTable(["fact", "value"], rows, title="What was measured")

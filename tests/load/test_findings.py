@@ -57,6 +57,7 @@ def test_a_terminal_shows_the_verdict_first():
 def test_the_page_holds_both_plots_and_no_text_of_others_as_markup():
     page = render(findings(failed=30))
     assert page.count("<svg ") == 2 and "How long queries took" in page and "over time" in page
+    assert "></th>" not in page  # a screen reader says nothing of a column without a name
     assert "<gone>" not in page and "&lt;gone&gt;" in page
     assert "Rules of MLPerf Inference that are not kept" in page
     assert render(findings(answered=0, failed=3)).count("<svg ") == 0

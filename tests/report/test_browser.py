@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from harness.bench import page as bench_page
+from harness.load import page as load_page
 from harness.report.page import render
 from harness.report.subjects import read
 from tests import made
 from tests.bench.frozen import frozen_bench, frozen_sweep
 from tests.conftest import ROOT, start
+from tests.load.test_findings import findings
 from tests.report.folders import evaluated, model, numbers, pictured, segmented, with_slices, worded
 
 MOVE = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
@@ -26,7 +28,7 @@ RANKING = [*({"ndcg": {"query": "query", "k": k}} for k in (1, 3, 5)), {"ranking
 DEMO = ("bootstrap={replicates: 40, seed: 1}", "slices=[[writer]]", "examples={worst: 12, per: confusion, also: [random]}")
 PAGES = (
     "demo", "two runs", "one run", "slices", "three runs", "regression", "ranking", "segmentation", "texts", "examples",
-    "examples of two runs", "bench", "bench of a sweep",
+    "examples of two runs", "bench", "bench of a sweep", "load test",
 )  # fmt: skip
 LIGHT, PHONE = {"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 390, "height": 800}}
 CHROMIUM = Path("/usr/bin/chromium")
@@ -69,6 +71,7 @@ def files(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[st
         "examples of two runs": render(read([folder / "pictured", pictured(folder / "others", -1.0)])),
         "bench": bench_page.render(frozen_bench()),
         "bench of a sweep": bench_page.render(frozen_sweep()),
+        "load test": load_page.render(findings(slow=100, failed=30)),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
