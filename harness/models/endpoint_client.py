@@ -50,10 +50,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class Answer:
-    """Outputs of a request, [rows, ...] by name, and the version that gave them."""
+    """What a request was answered with.
+
+    Attributes:
+      outputs: [rows, ...] by name.
+      version: that gave them.
+      seconds: from the first try on, with the waits between tries; None where it was not asked now.
+    """
 
     outputs: Mapping[str, np.ndarray]
     version: str
+    seconds: float | None = None
 
 
 class EndpointClient:
@@ -151,16 +158,17 @@ class EndpointClient:
             except CallFailed as failure:
                 self._rest(question, failure, tries, begun)
                 continue
-            self._count(time.monotonic(), sent)
+            seconds = self._count(time.monotonic(), sent)
             none = UNVERSIONED if self._expected.version == UNVERSIONED else UNKNOWN
-            return Answer(reply.outputs, self._transports[place].hide(reply.version) if reply.version else none)
+            return Answer(reply.outputs, self._transports[place].hide(reply.version) if reply.version else none, seconds)
 
-    def _count(self, now: float, sent: float) -> None:
-        """Count a request that was answered, and how long that took from its first try on, with the waits between tries."""
+    def _count(self, now: float, sent: float) -> float:
+        """Count a request that was answered; return how long that took, see `Answer`."""
         with self._lock:
             self._requests += 1
             self._latency.add(now - sent)
             self._timeline.add(now - self._begun, now - sent)
+        return now - sent
 
     def _try(self, place: int, question: Question, deadline_s: float) -> Reply:
         begun, transport, problem = time.monotonic(), self._transports[place], None

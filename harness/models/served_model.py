@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ class ServedModel:
         if place.chunk >= 0:
             self.note(place, answer.version)
         count = len(place.ids)
-        return Answer({name: answer.outputs[name][:count] for name in self.outputs}, answer.version)
+        return replace(answer, outputs={name: answer.outputs[name][:count] for name in self.outputs})
 
     def note(self, place: Place, version: str) -> None:
         """Take note of the version that answered a batch of the plan."""

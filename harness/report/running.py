@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.report.endpoint_latency import latency_figure, latency_over_time
 from harness.report.sections import Figure, Section
 from harness.report.subjects import Reported, Subject
 from harness.results.cost_tables import cost_table, device_table
+from harness.results.latency import slice_latency_table
 from harness.results.tables import TextTable
 
 __all__ = ["Ran", "running_section"]
@@ -40,6 +41,7 @@ class Ran:
       devices: their energy by phase, in the last attempt; None where none was measured.
       latency: of requests to endpoints, in the last attempt; None where there are none.
       over_time: how long those of each endpoint took over time, where there are several windows of it.
+      slice_latency: how long those took that held examples of a slice, of each endpoint.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Ran:
     devices: TextTable | None
     latency: Figure | None = None
     over_time: Sequence[Figure] = ()
+    slice_latency: Sequence[TextTable] = ()
 
 
 def running_section(reported: Reported) -> Section | None:
@@ -65,6 +68,12 @@ def _over_time(attempt: Mapping[str, Any], run: str) -> list[Figure]:
     entries = (attempt.get("endpoint_latency") or {}).items()
     figures = (latency_over_time(entry, f"{name}, {run}" if name else run) for name, entry in entries)
     return [figure for figure in figures if figure is not None]
+
+
+def _slice_latency(attempt: Mapping[str, Any], run: str) -> list[TextTable]:
+    entries = (attempt.get("endpoint_latency") or {}).items()
+    found = [(f"{name}, {run}" if name else run, slice_latency_table(entry)) for name, entry in entries]
+    return [replace(table, title=f"How long requests took by slice, {where}") for where, table in found if table is not None]
 
 
 def _ran(subject: Subject) -> Ran:
@@ -88,6 +97,7 @@ def _ran(subject: Subject) -> Ran:
         device_table(subject.run),
         latency_figure(last, subject.name),
         _over_time(last, subject.name),
+        _slice_latency(last, subject.name),
     )
 
 

@@ -243,20 +243,20 @@ class Passage:
 
     def _sum(self, built: Built, assigned: Assigned, evaluation: Evaluation) -> Conclusion | None:
         """Add up what the ranks have; on rank 0 conclude."""
-        comm, timer = self.process.comm, self.process.timer
-        record = None
+        comm, timer, home, record = self.process.comm, self.process.timer, self.home, None
         account: dict[str, Any] = {}
-        if self.home is not None and evaluation.journal is not None and evaluation.committer is not None:
-            record = Record(self.process, self.home.attempt, self.job, self.opened, assigned, same_data=self.home.same_data)
+        if home is not None and evaluation.journal is not None and evaluation.committer is not None:
+            slices = built.question.slices
+            record = Record(self.process, home.attempt, self.job, self.opened, assigned, slices, home.same_data)
             account = record.account(built, evaluation.accumulator, evaluation.committer, evaluation.journal)
         with timer.phase("reduce"):
             total = evaluation.accumulator.total()
             evaluation.certificate.add(total.lines)
             reduced = reduce(comm, total, built.step.layouts, built.question, evaluation.certificate, built.canary)
         manifest = None
-        if self.home is not None and evaluation.writer is not None:
+        if home is not None and evaluation.writer is not None:
             with timer.phase("collect"):
-                kind, folder = wanted_predictions(self.job).format, self.home.folder.predictions
+                kind, folder = wanted_predictions(self.job).format, home.folder.predictions
                 manifest = predictions.collect(comm, evaluation.writer, folder, self.opened.plan, kind, built.prepared.columns)
         accounts = []
         if record is not None:

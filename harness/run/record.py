@@ -16,13 +16,14 @@ from harness.folder.commit import Committer
 from harness.folder.journal import Journal
 from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.job import Job
+from harness.job.specs import SlicesSpec
 from harness.names.urls import shown
 from harness.prepare.opened import Opened
 from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.results.cost import cost_of
 from harness.results.definitions import SCHEMA_VERSION
-from harness.results.latency import endpoint_latency
+from harness.results.latency import by_slice, endpoint_latency
 from harness.run.metering import account, earlier_usage, slurm_usage, usage_of
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Process", "Record"]
 
 
-APART = ("journal", "usage")  # of a rank's account: told of all ranks together
+APART = ("journal", "usage", "slice_latency")  # of a rank's account: told of all ranks together
 STARTING = ("import", "connect", "open", "copy", "build", "resume")
 
 
@@ -65,6 +66,7 @@ class Record:
       attempt: of the run.
       job, opened: what is evaluated.
       assigned: how chunks came to the rank.
+      slices: that are reported, those by the version of a served model too.
       same_data: the user's word that the data are those of earlier attempts.
       slurm: what Slurm says of the energy, once it was asked.
     """
@@ -74,6 +76,7 @@ class Record:
     job: Job
     opened: Opened
     assigned: Assigned
+    slices: SlicesSpec | None = None
     same_data: bool = False
     slurm: dict[str, Any] = field(default_factory=dict)
 
@@ -86,7 +89,8 @@ class Record:
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
-            "draws": self.assigned.share.draws, **({"endpoints": built.served.account()} if built.served else {}),
+            "draws": self.assigned.share.draws, 
+            **({"endpoints": built.served.account(), "slice_latency": built.served.slice_latency()} if built.served else {}),
         }  # fmt: skip
 
     def measured(self) -> dict[str, Any]:
@@ -119,7 +123,7 @@ class Record:
             "schema_version": SCHEMA_VERSION,
             "attempts": [
                 *({**record, **earlier_usage(folder, number)} for number, record in before),
-                {**self._attempt(accounts, alike), **self._used(ranks)},
+                {**self._attempt(accounts, alike), **self._latency(ranks), **self._used(ranks)},
             ],
             "journal": sorted([*self.attempt.kept, *names]),
             "environment": tf_setup.environment(),
@@ -148,6 +152,13 @@ class Record:
         elapsed_s = time.monotonic() - self.process.timer.begun
         return {"usage": {**usage_of([rank["usage"] for rank in ranks], elapsed_s), **self.slurm}}
 
+    def _latency(self, ranks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Say how long endpoints took in this attempt; nothing where there are none."""
+        latency = endpoint_latency(ranks)
+        for name, slices in by_slice([rank.get("slice_latency", {}) for rank in ranks], self.slices).items():
+            latency[name]["by_slice"] = slices
+        return {"endpoint_latency": latency} if latency else {}
+
     def _model(self) -> dict[str, Any]:
         """Say which model it was and how it was run."""
         job, opened = self.job, self.opened
@@ -171,6 +182,5 @@ class Record:
             "command": [shown(word) for word in sys.argv], "comm": self.process.comm.name, "schedule": self.assigned.schedule,
             "tickets": self.assigned.counter.name if self.assigned.counter else None, "ranks": ranks,
             "elapsed_s": round(elapsed_s, 3), "examples_per_s": round(examples / evaluating_s, 3),
-            **({"endpoint_latency": latency} if (latency := endpoint_latency(ranks)) else {}),
             "canary": "alike" if alike else "differs", **({"same_data": True} if self.same_data else {}),
         }  # fmt: skip

@@ -135,7 +135,7 @@ def _served(prepared: Prepared, ranks: int) -> ServedModels | None:
     """Return the models that other processes serve, with this rank's part of their rates."""
     if not prepared.model.served:
         return None
-    served = ServedModels(prepared.model, prepared.matched)
+    served = ServedModels(prepared.model, prepared.matched, prepared.question.slices)
     served.share_rate(ranks)
     return served
 

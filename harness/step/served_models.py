@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -13,11 +13,13 @@ from harness.data import Feature
 from harness.errors import EndpointError, InvalidRun
 from harness.exact.array_bytes import array_bytes
 from harness.exact.floating_point import subnormals_kept
+from harness.job.specs import SlicesSpec
 from harness.models.endpoint_client import Answer
 from harness.models.model import Model
 from harness.models.served_model import Place, ServedModel
 from harness.prepare.input_binding import Matched
 from harness.prepare.served_versions import version_feature
+from harness.step.slice_latency import SliceLatency
 
 __all__ = ["ServedModels"]
 
@@ -30,10 +32,12 @@ class ServedModels:
     Args:
       model: of the job; some of what it is made of is served.
       matched: which feature feeds which input.
+      slices: of the job, whose requests are timed apart; None where there are none.
     """
 
-    def __init__(self, model: Model, matched: Matched) -> None:
+    def __init__(self, model: Model, matched: Matched, slices: SlicesSpec | None = None) -> None:
         self._served = model.served
+        self._slices = None if slices is None else SliceLatency(slices)
         self._dtypes = {name: spec.dtype for name, spec in model.inputs.items()}
         self._inputs = matched.inputs
         self._first: dict[str, Mapping[str, np.ndarray]] = {}
@@ -64,7 +68,13 @@ class ServedModels:
 
     def submit(self, features: Mapping[str, np.ndarray], place: Place) -> Future[Mapping[str, np.ndarray]]:
         """Begin to predict a batch, [B, ...] by feature; the result has the outputs, and `features`."""
-        whole = _Joined(len(self._served), len(place.ids))
+        slices = self._slices if place.chunk >= 0 else None
+
+        def complete(parts: Mapping[str, np.ndarray], latencies_s: Mapping[str, float]) -> None:
+            if slices is not None:
+                slices.add({**parts, **features}, place.count, latencies_s)
+
+        whole = _Joined(len(self._served), len(place.ids), complete)
         for name, served in self._served.items():
             answer = served.submit(self.tensors(served, features), place)
             whole.watch(name, served, answer)
@@ -156,13 +166,24 @@ class ServedModels:
         """Say for run.json what happened on this rank, by model."""
         return {name: served.account() for name, served in self._served.items()}
 
+    def slice_latency(self) -> dict[str, Any]:
+        """Say how long requests took by slice, by model; nothing where the job has no slices."""
+        return {} if self._slices is None else self._slices.account()
+
 
 class _Joined(Future[Mapping[str, np.ndarray]]):
-    """The answers of several models to one batch."""
+    """The answers of several models to one batch.
 
-    def __init__(self, models: int, rows: int) -> None:
+    Args:
+      models: how many answer.
+      rows: of the batch.
+      complete: called with all that was answered, and the seconds of each model, before anybody gets it.
+    """
+
+    def __init__(self, models: int, rows: int, complete: Callable[[Mapping[str, np.ndarray], Mapping[str, float]], None]) -> None:
         super().__init__()
-        self._left, self._rows = models, rows
+        self._left, self._rows, self._complete = models, rows, complete
+        self._latencies_s: dict[str, float] = {}
         self._parts: dict[str, np.ndarray] = {}
         self._answers: list[Future[Answer]] = []
 
@@ -185,11 +206,18 @@ class _Joined(Future[Mapping[str, np.ndarray]]):
                 self._parts |= {_named(name, key): array for key, array in answer.outputs.items()}
                 if served.any_version:
                     self._parts[version_feature(name)] = np.full([self._rows], answer.version.encode(), object)
+                if answer.seconds is not None:
+                    self._latencies_s[name] = answer.seconds
                 self._left -= 1
-            complete = not self._left
+            is_complete = not self._left
+        if is_complete and failure is None:
+            try:
+                self._complete(self._parts, self._latencies_s)
+            except Exception as exc:  # noqa: BLE001 - whoever waits gets it
+                failure = exc
         if failure is not None:
             self.set_exception(failure)
-        elif complete:
+        elif is_complete:
             self.set_result(self._parts)
 
     def cancel(self) -> bool:

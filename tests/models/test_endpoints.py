@@ -208,7 +208,8 @@ def test_latencies_are_those_of_a_server_with_a_known_delay(world, server, expec
     shown = harness("show", tmp_path / "run")
     assert f"endpoint: {requests} requests, p50 " in " ".join(shown.out.split())
     assert harness("report", tmp_path / "run", "-o", tmp_path / "page.html").code == 0
-    assert "How long requests to endpoints took" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "How long requests to endpoints took" in page and "How long requests took by slice" in page
 
 
 GRPC_FAULTS = {
@@ -359,10 +360,13 @@ def test_rows_that_change_places_in_mid_run_are_found_by_the_canary_without_an_i
         proxy.close()
 
 
-def test_a_new_version_makes_the_run_invalid_or_a_slice(world, server, serve, expected):
+def test_a_new_version_makes_the_run_invalid_or_a_slice(world, server, serve, expected, tmp_path):
+    delay_s = 0.3
+
     def switching(number, forward, context):
-        if number == 6:
+        if number >= 6:
             serve(default=2)
+            time.sleep(delay_s)
         return forward()
 
     for version in (None, "any"):
@@ -376,9 +380,15 @@ def test_a_new_version_makes_the_run_invalid_or_a_slice(world, server, serve, ex
                 ):
                     evaluated(world, model)
             else:
-                document = evaluated(world, model).to_dict()
+                document = evaluated(world, model, output=tmp_path / "run").to_dict()
         finally:
             proxy.close()
+    latency = json.loads((tmp_path / "run" / "run.json").read_text())["attempts"][-1]["endpoint_latency"][""]
+    slices = [(part["slice"], part["examples"]) for part in latency["by_slice"]]
+    assert slices == [(part["slice"], part["examples"]) for part in document["slices"]]
+    versions = {part["slice"]["model_version"]: part for part in latency["by_slice"] if "model_version" in part["slice"]}
+    assert sum(part["requests"] for part in versions.values()) == REQUESTS
+    assert versions["1"]["percentiles_ms"]["p99"]["value"] < 1000 * delay_s < versions["2"]["percentiles_ms"]["p50"]["value"]
     assert json.dumps(document["metrics"]) == json.dumps(json.loads(expected)[0])
     by_version = {
         entry["slice"]["model_version"]: entry["examples"] for entry in document["slices"] if "model_version" in entry["slice"]

@@ -55,9 +55,11 @@ def test_the_same_bytes_as_the_model_here(world, server, kind, ranks, tmp_path):
         done = start(evaluate(job, 1 if name == "here" else ranks), ROOT, {"HARNESS_THREADS": "1"})
         assert done.code == 0, done.text
     assert numbers(tmp_path / "there") == numbers(tmp_path / "here")
-    accounts = [
-        rank["endpoints"][""] for rank in json.loads((tmp_path / "there" / "run.json").read_text())["attempts"][-1]["ranks"]
-    ]
+    attempt = json.loads((tmp_path / "there" / "run.json").read_text())["attempts"][-1]
+    slices = json.loads((tmp_path / "there" / "metrics.json").read_text())["slices"]
+    by_slice = attempt["endpoint_latency"][""]["by_slice"]
+    assert [(part["slice"], part["examples"]) for part in by_slice] == [(part["slice"], part["examples"]) for part in slices]
+    accounts = [rank["endpoints"][""] for rank in attempt["ranks"]]
     chunks = sorted(
         chunk for found in accounts for start_, stop in found["versions"].get("1", []) for chunk in range(start_, stop)
     )
