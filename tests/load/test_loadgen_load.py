@@ -135,6 +135,29 @@ def test_queries_that_fail_are_no_answers(load, server):
     assert "INVALID_ARGUMENT" in done.out
 
 
+def test_a_server_that_is_away_for_a_while_is_found_again(load, server):
+    away = {}
+
+    def restarting(number, forward, context):
+        if number == 30:
+            away["until"] = time.monotonic() + 4
+        if time.monotonic() < away.get("until", 0):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return forward()
+
+    proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", restarting)
+    words = ("--scenario", "server", "--qps", 10, "--latency-bound", "p50=30s", "--seconds", 12)
+    try:
+        done, document = load(proxy.port, *words, give_up=2, deadline=2)
+    finally:
+        proxy.close()
+    queries = whole(document)
+    assert done.code == 0 and not document["overloaded"], done.text
+    assert 5 < queries["failed"] + queries["never_sent"] < queries["sent"] / 2
+    last = document["latency"]["over_time"][-1]
+    assert last["requests"] > 0 and "no reply in 2 s: " in done.out and "--resume" not in done.text
+
+
 def test_what_is_wrong_is_said_before_any_work(load, server, harness, packages, tmp_path):
     assert load(server.grpc, "--scenario", "server")[0].code == 2
     done, _ = load(server.grpc, "--scenario", "single-stream", "--seconds", 1, max_rate=5)
