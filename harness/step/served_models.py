@@ -72,7 +72,8 @@ class ServedModels:
 
         def complete(parts: Mapping[str, np.ndarray], latencies_s: Mapping[str, float]) -> None:
             if slices is not None:
-                slices.add({**parts, **features}, place.count, latencies_s)
+                kept = np.arange(len(place.ids)) < place.count if place.kept is None else place.kept
+                slices.add({**parts, **features}, kept, latencies_s)
 
         whole = _Joined(len(self._served), len(place.ids), complete)
         for name, served in self._served.items():

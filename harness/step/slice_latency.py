@@ -31,16 +31,16 @@ class SliceLatency:
         self._examples: dict[str, dict[str, int]] = {}
         self._lock = threading.Lock()
 
-    def add(self, features: Mapping[str, np.ndarray], count: int, latencies_s: Mapping[str, float]) -> None:
+    def add(self, features: Mapping[str, np.ndarray], kept: np.ndarray, latencies_s: Mapping[str, float]) -> None:
         """Count the requests of one batch, each once in every slice that has an example in it.
 
         Args:
           features: [B, ...] by name.
-          count: how many of them are real.
+          kept: which of them are evaluated, bool [B].
           latencies_s: of the requests, by model.
         """
         keys = self._keys({name: tf.constant(features[name]) for name in self._features}).numpy()
-        found, examples = np.unique(keys[:, :count].astype(bytes, copy=False), return_counts=True)
+        found, examples = np.unique(keys[:, kept].astype(bytes, copy=False), return_counts=True)
         texts = [key.decode("utf-8", "surrogateescape") for key in found.tolist()]
         with self._lock:
             for model, latency_s in latencies_s.items():

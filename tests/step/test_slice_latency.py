@@ -24,7 +24,7 @@ def made(slices, seeds):
                 "city": np.array([text.encode() for text in city], object), "age": age, "writer": writer,
                 "image": rng.normal(size=(4, 3, 3)),
             }  # fmt: skip
-            latency.add(features, count, {"": 0.001 * (1 + int(writer[0] == 2))})
+            latency.add(features, np.arange(4) < count, {"": 0.001 * (1 + int(writer[0] == 2))})
             buckets = ["nan" if np.isnan(x) else "[-inf, 0)" if x < 0 else "[0, 30)" if x < 30 else "[30, inf)" for x in age]
             keys = [
                 [(("city", str(city[row])),), (("age", buckets[row]), ("city", str(city[row]))), (("writer", int(writer[row])),)]
