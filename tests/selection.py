@@ -58,6 +58,7 @@ LONG = {
     "metrics/test_multiclass_auc.py::test_areas_are_sklearns[4": "all classes",
     "metrics/test_text_ranking_run.py::test_the_same_bytes_at_any_number_of_ranks": "their values alone; families at two ranks, ranks/test_rows",
     "load/test_loadgen_load.py": "LoadGen in an environment of its own; its queries from a schedule of the test's own in load/test_system",
+    "load/test_system.py::test_a_server_that_comes_back_answers_the_queries_that_come_then[SingleStream": "queries of Server",
     "models/test_endpoint_addresses.py::test_a_slow_address": "the address with the fewest under way, on a clock of the test; one that dies in mid-run",
     "models/test_endpoint_addresses.py::test_over_grpc": "over REST",
     "models/test_endpoints.py::test_a_server_that_is_restarted_in_time": "calls that fail for now; a server that dies, and is back for --resume",

@@ -50,7 +50,8 @@ def load(
 ) -> int:
     """Put the endpoint of a job under load with MLPerf LoadGen, and say how it bears it.
 
-    Exit code 0: it does, 1: a bound is missed, it is overloaded or queries had no answer, 5: so few queries do not tell.
+    Exit code 0: every bound is kept; without a bound every query was answered. 1: a bound is missed, or the server is overloaded;
+    without a bound a query had no answer. 5: it cannot be told. With --accuracy the job's gate may say 1 or 5 too.
     """
     from harness.bench.loadgen_run import load_loadgen
     from harness.job.job import Job

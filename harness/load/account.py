@@ -105,12 +105,17 @@ class LoadAccount:
         >>> account.later_half
         (5, 3)
         """
+        return self._later(self._came), self._later(self._ended)
+
+    @property
+    def answered_later(self) -> int:
+        """How many queries were answered in the later half of the time that queries came in."""
+        return self._later(self._answered)
+
+    def _later(self, counts: Counter[int]) -> int:
+        """Add up counts by tick over that half."""
         last = int(self.last_came_s * TICKS)
-        first = last // 2
-        came, ended = (
-            sum(count for tick, count in counts.items() if first <= tick <= last) for counts in (self._came, self._ended)
-        )
-        return came, ended
+        return sum(count for tick, count in counts.items() if last // 2 <= tick <= last)
 
     @property
     def most_answered(self) -> int:

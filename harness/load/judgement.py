@@ -117,12 +117,18 @@ def judge(request: LoadRequest, account: LoadAccount, busy: float, connections: 
         if not account.failed:
             return Judgement(Verdict.UNKNOWN, [note, *sentences], bounds, False)
         sentences.append(note)
-    if busy >= BUSY and request.scenario is ScenarioName.SERVER:
-        note = f"this process kept {busy:.2f} cores busy, and may itself be what is slow: spread the load over several machines"
+    if busy >= BUSY:
+        note = f"this process kept {busy:.2f} cores busy, and may itself be what is slow: {_busy_advice(request.scenario)}"
         if verdict is Verdict.MISSED and not account.failed:
             return Judgement(Verdict.UNKNOWN, [f"{note} before the service is blamed", *sentences], bounds, False)
         sentences.append(note)
     return Judgement(verdict, sentences, bounds, is_overloaded)
+
+
+def _busy_advice(scenario: ScenarioName) -> str:
+    """Say what to do where this process is busy: the streams have one query under way, on however many machines."""
+    is_stream = scenario in (ScenarioName.SINGLE_STREAM, ScenarioName.MULTI_STREAM)
+    return "use a faster machine" if is_stream else "spread the load over several machines"
 
 
 def _of(bound: LatencyBound, account: LoadAccount) -> BoundFinding:
@@ -133,7 +139,7 @@ def _of(bound: LatencyBound, account: LoadAccount) -> BoundFinding:
 def _overloaded(account: LoadAccount) -> bool:
     """Whether clearly fewer queries ended than came, in the later half: what waits grows as long as they come."""
     came, ended = account.later_half
-    if not ended and account.failed:
+    if account.unanswered and not account.answered_later:
         return False  # it is gone, and that is said
     least = came - max(FEWER * came, DEVIATIONS * math.sqrt(came))
     return ended < least and account.most_answered < least

@@ -21,6 +21,7 @@ from harness.load.account import LoadAccount
 from harness.load.answers import Answers
 from harness.load.library import QueryLibrary
 from harness.models.endpoint_client import Answer
+from harness.models.served import CallFailed, Silence
 from harness.models.served_model import ServedModel
 
 __all__ = ["Complete", "LoadSystem", "Policy"]
@@ -72,6 +73,9 @@ class LoadSystem:
         self._served, self._library, self._policy = served, library, policy
         self._account, self._complete, self._answers = account, complete, answers
         self._room = threading.Semaphore(2 * served.client.concurrency)
+        # A query that fails is no reason not to send the next, but where every answer is wanted, and where all wait at once.
+        ends_all = answers is not None or policy.is_offline
+        self._silence = Silence.ENDS_ALL if ends_all else Silence.FAILS_ALONE
         self._sent: deque[tuple[float, Future[Answer]]] = deque()  # of Server, in the order in which they came
         self._requests = 0
         self.begun: float | None = None
@@ -112,7 +116,8 @@ class LoadSystem:
         places = np.array([place for _, place in asked], np.int64)
         label = f"query {self._requests}"
         try:
-            question = self._served.question(self._library.take(places), self._library.ids[places], label)
+            tensors, ids = self._library.take(places), self._library.ids[places]
+            question = self._served.question(tensors, ids, label, silence=self._silence)
             future = self._served.client.submit(question)
         except Exception as exc:  # noqa: BLE001 - LoadGen crashes of one that passes through it
             self.failure = self.failure or HarnessError(f"{label}: cannot be sent: {type(exc).__name__}: {exc}")
@@ -147,12 +152,18 @@ class LoadSystem:
             if isinstance(exc, InvalidRun):
                 self.failure = self.failure or exc
                 self._served.client.circuit.open(str(exc))  # nothing that comes later is worth a request
-            reason = str(exc).partition("; what was finished is kept")[0]
-            if f"{label}: " not in reason and self._served.client.circuit.is_open:
-                reason = f"not asked any more: {reason}"
-            self._account.fail(moment_s, reason.replace(f"{label}: ", "")[:SHOWN])
+            self._account.fail(moment_s, self._reason(exc, label)[:SHOWN])
             return [b""] * len(places)
         self._account.answer(moment_s, now - came, len(places), answer.version)
         if self._answers is None:
             return [b""] * len(places)
         return self._answers.keep(places, {name: answer.outputs[name] for name in self._served.outputs})
+
+    def _reason(self, exc: Exception, label: str) -> str:
+        """Return why a query failed, in words that others share which failed of the same."""
+        failure = exc.__cause__
+        if isinstance(failure, CallFailed) and failure.again:
+            return f"no reply in {self._policy.patience_s:g} s: {failure}"
+        if f"{label}: " not in str(exc) and self._served.client.circuit.is_open:
+            return f"not asked any more: {exc}"
+        return str(exc).replace(f"{label}: ", "")

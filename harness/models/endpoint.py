@@ -152,43 +152,80 @@ def _meet(spec: ModelSpec) -> tuple[list[Transport], ServedSignature, list[str]]
     left_out: list[str] = []
     for url in spec.endpoints:
         own, silent = _of_name(spec, url)
-        transports += [transport for transport, _ in own]
-        signatures += [(url, signature) for _, signature in own]
+        transports += [transport for _, transport, _ in own]
+        signatures += [(place, signature) for place, _, signature in own]
         left_out += silent
     reference, first = signatures[0]
-    for url, other in signatures:
+    for place, other in signatures:
         if (other.inputs, other.outputs) != (first.inputs, first.outputs):
-            raise ModelError(f"endpoint {url}: serves other inputs or outputs than {reference}; they have to be the same")
+            raise ModelError(f"endpoint {place}: serves other inputs or outputs than {reference}; they have to be the same")
         if other.version != first.version and spec.version != ANY:
             raise ModelError(
-                f"endpoint {url}: serves version {other.version}, and {reference} version {first.version}: name a "
+                f"endpoint {place}: serves version {other.version}, and {reference} version {first.version}: name a "
                 "version that all have, or say version: any"
             )
     return transports, first, left_out
 
 
-def _of_name(spec: ModelSpec, url: str) -> tuple[list[tuple[Transport, ServedSignature]], list[str]]:
+def _of_name(spec: ModelSpec, url: str) -> tuple[list[tuple[str, Transport, ServedSignature]], list[str]]:
     """Connect to each address that a URL's name stands for; gRPC sees to that itself, and looks the name up again.
 
-    Returns: also what those say that do not answer, while others do.
+    Where none answers all are asked again for a while, and those that answer first are enough.
+
+    Returns: of each the place, for messages; also what those say that do not answer, while others do.
     Raises: ModelError: none of them is of use.
     """
     parts = urlsplit(url)
     credentials_for(parts.netloc, encrypted=parts.scheme in ("grpcs", "https"))  # what is wrong with them is said first
     addresses = [] if parts.scheme in ("grpc", "grpcs") else addresses_of(url)
     if len(addresses) < 2:
-        return [_reach(spec, url)], []
-    answering, silent = [], []
-    for address in addresses:
-        try:
-            answering.append(_reach(spec, url, address))
-        except _Unreachable as exc:
-            silent.append(f"{exc}; it is left out, and the other addresses of the name are asked")
-    return (answering, silent) if answering else ([_reach(spec, url)], [])
+        return [(url, *_reach(spec, url))], []
+    rounds, end = 0, time.monotonic() + min(spec.give_up, MEET_S)
+    silent: dict[str, _Unreachable] = {}
+    while True:
+        answering = []
+        for address in addresses:
+            if address in silent and silent[address].rests_until > time.monotonic():
+                continue
+            try:
+                answering.append((_place(url, address), *_reach(spec, url, address)))
+                silent.pop(address, None)
+            except _Unreachable as exc:
+                silent[address] = exc
+        if answering:
+            return answering, [f"{exc}; it is left out, and the other addresses of the name are asked" for exc in silent.values()]
+        rounds += 1
+        again = max(time.monotonic() + backoff_s(rounds, url), min(exc.rests_until for exc in silent.values()))
+        if again > end:
+            failures = "; ".join(f"{address}: {exc.failure}" for address, exc in silent.items())
+            raise ModelError(
+                f"endpoint {url}: expected model '{spec.name}'{_wanted(spec)}, and none of {len(addresses)} addresses answers: "
+                f"{failures}"
+            )
+        time.sleep(max(again - time.monotonic(), 0.0))
+
+
+def _place(url: str, address: str | None) -> str:
+    """Return what an address is called in messages.
+
+    >>> _place("http://models:80", "10.0.0.7"), _place("http://models:80", None)
+    ('http://models:80 (10.0.0.7)', 'http://models:80')
+    """
+    return url if address is None else f"{url} ({address})"
 
 
 class _Unreachable(ModelError):
-    """An address does not answer."""
+    """An address does not answer.
+
+    Args:
+      place: what it is called.
+      failure: what it failed of.
+      after_s: how long it asks to be left alone.
+    """
+
+    def __init__(self, place: str, failure: str, after_s: float) -> None:
+        super().__init__(f"endpoint {place}: {failure}")
+        self.failure, self.rests_until = failure, time.monotonic() + after_s
 
 
 def _reach(spec: ModelSpec, url: str, address: str | None = None) -> tuple[Transport, ServedSignature]:
@@ -198,7 +235,7 @@ def _reach(spec: ModelSpec, url: str, address: str | None = None) -> tuple[Trans
       address: one of several that the URL's name stands for: it is not waited for.
     Raises: ModelError: it speaks none, or has no such model. _Unreachable: one of several does not answer.
     """
-    problems = []
+    problems, place = [], _place(url, address)
     for protocol in (spec.protocol,) if spec.protocol else ("serving", "inference"):
         transport = _transport(spec, url, protocol, address)
         try:
@@ -207,17 +244,18 @@ def _reach(spec: ModelSpec, url: str, address: str | None = None) -> tuple[Trans
             transport.close()
             text = transport.hide(str(failure))
             if address is not None and failure.again:
-                raise _Unreachable(f"endpoint {url}: {address}: {text}") from failure
+                raise _Unreachable(place, text, failure.after_s) from failure
             if failure.kind == "TLS":
-                raise ModelError(f"endpoint {url}: {text}") from failure
+                raise ModelError(f"endpoint {place}: {text}") from failure
             problems.append(f"{protocol}: {text}")
             if failure.kind not in ABSENT:
                 break
         except ModelError as exc:
             transport.close()
-            raise ModelError(transport.hide(str(exc))) from exc
+            where = f"endpoint {place}: " if address is not None or len(spec.endpoints) > 1 else ""
+            raise ModelError(where + transport.hide(str(exc))) from exc
     raise ModelError(
-        f"endpoint {url}: expected model '{spec.name}'{_wanted(spec)}, and the server says: {'; '.join(problems)}; is it the "
+        f"endpoint {place}: expected model '{spec.name}'{_wanted(spec)}, and the server says: {'; '.join(problems)}; is it the "
         "address of the right port (gRPC and REST have one each), and the name that the server has?"
     )
 

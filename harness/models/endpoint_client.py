@@ -22,7 +22,7 @@ from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.models.addresses import Addresses
 from harness.models.reply_check import Expected, check_reply
 from harness.models.retries import Circuit, Pace, backoff_s
-from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Reply, Transport
+from harness.models.served import UNKNOWN, UNVERSIONED, CallFailed, Question, Reply, Silence, Transport
 
 __all__ = ["Answer", "EndpointClient", "Policy"]
 
@@ -38,7 +38,7 @@ class Policy:
     Attributes:
       concurrency: requests under way at a time.
       deadline_s: of a try.
-      give_up_s: of a request, from its first try on; then the circuit opens.
+      give_up_s: of a request, from its first try on; then it comes to what its `Silence` says.
       max_rate: tries a second; None is no bound.
     """
 
@@ -178,7 +178,7 @@ class EndpointClient:
             with self._lock:
                 self._failures[failure.kind] += 1
             problem = transport.hide(str(failure))
-            failure.args = (problem,)
+            failure.args = (f"{transport.address}: {problem}" if len(self._transports) > 1 else problem,)
             raise
         except HarnessError:
             raise
@@ -197,6 +197,7 @@ class EndpointClient:
         Raises: EndpointError, InvalidRun: see `check_reply`.
         """
         hide = self._transports[place].hide
+        source = f"; it came from {self._transports[place].address}" if len(self._transports) > 1 else ""
         try:
             check_reply(reply, question, self._expected)
             told = {what for what, found in (("version", reply.version), ("request", reply.label)) if found is not None}
@@ -210,10 +211,10 @@ class EndpointClient:
                     "what stands between here and the server may have made it up"
                 )
         except HarnessError as exc:
-            raise type(exc)(hide(str(exc))) from exc
+            raise type(exc)(f"{hide(str(exc))}{source}") from exc
         except Exception as exc:
             raise EndpointError(
-                f"{question.label}: what the server sent cannot be read: {hide(f'{type(exc).__name__}: {exc}')[:SHOWN]}"
+                f"{question.label}: what the server sent cannot be read: {hide(f'{type(exc).__name__}: {exc}')[:SHOWN]}{source}"
             ) from exc
 
     @property
@@ -222,7 +223,7 @@ class EndpointClient:
         return bool(self._requests) and not self._unlabelled
 
     def _rest(self, question: Question, failure: CallFailed, tries: int, begun: float) -> None:
-        """Wait before the next try, or end all requests.
+        """Wait before the next try, or see to what the silence comes to.
 
         Raises: EndpointError: there is to be no other try.
         """
@@ -231,11 +232,15 @@ class EndpointClient:
         wait_s, spent_s = max(backoff_s(tries, question.label), failure.after_s), time.monotonic() - begun
         if spent_s + wait_s > self._policy.give_up_s:
             asks = f"; it asks to be left alone for {failure.after_s:,.0f} s" if failure.after_s else ""
-            self.circuit.open(
-                f"{question.label}: the endpoint gave no reply in {tries} tries and {spent_s:.0f} s: {failure}{asks}; what was "
-                "finished is kept, --resume goes on from there (give_up: seconds, deadline: of a try)"
+            kept = "; what was finished is kept, --resume goes on from there" if question.silence is Silence.INTERRUPTS else ""
+            reason = (
+                f"{question.label}: the endpoint gave no reply in {tries} tries and {spent_s:.0f} s: {failure}{asks}{kept} "
+                "(give_up: seconds, deadline: of a try)"
             )
-            raise EndpointError(self.circuit.reason) from failure
+            if question.silence is not Silence.FAILS_ALONE:
+                self.circuit.open(reason)
+                reason = self.circuit.reason
+            raise EndpointError(reason) from failure
         self.circuit.wait(wait_s)
 
     def notes(self) -> Iterator[str]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Question",
     "Reply",
     "ServedSignature",
+    "Silence",
     "Transport",
     "dtype_of",
     "feature_text",
@@ -66,6 +68,19 @@ class ServedSignature:
         return self.inputs, self.outputs
 
 
+class Silence(Enum):
+    """What it comes to when a request has no reply for as long as it is tried.
+
+    INTERRUPTS: all requests end; the run can be resumed.
+    ENDS_ALL: all requests end.
+    FAILS_ALONE: this one has failed, and the others go on.
+    """
+
+    INTERRUPTS = auto()
+    ENDS_ALL = auto()
+    FAILS_ALONE = auto()
+
+
 @dataclass(frozen=True)
 class Question:
     """One request.
@@ -73,10 +88,12 @@ class Question:
     Attributes:
       tensors: of each input, [rows, ...].
       label: names the request, as in "chunk 3, examples 192..256".
+      silence: what it comes to when there is no reply.
     """
 
     tensors: Mapping[str, np.ndarray]
     label: str
+    silence: Silence = Silence.ENDS_ALL
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data import Feature
 from harness.models.endpoint_client import Answer, EndpointClient
-from harness.models.served import UNKNOWN, Question
+from harness.models.served import UNKNOWN, Question, Silence
 
 __all__ = ["Place", "ServedModel", "Service"]
 
@@ -110,10 +110,20 @@ class ServedModel:
 
     def submit(self, tensors: Mapping[str, np.ndarray], place: Place) -> Future[Answer]:
         """Begin to predict a batch, [B, ...] by input; the outputs have as many rows."""
-        question = self.question(tensors, place.ids, place.label, least=2)  # as the compiled step pads: one row may differ
+        silence = Silence.INTERRUPTS if place.chunk >= 0 else Silence.ENDS_ALL
+        # As the compiled step pads: one row may differ.
+        question = self.question(tensors, place.ids, place.label, least=2, silence=silence)
         return self.client.submit(question, lambda answer: self._kept(answer, place))
 
-    def question(self, tensors: Mapping[str, np.ndarray], ids: np.ndarray, label: str, *, least: int = 1) -> Question:
+    def question(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        ids: np.ndarray,
+        label: str,
+        *,
+        least: int = 1,
+        silence: Silence = Silence.ENDS_ALL,
+    ) -> Question:
         """Return a request, with the id that is passed through, and as many rows as the server takes.
 
         Args:
@@ -121,13 +131,14 @@ class ServedModel:
           ids: of the examples, int64 [B].
           label: names the request.
           least: rows; what is missing repeats the first one.
+          silence: what it comes to when there is no reply.
         """
         rows = self.service.rows or max(len(ids), least)
         sent = {name: _padded(array, rows) for name, array in tensors.items()}
         if self.service.echo is not None:
             name, shape = self.service.echo
             sent[name] = _padded(ids.astype(np.int64), rows).reshape([rows, *(1 for _ in shape)])
-        return Question(sent, label)
+        return Question(sent, label, silence)
 
     def _kept(self, answer: Answer, place: Place) -> Answer:
         """Return what counts of an answer, and note which version gave it."""

@@ -77,6 +77,33 @@ def test_where_the_client_is_busy_the_service_is_not_blamed():
     assert found.verdict is Verdict.UNKNOWN and not found.is_overloaded and "0.97 cores" in found.sentences[0]
 
 
+@pytest.mark.parametrize("scenario", list(ScenarioName))
+def test_where_the_client_is_busy_it_is_said_in_each_scenario(scenario):
+    request = LoadRequest(scenario, 1000, 1.0 if scenario is ScenarioName.SERVER else None)
+    found = judge(request, of([0.05] * 1000, bounds=()), 0.97, 8)
+    (note,) = (sentence for sentence in found.sentences if sentence.startswith("this process kept 0.97 cores busy"))
+    assert ("faster machine" in note) == (scenario in (ScenarioName.SINGLE_STREAM, ScenarioName.MULTI_STREAM))
+    assert found.verdict is Verdict.KEPT
+    assert not any("cores busy" in sentence for sentence in judge(request, of([0.05] * 1000, bounds=()), 0.5, 8).sentences)
+
+
+def test_a_service_that_goes_while_queries_still_come_is_not_called_overloaded():
+    # It answers for 10 s of 60, then 64 queries at a time fail after 20 s each, and those that wait longer are never sent.
+    account, draws, now, queued = LoadAccount(BOUNDS), random.Random(0), 0.0, 0
+    while (now := now + draws.expovariate(100)) < 60:
+        account.come(now)
+        if now < 10:
+            account.answer(now + 0.01, 0.01, 1, "1")
+        else:
+            queued += 1
+            if queued <= 192:
+                account.fail(10 + 20 * (1 + (queued - 1) // 64), "UNAVAILABLE")
+            else:
+                account.leave()
+    found = judge(SERVER, account, 0.1, 64)
+    assert found.verdict is Verdict.MISSED and not found.is_overloaded
+
+
 # Late queries of 1,000, of which 10 may be: the exact interval of 4 ends at 1.02 %, that of 19 begins at 1.15 %.
 @pytest.mark.parametrize(
     ("late", "verdict", "code"), [(0, Verdict.KEPT, 0), (3, Verdict.KEPT, 0), (4, Verdict.UNKNOWN, 5), (19, Verdict.MISSED, 1)]

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from harness.bench.loadgen import ScenarioName
+from harness.errors import EndpointError
 from harness.job.specs import ModelSpec
 from harness.load.account import LoadAccount
 from harness.load.answers import Answers
+from harness.load.driver import Driver
 from harness.load.library import QueryLibrary
-from harness.load.request import LatencyBound
+from harness.load.request import LatencyBound, LoadRequest
 from harness.load.system import LoadSystem, Policy
 from harness.models.endpoint import from_endpoint, identify
 from tests import made
@@ -30,13 +32,16 @@ EXAMPLES = 24
 class Asked:
     """A system before which a fault stands, and a schedule that asks it."""
 
-    def __init__(self, server, fault=lambda number, forward, context: forward(), *, scenario=ScenarioName.SERVER, **keys):
+    def __init__(
+        self, server, fault=lambda number, forward, context: forward(), *, scenario=ScenarioName.SERVER, keep=True, **keys
+    ):
         self.proxy = GrpcFaults(f"127.0.0.1:{server.grpc}", fault)
         spec = ModelSpec(endpoint=f"grpc://127.0.0.1:{self.proxy.port}", name="m", **{"concurrency": 32, **keys})
         self.served = next(iter(from_endpoint(spec, identify(spec)).served.values()))
         x = np.random.default_rng(3).normal(size=(EXAMPLES, made.WIDTH)).astype(np.float32)
         self.library = QueryLibrary(np.arange(100, 100 + EXAMPLES), {name: x for name in self.served.inputs})
-        self.account, self.answers = LoadAccount([LatencyBound("p99", 0.5)]), Answers(self.served, self.library.ids)
+        self.account = LoadAccount([LatencyBound("p99", 0.5)])
+        self.answers = Answers(self.served, self.library.ids) if keep else None
         self.completed, self.lock = [], threading.Lock()
         self.came, self.ended = {}, {}  # by query, on the test's own clock
         policy = Policy(scenario, 8, spec.give_up)
@@ -130,3 +135,50 @@ def test_another_version_makes_all_of_it_worthless(server):
     account = asked.ask(12, every_s=0.02)
     assert account.queries == 12 and account.failed >= 1
     assert "version 7 answered" in str(asked.system.failure)
+
+
+@pytest.mark.parametrize(("scenario", "concurrency"), [(ScenarioName.SERVER, 4), (ScenarioName.SINGLE_STREAM, 1)])
+def test_a_server_that_comes_back_answers_the_queries_that_come_then(server, scenario, concurrency):
+    gone = {"from": math.inf, "until": math.inf}
+
+    def away(number, forward, context):
+        if number == 5:
+            gone.update({"from": time.monotonic(), "until": time.monotonic() + 2})
+        if gone["from"] <= time.monotonic() < gone["until"]:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+        return forward()
+
+    asked = Asked(server, away, scenario=scenario, keep=False, concurrency=concurrency, give_up=1, deadline=1)
+    account = asked.ask(28, every_s=0.15)
+    assert account.failed >= 2 and asked.served.client.circuit.reason == "the endpoint was left"
+    after = [number for number, moment in asked.came.items() if moment > gone["until"] + 0.5]
+    assert account.answered >= 5 + len(after) > 5 and account.left == 0
+    assert all(reason.startswith("no reply in 1 s: ") for reason in account.reasons)
+
+
+@pytest.mark.parametrize(("scenario", "keep"), [(ScenarioName.OFFLINE, False), (ScenarioName.SERVER, True)])
+def test_where_all_queries_wait_or_all_answers_are_wanted_one_without_a_reply_ends_all(server, scenario, keep):
+    def gone(number, forward, context):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    asked = Asked(server, gone, scenario=scenario, keep=keep, concurrency=2, give_up=1, deadline=1)
+    size = EXAMPLES if scenario is ScenarioName.OFFLINE else 1
+    account = asked.ask(24 // size, size=size, every_s=0.1)
+    assert account.failed + account.unsent == account.queries and account.answered == 0
+    assert any(reason.startswith("no reply in 1 s: ") for reason in account.reasons)
+    assert any(reason.startswith("not asked any more: ") for reason in account.reasons)
+    assert not any("--resume" in reason for reason in account.reasons)
+
+
+def test_a_pilot_without_a_reply_does_not_speak_of_resuming(server, tmp_path):
+    def gone(number, forward, context):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    asked = Asked(server, gone, give_up=1, deadline=1)
+    driver = Driver(asked.served, asked.library, LoadRequest(ScenarioName.SINGLE_STREAM, 1), 8, 1, tmp_path)
+    try:
+        with pytest.raises(EndpointError, match=r"^pilot: the endpoint gave no reply in \d+ tries .*: gone \(give_up") as failure:
+            driver.pilot()
+    finally:
+        asked.ask(0)
+    assert "resume" not in str(failure.value)

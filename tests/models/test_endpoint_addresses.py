@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
+import threading
 import time
 
 import grpc
 import pytest
 
-from harness.errors import ModelError
+from harness.errors import EndpointError, InvalidRun, ModelError
+from harness.job.specs import ModelSpec
 from harness.models.addresses import Addresses
+from harness.models.endpoint import identify
 from tests.faulty_endpoint import HttpFaults
 from tests.inference_server import InferenceServer
 from tests.models.test_endpoints import CHUNK, METADATA, evaluated, inference, numbers
@@ -46,12 +50,12 @@ def account(folder):
     return rank["endpoints"][""]
 
 
-def rest_servers(count, faults=None, port=0):
+def rest_servers(count, faults=None, port=0, metadata=(METADATA, METADATA)):
     """Start servers at one port of several addresses."""
     servers = []
     for number, host in enumerate(HOSTS[:count]):
         fault = inference(lambda reply, number: None) if faults is None else faults[number]
-        servers.append(HttpFaults(0, fault, METADATA, (host, port)))
+        servers.append(HttpFaults(0, fault, metadata[number], (host, port)))
         port = servers[0].port
     return servers
 
@@ -68,16 +72,86 @@ def test_a_name_of_several_addresses_is_spread_over_and_a_dead_one_is_named(worl
     assert [server.asked for server in servers] == [place["tries"] for place in account(tmp_path / "run")["addresses"]]
     assert all(server.asked >= 3 for server in servers) and account(tmp_path / "run")["failures"] == {}
     (note,) = (text for text in results.warnings if "127.0.0.3" in text)
-    assert f"http://{name}:{servers[0].port}: 127.0.0.3: CONNECTION: " in note and "it is left out" in note
+    assert f"http://{name}:{servers[0].port} (127.0.0.3): CONNECTION: " in note and "it is left out" in note
+
+
+def described(**keys):
+    """Return metadata of a server that says something else of the model."""
+    return {**METADATA, "/v2/models/m": {**METADATA["/v2/models/m"], **keys}}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (described(versions=["2"]), r"endpoint URL \(127.0.0.2\): serves version 2, and URL \(127.0.0.1\) version 1"),
+        (described(outputs=[]), r"endpoint URL \(127.0.0.2\): the server says nothing of the model's outputs"),
+        (
+            described(inputs=[{"name": "y", "datatype": "FP32", "shape": [-1, 2]}]),
+            r"endpoint URL \(127.0.0.2\): serves other inputs or outputs than URL \(127.0.0.1\)",
+        ),
+        ({"/v2": {}}, r"endpoint URL \(127.0.0.2\): expected model 'm'.*404"),
+    ],
+)
+def test_addresses_of_one_name_that_do_not_agree_are_told_apart(name, metadata, message):
+    servers = rest_servers(2, metadata=(METADATA, metadata))
+    url = f"http://{name}:{servers[0].port}"
+    try:
+        with pytest.raises(ModelError, match=message.replace("URL", re.escape(url))):
+            identify(ModelSpec(endpoint=url, name="m", protocol="inference"))
+    finally:
+        for server in servers:
+            server.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "message"),
+    [
+        ((400, {}, b"not this one"), EndpointError, r"the endpoint refused: models.test:\d+ \(127.0.0.2\): 400: not this one"),
+        ((200, {}, b'{"model_name": "m", "model_version": "7", "outputs": []}'), InvalidRun,
+         r"version 7 answered.*; it came from models.test:\d+ \(127.0.0.2\)$"),
+    ],
+)  # fmt: skip
+def test_the_one_of_several_addresses_that_is_wrong_in_mid_run_is_named(world, name, reply, error, message):
+    good = inference(lambda reply, number: None)
+    servers = rest_servers(2, [good, lambda number, forward, handler: reply if number >= 2 else good(number, forward, handler)])
+    try:
+        with pytest.raises(error, match=message):
+            evaluated(world, {"endpoint": f"http://{name}:{servers[0].port}", "name": "m", "protocol": "inference"})
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_a_name_is_asked_until_one_of_its_addresses_answers(world, expected, name, tmp_path):
+    (silent,) = rest_servers(1)
+    silent.close()  # and 127.0.0.1, the first of them, stays so
+    servers = []
+    later = threading.Timer(
+        1.2,
+        lambda: servers.append(HttpFaults(0, inference(lambda reply, number: None), METADATA, (HOSTS[1], silent.port))),
+    )
+    later.start()
+    try:
+        results = evaluated(
+            world, {"endpoint": f"http://{name}:{silent.port}", "name": "m", "protocol": "inference"}, output=tmp_path / "run"
+        )
+    finally:
+        later.join()
+        servers[0].close()
+    assert numbers(results) == expected and servers[0].asked >= 3
+    assert account(tmp_path / "run")["addresses"] == [{"tries": servers[0].asked, "failures": 0}]
+    for host in (HOSTS[0], HOSTS[2]):
+        assert any(f"({host}): CONNECTION: " in text and "it is left out" in text for text in results.warnings)
 
 
 def test_a_name_whose_addresses_are_all_dead_ends_before_any_work(world, name):
     (server,) = rest_servers(1)
     server.close()
     model = {"endpoint": f"http://{name}:{server.port}", "name": "m", "give_up": 1, "deadline": 1}
-    with pytest.raises(ModelError, match=rf"endpoint http://{name}:{server.port}: .*CONNECTION") as failure:
+    with pytest.raises(ModelError, match=rf"endpoint http://{name}:{server.port}: .*none of 3 addresses answers: ") as failure:
         evaluated(world, model)
     assert failure.value.exit_code == 2
+    assert all(f"{host}: CONNECTION: " in str(failure.value) for host in HOSTS)
 
 
 def test_an_address_that_dies_in_mid_run_is_gone_around_and_named(world, expected, tmp_path):

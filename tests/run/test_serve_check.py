@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
+import grpc
 import numpy as np
 import pytest
 import yaml
 
 from harness.job.job import Job
 from tests.conftest import ROOT
+from tests.faulty_endpoint import GrpcFaults
 from tests.inference_server import InferenceServer
 from tests.models.test_inference_grpc import INPUTS, OUTPUTS, scored
 
@@ -32,6 +34,22 @@ def test_what_is_served_is_said(harness, world, tmp_path):
     assert re.search(r"a batch of 16 examples takes [0-9.]+ to [0-9.]+ ms alone; 8 are under way at a time on each rank", text)
     assert "the same batch got the same bits again, and its first half the same on its own" in text
     assert "rows that come back in another order are found ('id' is passed through)" in text and "the job is good" in text
+
+
+def test_where_nothing_was_begun_nobody_is_told_to_resume(harness, world, tmp_path):
+    def gone(number, forward, context):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    server = InferenceServer(scored, INPUTS, OUTPUTS)
+    proxy = GrpcFaults(f"127.0.0.1:{server.port}", gone)
+    model = {"endpoint": f"grpc://127.0.0.1:{proxy.port}", "name": "m", "echo": "id", "give_up": 1, "deadline": 1}
+    try:
+        done = harness("serve-check", world.job(tmp_path / "job.yaml", model=model))
+    finally:
+        proxy.close()
+        server.close()
+    assert done.code == 2 and "the endpoint gave no reply in" in done.err and "UNAVAILABLE: gone" in done.err, done.text
+    assert "resume" not in done.text
 
 
 def test_bits_that_change_and_bits_that_depend_on_the_batch_are_said(harness, world, tmp_path):
