@@ -41,6 +41,7 @@ from benchmarks import (
     watching,
 )
 from benchmarks.environment import environment
+from harness.errors import HarnessError
 
 RESULTS = Path(__file__).parent / "results"
 FOLDER = Path(tempfile.gettempdir()) / "harness-benchmarks"
@@ -148,7 +149,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _answer(options: argparse.Namespace) -> None:
     """Answer one question; fail where it names ratios that have fallen."""
-    document, table = QUESTIONS[options.question].module.answer(options)
+    try:
+        document, table = QUESTIONS[options.question].module.answer(options)
+    except HarnessError as exc:
+        raise SystemExit(f"benchmarks: {exc}") from None
     print(f"\n{table}")
     options.results.mkdir(parents=True, exist_ok=True)
     name = f"loop-{options.data}" if options.question == "loop" and options.data != "memory" else options.question

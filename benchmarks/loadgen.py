@@ -33,8 +33,10 @@ def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     Returns: raw values and tables.
     """
+    from harness.bench.loadgen_run import load_loadgen
     from harness.step import tensorflow as tf_setup
 
+    load_loadgen()  # before there is work
     tf_setup.set_up(0, options.threads, 0)
     scenarios = {case: measure(case, options.folder, seconds=options.seconds) for case in options.cases}
     documents = [{"case": case, **scenario.document()} for case, driven in scenarios.items() for scenario in driven]

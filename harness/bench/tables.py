@@ -26,18 +26,22 @@ __all__ = [
     "trials_table",
 ]
 
+FINEST = 1e-4  # of a figure that its text tells, however alike the repeats are
+
 
 def spread_text(spread: Spread | None, scale: float = 1.0) -> str:
     """Write a median with its interval, to the digits that it supports.
 
     >>> spread_text(Spread(3.14159, 3.0, 3.5, 0.9375, 5)), spread_text(None)
     ('3.14 [3.00, 3.50]', 'null')
+    >>> spread_text(Spread(0.9175, 0.9175, 0.9175000000000001, 0.5, 2))  # repeats that are alike: at most five digits
+    '0.91750 [0.91750, 0.91750]'
     """
     if spread is None:
         return NULL
     if spread.low is None or spread.high is None:
         return number(spread.value * scale, abs(spread.value * scale) / 100)
-    error = (spread.high - spread.low) * scale / 4
+    error = max((spread.high - spread.low) / 4, abs(spread.value) * FINEST) * scale
     ends = ", ".join(number(end * scale, error) for end in (spread.low, spread.high))
     return f"{number(spread.value * scale, error)} [{ends}]"
 

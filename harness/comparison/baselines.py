@@ -75,8 +75,9 @@ def save(run: Path, name: str, folder: Path) -> Path:
 def read(file: Path) -> Evidence:
     """Read a baseline.
 
-    Raises: RunFolderError: the file is torn, was edited, or is none of a baseline.
+    Raises: UsageError: there is none. RunFolderError: the file is torn, was edited, or is none of a baseline.
     """
+    _check_there(file)
     members = _unpacked(file)
     if missing := [name for name in (METRICS, QUESTION, DATA) if name not in members]:
         raise RunFolderError(f"{file}: not what `harness baseline set` writes: {missing[0]} is missing")
@@ -95,10 +96,15 @@ def remove(name: str, folder: Path) -> Path:
     Raises: UsageError: there is none of that name.
     """
     file = file_of(name, folder)
-    if not file.is_file():
-        raise UsageError(f"{folder}: no baseline '{name}': {nearest(name, names(folder))}")
+    _check_there(file)
     file.unlink()
     return file
+
+
+def _check_there(file: Path) -> None:
+    """Raise UsageError where a baseline is not there; names those that are."""
+    if not file.exists():
+        raise UsageError(f"{file.parent}: no baseline '{file.stem}': {nearest(file.stem, names(file.parent))}")
 
 
 def _packed(members: Mapping[str, bytes]) -> bytes:
@@ -123,7 +129,7 @@ def _unpacked(file: Path) -> dict[str, bytes]:
                 raise ValueError(f"{packed[0]} is compressed")
             members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
         index = json.loads(members.pop(INDEX, b"null"))
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, EOFError) as exc:
+    except (OSError, ValueError, RuntimeError, RecursionError, zipfile.BadZipFile, EOFError) as exc:
         raise RunFolderError(f"{file}: torn, or no baseline: {exc}") from exc
     if not isinstance(index, dict) or index.get("schema_version") != VERSION or not isinstance(index.get("sha256"), dict):
         raise RunFolderError(f"{file}: no baseline of version {VERSION}: {INDEX} is missing or says otherwise")

@@ -81,9 +81,10 @@ def _counts(first: Side, second: Side, where: SliceName, number: str) -> tuple[i
     if key is None:
         return None
     numbers = second.numbers[where]
-    if f"{key}/p" not in numbers:  # null, or several positions an example
+    parts = [numbers.get(f"{key}/{part}") for part in ("p", "only_baseline_right", "only_right")]
+    if any(part is None for part in parts):  # null, or several positions an example
         return None
-    values = [numbers[f"{key}/{count}"].value for count in ("only_baseline_right", "only_right")]
+    values = [part.value for part in parts[1:] if part is not None]
     return None if None in values else (int(values[0] or 0), int(values[1] or 0))
 
 

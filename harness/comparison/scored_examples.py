@@ -141,6 +141,9 @@ def _open(path: Path, question: Question, model: str | None, metric: str | None)
         raise UsageError(f"{path}: holds no predictions: evaluate with harness predict instead of harness evaluate")
     binding, chosen = question.bindings[key], question.metrics[key]
     source = PredictionSource.open(path)
+    held = {(column.kind, column.source) for column in source.manifest.columns}
+    if missing := [name for kind, name in (("output", binding.output), ("feature", binding.label)) if (kind, name) not in held]:
+        raise UsageError(f"{path}: its predictions hold no column of '{missing[0]}', which metric {key} reads; predict again")
     decisions = None
     if isinstance(chosen, PredictedClassMetric):
         logits = any(b.from_logits for b in question.bindings.values() if b.output == binding.output)

@@ -227,7 +227,8 @@ class CsvSource(ColumnSource):
                 if column.bad is not None and column.bad[0]:
                     bad[at], why = True, why or column.why
         name = next(
-            (name for name in chosen if f"#{self.names(lines).index(name)}:" in why or f"'{name}'" in why), next(iter(chosen))
+            (name for name in chosen if f"column #{self.names(lines).index(name)}:" in why or f"'{name}'" in why),
+            next(iter(chosen)),
         )
         return Piece(first + low, {n: Column(values, bad if n == name else None, why) for n, values in columns.items()})
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from harness.bench.loadgen import Scenario
 from harness.exact.latency_histogram import LatencyHistogram, LatencyTimeline
 from harness.load.request import LatencyBound
+from harness.results.slice_latency import SliceLatency
 
 __all__ = ["LoadAccount", "Measured"]
 
@@ -33,6 +34,7 @@ class LoadAccount:
       reasons: why queries failed, how many of each.
       late: answered, but not within a bound, by the bound's name.
       versions: examples by the version that answered.
+      slice_latency: latencies by slice.
     """
 
     def __init__(self, bounds: Sequence[LatencyBound] = ()) -> None:
@@ -41,6 +43,7 @@ class LoadAccount:
         self.versions: Counter[str] = Counter()
         self.late: Counter[str] = Counter({bound.name: 0 for bound in bounds})
         self.latency, self.timeline = LatencyHistogram(), LatencyTimeline()
+        self.slice_latency = SliceLatency()
         self.last_came_s = self.last_ended_s = 0.0
         self._bounds = bounds
         self._came: Counter[int] = Counter()  # by tick

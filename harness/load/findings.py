@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.bench.loadgen import ScenarioName
+from harness.job.specs import SlicesSpec
 from harness.load.account import Measured
 from harness.load.judgement import Judgement, Verdict
 from harness.load.request import LoadRequest
 from harness.results.latency import latency_table, percentiles, windows
 from harness.results.printed import Block, Printed
+from harness.results.slice_latency import by_slice
 from harness.results.tables import metrics_table
 
 __all__ = ["LoadFindings", "Target"]
@@ -29,6 +31,7 @@ class Target:
       digests: of job, data and model.
       examples: of the query library.
       connections: requests that could be under way.
+      slices: of the job.
     """
 
     model: str
@@ -36,6 +39,7 @@ class Target:
     digests: Mapping[str, str]
     examples: int
     connections: int
+    slices: SlicesSpec | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,6 +105,7 @@ class LoadFindings(Printed):
                 "percentiles_ms": percentiles(account.latency),
                 "buckets_us": account.latency.to_json(),
                 "over_time": windows(account.timeline.window_s, account.timeline.windows),
+                **({"by_slice": by_slice([account.slice_latency.account()], self.target.slices)} if self.target.slices else {}),
             },
             "bounds": [
                 {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from harness.prepare.prepare import Prepared
 from harness.ranks.schedule import static_share
 from harness.ranks.share import FixedShare
 from harness.step.failure import translate
+from harness.step.host_slices import HostSlices
 from harness.step.pipeline_feed import PipelineFeed
 from harness.step.served_models import ServedModels
 from harness.sums.capacity import allowed_bytes, size_text
@@ -29,10 +31,14 @@ class QueryLibrary:
     Attributes:
       ids: int64 [N], ascending within a file.
       tensors: [N, ...] by input of the service.
+      slots: keys of the slices that they are in.
+      slices: which of them each is in, int32 [N, specs]; None of a job without slices.
     """
 
     ids: np.ndarray
     tensors: dict[str, np.ndarray]
+    slots: Sequence[str] = ()
+    slices: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,20 +62,28 @@ def read_library(job: Job, opened: Opened, prepared: Prepared, served: ServedMod
     chunks = static_share(opened.plan, 0, 1)
     try:
         feed.open(FixedShare(chunks))
-        return _gathered(feed, reader, served, allowed_bytes(1))
+        slots = HostSlices(job.slices, traced=False) if job.slices else None
+        return _gathered(feed, reader, served, slots, allowed_bytes(1))
     except HarnessError:
         raise
     except Exception as exc:
         raise translate(exc, feed, opened.plan, chunks, job) from exc
 
 
-def _gathered(feed: PipelineFeed, reader: ServedModels, served: ServedModel, allowed: int) -> QueryLibrary:
+def _gathered(
+    feed: PipelineFeed, reader: ServedModels, served: ServedModel, slots: HostSlices | None, allowed: int
+) -> QueryLibrary:
     ids: list[np.ndarray] = []
+    numbers: dict[str, int] = {}
+    slices: list[np.ndarray] = []
     parts: list[dict[str, np.ndarray]] = []
     size_bytes = 0
     for identities, features in feed.identified():
         ids.append(identities)
         parts.append(reader.tensors(served, features))
+        if slots is not None:
+            keys, places = slots.of(features)
+            slices.append(np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int32)[places.T])
         size_bytes += 2 * sum(_size(array) for array in parts[-1].values())  # once more where they are put together
         if size_bytes > allowed:
             raise UsageError(
@@ -78,7 +92,8 @@ def _gathered(feed: PipelineFeed, reader: ServedModels, served: ServedModel, all
             )
     if not sum(map(len, ids)):
         raise UsageError("the query library is empty: all examples of the job are filtered or skipped")
-    return QueryLibrary(np.concatenate(ids), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    tensors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return QueryLibrary(np.concatenate(ids), tensors, tuple(numbers), np.concatenate(slices) if slices else None)
 
 
 def _size(array: np.ndarray) -> int:

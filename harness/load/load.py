@@ -143,9 +143,8 @@ def _driven(served_job: ServedJob, request: LoadRequest, folder: LoadFolder, lin
     after = served.client.account()
     judgement = judge(request, measured.account, measured.busy, served.client.concurrency)
     notes += _late(measured.loadgen.figures, measured.account)
-    target = Target(
-        served_job.opened.model_path, served.service.protocol, served_job.opened.digests, len(library), served.client.concurrency
-    )
+    opened, protocol = served_job.opened, served.service.protocol
+    target = Target(opened.model_path, protocol, opened.digests, len(library), served.client.concurrency, job.slices)
     failures = {kind: count - before["failures"].get(kind, 0) for kind, count in after["failures"].items()}
     failures = {kind: count for kind, count in failures.items() if count}
     retries = served.client.retries - retried

@@ -9,6 +9,7 @@ from harness.load.findings import LoadFindings
 from harness.report.endpoint_latency import latency_figure, latency_over_time
 from harness.report.page import render_sections
 from harness.report.sections import Section
+from harness.results.slice_latency import slice_latency_table
 from harness.results.tables import TextTable, metrics_table, number
 
 __all__ = ["render"]
@@ -33,7 +34,9 @@ def render(findings: LoadFindings) -> str:
         tail = replace(figure, title=f"How long queries took, {name}", note=NOTE)
         over_time = latency_over_time(entry["endpoint_latency"][""], name)
         figures = [tail, *([over_time] if over_time else [])]
-        parts.append(Section("latency", "Latency", TEMPLATE, BenchPart(figures=figures)))
+        slices = slice_latency_table(entry["endpoint_latency"][""])
+        tables = [] if slices is None else [replace(slices, title="Latency by slice, the slowest first by p99")]
+        parts.append(Section("latency", "Latency", TEMPLATE, BenchPart(figures=figures, tables=tables)))
     if findings.accuracy is not None:
         sentence = f"In accuracy mode each of {findings.target.examples:,} examples was asked for once."
         tables = [replace(metrics_table(findings.accuracy), title="Metrics of the answers")]

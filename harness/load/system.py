@@ -155,6 +155,8 @@ class LoadSystem:
             self._account.fail(moment_s, self._reason(exc, label)[:SHOWN])
             return [b""] * len(places)
         self._account.answer(moment_s, now - came, len(places), answer.version)
+        if self._library.slices is not None:
+            self._account.slice_latency.add(self._library.slots, self._library.slices[places], now - came)
         if self._answers is None:
             return [b""] * len(places)
         return self._answers.keep(places, {name: answer.outputs[name] for name in self._served.outputs})

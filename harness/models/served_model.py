@@ -26,11 +26,13 @@ class Place:
       chunk: its number; -1 of a batch that is no part of the plan.
       ids: of its examples, int64 [B].
       count: how many of them are real.
+      kept: which of them are evaluated, bool [B]: the job may filter examples, or skip records; None is all that are real.
     """
 
     chunk: int
     ids: np.ndarray
     count: int
+    kept: np.ndarray | None = None
 
     @property
     def label(self) -> str:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import DataError, JobError
 from harness.plan.certificate import Certificate
@@ -15,6 +18,7 @@ from harness.predictions.prediction_files import SUFFIXES, Column
 __all__ = ["MANIFEST", "SUCCESS", "Manifest", "Part", "part_name", "read_manifest"]
 
 MANIFEST, SUCCESS = "_manifest.json", "_SUCCESS"
+KINDS = ("id", "output", "feature")  # of columns
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,30 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Read what `to_json` wrote.
 
-        Raises: ValueError, KeyError, TypeError: it is something else.
+        Raises: ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError: it is something else.
         """
         raw = json.loads(text)
         plan = Plan.from_dict(raw["plan"])
-        columns = tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in raw["columns"])
-        parts = tuple(Part(**part) for part in raw["parts"])
-        return cls(raw["format"], columns, plan, raw["digests"], parts, raw.get("left_out", {}))
+        len(plan)  # its bounds are worked out when they are asked for
+        columns, parts = _typed(tuple[Column, ...], raw, "columns"), _typed(tuple[Part, ...], raw, "parts")
+        if strange := [column.kind for column in columns if column.kind not in KINDS]:
+            raise ValueError(f"columns: expected kinds {', '.join(KINDS)}, found {strange[0]!r}")
+        digests = _typed(dict[str, str], raw, "digests")
+        if missing := [name for name in ("job", "data") if name not in digests]:
+            raise ValueError(f"digests: {missing[0]} is missing")
+        return cls(raw["format"], columns, plan, digests, parts, raw.get("left_out", {}))
+
+
+def _typed(kind: Any, raw: Mapping[str, Any], key: str) -> Any:
+    """Return a value of JSON as what it has to be.
+
+    Raises: ValueError: it is not.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(raw[key])
+    except ValidationError as exc:
+        problem = exc.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{' / '.join(map(str, (key, *problem['loc'])))}: {problem['msg']}") from exc
 
 
 def part_name(chunk: int, kind: str) -> str:
@@ -104,5 +125,5 @@ def read_manifest(folder: Path) -> Manifest:
         raise JobError(f"{place}: expected finished predictions, found no {SUCCESS}; harness predict writes it last")
     try:
         return Manifest.from_json((place / MANIFEST).read_text())
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as exc:
         raise DataError(f"{place / MANIFEST}: no manifest of predictions: {exc}") from exc

@@ -14,7 +14,7 @@ from harness.report.endpoint_latency import latency_figure, latency_over_time
 from harness.report.sections import Figure, Section
 from harness.report.subjects import Reported, Subject
 from harness.results.cost_tables import cost_table, device_table
-from harness.results.latency import slice_latency_table
+from harness.results.slice_latency import slice_latency_table
 from harness.results.tables import TextTable
 
 __all__ = ["Ran", "running_section"]

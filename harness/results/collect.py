@@ -51,11 +51,16 @@ def read(runs: Sequence[Path], *, cost: bool = False, prices: CostSpec | None = 
       cost: whether to say what they cost.
       prices: of what was used, instead of those of each run's job.
 
-    Raises: UsageError: a run stands there twice. RunFolderError: a file is not what a run writes.
+    Raises: UsageError: a run stands there twice, is a file, or none is there. RunFolderError: a file is not what a run writes.
     """
     paths = [path.absolute() for path in runs]
     if twice := sorted({str(path) for path in paths if paths.count(path) > 1}):
         raise UsageError(f"{', '.join(twice)}: stands there twice")
+    if no_folder := next((path for path in paths if path.exists() and not path.is_dir()), None):
+        raise UsageError(f"{no_folder}: expected the folder of a run, found a file")
+    if paths and not any(path.exists() for path in paths):
+        others = ", nor where the others should be" if len(paths) > 1 else ""
+        raise UsageError(f"{paths[0]}: expected the folder of a run, found nothing there{others}")
     return [_read(RunFolder(path), cost=cost, prices=prices) for path in paths]
 
 

@@ -200,8 +200,10 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     null = _show_first_batch(console, job, metrics, bindings, opened, compiled, first)
     inputs = {feature: matched.wanted[feature] for feature in matched.inputs.values()}
     as_read = job.data.filter is None and job.data.transform is None  # what a model reads of an example is what the file holds
-    if null and as_read and (missing := first_missing(opened.source, opened.plan, inputs, first.stop)):
-        _warn(console, f"what the model reads: {missing}: data.filter leaves such examples out, data.transform fills them in")
+    if as_read and (missing := first_missing(opened.source, opened.plan, inputs, first.stop)):
+        advice = "data.filter leaves such examples out, data.transform fills them in"
+        hidden = "" if null else "; the model gives numbers all the same, so no metric shows it"
+        _warn(console, f"what the model reads: {missing}: {advice}{hidden}")
     return null
 
 

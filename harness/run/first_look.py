@@ -25,10 +25,11 @@ from harness.models import files as model_files
 from harness.names.status_line import Status, StatusLine
 from harness.prepare.draft import FirstLook, Wishes, batch_size, write_draft
 from harness.prepare.draft_metrics import QUERIES
-from harness.prepare.draft_reading import choose_reading
-from harness.prepare.input_binding import Matched, match
+from harness.prepare.draft_reading import Reading, choose_reading
+from harness.prepare.input_binding import Matched, match, read_by
 from harness.prepare.opened import Given, open_data
 from harness.prepare.prepare import predictor
+from harness.prepare.spoilt_numbers import spoilt_numbers
 from harness.ranks.comm import World
 
 __all__ = ["draft_job"]
@@ -63,6 +64,7 @@ def draft_job(model: str, data: Sequence[str], wishes: Wishes, folder: Path, wor
     features = source.features()
     pictures = _pictures(source, features, inputs)
     reading = choose_reading(inputs, features, parsed=source.flat, pictures=pictures, label=wishes.label)
+    _check_columns(source, features, reading)
     section = {
         "files": list(patterns),
         "format": kind,
@@ -210,6 +212,32 @@ def _read(source: Source, wanted: Mapping[str, Feature], runs: Iterable[tuple[in
     return {name: np.concatenate([block[name] for block in blocks]) for name in wanted}
 
 
+def _runs(source: Source) -> list[tuple[int, int]]:
+    """Return the runs of examples that are looked at, [start, stop) each, from several places."""
+    examples = sum(file.examples for file in source.files)
+    places = np.unique(np.linspace(0, max(examples - LOOKED_AT // PLACES, 0), PLACES).astype(int)).tolist()
+    stops = [*places[1:], examples]
+    return [(start, min(start + LOOKED_AT // PLACES, stop)) for start, stop in zip(places, stops, strict=True)]
+
+
+def _check_columns(source: Source, features: Mapping[str, Feature], reading: Reading) -> None:
+    """See that none of the columns that stand side by side has the place of one of numbers that a stray cell made text.
+
+    Raises: JobError: one has.
+    """
+    columns = [column for spec in reading.declarations.values() for column in spec.get("columns", ())]
+    read = read_by(reading.label, features)
+    texts = {name: has for name, has in features.items() if has == Feature("string", ()) and name not in read}
+    if not columns or not texts:
+        return
+    for name, values in _read(source, texts, _runs(source)).items():
+        if spoilt := spoilt_numbers(values.tolist(), is_text_file=source.text):
+            raise JobError(
+                f"column '{name}' is text, {spoilt}: is it one of the numbers that the model takes? Without it they would be "
+                f"{', '.join(columns)}; mend it, or write a job that lists them (columns, docs/job.md)"
+            )
+
+
 def _predict(model: Any, matched: Matched, source: Source, batch: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Read examples from several places, and predict them; return the features and the outputs.
 
@@ -217,11 +245,7 @@ def _predict(model: Any, matched: Matched, source: Source, batch: int) -> tuple[
     """
     import tensorflow as tf
 
-    examples = sum(file.examples for file in source.files)
-    places = np.unique(np.linspace(0, max(examples - LOOKED_AT // PLACES, 0), PLACES).astype(int)).tolist()
-    stops = [*places[1:], examples]
-    runs = [(start, min(start + LOOKED_AT // PLACES, stop)) for start, stop in zip(places, stops, strict=True)]
-    values = _read(source, matched.wanted, runs)
+    values = _read(source, matched.wanted, _runs(source))
     specs = {name: tf.TensorSpec([batch, *array.shape[1:]], tf.constant(array[:1]).dtype) for name, array in values.items()}
     count, parts = len(next(iter(values.values()))), []
     try:

@@ -23,7 +23,8 @@ from harness.ranks.comm import Comm
 from harness.ranks.schedule import Assigned
 from harness.results.cost import cost_of
 from harness.results.definitions import SCHEMA_VERSION
-from harness.results.latency import by_slice, endpoint_latency
+from harness.results.latency import endpoint_latency
+from harness.results.slice_latency import by_slice
 from harness.run.metering import account, earlier_usage, slurm_usage, usage_of
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
@@ -155,8 +156,9 @@ class Record:
     def _latency(self, ranks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Say how long endpoints took in this attempt; nothing where there are none."""
         latency = endpoint_latency(ranks)
-        for name, slices in by_slice([rank.get("slice_latency", {}) for rank in ranks], self.slices).items():
-            latency[name]["by_slice"] = slices
+        if self.slices is not None:
+            for name, entry in latency.items():
+                entry["by_slice"] = by_slice([rank.get("slice_latency", {}).get(name, {}) for rank in ranks], self.slices)
         return {"endpoint_latency": latency} if latency else {}
 
     def _model(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from harness.data import Feature, Source
 from harness.data.content import ContentHash
 from harness.models.served_model import Place
+from harness.step.batch import Masks
 from harness.step.pipeline_feed import PipelineFeed
 
 __all__ = ["OutsidePredictor", "PredictedFeed", "Settings"]
@@ -174,4 +175,7 @@ class _UnderWay:
 
 def _place(element: Mapping[str, Any]) -> Place:
     """Return where a batch comes from."""
-    return Place(int(element["chunk"]), element["ids"].numpy(), int(element["count"]))
+    ids, count, kept = element["ids"].numpy(), int(element["count"]), None
+    if "bad" in element or "keep" in element:
+        kept = Masks.of(tf.range(len(ids)) < count, element.get("bad"), element.get("keep")).kept.numpy()
+    return Place(int(element["chunk"]), ids, count, kept)

@@ -19,7 +19,8 @@ from harness.models.model import Model
 from harness.models.served_model import Place, ServedModel
 from harness.prepare.input_binding import Matched
 from harness.prepare.served_versions import version_feature
-from harness.step.slice_latency import SliceLatency
+from harness.results.slice_latency import SliceLatency
+from harness.step.host_slices import HostSlices
 
 __all__ = ["ServedModels"]
 
@@ -37,7 +38,8 @@ class ServedModels:
 
     def __init__(self, model: Model, matched: Matched, slices: SlicesSpec | None = None) -> None:
         self._served = model.served
-        self._slices = None if slices is None else SliceLatency(slices)
+        self._slices = None if slices is None else HostSlices(slices, traced=True)
+        self._slice_latency = {name: SliceLatency() for name in model.served}
         self._dtypes = {name: spec.dtype for name, spec in model.inputs.items()}
         self._inputs = matched.inputs
         self._first: dict[str, Mapping[str, np.ndarray]] = {}
@@ -71,8 +73,12 @@ class ServedModels:
         slices = self._slices if place.chunk >= 0 else None
 
         def complete(parts: Mapping[str, np.ndarray], latencies_s: Mapping[str, float]) -> None:
-            if slices is not None:
-                slices.add({**parts, **features}, place.count, latencies_s)
+            if slices is None or not latencies_s:
+                return
+            kept = np.arange(len(place.ids)) < place.count if place.kept is None else place.kept
+            keys, places = slices.of({**parts, **features})
+            for name, latency_s in latencies_s.items():
+                self._slice_latency[name].add(keys, places[:, kept], latency_s)
 
         whole = _Joined(len(self._served), len(place.ids), complete)
         for name, served in self._served.items():
@@ -168,7 +174,7 @@ class ServedModels:
 
     def slice_latency(self) -> dict[str, Any]:
         """Say how long requests took by slice, by model; nothing where the job has no slices."""
-        return {} if self._slices is None else self._slices.account()
+        return {name: latency.account() for name, latency in self._slice_latency.items()}
 
 
 class _Joined(Future[Mapping[str, np.ndarray]]):

@@ -86,6 +86,8 @@ def test_what_is_no_baseline_is_refused_by_name(kept, runs):
     assert code == 2 and text == "v2: no run folder, and no baseline in baselines: valid: v1"
     with pytest.raises(UsageError, match="no baseline 'v2'"):
         baselines.remove("v2", Path("baselines"))
+    code, text = command("baseline", "show", "v2")
+    assert code == 2 and text.endswith("baselines: no baseline 'v2': valid: v1")
     for name in ("../v1", ".v1", "a/b", ""):
         with pytest.raises(UsageError, match="expected letters, digits"):
             baselines.save(runs / "old", name, Path("baselines"))

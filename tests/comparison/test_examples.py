@@ -23,7 +23,7 @@ from harness.comparison.example_pairs import compare_examples
 from harness.comparison.examples_command import ComparedExamples
 from harness.comparison.scored_examples import open_predicted
 from harness.comparison.signed_ranks import signed_ranks
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, UsageError
 
 EXAMPLES, TOKENS, CLASSES, IGNORED = 210, 4, 5, 3
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -106,6 +106,40 @@ def runs(cli_server, tmp_path_factory) -> Path:
     document["certificate"]["content_hash"] = "0" * 16
     (folder / "changed" / "metrics.json").write_text(json.dumps(document))
     return folder
+
+
+@pytest.mark.parametrize(
+    "place, value, said",
+    [
+        (("columns", 1, "source"), [], "columns / 1 / source: "),
+        (("columns", 1, "kind"), "row", "columns: expected kinds id, output, feature, found 'row'"),
+        (("parts", 0, "sha256"), True, "parts / 0 / sha256: "),
+        (("plan", "chunk_size"), "x", ""),
+        (("plan", "chunk_size"), 0, ""),
+        (("digests",), {"job": "0"}, "digests: data is missing"),
+    ],
+)
+def test_a_manifest_that_was_edited_is_refused_by_place(runs, tmp_path, place, value, said):
+    shutil.copytree(runs / "a", tmp_path / "a")
+    manifest = tmp_path / "a" / "predictions" / "_manifest.json"
+    document = json.loads(manifest.read_text())
+    at = document
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=re.escape(f"_manifest.json: no manifest of predictions: {said}")):
+        ComparedExamples.of([tmp_path / "a", runs / "b"], metrics=["accuracy"])
+
+
+def test_predictions_without_a_column_that_is_read_are_refused(runs, tmp_path):
+    shutil.copytree(runs / "a", tmp_path / "a")
+    manifest = tmp_path / "a" / "predictions" / "_manifest.json"
+    document = json.loads(manifest.read_text())
+    document["columns"] = [column for column in document["columns"] if column["source"] != "five"]
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="its predictions hold no column of 'five', which metric accuracy reads"):
+        ComparedExamples.of([tmp_path / "a", runs / "b"], metrics=["accuracy"])
 
 
 def compared(folder: Path, *sides: str, metric: str = "accuracy", **options: Any) -> dict[str, Any]:

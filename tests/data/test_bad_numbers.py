@@ -51,6 +51,18 @@ def test_what_is_no_number_is_named_or_skipped(tmp_path, monkeypatch, number, ba
     np.testing.assert_array_equal(values[~skipped], np.delete(np.arange(ROWS) + 0.5, number))
 
 
+def test_the_column_is_named_whatever_stands_in_front_of_it(tmp_path):
+    """The converter counts rows and columns from 0 and 1: its `Row #1` is no column."""
+    path = tmp_path / "x.csv"
+    path.write_text("a,b,c\n1,2,3\n4,5,foo\n")
+    data = DerivedSource(
+        open_source("csv", [str(path)]), declared={}, columns={"x": ("a", "b", "c")}, transform=None, filter=None, asked={},
+        folder=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"row 1 \(the first below the header is 0\): column 'c': .*foo"):
+        list(data.select({"x": Feature("float32", (3,))}).read(0, 2, 2))
+
+
 def test_numbers_are_the_same_beside_a_text_and_without(tmp_path):
     """0.1 is rounded to float64 and then to float32, however its column was told."""
     import tensorflow as tf

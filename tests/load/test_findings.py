@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+
 from harness.bench.loadgen import Scenario, ScenarioName
+from harness.job.specs import SlicesSpec
 from harness.load.account import LoadAccount, Measured
 from harness.load.findings import LoadFindings, Target
 from harness.load.judgement import judge
@@ -13,19 +16,22 @@ from harness.load.request import LatencyBound, LoadRequest
 from tests import schemas
 
 BOUNDS = (LatencyBound("p99", 0.05),)
+SLICES, SLOTS = SlicesSpec.model_validate(["city"]), ("0\x1esOslo", "0\x1es<gone>")
 
 
 def findings(*, slow=0, failed=0, ruling=0, answered=400):
     account = LoadAccount(BOUNDS)
     for number in range(answered):
         account.come(number / 100)
-        account.answer(number / 100 + 0.01, 0.06 if number < slow else 0.01, 1, "3")
+        latency_s = 0.06 if number < slow else 0.01
+        account.answer(number / 100 + 0.01, latency_s, 1, "3")
+        account.slice_latency.add(SLOTS, np.array([[int(number < slow)]]), latency_s)
     for _ in range(failed):
         account.come(1.0)
         account.fail(1.5, "UNAVAILABLE: <gone>")
     request = LoadRequest(ScenarioName.SERVER, 4, 100.0, BOUNDS)
     measured = Measured(account, Scenario("Server", True, {"p99_ns": 1e7}, {"server_target_qps": 100.0}), 0.25)
-    target = Target("endpoint:m@3", "serving over gRPC", {"job": "a", "data": "b", "model": "c"}, 213, 64)
+    target = Target("endpoint:m@3", "serving over gRPC", {"job": "a", "data": "b", "model": "c"}, 213, 64, SLICES)
     judgement = judge(request, account, 0.25, 64)
     metrics = {"metrics": {"accuracy": {"value": 0.75, "examples": 213}}}
     return LoadFindings(target, request, measured, judgement, failed, {"UNAVAILABLE": failed}, metrics, ruling)
@@ -57,6 +63,8 @@ def test_a_terminal_shows_the_verdict_first():
 def test_the_page_holds_both_plots_and_no_text_of_others_as_markup():
     page = render(findings(failed=30))
     assert page.count("<svg ") == 2 and "How long queries took" in page and "over time" in page
+    slowest = render(findings(slow=100)).partition("Latency by slice")[2]
+    assert slowest.index("city &lt;gone&gt;") < slowest.index("city Oslo")
     assert "></th>" not in page  # a screen reader says nothing of a column without a name
     assert "<gone>" not in page and "&lt;gone&gt;" in page
     assert "Rules of MLPerf Inference that are not kept" in page

@@ -50,6 +50,10 @@ def whole(document):
     queries = document["queries"]
     assert queries["sent"] == queries["answered"] + queries["failed"] + queries["never_sent"]
     assert sum(document["latency"]["buckets_us"].values()) == queries["answered"]
+    slices = document["latency"]["by_slice"]
+    assert sum(part["examples"] for part in slices) == document["examples"]
+    if document["asked"]["scenario"] in ("Server", "SingleStream"):  # an example a query
+        assert sum(part["requests"] for part in slices) == queries["answered"]
     return queries
 
 

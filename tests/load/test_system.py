@@ -13,7 +13,7 @@ import pytest
 
 from harness.bench.loadgen import ScenarioName
 from harness.errors import EndpointError
-from harness.job.specs import ModelSpec
+from harness.job.specs import ModelSpec, SlicesSpec
 from harness.load.account import LoadAccount
 from harness.load.answers import Answers
 from harness.load.driver import Driver
@@ -21,12 +21,14 @@ from harness.load.library import QueryLibrary
 from harness.load.request import LatencyBound, LoadRequest
 from harness.load.system import LoadSystem, Policy
 from harness.models.endpoint import from_endpoint, identify
+from harness.results.slice_latency import by_slice
 from tests import made
 from tests.faulty_endpoint import GrpcFaults
 from tests.models.test_endpoints import changed
 
 pytestmark = pytest.mark.slow
 EXAMPLES = 24
+SLOTS, SLICES = ("0\x1ei0", "0\x1ei1"), (np.arange(EXAMPLES) % 4 == 0).astype(np.int32)[:, None]
 
 
 class Asked:
@@ -39,7 +41,7 @@ class Asked:
         spec = ModelSpec(endpoint=f"grpc://127.0.0.1:{self.proxy.port}", name="m", **{"concurrency": 32, **keys})
         self.served = next(iter(from_endpoint(spec, identify(spec)).served.values()))
         x = np.random.default_rng(3).normal(size=(EXAMPLES, made.WIDTH)).astype(np.float32)
-        self.library = QueryLibrary(np.arange(100, 100 + EXAMPLES), {name: x for name in self.served.inputs})
+        self.library = QueryLibrary(np.arange(100, 100 + EXAMPLES), {name: x for name in self.served.inputs}, SLOTS, SLICES)
         self.account = LoadAccount([LatencyBound("p99", 0.5)])
         self.answers = Answers(self.served, self.library.ids) if keep else None
         self.completed, self.lock = [], threading.Lock()
@@ -84,6 +86,12 @@ def test_latencies_are_those_of_a_server_with_a_known_delay(server):
         latency = account.latency.percentile(share).value
         assert latency == pytest.approx(waited[math.ceil(share * EXAMPLES) - 1], rel=0.05)
         assert 1000 <= latency <= 1100 + (waited[-1] - 1000)
+    by_query = [1000 * (asked.ended[number] - asked.came[number]) for number in range(EXAMPLES)]
+    parts = by_slice([account.slice_latency.account()], SlicesSpec.model_validate(["rare"]))
+    assert [(part["slice"], part["examples"], part["requests"]) for part in parts] == [({"rare": 0}, 18, 18), ({"rare": 1}, 6, 6)]
+    for part in parts:
+        own = sorted(latency for number, latency in enumerate(by_query) if (number % 4 == 0) == part["slice"]["rare"])
+        assert part["percentiles_ms"]["p50"]["value"] == pytest.approx(own[math.ceil(len(own) / 2) - 1], rel=0.05)
     # The answers are kept, each under its own example, and the response is their digest.
     assert {response.hex() for _, response in asked.completed} == {asked.answers.digest(place) for place in range(EXAMPLES)}
     local = np.exp(asked.library.tensors["x"] @ made.kernel())

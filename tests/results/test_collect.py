@@ -52,6 +52,16 @@ def runs(tmp_path: Path) -> list[Path]:
     return [done, failed, stopped, wrong, nothing]
 
 
+def test_what_can_be_no_run_is_refused(runs: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(UsageError, match=r"notes.txt: expected the folder of a run, found a file"):
+        collect([runs[0], tmp_path / "notes.txt"])
+    with pytest.raises(
+        UsageError, match="nope: expected the folder of a run, found nothing there, nor where the others should be"
+    ):
+        collect([tmp_path / "nope", runs[-1]])
+
+
 def test_one_row_a_run(runs: list[Path], tmp_path: Path) -> None:
     frame = collect(runs)
     assert list(frame.columns) == [
