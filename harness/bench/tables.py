@@ -34,8 +34,8 @@ def spread_text(spread: Spread | None, scale: float = 1.0) -> str:
 
     >>> spread_text(Spread(3.14159, 3.0, 3.5, 0.9375, 5)), spread_text(None)
     ('3.14 [3.00, 3.50]', 'null')
-    >>> spread_text(Spread(0.9175, 0.9175, 0.9175000000000001, 0.5, 2))  # repeats that are alike: at most five digits
-    '0.91750 [0.91750, 0.91750]'
+    >>> spread_text(Spread(0.9175, 0.9175, 0.9175000000000001, 0.5, 2))  # repeats that are alike: no more digits than that
+    '0.917500 [0.917500, 0.917500]'
     """
     if spread is None:
         return NULL

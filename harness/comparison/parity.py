@@ -87,7 +87,7 @@ class Parity(Printed):
             yield _decisions_table(document["decisions"])
         if document["slices"]:
             yield _slices_table(document["slices"])
-        whole = [example for example in document["worst"] if not example["group"]]
+        whole = [example for example in document["worst"] if not example["group"] and example["distance"] != 0]
         if whole:
             table = TextTable(["furthest apart", "sum of differences", "file", "record"])
             for example in whole[:SHOWN]:

@@ -21,7 +21,10 @@ from harness.prepare.input_binding import Matched, declared, match
 from harness.prepare.opened import Opened
 from harness.prepare.served_versions import with_versions
 
-__all__ = ["Prepared", "columns_of", "load_model", "match_model", "predictor", "prepare_model", "taker", "wanted_predictions"]
+__all__ = [
+    "Prepared", "columns_of", "known_outputs", "load_model", "match_model", "predictor", "prepare_model", "taker",
+    "wanted_predictions",
+]  # fmt: skip
 
 
 MOST_SHOWN = 1024  # numbers of a feature that is shown beside an example
@@ -91,7 +94,7 @@ def match_model(
     from harness.predictions.source import OUTPUT, PredictionSource
 
     features = opened.source.features()
-    bindings = bind(job, metrics, _known_outputs(model), {**features, **declared(job.data)})
+    bindings = bind(job, metrics, known_outputs(model), {**features, **declared(job.data)})
     read = features_read(job, bindings)
     shown = {**dict.fromkeys(passed, "predictions.features"), **dict.fromkeys(_shown(job), "examples.features")}
     extra = {**read, **{name: key for name, key in shown.items() if name not in read}}
@@ -138,7 +141,7 @@ def _check_shown(job: Job, matched: Matched) -> None:
             )
 
 
-def _known_outputs(model: Any) -> dict[str, data_.Feature | None]:
+def known_outputs(model: Any) -> dict[str, data_.Feature | None]:
     """Return what is known of each output of a model, the batch left away; None of a shape that it does not tell."""
     return {
         name: None if spec.shape.rank is None else data_.Feature(spec.dtype.name, tuple(spec.shape[1:]))

@@ -91,9 +91,12 @@ def show(
     console = console or console_for(1)
     names = labels(document)
     print_text_table(console, metrics_table(document))
+    given: set[str] = set()
     for key, entry in document["metrics"].items():
         if entry.get("reason"):
-            text = printable(f" {entry['reason']}{advice(entry['reason'])}")
+            further = "" if (helpful := advice(entry["reason"])) in given else helpful
+            given.add(further)  # advice is given once, whoever else needs it
+            text = printable(f" {entry['reason']}{further}")
             say(console, Text.assemble((f"{names[key]} is null:", "yellow"), text))
         value = entry["value"]
         if isinstance(value, dict) and "columns" in value:

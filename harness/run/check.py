@@ -20,14 +20,16 @@ from harness.errors import HarnessError, ModelError, UsageError
 from harness.job.job import Job
 from harness.metrics.contract import Binding, Metric
 from harness.names.texts import printable
-from harness.plan.plan import Chunk, Plan
+from harness.plan.plan import Chunk
 from harness.prepare.binding import ask, make_metrics
 from harness.prepare.input_binding import Matched
+from harness.prepare.one_class import of_one_class
 from harness.prepare.opened import Opened, copy_models, open_data
-from harness.prepare.prepare import Prepared, columns_of, load_model, match_model, predictor, wanted_predictions
+from harness.prepare.prepare import Prepared, columns_of, known_outputs, load_model, match_model, predictor, wanted_predictions
 from harness.ranks.schedule import static_share
 from harness.results.terminal import console_for, print_table
 from harness.results.values import objections
+from harness.run.balance import busiest_share
 from harness.run.beside import check_beside
 from harness.run.found_classes import class_names, found_text, label_texts, text_labels
 from harness.run.job_gate import JobGate
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from harness.models.randomness import Effects
     from harness.step.build import Built
 
-__all__ = ["busiest_share", "check"]
+__all__ = ["check"]
 
 SHOWN_FILES = 12
 SHOWN_COUNTED = 5
@@ -80,19 +82,6 @@ def check(job: Job, console: Console | None = None) -> int:
     return 0
 
 
-def busiest_share(plan: Plan, ranks: int) -> float:
-    """Return how much the busiest of some ranks does, in even shares: 1.0 is a perfect balance.
-
-    >>> from harness.plan.plan import File
-    >>> busiest_share(Plan((File("a", 0, 30), File("b", 0, 10, divisible=False)), 10, 10), 2)
-    1.0
-    >>> busiest_share(Plan((File("a", 0, 40, divisible=False),), 10, 10), 2)
-    2.0
-    """
-    most = max(sum(chunk.stop - chunk.start for chunk in static_share(plan, rank, ranks)) for rank in range(ranks))
-    return most * ranks / plan.examples
-
-
 def _show_data(console: Console, job: Job, opened: Opened) -> None:
     """Print files, plan and balance."""
     plan = opened.plan
@@ -104,13 +93,12 @@ def _show_data(console: Console, job: Job, opened: Opened) -> None:
     if len(plan.files) > SHOWN_FILES:
         table.add_row(f"and {len(plan.files) - SHOWN_FILES:,} more", "", "", "")
     print_table(console, table)
-    size = sum(file.size_bytes for file in plan.files)
-    largest = max(file.examples for file in plan.files)
-    _say(
-        console,
-        f"data: {job.data.format}, {len(plan.files):,} files, {plan.examples:,} examples, {size:,} bytes; "
-        f"the largest file holds {100 * largest / plan.examples:.0f} % of the examples",
-    )
+    size, largest = sum(file.size_bytes for file in plan.files), max(file.examples for file in plan.files)
+    files, share = "1 file", ""
+    if len(plan.files) > 1:
+        files = f"{len(plan.files):,} files"
+        share = f"; the largest file holds {100 * largest / plan.examples:.0f} % of the examples"
+    _say(console, f"data: {job.data.format}, {files}, {plan.examples:,} examples, {size:,} bytes{share}")
     if opened.source.counted:
         _say(console, _counting(opened.source.counted, len(plan.files)))
     sizes = np.diff(plan.bounds)
@@ -165,9 +153,8 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
         texts = label_texts(job, opened, static_share(opened.plan, 0, 1), threads)
         opened = replace(opened, classes=class_names(texts, list(labels)))
         _say(console, found_text(opened))
-    passed = wanted_predictions(job).features
     try:
-        bindings, matched = match_model(job, metrics, opened, model, passed)
+        bindings, matched = match_model(job, metrics, opened, model, wanted_predictions(job).features)
     except HarnessError:
         _show_model(console, opened.model_path, model, None)  # what does not fit is seen better beside what there is
         raise
@@ -180,6 +167,8 @@ def _check_model(console: Console, job: Job, metrics: Mapping[str, Metric], open
     step = compiled.step
     show_served(compiled, partial(_say, console), partial(_warn, console))
     _show_metrics(console, bindings, step.layouts.state)
+    for note in of_one_class(prepared.question, known_outputs(model)):
+        _warn(console, note)
     if job.predictions:
         columns = columns_of(job, bindings, model, matched)
         _say(console, f"predictions: {job.predictions.format}, columns {', '.join(column.name for column in columns)}")

@@ -21,8 +21,9 @@ from harness.names.status_line import Status
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
 from harness.prepare.binding import make_metrics, without_labels
+from harness.prepare.one_class import of_one_class
 from harness.prepare.opened import Opened, open_predictions, survey
-from harness.prepare.prepare import prepare_model, wanted_predictions
+from harness.prepare.prepare import known_outputs, prepare_model, wanted_predictions
 from harness.ranks import open_files
 from harness.ranks.comm import Comm, World
 from harness.ranks.schedule import Schedule, assign
@@ -263,6 +264,8 @@ def _pass(command: Command, passage: Passage) -> Settled:
         settled = command.settle()
         _show(command, comm, settled)
         write_report(command.folder, job)
+        for note in of_one_class(built.question, known_outputs(built.prepared.model)):
+            LOG.say(Event.RUN_WARNING, note, text=f"note: {note}")
         for note in built.served.notes() if built.served else ():
             LOG.say(Event.RUN_WARNING, note, text=f"warning: {note}")
         hand_on(command.folder, job)

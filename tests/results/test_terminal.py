@@ -240,11 +240,13 @@ def test_what_a_terminal_would_obey_is_written_out(folder: RunFolder, capsys: py
     document["metrics"] = {
         "f1": {"value": {"a\x1b[2Jb": 1.0}, "examples": 4},
         "accuracy": {"value": None, "examples": 4, "reason": "2 labels are NaN or out of range"},
+        "mcc": {"value": None, "examples": 4, "reason": "3 labels are NaN or out of range"},
     }
     folder.metrics_json.write_text(json.dumps(document))
     show(folder, console_for(1), brief=True)
     out = capsys.readouterr().out
     assert "\x1b" not in out and "f1 a\\x1b[2Jb" in " ".join(out.split())
     assert "accuracy is null: 2 labels are NaN or out of range; classes are numbered from 0: of labels from 1 on say" in out
+    assert "mcc is null: 3 labels are NaN or out of range" in out.splitlines()  # the advice is given once
     assert "results: " not in out
     assert str(UsageError("class 'a\x1b[2J\r'\nand more")) == "class 'a\\x1b[2J\\r'\nand more"

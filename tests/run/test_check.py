@@ -13,7 +13,7 @@ import tensorflow as tf
 import yaml
 
 from harness.plan.plan import File, Plan
-from harness.run.check import busiest_share
+from harness.run.balance import busiest_share
 
 HARNESS = Path(sys.executable).parent / "harness"
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,14 @@ class Raw(tf.Module):
         return {"scores": image - 1, "one": image[:, 0] - 1}
 
 
+class Deaf(tf.Module):
+    """A model that takes what is no number for 0, as a ReLU that is a maximum does."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="image")])
+    def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": tf.nn.softmax(tf.where(image > 0, image, 0.0))}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with data, three models and a job."""
@@ -57,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     holes = np.where(np.arange(30).reshape(10, 3) == 5, np.nan, images).astype(np.float32)
     np.savez(folder / "holes.npz", image=holes, label=np.arange(10) % 3, heft=np.ones(10))
     tf.random.set_seed(None)  # another test's would be in the graph of the model without one
-    for name, model in (("plain", Plain()), ("seeded", Doubtful(3)), ("unseeded", Doubtful(None)), ("raw", Raw())):
+    models = {"plain": Plain(), "seeded": Doubtful(3), "unseeded": Doubtful(None), "raw": Raw(), "deaf": Deaf()}
+    for name, model in models.items():
         tf.saved_model.save(model, str(folder / name), signatures=model.predict)
     metrics = [{"accuracy": {"output": "scores", "weight": "heft"}}, {"mean": {"output": "norm"}}]
     job = {
@@ -118,6 +127,7 @@ def said(folder: Path) -> dict[str, tuple[int, str, str]]:
     cases.append(["model.path=seeded", ONE_OUTPUT])
     cases.append(["model.path=raw", RAW_METRICS])
     cases.append(["data.files=holes.npz", ONE_OUTPUT])
+    cases.append(["model.path=deaf", "data.files=holes.npz", "metrics=[accuracy, roc_auc, {gini: {positive: 1}}]"])
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(cases)], cwd=folder, env=env, capture_output=True, text=True, check=True
@@ -139,7 +149,7 @@ def test_a_good_job(folder: Path) -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in done.stdout.splitlines()]
     size = (folder / "data.npz").stat().st_size
     for line in (
-        f"data: npz, 1 files, 10 examples, {size:,} bytes; the largest file holds 100 % of the examples",
+        f"data: npz, 1 file, 10 examples, {size:,} bytes",
         "plan: 3 chunks of 4 examples, 2 to 4, in batches of 2",
         "input image float32 [B, 3] image: float32 [3]",
         "output scores float32 [B, 3]",
@@ -189,6 +199,26 @@ def test_a_number_that_is_missing_is_named_with_its_record(said: dict[str, tuple
     code, out, error = said["data.files=holes.npz"]
     assert code == 0, error
     assert "note: what the model reads: image[2] is nan in holes.npz, record 1: data.filter leaves such examples out" in out
+
+
+def test_a_number_that_is_missing_is_named_where_no_metric_shows_it(said: dict[str, tuple[int, str, str]]) -> None:
+    code, out, error = said["model.path=deaf"]
+    assert code == 0, error
+    assert "image[2] is nan in holes.npz, record 1" in out and "so no metric shows it" in out
+    assert "the job is good" in out
+
+
+def test_metrics_of_one_class_of_several_are_named(said: dict[str, tuple[int, str, str]]) -> None:
+    """Only where the job does not say of which, and not those that read a single score."""
+    notes = [
+        [line for line in said[case][1].splitlines() if "against all others" in line]
+        for case in ("model.path=deaf", "model.path=raw")
+    ]
+    assert notes[0] == [
+        "note: roc_auc: of class 1 against all others, of the 3 that 'scores' scores; positive: NUMBER says which; "
+        "one_vs_rest_roc_auc is of all classes"
+    ]
+    assert notes[1] == ["note: brier: of class 1 against all others, of the 3 that 'scores' scores; positive: NUMBER says which"]
 
 
 def test_data_is_opened_and_a_plan_cut_without_tensorflow(folder: Path) -> None:
