@@ -34,7 +34,7 @@ class HostSlices:
           features: [B, ...] by name; those of the slices are read.
         """
         keys = self._keys({name: tf.constant(features[name]) for name in self.features}).numpy()
-        found, places = np.unique(keys.astype(bytes, copy=False).ravel(), return_inverse=True)
+        found, places = np.unique(keys.ravel(), return_inverse=True)  # as objects: an array of bytes drops a NUL at the end
         return [key.decode("utf-8", "surrogateescape") for key in found.tolist()], places.reshape(keys.shape)
 
     def _stacked(self, features: Mapping[str, Any]) -> Any:

@@ -36,5 +36,7 @@ def make_tree(root: Path, packages: int = 2, *, memory: bool = True, range_uj: i
 
 
 def set_uj(shown: Path, zone_name: str, energy_uj: int) -> None:
-    """Let a counter of the tree stand at a count."""
-    (shown / zone_name / "energy_uj").write_text(f"{energy_uj}\n")
+    """Let a counter of the tree stand at a count; whoever reads it finds it whole, as in the kernel's."""
+    path = shown / zone_name / "energy_uj"
+    path.with_suffix(".new").write_text(f"{energy_uj}\n")
+    path.with_suffix(".new").rename(path)

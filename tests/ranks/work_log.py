@@ -76,7 +76,9 @@ class WorkLog:
         >>> WorkLog(tuple(log)).overdue, WorkLog((*log, ("commit", 3.1, 0.1))).overdue
         (2, 1)
         """
-        longest_s = max((number for kind, _, number in self.events if kind == "commit"), default=0.0)
+        # From the chunk before it: a committer counts what it does beside writing too.
+        pairs = zip(self.events, self.events[1:], strict=False)
+        longest_s = max((after[1] - before[1] for before, after in pairs if after[0] == "commit"), default=0.0)
         since = self.events[0][1] if self.events else 0.0
         missed = 0
         for event, after in zip(self.events, (*self.events[1:], None), strict=True):

@@ -18,7 +18,7 @@ def made(slices, seeds):
         rng, latency, slots = np.random.default_rng(seed), SliceLatency(), HostSlices(slices, traced=seed > 1)
         for _ in range(20):
             count = int(rng.integers(1, 5))
-            city = rng.choice(["Oslo", "K\u00f8ben\x1fhavn", "\u6771\u4eac"], 4)
+            city = [CITIES[number] for number in rng.integers(0, len(CITIES), 4)]
             age, writer = rng.choice([-1.0, 10.0, 40.0, np.nan], 4), rng.integers(-2, 3, 4)
             features = {
                 "city": np.array([text.encode() for text in city], object), "age": age, "writer": writer,
@@ -28,7 +28,7 @@ def made(slices, seeds):
             latency.add(found, places[:, :count], 0.001 * (1 + int(writer[0] == 2)))
             buckets = ["nan" if np.isnan(x) else "[-inf, 0)" if x < 0 else "[0, 30)" if x < 30 else "[30, inf)" for x in age]
             keys = [
-                [(("city", str(city[row])),), (("age", buckets[row]), ("city", str(city[row]))), (("writer", int(writer[row])),)]
+                [(("city", city[row]),), (("age", buckets[row]), ("city", city[row])), (("writer", int(writer[row])),)]
                 for row in range(count)
             ]
             examples.update(key for row in keys for key in row)
@@ -37,6 +37,7 @@ def made(slices, seeds):
     return accounts, examples, requests
 
 
+CITIES = ["Oslo", "K\u00f8ben\x1fhavn", "\u6771\u4eac", "Oslo\0"]
 SLICES = SlicesSpec.model_validate([["city"], [{"feature": "age", "buckets": [0, 30]}, "city"], ["writer"]])
 
 
