@@ -90,7 +90,7 @@ class Record:
             "batches": accumulator.batches, "chunks": accumulator.chunks, "commits": committer.commits,
             "commit_s": round(committer.cost_s, 6), "journal": journal.names, "seconds": phases,
             "busy_s": round(phases.get("evaluate", 0.0) - waited_s, 6), "idle_s": round(phases.get("wait", 0.0) + waited_s, 6),
-            "draws": self.assigned.share.draws, 
+            "draws": self.assigned.share.draws,
             **({"endpoints": built.served.account(), "slice_latency": built.served.slice_latency()} if built.served else {}),
         }  # fmt: skip
 
