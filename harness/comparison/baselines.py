@@ -104,7 +104,9 @@ def remove(name: str, folder: Path) -> Path:
 def _check_there(file: Path) -> None:
     """Raise UsageError where a baseline is not there; names those that are."""
     if not file.exists():
-        raise UsageError(f"{file.parent}: no baseline '{file.stem}': {nearest(file.stem, names(file.parent))}")
+        others = names(file.parent)
+        hint = nearest(file.stem, others) if others else "there is none yet, harness baseline set NAME RUN makes one"
+        raise UsageError(f"{file.parent}: no baseline '{file.stem}': {hint}")
 
 
 def _packed(members: Mapping[str, bytes]) -> bytes:

@@ -88,6 +88,8 @@ def test_what_is_no_baseline_is_refused_by_name(kept, runs):
         baselines.remove("v2", Path("baselines"))
     code, text = command("baseline", "show", "v2")
     assert code == 2 and text.endswith("baselines: no baseline 'v2': valid: v1")
+    with pytest.raises(UsageError, match="nowhere: no baseline 'v2': there is none yet, harness baseline set NAME RUN makes one"):
+        baselines.read(baselines.file_of("v2", kept.parent / "nowhere"))
     for name in ("../v1", ".v1", "a/b", ""):
         with pytest.raises(UsageError, match="expected letters, digits"):
             baselines.save(runs / "old", name, Path("baselines"))
