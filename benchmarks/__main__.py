@@ -30,6 +30,7 @@ from benchmarks import (
     loadgen,
     loop,
     peers,
+    photos,
     readers,
     reduction,
     report,
@@ -63,6 +64,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
         ["--data", "parquet", "--cases", "dense-784-512-10", "--legs", "harness", "bare", "keras", "--rounds", "3"],
         ["--data", "parquet"],
     ),
+    "photos": (["--rounds", "1"], ["--rounds", "5"]),
     "jobs": (["--rounds", "3"], []),
     "scaling": (["--cases", "convnet", "--rounds", "1", "--crowded", "4"], ["--rounds", "5"]),
     "reduction": (["--launches", "5"], ["--launches", "5", "--rounds", "51"]),
@@ -96,6 +98,7 @@ class Question:
 
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", loop),
+    "photos": Question("JPEGs on one rank and on two against Keras on the same cores, whole runs", photos),
     "jobs": Question("the five most common jobs against what a user would write without the harness", jobs),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", slices),
     "readers": Question("each format's reader against a plain loop over the same files", readers),

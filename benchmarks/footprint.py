@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import building
 from benchmarks.launched import Run, job_of, launch, launched_environment
-from benchmarks.turns import median_ratio
+from benchmarks.turns import forth_and_back, median_ratio
 
 __all__ = ["Footprint", "add_arguments", "answer", "measure", "table"]
 
@@ -25,14 +25,15 @@ STARTING = ("connect", "open", "build")
 
 @dataclass(frozen=True)
 class Footprint:
-    """Runs over some examples and over ten times as many, by round; seconds of `harness --help`; and runs by `harness launch`
-    of one rank and of as many as asked.
+    """Runs over some examples and over ten times as many, by round; seconds of `harness --help`; runs by `harness launch`
+    of one rank and of as many as asked; and seconds of one rank, from the command to its end, by what started it.
     """
 
     small: list[Run]
     large: list[Run]
     help_s: list[float]
     starts: dict[int, list[Run]]
+    launches_s: dict[str, list[float]]
 
     @property
     def start_s(self) -> float:
@@ -44,11 +45,17 @@ class Footprint:
         """Peak of resident memory with ten times the examples over the peak with one: the median over the rounds."""
         return median_ratio([max(run.peak_bytes) for run in self.large], [max(run.peak_bytes) for run in self.small])
 
+    @property
+    def launch_s(self) -> float:
+        """What one rank takes by `harness launch` more than by mpirun: the median over the rounds."""
+        return statistics.median(a - b for a, b in zip(self.launches_s["launch"], self.launches_s["mpirun"], strict=True))
+
     def document(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         runs = {name: [run.document() for run in getattr(self, name)] for name in ("small", "large")}
-        figures = {"help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio}
-        return {**runs, **figures, "starts": {ranks: [starting(run) for run in some] for ranks, some in self.starts.items()}}
+        figures = {"help_s": self.help_s, "start_s": self.start_s, "memory_ratio": self.memory_ratio, "launch_s": self.launch_s}
+        starts = {ranks: [starting(run) for run in some] for ranks, some in self.starts.items()}
+        return {**runs, **figures, "starts": starts, "launches_s": self.launches_s}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,16 +82,18 @@ def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def measure(folder: Path, *, examples: int, ranks: int, rounds: int) -> Footprint:
     """Measure; the examples lie in TFRecord files, so that they are no part of resident memory."""
-    found = Footprint([], [], [], {size: [] for size in sorted({1, ranks})})
+    found = Footprint([], [], [], {size: [] for size in sorted({1, ranks})}, {"launch": [], "mpirun": []})
     jobs = [(found.small, _job(folder, examples)), (found.large, _job(folder, 10 * examples))]
     for number in range(rounds):
         for kept, job in jobs[:: 1 if number % 2 == 0 else -1]:
             kept.append(launch(job, folder / "footprint", ranks))
         for size, kept in found.starts.items():
-            kept.append(launch(jobs[0][1], folder / "footprint", size, by_launch=True))
+            kept.append(launch(jobs[0][1], folder / "footprint", size, starter="launch"))
         start = time.perf_counter()
         subprocess.run(["harness", "--help"], env=launched_environment(), stdout=subprocess.DEVNULL, check=True)
         found.help_s.append(time.perf_counter() - start)
+    for _, starter in forth_and_back(list(found.launches_s), 3 * rounds):  # a single one differs from the next by a second
+        found.launches_s[starter].append(launch(jobs[0][1], folder / "footprint", 1, starter=starter).elapsed_s)
     return found
 
 
@@ -100,6 +109,7 @@ def table(found: Footprint) -> str:
             f"| start-up of a rank over TensorFlow's import, s | {found.start_s:.2f} |",
             f"| peak of resident memory, ten times the examples over one | {found.memory_ratio:.3f} |",
             f"| harness --help, s | {statistics.median(found.help_s):.2f} |",
+            f"| one rank by harness launch over the same by mpirun, s | {found.launch_s:+.2f} |",
             "",
             f"| from harness launch to the first examples, s | {' | '.join(f'ranks: {ranks}' for ranks in parts)} |",
             f"| --- | {' | '.join('---:' for _ in parts)} |",

@@ -98,7 +98,7 @@ def peer_python(folder: Path, name: str, packages: Sequence[str]) -> Path:
 
 
 def launch(
-    job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi", cores: str | None = None, by_launch: bool = False
+    job: Mapping[str, Any], folder: Path, ranks: int, *, over: str = "mpi", cores: str | None = None, starter: str = "horovodrun"
 ) -> Run:
     """Evaluate a job on some ranks.
 
@@ -108,7 +108,7 @@ def launch(
       ranks: how many.
       over: mpi or gloo.
       cores: which the ranks may use together, as taskset takes them; None for all.
-      by_launch: by `harness launch` instead of `horovodrun`.
+      starter: horovodrun, launch (`harness launch`) or mpirun.
     Raises: RuntimeError: the run failed.
     """
     import hashlib
@@ -119,10 +119,12 @@ def launch(
     path = folder / "job.json"
     path.write_text(json.dumps({**job, "output": str(run)}))
     pinned = ["taskset", "-c", cores] if cores else []
-    starter = (
-        ["harness", "launch", "-np", str(ranks), "--"] if by_launch else ["horovodrun", "-np", str(ranks), f"--{over}", "harness"]
-    )
-    command = [*pinned, *starter, "evaluate", str(path)]
+    starters = {
+        "horovodrun": ["horovodrun", "-np", str(ranks), f"--{over}", "harness"],
+        "launch": ["harness", "launch", "-np", str(ranks), "--"],
+        "mpirun": ["mpirun", *(["--allow-run-as-root"] if os.geteuid() == 0 else []), "-np", str(ranks), "harness"],
+    }
+    command = [*pinned, *starters[starter], "evaluate", str(path)]
     start = time.monotonic()
     # horovodrun may cut a character in two where the output of two ranks meets.
     done = subprocess.run(

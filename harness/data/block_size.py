@@ -23,6 +23,9 @@ class BlockSize:
       unit: examples.
       most: units.
 
+    Attributes:
+      unit: the same.
+
     >>> size = BlockSize(64, 64)
     >>> for bytes_ in (64 * 100, 256 * 100, 1024 * 100): size.learn(size.examples, bytes_)
     >>> size.examples
@@ -33,14 +36,14 @@ class BlockSize:
     """
 
     def __init__(self, unit: int, most: int) -> None:
-        self._unit, self._most = unit, max(most, 1)
+        self.unit, self._most = unit, max(most, 1)
         self._units = 1
         self._may_grow = True
 
     @property
     def examples(self) -> int:
         """How many to read at a time."""
-        return self._unit * self._units
+        return self.unit * self._units
 
     def begin(self) -> None:
         """Let it grow again. Until then it grows no more once it has shrunk: a change may cost a second look at the data."""
@@ -48,7 +51,7 @@ class BlockSize:
 
     def learn(self, examples: int, size_bytes: int) -> None:
         """Take note of what was read at once."""
-        fitting = min(self._most, BLOCK_BYTES * examples // (max(size_bytes, 1) * self._unit))
+        fitting = min(self._most, BLOCK_BYTES * examples // (max(size_bytes, 1) * self.unit))
         if 2 * fitting < self._units:
             self._units, self._may_grow = max(fitting, 1), False
         elif self._may_grow and fitting > self._units and examples >= self.examples:

@@ -181,9 +181,9 @@ def from_arrow(column: Any, feature: Feature) -> Column:
     """
     import pyarrow as pa
 
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    # Of a single chunk `combine_chunks` would make a copy.
+    array = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks or [pa.array([], column.type)])
     count = len(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from harness.data import storage
-from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
+from harness.data.columns import ColumnSource, Piece, feature_of, from_arrow
+from harness.data.parquet_rows import GroupRows
 from harness.data.range_file import open_range
 from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
@@ -17,6 +18,7 @@ from harness.plan.plan import File
 __all__ = ["ParquetSource", "open_parquet"]
 
 FIRST_ROWS = 64  # that tell the lengths of lists
+READ_BYTES = 1 << 20  # of a column at a time
 
 
 def open_parquet(origin: Origin) -> ParquetSource:
@@ -27,8 +29,8 @@ def open_parquet(origin: Origin) -> ParquetSource:
 class ParquetSource(ColumnSource):
     """Examples in Parquet files.
 
-    A row group is decoded from its start whatever part of it is asked for: the last one is held, so that the chunks of
-    a rank that follow each other decode it once.
+    A row group is decoded from its start whatever part of it is asked for: where the last one has been decoded to is kept,
+    so that the chunks of a rank that follow each other decode it once.
 
     Args:
       files: with their example counts.
@@ -39,7 +41,7 @@ class ParquetSource(ColumnSource):
         super().__init__(files)
         self._groups = groups
         self._opened: tuple[int, Any] | None = None
-        self._held: tuple[tuple[int, int, tuple[str, ...]], Any] | None = None
+        self._held: tuple[tuple[int, int, tuple[str, ...]], GroupRows] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to this process."""
@@ -82,37 +84,42 @@ class ParquetSource(ColumnSource):
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Cut rows out of their row groups."""
-        groups, step = self._groups[number], size * max(1, BLOCK // size)
+        groups = self._groups[number]
         while start < stop:
             group = int(np.searchsorted(groups, start, side="right")) - 1
             base, end = int(groups[group]), min(stop, int(groups[group + 1]))
-            table = self._table(number, group)
-            if table.num_rows != int(groups[group + 1]) - base:
-                raise DataError(
-                    f"{self.files[number].path}, row group {group}: expected {int(groups[group + 1]) - base} rows, "
-                    f"found {table.num_rows}; has the file changed?"
-                )
-            for first in range(start, end, step):
-                part = table.slice(first - base, min(step, end - first))
-                yield Piece(first, {name: from_arrow(part.column(name), f) for name, f in self.chosen.items()})
-            start = end
+            while start < end:
+                first, batch = self._batch(number, group, start - base, size)
+                part = batch.slice(start - base - first, end - start)
+                yield Piece(start, {name: from_arrow(part.column(name), feature) for name, feature in self.chosen.items()})
+                start += part.num_rows
 
-    def _table(self, number: int, group: int) -> Any:
+    def _batch(self, number: int, group: int, row: int, size: int) -> tuple[int, Any]:
+        """Return the decoded rows that hold a row of a group, and the first of them."""
         import pyarrow as pa
 
-        names = tuple(self.chosen)
-        if self._held is None or self._held[0] != (number, group, names):
-            self._held = None  # before the next one is read: one row group is in memory, not two
-            file = self._file(number)
-            for name in names:
-                if name not in file.schema_arrow.names:
-                    raise DataError(f"{self.files[number].path}: no column '{name}': {nearest(name, file.schema_arrow.names)}")
-            try:
-                table = file.read_row_group(group, columns=list(names))
-            except (OSError, pa.ArrowException) as exc:
-                raise _broken(self.files[number].path, exc, f", row group {group}") from exc
-            self._held = ((number, group, names), table)
-        return self._held[1]
+        path, place = self.files[number].path, (number, group, tuple(self.chosen))
+        try:
+            if self._held is None or self._held[0] != place or row < self._held[1].first:
+                self._held = None  # before another is read
+                self._held = (place, self._rows(number, group, size))
+            return self._held[1].at(row)
+        except EOFError as exc:
+            raise DataError(f"{path}, row group {group}: expected row {row}, found {exc}; copy or write the file again") from exc
+        except (OSError, pa.ArrowException) as exc:
+            raise _broken(path, exc, f", row group {group}") from exc
+
+    def _rows(self, number: int, group: int, size: int) -> GroupRows:
+        file, groups, names = self._file(number), self._groups[number], tuple(self.chosen)
+        path = self.files[number].path
+        for name in names:
+            if name not in file.schema_arrow.names:
+                raise DataError(f"{path}: no column '{name}': {nearest(name, file.schema_arrow.names)}")
+        expected = int(groups[group + 1] - groups[group])
+        rows = file.metadata.row_group(group).num_rows if group < file.num_row_groups else 0
+        if rows != expected:
+            raise DataError(f"{path}, row group {group}: expected {expected} rows, found {rows}; has the file changed?")
+        return GroupRows(file, group, names, size)
 
     def _file(self, number: int) -> Any:
         if self._opened is None or self._opened[0] != number:
@@ -136,7 +143,8 @@ def _open(path: str) -> Any:
         if storage.is_url(path):
             return pq.ParquetFile(pa.PythonFile(stored.stream(), mode="r"), pre_buffer=True, page_checksum_verification=True)
         stored.close()
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        # With buffers a column chunk is not in memory as a whole.
+        return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=READ_BYTES)
     except (OSError, pa.ArrowException) as exc:
         raise _broken(path, exc) from exc
 

@@ -20,7 +20,7 @@ def read_runs(source: Source, chunk: Chunk, block_size: BlockSize) -> Iterator[R
     block_size.begin()
     while at < chunk.stop:
         most = block_size.examples
-        for records in _whole_batches(source.read(at, chunk.stop, most), most):
+        for records in _whole_batches(source.read(at, chunk.stop, most), most, block_size.unit):
             yield records
             at += len(records.ids)
             block_size.learn(len(records.ids), size_of(records.raw.values()))
@@ -52,23 +52,33 @@ def block_of(records: Records, chunk: Chunk, batch_size: int, *, final: bool) ->
     }
 
 
-def _whole_batches(runs: Iterable[Records], size: int) -> Iterator[Records]:
-    """Join runs that a file border cut short: batches are runs of the chunk, not of its files."""
+def _whole_batches(runs: Iterable[Records], size: int, batch_size: int) -> Iterator[Records]:
+    """Join runs that the end of a file, or of what was decoded, cut short: batches are runs of the chunk.
+
+    Short runs are joined until they are `size` together; of a run that is long by itself only its last, broken batch is copied.
+    """
     rest: list[Records] = []
     for records in runs:
+        held = sum(len(part.ids) for part in rest)
         if not rest and len(records.ids) == size:
             yield records
-            continue
-        rest.append(records)
-        while sum(len(part.ids) for part in rest) >= size:
-            joined = _join(rest)
-            yield joined.cut(0, size)
-            rest = [joined.cut(size, None)] if len(joined.ids) > size else []
+        elif held + len(records.ids) < size:
+            rest.append(records)
+        else:
+            if len(rest) == 1 and held >= batch_size:
+                yield rest[0].cut(0, held - held % batch_size)
+                rest = [rest[0].cut(held - held % batch_size, held)] if held % batch_size else []
+            missing = min(-held % batch_size, len(records.ids))
+            if rest:
+                yield _join([*rest, records.cut(0, missing)])
+            rest = [records.cut(missing, None)] if missing < len(records.ids) else []
     if rest:
         yield _join(rest)
 
 
 def _join(parts: list[Records]) -> Records:
+    if len(parts) == 1:
+        return parts[0]
     names = parts[0].raw
     return Records(
         np.concatenate([part.ids for part in parts]),
