@@ -195,11 +195,12 @@ def from_arrow(column: Any, feature: Feature) -> Column:
     for size in feature.shape:
         if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)):
             return Column(blank(feature, count), np.ones(count, bool), f"expected {feature}, found {array.type}")
-        lengths = array.value_lengths().to_numpy(zero_copy_only=False)
-        lengths = np.where(np.isnan(lengths), -1, lengths).astype(np.int64)
-        wrong = lengths != size
-        if wrong.any():
-            return _row_by_row(whole, feature, lengths[wrong][0])
+        if array.null_count or not pa.types.is_fixed_size_list(array.type) or array.type.list_size != size:
+            lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+            lengths = np.where(np.isnan(lengths), -1, lengths).astype(np.int64)
+            wrong = lengths != size
+            if wrong.any():
+                return _row_by_row(whole, feature, lengths[wrong][0])
         array = array.flatten()
     flat = _flat(array, Feature(feature.dtype, ()))
     values = flat.values.reshape(count, *(d or 0 for d in feature.shape))

@@ -20,6 +20,7 @@ __all__ = ["ContentHash", "signed"]
 
 BLOCK = 1 << 15  # examples hashed at a time: temporaries stay in the cache
 WORD_BYTES = 4
+FEW_WORDS = 4  # of an example: as single numbers have, for which `einsum` takes longer
 
 
 class ContentHash:
@@ -69,8 +70,12 @@ class ContentHash:
                 parts, kind = _crcs(array), "string"
             else:
                 parts, kind = _as_words(array), array.dtype.str
-            if parts.shape[1]:
-                total += np.einsum("ij,j->i", parts, self._factors_of(name, kind, parts.shape[1]))
+            factors = self._factors_of(name, kind, parts.shape[1])
+            if len(factors) > FEW_WORDS:
+                total += np.einsum("ij,j->i", parts, factors)
+            else:
+                for number, factor in enumerate(factors):
+                    total += parts[:, number] * factor
         return total
 
     def _factors_of(self, name: str, kind: str, size: int) -> np.ndarray:

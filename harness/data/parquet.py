@@ -111,10 +111,9 @@ class ParquetSource(ColumnSource):
 
     def _rows(self, number: int, group: int, size: int) -> GroupRows:
         file, groups, names = self._file(number), self._groups[number], tuple(self.chosen)
-        path = self.files[number].path
-        for name in names:
-            if name not in file.schema_arrow.names:
-                raise DataError(f"{path}: no column '{name}': {nearest(name, file.schema_arrow.names)}")
+        path, known = self.files[number].path, file.schema_arrow.names
+        if missing := [name for name in names if name not in known]:
+            raise DataError(f"{path}: no column '{missing[0]}': {nearest(missing[0], known)}")
         expected = int(groups[group + 1] - groups[group])
         rows = file.metadata.row_group(group).num_rows if group < file.num_row_groups else 0
         if rows != expected:
