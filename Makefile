@@ -20,9 +20,9 @@ demo: install
 	else echo "no Horovod in this environment (MPI=none): one process"; harness evaluate examples/digits/job.yaml; fi
 
 test: install check
-	@python -m pytest tests -m "not ranks and not long" -n 2 --dist loadfile
-	@# Ranks wait for each other much of their time: three tests at once keep two cores at work.
-	@python -m pytest tests -m "ranks and not long" -n 3 --dist loadfile
+	@# Tests wait for servers, and ranks for each other: more of them than cores keep the cores at work.
+	@python -m pytest tests -m "not ranks and not long" -n 3 --dist worksteal
+	@python -m pytest tests -m "ranks and not long" -n 4 --dist worksteal
 
 # make test-all  the long tests too: every metric at five ranks, long chaos, all combinations; for nights and releases
 test-all: install check

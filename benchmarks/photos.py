@@ -1,25 +1,29 @@
 """JPEGs on one rank and on several against Keras on the same cores: whole runs, as they are launched, in turn with its passes.
 
-Each file of the harness's job is a copy of the one that Keras reads: its loop then lasts some seconds. A rank has as many
-threads as its share of the cores; Keras has them all.
+    python -m benchmarks.photos FOLDER EXAMPLES THREADS
+
+Both read the same file, which holds the photos of the loop several times over: a pass then lasts some seconds. A rank has as
+many threads as its share of the cores; Keras has them all. What a rank takes to compile is left out, for Keras has compiled
+in an earlier pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, METRICS, Case, write, write_as
+from benchmarks.cases import CASES, METRICS, write, write_as
 from benchmarks.environment import CORES
-from benchmarks.launched import Run, launch
+from benchmarks.launched import launch
+from benchmarks.legs import LEGS
 from benchmarks.turns import forth_and_back, median_ratio
-from benchmarks.worker import loop_worker
+from benchmarks.worker import Worker, serve
 
 __all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
 
@@ -32,7 +36,7 @@ class Measured:
     """Examples a second of each round, by what evaluated them: Keras, or a number of ranks."""
 
     cores: int
-    examples: Mapping[str, int]
+    examples: int
     rates: Mapping[str, Sequence[float]]
 
     def ratio(self, leg: str) -> float:
@@ -47,7 +51,7 @@ class Measured:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what can be asked."""
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--copies", type=int, default=8, help="files of 2,048 images")
+    parser.add_argument("--copies", type=int, default=8, help="of 2,048 images")
     parser.add_argument("--rounds", type=int, default=3)
 
 
@@ -65,23 +69,25 @@ def measure(folder: Path, *, ranks: Sequence[int], copies: int, rounds: int) -> 
 
     Raises: RuntimeError: a run failed, or runs have unlike results.
     """
-    case = CASES[CASE]
-    job = _job(case, folder, copies)
-    keras = loop_worker(KERAS, case, folder, CORES, "jpeg")
-    keras.measure()  # compiles
+    place, examples = _written(folder, copies), copies * CASES[CASE].examples
+    keras = Worker(KERAS, ["benchmarks.photos", str(place), str(examples), str(CORES)])
     rates: dict[str, list[float]] = {leg: [] for leg in [KERAS, *map(_leg, ranks)]}
     digests = set()
-    for _, size in forth_and_back([0, *ranks], rounds):
-        if not size:
-            rates[KERAS].append(case.examples / keras.measure()[0])
-            continue
-        run: Run = launch(job, folder / f"{CASE}-{size}", size, starter="launch")
-        rates[_leg(size)].append(run.examples / run.loop_s)
-        digests.add(run.digest)
-    keras.close()
+    try:
+        keras.measure()  # compiles
+        for _, size in forth_and_back([0, *ranks], rounds):
+            if size:
+                run = launch(_job(place), folder / f"{CASE}-{size}", size, starter="launch")
+                warm_s = max(rank["evaluate"] - split["compiling"] for rank, split in zip(run.seconds, run.split_s, strict=True))
+                rates[_leg(size)].append(run.examples / warm_s)
+                digests.add(run.digest)
+            else:
+                rates[KERAS].append(examples / keras.measure()[0])
+    finally:
+        keras.close()
     if len(digests) > 1:
         raise RuntimeError(f"runs of {CASE} have {len(digests)} unlike results")
-    return Measured(CORES, {KERAS: case.examples, "runs": copies * case.examples}, rates)
+    return Measured(CORES, examples, rates)
 
 
 def table(found: Measured) -> str:
@@ -97,17 +103,36 @@ def _leg(ranks: int) -> str:
     return f"{ranks} rank{'s' if ranks > 1 else ''}"
 
 
-def _job(case: Case, folder: Path, copies: int) -> dict[str, Any]:
+def _written(folder: Path, copies: int) -> Path:
+    """Write the photos so many times over into one file, beside their models; return the folder."""
+    case = CASES[CASE]
     write(case, folder)
     path = write_as(case, folder, "jpeg")
     place = folder / f"{CASE}-{copies}"
-    place.mkdir(exist_ok=True)
-    for number in range(copies):
-        target = place / f"{number}.tfrecord"
-        if not target.exists():
-            shutil.copy(path, f"{target}.part")
-            os.rename(f"{target}.part", target)
-    saved, _, _ = case.files(folder)
+    target = place / CASE / path.name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for model in case.files(folder)[:2]:
+            (target.parent / model.name).symlink_to(model.resolve())
+        part = target.with_suffix(".part")
+        with open(part, "wb") as stream:
+            for _ in range(copies):
+                stream.write(path.read_bytes())
+        os.rename(part, target)
+    return place
+
+
+def _job(place: Path) -> dict[str, Any]:
+    case = CASES[CASE]
     features = {"image": {"dtype": "float32", "shape": list(case.shape), "image": True}}
-    files = {"files": str(place / "*.tfrecord"), "inputs": {"image": "image"}, "label": "label", "features": features}
-    return {"model": str(saved), "data": files, "metrics": list(METRICS), "batch_size": case.batch_size}
+    data = {"files": str(write_as(case, place, "jpeg")), "inputs": {"image": "image"}, "label": "label", "features": features}
+    return {"model": str(case.files(place)[0]), "data": data, "metrics": list(METRICS), "batch_size": case.batch_size}
+
+
+def main(place: str, examples: str, threads: str) -> None:
+    """Build the leg of Keras, and serve."""
+    serve(LEGS[KERAS](replace(CASES[CASE], examples=int(examples)), Path(place), int(threads), "jpeg"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
