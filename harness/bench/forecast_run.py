@@ -24,6 +24,7 @@ __all__ = ["Wanted", "make_forecast", "sizes_of"]
 
 BUSY = 0.5  # of the cores: from there on the load of others is said
 MOST_PILOTS = 4  # numbers of threads that pilots are run with
+MOST_RANKS = 1 << 20  # of a size: more than any machine has
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,10 @@ def sizes_of(wanted: Wanted, cores: int) -> list[Size]:
     >>> sizes_of(Wanted(Path("job.yaml"), (1, 8), nodes_of=4), 2)
     [Size(ranks=1, nodes_of=4), Size(ranks=8, nodes_of=4)]
     """
-    if not wanted.ranks or min(wanted.ranks) < 1 or len(set(wanted.ranks)) < len(wanted.ranks):
-        raise UsageError(f"--ranks: expected numbers of ranks from 1 on, each once, found {', '.join(map(str, wanted.ranks))}")
+    some = set(wanted.ranks)
+    if not some or min(some) < 1 or max(some) > MOST_RANKS or len(some) < len(wanted.ranks):
+        found = ", ".join(map(str, wanted.ranks))
+        raise UsageError(f"--ranks: expected numbers of ranks from 1 to {MOST_RANKS:,}, each once, found {found}")
     return [Size(ranks, wanted.nodes_of or cores) for ranks in sorted(wanted.ranks)]
 
 

@@ -148,7 +148,9 @@ def _by_replicates(value: float, drawn: np.ndarray, tail: float, examples: int) 
     if nearly_normal(ordered):
         return _for_skewness(_by_error(value, error, tail, freedom), ordered, tail, freedom)
     wanted = math.ceil(FEWEST_BEYOND / tail)
-    return Bounds(value, reason=f"a bound of {tail:.2g} takes {wanted:,} replicates, found {len(ordered):,}")
+    return Bounds(
+        value, reason=f"a bound of {tail:.2g} takes {wanted:,} replicates, found {len(ordered):,}; raise bootstrap.replicates"
+    )
 
 
 def _for_skewness(bounds: Bounds, ordered: np.ndarray, tail: float, freedom: int) -> Bounds:

@@ -171,5 +171,5 @@ def _unite(opened: Opened, destination: Destination) -> United:
         LOG.say(Event.RUN_WARNING, warning)
     if destination.resume:
         done = f"{len(united.done)} of {len(opened.plan)} chunks are done already"
-        destination.note(f"{done}, from {len(united.kept)} segments")
+        destination.note(f"{done}, from {len(united.kept)} segment{'s' * (len(united.kept) != 1)}")
     return united

@@ -68,8 +68,10 @@ def verify(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) 
     if problems:
         return [*problems, "the files of this run do not prove its result"], False
     content = metrics["certificate"].get("content_hash")
+    chunks = f"{len(plan):,} chunk{'s' * (len(plan) != 1)}"
+    files = f"{len(named):,} segment{'s' * (len(named) != 1)}"
     return [
-        f"verified: every one of {plan.examples:,} examples counted once, in {len(plan):,} chunks and {len(named):,} segments",
+        f"verified: every one of {plan.examples:,} examples counted once, in {chunks} and {files}",
         f"verified: metrics.json certifies these examples{' and the contents read of them' if content else ''}, and is of the "
         "same job, data and model as the journal",
         *values,

@@ -145,6 +145,10 @@ def look(folder: RunFolder, name: str, clock: Callable[[], float] = time.time) -
         )
     status = read_json(folder.status_json)
     if not isinstance(status, dict):
+        if (folder.path / "request.json").exists():
+            raise RunFolderError(
+                f"{name}: expected a run folder, found that of a load test; when it is done, load.html is its page"
+            )
         begun = folder.job_json.exists() or folder.lock.exists() or not any(folder.path.iterdir())
         queued = any(folder.path.glob("slurm-*"))
         if not begun and not queued:

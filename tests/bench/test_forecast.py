@@ -267,9 +267,9 @@ def test_storage_is_measured_past_the_cache(tmp_path):
     assert storage_bytes_s([]) is None
 
 
-@pytest.mark.parametrize("ranks", [(), (0, 1), (2, 2)])
+@pytest.mark.parametrize("ranks", [(), (0, 1), (2, 2), (1, 10**11)])
 def test_sizes_that_are_none_are_refused(ranks):
-    with pytest.raises(UsageError, match="--ranks: expected numbers of ranks from 1 on"):
+    with pytest.raises(UsageError, match="--ranks: expected numbers of ranks from 1 to 1,048,576"):
         sizes_of(Wanted(Path("job.yaml"), ranks), 2)
 
 

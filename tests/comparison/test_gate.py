@@ -169,7 +169,10 @@ def test_bounds_beyond_the_replicates_follow_their_spread_or_are_refused():
     far = bounds_of(number, 1e-4, counted=False)
     assert far.low == pytest.approx(0.5 + scipy.stats.t.ppf(1e-4, REPLICATES - 1) * number.replicates.std(ddof=1), rel=0.01)
     skew = replace(number, replicates=np.random.default_rng(3).exponential(size=REPLICATES))
-    assert bounds_of(skew, 1e-4, counted=False).reason == "a bound of 0.0001 takes 50,000 replicates, found 400"
+    assert (
+        bounds_of(skew, 1e-4, counted=False).reason
+        == "a bound of 0.0001 takes 50,000 replicates, found 400; raise bootstrap.replicates"
+    )
 
 
 WRONG = [

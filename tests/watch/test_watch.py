@@ -212,6 +212,7 @@ def test_the_run_folder_stays_as_it_was(tmp_path):
         (["nothing"], "nothing: expected a run folder, found nothing"),
         (["file"], "file: expected a run folder, found a file"),
         (["folder"], "folder: expected a run folder, found a folder without status.json"),
+        (["load"], "load: expected a run folder, found that of a load test"),
         (["s3://bucket/run"], "a run folder lies on a local or shared file system"),
         (["run", "--stack", "0"], "run: expected a run that evaluates, found one that is failed: there is nobody to ask"),
         (["run", "run", "--stack", "0"], "--stack: expected one run"),
@@ -225,6 +226,9 @@ def test_what_cannot_be_watched_is_said_before_anything(harness, tmp_path, words
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "letter.txt").write_text("")
+    (tmp_path / "load").mkdir()
+    for name in ("request.json", "lock"):
+        (tmp_path / "load" / name).write_text("{}")
     run_folder(tmp_path / "run", [beat(0)], state="failed", code=1)
     done = harness("watch", *words, cwd=tmp_path)
     assert done.code == 2 and message in done.err and "Traceback" not in done.err
