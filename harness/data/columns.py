@@ -247,6 +247,8 @@ def _flat(array: Any, feature: Feature) -> Column:
 
     nulls = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     if feature.dtype == "string" or feature.kind is Kind.IMAGE:
+        if pa.types.is_fixed_size_binary(array.type):
+            array = array.cast(pa.binary())
         if not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
             array = (array if pa.types.is_string(array.type) else array.cast(pa.large_string())).cast(pa.large_binary())
         values = np.empty(len(array), object)

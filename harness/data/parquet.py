@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import storage
-from harness.data.columns import ColumnSource, Piece, feature_of, from_arrow
+from harness.data.columns import BLOCK, ColumnSource, Piece, feature_of, from_arrow
 from harness.data.parquet_rows import GroupRows
 from harness.data.range_file import open_range
 from harness.data.source import Feature, Origin
@@ -69,7 +69,7 @@ class ParquetSource(ColumnSource):
         import pyarrow as pa
 
         number = next((n for n, file in enumerate(self.files) if file.examples), 0)
-        file = self._file(number)
+        file, self._held = self._file(number), None  # a file decodes for one at a time
         names = [field.name for field in file.schema_arrow if feature_of(field.type)]
         try:
             head = next(file.iter_batches(FIRST_ROWS, row_groups=[0], columns=names), None) if file.num_row_groups else None
@@ -84,33 +84,35 @@ class ParquetSource(ColumnSource):
 
     def pieces(self, number: int, start: int, stop: int, size: int) -> Iterator[Piece]:
         """Cut rows out of their row groups."""
-        groups = self._groups[number]
+        groups, chosen, most = self._groups[number], self.chosen, size * max(1, BLOCK // size)
         while start < stop:
             group = int(np.searchsorted(groups, start, side="right")) - 1
             base, end = int(groups[group]), min(stop, int(groups[group + 1]))
             while start < end:
-                first, batch = self._batch(number, group, start - base, size)
-                part = batch.slice(start - base - first, end - start)
-                yield Piece(start, {name: from_arrow(part.column(name), feature) for name, feature in self.chosen.items()})
+                first, batch = self._batch(number, group, start - base, tuple(chosen), size)
+                part = batch.slice(start - base - first, min(end - start, most))  # as arrays they may take many times as much
+                yield Piece(start, {name: from_arrow(part.column(name), feature) for name, feature in chosen.items()})
                 start += part.num_rows
 
-    def _batch(self, number: int, group: int, row: int, size: int) -> tuple[int, Any]:
+    def _batch(self, number: int, group: int, row: int, names: tuple[str, ...], size: int) -> tuple[int, Any]:
         """Return the decoded rows that hold a row of a group, and the first of them."""
         import pyarrow as pa
 
-        path, place = self.files[number].path, (number, group, tuple(self.chosen))
+        path, place = self.files[number].path, (number, group, names)
+        held, self._held = self._held, None  # before another is read, and where this one fails
         try:
-            if self._held is None or self._held[0] != place or row < self._held[1].first:
-                self._held = None  # before another is read
-                self._held = (place, self._rows(number, group, size))
-            return self._held[1].at(row)
+            if held is None or held[0] != place or row < held[1].first:
+                held = (place, self._rows(number, group, names, size))
+            found = held[1].at(row)
         except EOFError as exc:
             raise DataError(f"{path}, row group {group}: expected row {row}, found {exc}; copy or write the file again") from exc
         except (OSError, pa.ArrowException) as exc:
             raise _broken(path, exc, f", row group {group}") from exc
+        self._held = held
+        return found
 
-    def _rows(self, number: int, group: int, size: int) -> GroupRows:
-        file, groups, names = self._file(number), self._groups[number], tuple(self.chosen)
+    def _rows(self, number: int, group: int, names: tuple[str, ...], size: int) -> GroupRows:
+        file, groups = self._file(number), self._groups[number]
         path, known = self.files[number].path, file.schema_arrow.names
         if missing := [name for name in names if name not in known]:
             raise DataError(f"{path}: no column '{missing[0]}': {nearest(missing[0], known)}")

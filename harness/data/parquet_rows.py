@@ -11,8 +11,10 @@ from typing import Any
 __all__ = ["GroupRows"]
 
 BLOCK_BYTES = 8 << 20  # decoded at a time
-VALUE_BYTES = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}  # by physical type; others take more
+VALUE_BYTES = {"INT32": 4, "FLOAT": 4}  # by physical type, at least
 OTHER_BYTES = 8
+BYTES = {"BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}  # texts that are repeated are in the file once, however long they are
+MOST_TEXTS = 4096  # decoded at a time
 
 
 class GroupRows:
@@ -26,7 +28,12 @@ class GroupRows:
     """
 
     def __init__(self, file: Any, group: int, names: Sequence[str], unit: int) -> None:
-        rows = BLOCK_BYTES // _row_bytes(file.metadata.row_group(group), frozenset(names))
+        described = file.metadata.row_group(group)
+        columns = [described.column(number) for number in range(described.num_columns)]
+        columns = [column for column in columns if _is_of(column.path_in_schema, frozenset(names))]
+        rows = BLOCK_BYTES // max(sum(map(_decoded_bytes, columns)) // max(described.num_rows, 1), 1)
+        if any(column.physical_type in BYTES for column in columns):
+            rows = min(rows, MOST_TEXTS)
         self._batches: Iterator[Any] = file.iter_batches(max(rows // unit, 1) * unit, row_groups=[group], columns=list(names))
         self._batch: Any = None
         self._first = 0
@@ -51,11 +58,16 @@ class GroupRows:
         return self._first, self._batch
 
 
-def _row_bytes(described: Any, names: frozenset[str]) -> int:
-    """Return about how many bytes a row takes once it is decoded; repeated values take less in the file."""
-    size = 0
-    for number in range(described.num_columns):
-        chunk = described.column(number)
-        if chunk.path_in_schema in names or chunk.path_in_schema.partition(".")[0] in names:
-            size += max(chunk.total_uncompressed_size, chunk.num_values * VALUE_BYTES.get(chunk.physical_type, OTHER_BYTES))
-    return max(size // max(described.num_rows, 1), 1)
+def _is_of(path: str, names: frozenset[str]) -> bool:
+    """Whether a column of the file belongs to one of some columns of the table, whose names may have dots themselves.
+
+    >>> [_is_of(path, frozenset(["x.y"])) for path in ("x.y", "x.y.list.element", "x")]
+    [True, True, False]
+    """
+    parts = path.split(".")
+    return any(".".join(parts[: number + 1]) in names for number in range(len(parts)))
+
+
+def _decoded_bytes(column: Any) -> int:
+    """Return about how many bytes a column takes once it is decoded; repeated values take less in the file."""
+    return max(column.total_uncompressed_size, column.num_values * VALUE_BYTES.get(column.physical_type, OTHER_BYTES))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.data import Feature, open_source
 from harness.data.block_size import BlockSize
 from harness.data.parquet_rows import BLOCK_BYTES, GroupRows
-from harness.data.source import Records
+from harness.data.source import Kind, Records
 from harness.errors import DataError
 from harness.plan.plan import Chunk
 from harness.step.blocks import read_runs
@@ -79,7 +79,6 @@ def test_runs_of_any_length_become_whole_batches(lengths: list[int], batch: int)
     assert np.concatenate([records.ids for records in read]).tolist() == list(range(chunk.stop))
     assert all((records.raw["x"] == records.ids * 2).all() for records in read)
     assert not any(len(records.ids) % batch for records in read[:-1])
-    # None is larger than what was asked for and one more batch, and they are few.
     assert all(len(records.ids) < 5 * batch for records in read)
 
 
@@ -120,3 +119,51 @@ def test_a_file_that_has_other_rows_than_it_had_is_refused(tmp_path: Path) -> No
         list(source.read(0, 10, 10))
     with pytest.raises(DataError, match=r"a\.parquet, row group 7: expected 100 rows, found 0; has the file changed\?"):
         list(source.read(700, 710, 10))
+
+
+def test_what_is_small_in_the_file_and_large_as_arrays_is_converted_in_small_pieces(tmp_path: Path) -> None:
+    rows, path = 60_000, str(tmp_path / "a.parquet")
+    short = pa.array([[1, 2]] * rows, pa.list_(pa.int32()))
+    pq.write_table(pa.table({"x": short}), path, row_group_size=rows)
+    wanted = {"x": Feature("int64", (512,), Kind.VARIABLE, pad=0)}
+    for records in open_source("parquet", [path]).select(wanted).read(0, rows, 256):
+        assert records.raw["x"].base.shape[0] <= 4096
+
+
+def test_texts_that_are_repeated_and_columns_with_dots_are_decoded_in_small_pieces(tmp_path: Path) -> None:
+    rows, path = 20_000, str(tmp_path / "a.parquet")
+    texts = pa.array([f"{number % 10}" * 4000 for number in range(rows)])
+    bounds = np.arange(0, (rows + 1) * 1000, 1000, dtype=np.int32)
+    lists = pa.ListArray.from_arrays(bounds, np.arange(rows * 1000, dtype=np.float32))
+    pq.write_table(pa.table({"text": texts, "x.y": lists}), path, row_group_size=rows)
+    del texts, lists
+    file = pq.ParquetFile(path)
+    assert GroupRows(file, 0, ["text"], 256).at(0)[1].num_rows == 4096  # 16 MB; by what they take in the file, all of them
+    assert GroupRows(file, 0, ["x.y"], 256).at(0)[1].num_rows <= 2048
+
+
+def test_a_read_that_failed_can_be_made_again(tmp_path: Path) -> None:
+    source = open_source("parquet", [str(write(tmp_path / "a.parquet", ROWS, ROWS))]).select(WANTED)
+    failures = [OSError("the storage is away")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            GroupRows,
+            "at",
+            lambda rows, row, at=GroupRows.at: (_ for _ in ()).throw(failures.pop()) if failures else at(rows, row),
+        )
+        with pytest.raises(DataError, match="the storage is away"):
+            list(source.read(0, 10, 10))
+        assert next(iter(source.read(500, 510, 10))).raw["a.b"].tolist() == list(range(1500, 1530, 3))
+
+
+def test_asking_for_the_features_meanwhile_changes_nothing(tmp_path: Path) -> None:
+    source = open_source("parquet", [str(write(tmp_path / "a.parquet", ROWS, ROWS))])
+    read = [len(records.ids) for records in source.read(0, ROWS, 100) if source.features()]
+    assert read == [100] * 10
+
+
+def test_bytes_of_a_fixed_size_are_no_text(tmp_path: Path) -> None:
+    path, values = str(tmp_path / "a.parquet"), [b"\xff\x00a", b"\xfe\x01b"]
+    pq.write_table(pa.table({"x": pa.array(values, pa.binary(3))}), path)
+    (records,) = open_source("parquet", [path]).select({"x": Feature("string", ())}).read(0, 2, 2)
+    assert records.raw["x"].tolist() == values
