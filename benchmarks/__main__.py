@@ -22,6 +22,7 @@ from benchmarks import (
     check,
     counting,
     coverage,
+    decoding,
     endpoint,
     footprint,
     gloo,
@@ -65,6 +66,7 @@ ASKED: Mapping[str, tuple[list[str], list[str]]] = {
         ["--data", "parquet"],
     ),
     "photos": (["--rounds", "1"], ["--rounds", "5"]),
+    "decoding": (["--rounds", "1"], []),
     "jobs": (["--rounds", "3"], []),
     "scaling": (["--cases", "convnet", "--rounds", "1", "--crowded", "4"], ["--rounds", "5"]),
     "reduction": (["--launches", "5"], ["--launches", "5", "--rounds", "51"]),
@@ -99,6 +101,7 @@ class Question:
 QUESTIONS: Mapping[str, Question] = {
     "loop": Question("one rank's loop against a bare forward loop and keras.Model.evaluate", loop),
     "photos": Question("JPEGs on one rank and on two against Keras on the same cores, whole runs", photos),
+    "decoding": Question("whether images of one fixed cost are decoded faster with more threads", decoding),
     "jobs": Question("the five most common jobs against what a user would write without the harness", jobs),
     "slices": Question("a thousand slices, or 200 replicates, against none, in one process", slices),
     "readers": Question("each format's reader against a plain loop over the same files", readers),

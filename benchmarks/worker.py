@@ -26,10 +26,10 @@ class Worker:
     Args:
       leg: its name.
       arguments: of `python -m`: a module that ends in `serve`, and what it takes.
-      core: the process stays on it; None for all.
+      core: the process stays on it, or on some, as taskset takes them; None for all.
     """
 
-    def __init__(self, leg: str, arguments: Sequence[str], core: int | None = None) -> None:
+    def __init__(self, leg: str, arguments: Sequence[str], core: int | str | None = None) -> None:
         self.leg = leg
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         pinned = [] if core is None else ["taskset", "-c", str(core)]
