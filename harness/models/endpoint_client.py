@@ -87,7 +87,7 @@ class EndpointClient:
         self._lock = threading.Lock()
         self._addresses = Addresses([transport.address for transport in transports])
         self._told: list[set[str]] = [set() for _ in transports]  # by address: what its replies say of themselves
-        self._unlabelled = False
+        self._unlabelled = self._left = False
         self._failures: Counter[str] = Counter()
         self._tries = self._requests = self.retries = 0
         self._asking_s = 0.0
@@ -110,15 +110,19 @@ class EndpointClient:
         Args:
           question: see there.
           finish: what is made of the answer, on the thread that asked, before anybody gets it.
+        Returns: the answer, or EndpointError: there is none; at once where the client is closed.
         """
+        future: Future[Answer] = Future()
         with self._lock:
+            if self._left:  # who reads ahead may be about to ask when the evaluation ends
+                future.set_exception(EndpointError(self.circuit.reason))
+                return future
             if len(self._threads) < self._policy.concurrency:
                 # Daemons: a process that ends does not wait for a server.
                 thread = threading.Thread(target=self._work, name="endpoint", daemon=True)
                 thread.start()
                 self._threads.append(thread)
-        future: Future[Answer] = Future()
-        self._waiting.put((question, finish, future))
+            self._waiting.put((question, finish, future))
         return future
 
     def _work(self) -> None:
@@ -264,12 +268,13 @@ class EndpointClient:
             }
 
     def close(self) -> None:
-        """End the threads, and close the connections; nothing is under way any more."""
+        """End the threads, and close the connections; nothing is under way any more, and nothing is asked from now on."""
         self.circuit.open("the endpoint was left")
         with self._lock:
+            self._left = True
             threads, self._threads = self._threads, []
-        for _ in threads:
-            self._waiting.put(None)
+            for _ in threads:
+                self._waiting.put(None)
         end = time.monotonic() + PARTING_S
         for thread in threads:
             thread.join(max(end - time.monotonic(), 0))

@@ -21,6 +21,9 @@ import tensorflow as tf
 import harness
 from harness.errors import EndpointError, HarnessError, InvalidRun, JobError, ModelError
 from harness.job.job import Job
+from harness.models.endpoint_client import EndpointClient, Policy
+from harness.models.reply_check import Expected
+from harness.models.served import Question
 from tests import made
 from tests.conftest import ROOT
 from tests.faulty_endpoint import GrpcFaults, HttpFaults, waited
@@ -666,6 +669,15 @@ def test_threads_end_with_the_evaluation(world, server):
     for model in (grpc_model(server.grpc), {"endpoint": f"http://127.0.0.1:{server.rest}", "name": "m"}):
         evaluated(world, model)
         assert not [thread for thread in threading.enumerate() if thread.name in ("endpoint", "outside")]
+
+
+def test_what_is_asked_after_the_end_begins_no_thread():
+    """As by the thread that reads ahead, which has just seen that it may go on."""
+    client = EndpointClient([SimpleNamespace(address="a", close=lambda: None)], Expected({}, None), Policy(4, 1.0, 1.0))
+    client.close()
+    with pytest.raises(EndpointError, match="the endpoint was left"):
+        client.submit(Question({}, "chunk 3")).result(timeout=1)
+    assert not client._threads and client._waiting.empty()
 
 
 @pytest.mark.parametrize(
