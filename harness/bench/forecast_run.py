@@ -58,10 +58,10 @@ def sizes_of(wanted: Wanted, cores: int) -> list[Size]:
     >>> sizes_of(Wanted(Path("job.yaml"), (1, 8), nodes_of=4), 2)
     [Size(ranks=1, nodes_of=4), Size(ranks=8, nodes_of=4)]
     """
-    some = set(wanted.ranks)
-    if not some or min(some) < 1 or max(some) > MOST_RANKS or len(some) < len(wanted.ranks):
-        found = ", ".join(map(str, wanted.ranks))
-        raise UsageError(f"--ranks: expected numbers of ranks from 1 to {MOST_RANKS:,}, each once, found {found}")
+    sizes = set(wanted.ranks)
+    if not sizes or min(sizes) < 1 or max(sizes) > MOST_RANKS or len(sizes) < len(wanted.ranks):
+        listed = ", ".join(map(str, wanted.ranks))
+        raise UsageError(f"--ranks: expected numbers of ranks from 1 to {MOST_RANKS:,}, each once, found {listed}")
     return [Size(ranks, wanted.nodes_of or cores) for ranks in sorted(wanted.ranks)]
 
 

@@ -103,13 +103,13 @@ class ParquetSource(ColumnSource):
         try:
             if held is None or held[0] != place or row < held[1].first:
                 held = (place, self._rows(number, group, names, size))
-            found = held[1].at(row)
+            decoded = held[1].at(row)
         except EOFError as exc:
             raise DataError(f"{path}, row group {group}: expected row {row}, found {exc}; copy or write the file again") from exc
         except (OSError, pa.ArrowException) as exc:
             raise _broken(path, exc, f", row group {group}") from exc
         self._held = held
-        return found
+        return decoded
 
     def _rows(self, number: int, group: int, names: tuple[str, ...], size: int) -> GroupRows:
         file, groups = self._file(number), self._groups[number]

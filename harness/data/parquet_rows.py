@@ -28,9 +28,9 @@ class GroupRows:
     """
 
     def __init__(self, file: Any, group: int, names: Sequence[str], unit: int) -> None:
-        described = file.metadata.row_group(group)
+        described, wanted = file.metadata.row_group(group), frozenset(names)
         columns = [described.column(number) for number in range(described.num_columns)]
-        columns = [column for column in columns if _is_of(column.path_in_schema, frozenset(names))]
+        columns = [column for column in columns if _is_of(column.path_in_schema, wanted)]
         rows = BLOCK_BYTES // max(sum(map(_decoded_bytes, columns)) // max(described.num_rows, 1), 1)
         if any(column.physical_type in BYTES for column in columns):
             rows = min(rows, MOST_TEXTS)
