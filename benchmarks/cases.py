@@ -95,7 +95,7 @@ def write(case: Case, folder: Path) -> None:
 def write_as(case: Case, folder: Path, data: str) -> Path:
     """Write the examples of a case as DATA names it, images flat; does nothing where that is there and not older.
 
-    Returns: the file.
+    Returns: the file; of `npy`, which is what `harness-npy` reads, the folder.
     Raises: ValueError: the case has no such data.
     """
     _, _, archive = case.files(folder)
@@ -109,7 +109,11 @@ def write_as(case: Case, folder: Path, data: str) -> Path:
     with np.load(archive) as arrays:
         image, label = arrays["image"].reshape(case.examples, -1), arrays["label"]
     part = path.with_name(f".{path.name}")
-    if data == "tfrecord":
+    if data == "npy":
+        part.mkdir(exist_ok=True)
+        np.save(part / "image.npy", image.reshape(case.examples, *case.shape))
+        np.save(part / "label.npy", label)
+    elif data == "tfrecord":
         import tensorflow as tf
 
         with tf.io.TFRecordWriter(str(part)) as writer:

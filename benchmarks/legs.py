@@ -23,27 +23,46 @@ def harness_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
     """One rank, through the harness's own parts; every pass starts a new pipeline."""
     saved, _, _ = case.files(folder)
     features = {"image": {"dtype": "float32", "shape": list(case.shape), "image": True}} if case.photos else {}
-    files = {"files": str(write_as(case, folder, data)), "inputs": {"image": "image"}, "label": "label", "features": features}
+    path = write_as(case, folder, data)
+    files = {
+        "files": str(path / "*.npy" if path.is_dir() else path),
+        "inputs": {"image": "image"},
+        "label": "label",
+        "features": features,
+    }
     return one_rank({"model": str(saved), "data": files, "metrics": METRICS, "batch_size": case.batch_size}, threads)
+
+
+def npy_leg(case: Case, folder: Path, threads: int, data: str) -> Pass:
+    """The same from .npy files, where the others have the archive: one above 256 MiB is mapped as they are.
+
+    Raises: ValueError: the data are not in memory.
+    """
+    if data != "memory":
+        raise ValueError(f"harness-npy reads the arrays of the archive, not {data}")
+    return harness_leg(case, folder, threads, "npy")
 
 
 def bare_leg(case: Case, folder: Path, threads: int, data: str, *, xla: bool) -> Pass:
     """The limit: a forward pass over whole batches that were cut before, in one compiled loop; no metrics at all.
 
-    The outputs are consumed by a sum, so that nothing of the forward pass can be left out.
+    What the harness reads of a file is read here too, labels among it. The outputs are consumed by a sum, so that nothing of
+    the forward pass can be left out.
     """
     import tensorflow as tf
 
     set_threads(threads)
     model = _model(case, folder)
     batches = case.examples // case.batch_size
-    dataset = _batches(case, folder, threads, data, labels=False)
+    labels = data != "memory"
+    dataset = _batches(case, folder, threads, data, labels=labels)
     forward = tf.function(lambda batch: tf.reduce_sum(model(batch, training=False)), autograph=False, jit_compile=xla)
 
     @tf.function(autograph=False)
     def loop(iterator: Any) -> Any:
         def body(number: Any, total: Any) -> Any:
-            return number + 1, total + forward(iterator.get_next())
+            batch = iterator.get_next()
+            return number + 1, total + forward(batch[0] if labels else batch)
 
         return tf.while_loop(lambda number, _: number < batches, body, (0, 0.0))[1]
 
@@ -207,6 +226,7 @@ def _decoded(case: Case, path: Path, *, labels: bool) -> Any:
 
 LEGS: dict[str, Callable[[Case, Path, int, str], Pass]] = {
     "harness": harness_leg,
+    "harness-npy": npy_leg,
     "bare": partial(bare_leg, xla=False),
     "bare-xla": partial(bare_leg, xla=True),
     "bare-cut": cut_leg,

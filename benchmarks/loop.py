@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from benchmarks.turns import median_ratio
 from benchmarks.worker import compare, loop_worker, take_turns
 
 __all__ = ["Measured", "add_arguments", "answer", "measure", "table"]
+
+ARRAYS = ("bare-cut", "harness-npy")  # legs over arrays alone
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what can be asked."""
     parser.add_argument("--cases", nargs="+", choices=CASES, help="all that the data can be had for")
     parser.add_argument("--legs", nargs="+", choices=LEGS, default=list(LEGS))
-    parser.add_argument("--data", choices=DATA, default="memory", help="where the examples lie; bare-cut is for memory alone")
+    parser.add_argument(
+        "--data", choices=DATA, default="memory", help=f"where the examples lie; {', '.join(ARRAYS)} are for memory alone"
+    )
+    parser.add_argument("--examples", type=int, help="of each case, whole batches; default: a second or so of them")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--warmups", type=int, default=2)
     parser.add_argument("--threads", type=int, default=CORES)
@@ -85,12 +90,13 @@ def answer(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     Returns: raw values and a table.
     """
     found = []
-    legs = [leg for leg in options.legs if leg != "bare-cut" or options.data == "memory"]
+    legs = [leg for leg in options.legs if leg not in ARRAYS or options.data == "memory"]
     for name in options.cases or [name for name, case in CASES.items() if case.photos == (options.data == "jpeg")]:
-        write(CASES[name], options.folder)
+        case = replace(CASES[name], examples=options.examples or CASES[name].examples)
+        write(case, options.folder)
         found.append(
             measure(
-                CASES[name],
+                case,
                 legs,
                 options.folder,
                 rounds=options.rounds,

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Worker:
 
 def loop_worker(leg: str, case: Case, folder: Path, threads: int, data: str = "memory", core: int | None = None) -> Worker:
     """Hold a leg of the loop ready."""
-    return Worker(leg, ["benchmarks.worker", leg, case.name, str(folder), str(threads), data], core)
+    return Worker(leg, ["benchmarks.worker", leg, case.name, str(case.examples), str(folder), str(threads), data], core)
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ def serve(run: Pass) -> None:
         print(json.dumps({"seconds": elapsed_s, "cpu_seconds": cpu_s, "results": results}), flush=True)
 
 
-def main(leg: str, case: str, folder: str, threads: str, data: str) -> None:
+def main(leg: str, case: str, examples: str, folder: str, threads: str, data: str) -> None:
     """Build a leg of the loop, and serve."""
     from benchmarks.legs import LEGS
 
-    serve(LEGS[leg](CASES[case], Path(folder), int(threads), data))
+    serve(LEGS[leg](replace(CASES[case], examples=int(examples)), Path(folder), int(threads), data))
 
 
 if __name__ == "__main__":
