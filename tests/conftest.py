@@ -214,6 +214,7 @@ def pytest_collection() -> Generator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     selection.mark(items)
     yield  # -m chooses by the marks; what it leaves is ordered
+    items[:] = selection.longest_first(items)
     if config.option.part:
         items[:] = selection.part(items, config.option.part)
     if config.option.shuffle:

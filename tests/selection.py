@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-__all__ = ["LONG", "SLOW", "mark", "part", "shuffled"]
+__all__ = ["FIRST", "LONG", "SLOW", "TOGETHER", "longest_first", "mark", "part", "shuffled"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
@@ -194,14 +194,32 @@ LONG = {
 }
 
 
+# What takes longest of the tests with ranks that are not long: begun first, so that at the end nobody waits for one of them.
+FIRST = (
+    "ranks/test_resume.py::test_signals_and_kills", "ranks/test_same_bytes.py::test_bytes_do_not_depend", "bench/test_bench.py::test_a_bench_of_one",
+    "ranks/test_launch_ends.py::test_horovodrun_starts", "metrics/test_families_run.py::test_ranks_write_the_same", "test_slices_bootstrap.py::test_the_same_bytes",
+    "ranks/test_endpoint_ranks.py::test_the_same_bytes", "ranks/test_faults.py::test_a_rank_that_hangs", "slurm/test_slurm.py::test_a_killed_rank",
+)  # fmt: skip
+
+# What these make once, half a minute each, one worker makes: `--dist loadgroup` gives it all of them.
+TOGETHER = ("ranks/test_api.py", "ranks/test_models.py")
+
+
 def mark(items: list[pytest.Item]) -> None:
-    """Mark what takes long by where it stands."""
+    """Mark what takes long by where it stands, and what stays together."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
         if name.startswith(SLOW):
             item.add_marker("slow")
         if name.startswith(tuple(LONG)):
             item.add_marker("long")
+        if name.startswith(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
+
+
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests as they are, but for those that are begun first."""
+    return sorted(items, key=lambda item: not item.nodeid.removeprefix("tests/").startswith(FIRST))
 
 
 def part(items: list[pytest.Item], key: str, parts: int = 10) -> list[pytest.Item]:

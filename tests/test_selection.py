@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.selection import LONG, SLOW, part, shuffled
+from tests.selection import FIRST, LONG, SLOW, TOGETHER, longest_first, part, shuffled
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("prefix", [*LONG, *SLOW])
+@pytest.mark.parametrize("prefix", [*FIRST, *LONG, *SLOW, *TOGETHER])
 def test_what_is_left_out_is_there(prefix):
     path, _, function = prefix.partition("[")[0].partition("::")
     files = [file for file in TESTS.rglob("test_*.py") if str(file.relative_to(TESTS)).startswith(path)]
@@ -26,6 +26,18 @@ def test_each_long_test_is_in_one_part_and_a_key_chooses_it():
     assert len(parts) == 10 and sorted(name for names in parts for name in names) == sorted(names)
     assert all((name in one) == (name.replace("[a]", "[b]") in one) for one in parts for name in names[::2])
     assert {len(one) for one in parts} == {8, 10}
+
+
+def test_what_takes_longest_comes_first_and_the_others_stay_as_they_are():
+    names = [
+        "tests/a.py::test_b",
+        "tests/ranks/test_models.py::test_c",
+        f"tests/{FIRST[1]}[x]",
+        "tests/a.py::test_a",
+        f"tests/{FIRST[0]}",
+    ]
+    ordered = longest_first([SimpleNamespace(nodeid=name) for name in names])
+    assert [item.nodeid for item in ordered] == [names[2], names[4], names[0], names[1], names[3]]
 
 
 def test_an_order_is_of_its_seed_and_keeps_files_together():

@@ -25,10 +25,12 @@ def baseline() -> None:
 @BASELINES
 def set_(name: str, run: Path, baselines: Path | None) -> int:
     """Keep a run as a baseline, in place of one of that name."""
-    from harness.comparison.baselines import default_folder, save
+    from harness.comparison.baselines import default_folder, file_of, save
 
-    file = save(run, name, baselines or default_folder())
-    remark(f"baseline: {file}, {file.stat().st_size:,} bytes")
+    folder = baselines or default_folder()
+    replaced = file_of(name, folder).exists()
+    file = save(run, name, folder)
+    remark(f"baseline: {file}, {file.stat().st_size:,} bytes{', in place of the one before' if replaced else ''}")
     return 0
 
 

@@ -6,6 +6,7 @@ with the number of lines; see `line_pass.py`.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -17,9 +18,12 @@ from harness.data.line_pass import BOM, BROKEN, LinesPass, unreadable
 from harness.data.packed_stream import is_packed, unpacked
 from harness.data.range_file import open_range
 from harness.data.record_index import RecordIndex
+from harness.errors import DataError
 from harness.plan.plan import File
 
 __all__ = ["Lines", "blocks", "lines_of", "look"]
+
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,13 @@ def look(path: str, *, quotes: bool) -> FileCount:
 
     Args:
       quotes: whether the first line is a header and newlines between double quotes are part of a field (CSV).
-    Raises: DataError: the file cannot be read.
+    Raises: DataError: the file cannot be read, or is UTF-16, as spreadsheets write text.
     """
     with open_range(path) as file:
-        packed = is_packed(file.read(0, 2))
+        head = file.read(0, 2)
+        if head in UTF_16:
+            raise DataError(f"{path}: expected text in UTF-8, found UTF-16: write it so, or: iconv -f UTF-16 -t UTF-8 {path} > NEW")
+        packed = is_packed(head)
         return FileCount.look(LinesPass(path, file.size, not packed, quotes))
 
 

@@ -73,7 +73,7 @@ def test_a_report_holds_runs_against_a_baseline(runs, kept):
 def test_the_same_run_gives_the_same_bytes(runs, kept):
     before = Path("baselines/v1.zip").read_bytes()
     code, text = command("baseline", "set", "v1", runs / "old")
-    assert code == 0 and text == f"baseline: baselines/v1.zip, {len(before):,} bytes\n"
+    assert code == 0 and text == f"baseline: baselines/v1.zip, {len(before):,} bytes, in place of the one before\n"
     assert Path("baselines/v1.zip").read_bytes() == before
     assert len(before) < 60_000 and b"/" + runs.name.encode() not in before  # nor where the run lay
     assert command("baseline", "list") == (0, "v1\n")

@@ -337,6 +337,15 @@ def test_a_table_with_another_first_line_than_is_expected(tmp_path, kind, text, 
     assert f"{path}: " in str(caught.value) and message in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_of_a_spreadsheet_that_is_utf_16_is_named(tmp_path, kind, encoding):
+    path = tmp_path / f"x.{kind}"
+    path.write_bytes(("\ufeff" + ('{"a": 1}\n' if kind == "jsonl" else "a\n1\n")).encode(encoding))
+    with pytest.raises(DataError, match=f"{path}: expected text in UTF-8, found UTF-16: write it so, or: iconv -f UTF-16"):
+        open_source(kind, [str(path)])
+
+
 def test_columns_that_are_numbered_have_a_header(tmp_path):
     (tmp_path / "x.csv").write_text("0,1,2\n0.5,1.5,2\n")
     assert list(open_source("csv", [str(tmp_path / "x.csv")]).features()) == ["0", "1", "2"]
