@@ -57,7 +57,8 @@ def look(path: str, *, quotes: bool) -> FileCount:
     with open_range(path) as file:
         head = file.read(0, 2)
         if head in UTF_16:
-            raise DataError(f"{path}: expected text in UTF-8, found UTF-16: write it so, or: iconv -f UTF-16 -t UTF-8 {path} > NEW")
+            remedy = f"write it so, or: iconv -f UTF-16 -t UTF-8 {path} > NEW"
+            raise DataError(f"{path}: expected text in UTF-8, found UTF-16: {remedy}")
         packed = is_packed(head)
         return FileCount.look(LinesPass(path, file.size, not packed, quotes))
 
