@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 import yaml
 from harness_launch.mpirun import command_line, exported
+from xdist.remote import Producer
 
 from tests import made, preloading, schemas, selection
 
@@ -208,6 +209,12 @@ def pytest_collection() -> Generator[None]:
         gc.freeze()
         gc.enable()
         sys.dont_write_bytecode = writing
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> selection.FilesAndTests | None:
+    """Hand out tests with ranks as `make test` asks with `--dist loadgroup`: xdist's own groups are lost under pytest 9.2."""
+    return selection.FilesAndTests(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)

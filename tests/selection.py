@@ -9,8 +9,10 @@ import hashlib
 import random
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["FIRST", "LONG", "SLOW", "TOGETHER", "longest_first", "mark", "part", "shuffled"]
+__all__ = ["APART", "FIRST", "LONG", "SLOW", "FilesAndTests", "longest_first", "mark", "part", "shuffled", "unit"]
 
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
@@ -194,32 +196,50 @@ LONG = {
 }
 
 
-# What takes longest of the tests with ranks that are not long: begun first, so that at the end nobody waits for one of them.
+# The files and tests with ranks that take longest, not the long ones: begun first, so that at the end nobody waits for one of them.
+# Those that mostly wait, as Slurm's, are among the first: what computes fills their time.
 FIRST = (
-    "ranks/test_resume.py::test_signals_and_kills", "ranks/test_same_bytes.py::test_bytes_do_not_depend", "bench/test_bench.py::test_a_bench_of_one",
-    "ranks/test_launch_ends.py::test_horovodrun_starts", "metrics/test_families_run.py::test_ranks_write_the_same", "test_slices_bootstrap.py::test_the_same_bytes",
-    "ranks/test_endpoint_ranks.py::test_the_same_bytes", "ranks/test_faults.py::test_a_rank_that_hangs", "slurm/test_slurm.py::test_a_killed_rank",
+    "slurm/test_slurm.py", "ranks/test_same_bytes.py", "ranks/test_tickets.py", "ranks/test_resume.py::test_signals_and_kills", "ranks/test_models.py",
+    "ranks/test_api.py", "bench/test_bench.py::test_a_bench_of_one", "ranks/test_launch_ends.py::test_horovodrun_starts", "test_slices_bootstrap.py::test_the_same_bytes",
+    "ranks/test_endpoint_ranks.py::test_the_same_bytes", "ranks/test_faults.py::test_a_rank_that_hangs", "metrics/test_families_run.py::test_ranks_write_the_same",
+    "ranks/test_elastic.py::test_a_rank_that_dies",
 )  # fmt: skip
 
-# What these make once, half a minute each, one worker makes: `--dist loadgroup` gives it all of them.
-TOGETHER = ("ranks/test_api.py", "ranks/test_models.py")
+# Their tests have nothing in common that takes long to make: any worker takes any of them.
+APART = ("ranks/test_resume.py", "ranks/test_faults.py", "ranks/test_launch_ends.py", "ranks/test_same_data.py", "test_docs.py")
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark what takes long by where it stands, and what stays together."""
+    """Mark what takes long by where it stands."""
     for item in items:
-        name = item.nodeid.removeprefix("tests/")
+        name = _name(item)
         if name.startswith(SLOW):
             item.add_marker("slow")
         if name.startswith(tuple(LONG)):
             item.add_marker("long")
-        if name.startswith(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(name.partition("::")[0]))
 
 
 def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests as they are, but for those that are begun first."""
-    return sorted(items, key=lambda item: not item.nodeid.removeprefix("tests/").startswith(FIRST))
+    """Return the tests in their order, after those that are begun first in theirs."""
+    return sorted(
+        items, key=lambda item: next((place for place, name in enumerate(FIRST) if _name(item).startswith(name)), len(FIRST))
+    )
+
+
+class FilesAndTests(LoadScopeScheduling):
+    """Gives workers files in the order of the tests: what a file's tests share is made once. The tests of some go one by one."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit(nodeid)
+
+
+def unit(nodeid: str) -> str:
+    """Return what a worker takes a test with: its file, or the test alone."""
+    return nodeid if nodeid.removeprefix("tests/").startswith(APART) else nodeid.partition("::")[0]
 
 
 def part(items: list[pytest.Item], key: str, parts: int = 10) -> list[pytest.Item]:
@@ -228,6 +248,10 @@ def part(items: list[pytest.Item], key: str, parts: int = 10) -> list[pytest.Ite
     groups = sorted({_function(item) for item in long}, key=_digest)
     chosen = set(groups[_digest(key) % parts :: parts])
     return [item for item in long if _function(item) in chosen]
+
+
+def _name(item: pytest.Item) -> str:
+    return item.nodeid.removeprefix("tests/")
 
 
 def _function(item: pytest.Item) -> str:

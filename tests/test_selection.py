@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.selection import FIRST, LONG, SLOW, TOGETHER, longest_first, part, shuffled
+from tests.selection import APART, FIRST, LONG, SLOW, longest_first, part, shuffled, unit
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("prefix", [*FIRST, *LONG, *SLOW, *TOGETHER])
+@pytest.mark.parametrize("prefix", [*FIRST, *LONG, *SLOW, *APART])
 def test_what_is_left_out_is_there(prefix):
     path, _, function = prefix.partition("[")[0].partition("::")
     files = [file for file in TESTS.rglob("test_*.py") if str(file.relative_to(TESTS)).startswith(path)]
@@ -31,13 +31,18 @@ def test_each_long_test_is_in_one_part_and_a_key_chooses_it():
 def test_what_takes_longest_comes_first_and_the_others_stay_as_they_are():
     names = [
         "tests/a.py::test_b",
-        "tests/ranks/test_models.py::test_c",
-        f"tests/{FIRST[1]}[x]",
+        f"tests/{FIRST[3]}[x]",
+        f"tests/{FIRST[1]}::test_d",
+        f"tests/{FIRST[1]}::test_c",
         "tests/a.py::test_a",
-        f"tests/{FIRST[0]}",
     ]
     ordered = longest_first([SimpleNamespace(nodeid=name) for name in names])
-    assert [item.nodeid for item in ordered] == [names[2], names[4], names[0], names[1], names[3]]
+    assert [item.nodeid for item in ordered] == [names[2], names[3], names[1], names[0], names[4]]
+
+
+def test_a_worker_takes_a_file_or_a_test_of_those_that_share_nothing():
+    assert unit("tests/a/test_b.py::test_c[d::e]") == "tests/a/test_b.py"
+    assert unit(f"tests/{APART[0]}::test_c[d::e]") == f"tests/{APART[0]}::test_c[d::e]"
 
 
 def test_an_order_is_of_its_seed_and_keeps_files_together():
