@@ -22,7 +22,7 @@ demo: install
 test: install check
 	@# Tests wait for servers, and ranks for each other: more of them than cores keep the cores at work.
 	@python -m pytest tests -m "not ranks and not long" -n 3 --dist loadfile
-	@python -m pytest tests -m "ranks and not long" -n 4 --dist loadgroup
+	@python -m pytest tests -m "ranks and not long" -n 5 --dist loadgroup
 
 # make test-all  the long tests too: every metric at five ranks, long chaos, all combinations; for nights and releases
 test-all: install check
