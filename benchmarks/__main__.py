@@ -43,6 +43,7 @@ from benchmarks import (
     watching,
 )
 from benchmarks.environment import environment
+from benchmarks.quiet import without_library_lines
 from harness.errors import HarnessError
 
 RESULTS = Path(__file__).parent / "results"
@@ -125,14 +126,15 @@ def main() -> None:
     """Answer one question, all of them, or make the page."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = parser().parse_args()
-    if options.question == "coverage":
-        _coverage(options.simulations)
-    elif options.question == "report":
-        _report(options.results)
-    elif options.question == "all":
-        _all(options)
-    else:
-        _answer(options)
+    with without_library_lines():
+        if options.question == "coverage":
+            _coverage(options.simulations)
+        elif options.question == "report":
+            _report(options.results)
+        elif options.question == "all":
+            _all(options)
+        else:
+            _answer(options)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from benchmarks import check, gloo, indexing, jobs, metadata, report, simulate, 
 from benchmarks.__main__ import ASKED, QUESTIONS, parser
 from benchmarks.job_cases import JOBS
 from benchmarks.job_peers import PEERS
+from benchmarks.quiet import without_library_lines
 from benchmarks.targets import TARGETS, met
 from benchmarks.worker import compare
 from harness.job.job import Job
@@ -227,3 +228,12 @@ def test_torchmetrics_has_to_report_the_same_of_every_example():
     for other in (1.2502, float("nan")):
         with pytest.raises(RuntimeError, match=r"cross_entropy: the harness reports 1.25, TorchMetrics"):
             gloo.compare(own, {"cross_entropy": other}, 10, 10)
+
+
+def test_what_libraries_write_is_left_out_and_all_else_shown(capfd):
+    told = "import os; os.write(2, b'WARNING: All log messages before absl::Init\\nI0000 00:00:1.0 port.cc\\nwrong\\n')"
+    with without_library_lines():
+        subprocess.run([sys.executable, "-c", told], check=True)
+        print("of its own", file=sys.stderr, flush=True)
+    print("after", file=sys.stderr, flush=True)
+    assert capfd.readouterr().err == "wrong\nof its own\nafter\n"
