@@ -16,7 +16,9 @@ from harness.metrics.question import Question
 from harness.prepare.baselines import SECOND, baseline_model, baselines_of, with_baseline, with_baselines
 from harness.prepare.output_binding import choose_outputs
 
-__all__ = ["ask", "bind", "class_list", "features_read", "make_metrics", "without_labels"]
+__all__ = ["SLICES", "ask", "bind", "class_list", "features_read", "make_metrics", "without_labels"]
+
+SLICES = "slices"  # the key of the job that features are read for which only say how results are grouped
 
 
 def make_metrics(job: Job) -> dict[str, Metric]:
@@ -176,7 +178,7 @@ def features_read(job: Job, bindings: Mapping[str, Binding]) -> dict[str, str]:
                 features.setdefault(name, f"data.{option}" if of_data else f"metric {metric}: {option}")
     for cross in job.slices.by if job.slices else ():
         for feature in cross:
-            features.setdefault(feature.feature, "slices")
+            features.setdefault(feature.feature, SLICES)
     if job.bootstrap and job.bootstrap.cluster:
         features.setdefault(job.bootstrap.cluster, "bootstrap.cluster")
     return features

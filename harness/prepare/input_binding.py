@@ -40,6 +40,7 @@ def match(
     *,
     parsed: bool,
     models: Sequence[Collection[str]] = (),
+    no_inputs: Collection[str] | None = None,
 ) -> Matched:
     """Choose a feature for every model input, and a dtype and shape for every feature.
 
@@ -50,12 +51,14 @@ def match(
       extra: labels, weights and other features that are no inputs, each with the key of the job that asks for it.
       parsed: whether the data is made of serialized records, whose values are a flat list.
       models: the inputs of each model, where several are evaluated as one; two models may read one feature.
+      no_inputs: those of `extra` that no input is bound to without a word from the job. Others, as what results are grouped by,
+        say nothing of the inputs: to ask for more results never changes what the model reads. None is all.
     Raises: ModelError: an input has no feature, or one that does not fit. JobError: another feature is not there.
     """
     known = {**found, **declared(data)}
     inputs = dict(data.inputs or {})
     if not inputs:
-        read = {name for text in extra for name in read_by(text, known)}
+        read = {name for text in (extra if no_inputs is None else no_inputs) for name in read_by(text, known)}
         free = {name: feature for name, feature in known.items() if name not in read}
         for names in models or (model_inputs,):
             own = {name: model_inputs[name] for name in names if name not in inputs}
@@ -144,7 +147,7 @@ def _bind(
     Args:
       model_inputs: of one model.
       known: all features.
-      free: those that no metric reads.
+      free: those that may be bound.
     Raises: ModelError: an input has several features that fit, or none.
     """
     only = next(iter(model_inputs), "")

@@ -16,7 +16,7 @@ from harness.metrics.question import Question
 from harness.models.node_copy import node_path
 from harness.predictions.columns import choose
 from harness.predictions.prediction_files import Column
-from harness.prepare.binding import ask, bind, features_read
+from harness.prepare.binding import SLICES, ask, bind, features_read
 from harness.prepare.input_binding import Matched, declared, match
 from harness.prepare.opened import Opened
 from harness.prepare.served_versions import with_versions
@@ -115,7 +115,8 @@ def match_model(
             )
         return bindings, match(data, features, needs, extra, parsed=False)
     own_inputs = list(model.models.values())
-    matched = match(job.data, features, needs, extra, parsed=opened.source.flat, models=own_inputs)
+    no_inputs = [name for name, key in read.items() if key != SLICES]
+    matched = match(job.data, features, needs, extra, parsed=opened.source.flat, models=own_inputs, no_inputs=no_inputs)
     _check_shown(job, matched)
     # Predicting certifies what evaluating does, whatever else it passes through.
     certified = {*read, *matched.inputs.values()}

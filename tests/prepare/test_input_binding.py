@@ -53,6 +53,15 @@ def test_what_an_expression_reads_is_no_input():
     assert dict(bound.inputs) == {"input_layer": "x"}
 
 
+def test_what_is_kept_or_sliced_by_says_nothing_of_the_inputs():
+    found = {"a": X, "b": X, "label": ID}
+    extra = {"label": "data.label", "a": "predictions.features"}
+    with pytest.raises(ModelError, match="'a' and 'b' fit"):
+        match(spec(), found, {"input_layer": X}, extra, parsed=False, no_inputs=["label"])
+    bound = match(spec(), {"a": X, "label": ID}, {"input_layer": X}, extra, parsed=False, no_inputs=["label"])
+    assert bound.inputs == {"input_layer": "a"} and bound.wanted["a"] == X
+
+
 def test_two_models_may_read_one_feature_under_two_names():
     needs = {"input_layer": X, "input_layer_3": X, "age": ID}
     found = {"x": X, "id": ID, "label": Feature("int64", ())}
