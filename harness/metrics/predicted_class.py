@@ -112,8 +112,9 @@ class PerClassMetric(PredictedClassMetric):
         return "per_class" if value in (None, "none") else value
 
     def statistic(self) -> Hashable:
-        """Return what tells these sums apart: all averages are made of the same."""
-        return self.threshold, self.classes
+        """Return what tells these sums apart: all averages are made of the same. Who decides otherwise counts otherwise."""
+        decided = type(self).predicted, type(self).size
+        return decided, self.threshold, self.from_logits, self.classes
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each class where it is labelled, where it is predicted, and where both agree."""

@@ -6,6 +6,7 @@ or, with the option `classes`, the predicted classes themselves, integers [B, H,
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
@@ -56,6 +57,10 @@ class RegionMetric(PerClassMetric):
     def first_class(self) -> int:
         """The first of the classes that take part."""
         return 0 if self.include_background or self.average == "binary" else 1
+
+    def statistic(self) -> Hashable:
+        """Return what tells these sums apart; None where they are the values of images, each metric's own."""
+        return None if self.per_image else super().statistic()
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Count each class over all pixels, or return the value of each image."""

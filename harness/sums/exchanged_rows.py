@@ -1,8 +1,8 @@
 """Rows as ranks exchange them: weights as integers, columns no wider than they need be, equal rows combined.
 
 Real weights become integers: multiples of 2^-53 of the power of two above the largest, rounded to nearest, as close as
-one float64 sum can be. Zero weights are left out. A weight below half of that grid, and a negative one, make the
-value undefined: they are not rounded away.
+one float64 sum can be. Zero weights are left out. A weight of which that leaves too little, and a negative one, make the
+value undefined: a slice may hold small weights alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from harness.sums.rows import RowTable
 __all__ = ["ExchangedRows", "combine", "fits", "integer_rows", "narrow", "needed", "settle"]
 
 WEIGHT_BITS = 53
+KEPT_BITS = 26  # a weight is rounded by less than 2^-26 of itself
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,21 @@ def _integer_weights(weights: np.ndarray, comm: Comm) -> tuple[np.ndarray, Fract
     if least == math.inf:
         return np.zeros(len(weights), np.int64), Fraction(1)
     power = math.frexp(most)[1] - WEIGHT_BITS
-    # In fractions: the grid of tiny weights lies below the smallest float64.
-    if Fraction(least) < Fraction(2) ** (power - 1):
-        raise Undefined(f"weights reach from {least} to {most}: a factor of 2^{WEIGHT_BITS} is what can be added up exactly")
     # In two steps, since 2^-power may be past the range of float64.
-    counts = np.rint(np.ldexp(np.ldexp(weights, -(power // 2)), -(power - power // 2))).astype(np.int64)
+    units = np.ldexp(np.ldexp(weights, -(power // 2)), -(power - power // 2))
+    rounded = np.rint(units)
+    is_coarse = bool((np.abs(units - rounded) >= np.ldexp(units, -KEPT_BITS))[weights != 0].any())
+    counts = rounded.astype(np.int64)
     bits = int(np.bitwise_or.reduce(counts)) if len(counts) else 0
-    for other in gather(comm, bits):
+    for other, was_coarse in gather(comm, (bits, is_coarse)):
         bits |= other
+        is_coarse |= was_coarse
+    if is_coarse:
+        raise Undefined(
+            f"weights reach from {least} to {most}, and are sorted and counted in 2^{WEIGHT_BITS} steps: the smallest would be "
+            f"rounded by more than 2^-{KEPT_BITS} of themselves; give weight 0 to what is not to count, or round weights to "
+            "fewer bits"
+        )
     shift = (bits & -bits).bit_length() - 1  # weights such as 1, 2 and 0.5 become small numbers
     return counts >> shift, Fraction(2) ** (power + shift)
 

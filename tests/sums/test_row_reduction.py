@@ -100,6 +100,12 @@ def test_weights_that_cannot_be_used_are_refused_with_a_reason() -> None:
         reduce([1.0, -1.0, 1.0])
     with pytest.raises(Undefined, match=r"weights reach from 1e-17 to 1\.0"):
         reduce([1.0, 1e-17, 1.0])
+    with pytest.raises(Undefined, match="the smallest would be rounded by more than"):
+        reduce([1e-12, 1000.0, 1.6e-12])
+    with pytest.raises(Undefined, match="weights reach from 5e-324 to"):
+        reduce([1.0, 5e-324, 1e300])
+    assert reduce([2.0**-50, 1.0, 3 * 2.0**-50]) == 0.25  # what is a whole number of steps is not rounded
+    assert reduce([0.1e-7, 1.0, 0.3e-7]) == pytest.approx(0.25, rel=2.0**-26)
     assert reduce([1e300, 1e300, 0.0]) == 1.0
     assert reduce([5e-324, 5e-324, 5e-324]) == 0.5
     assert reduce([1.7e308, 1.7e308, 1.7e308]) == 0.5
