@@ -16,6 +16,7 @@ from harness.metrics.contract import (
     Inputs,
     Metric,
     Number,
+    PlainMean,
     Proportion,
     ScoreScale,
     Table,
@@ -172,6 +173,7 @@ class BinaryAccuracy(BinaryMetric):
 
     summary: ClassVar[str] = "sum of w [[p > threshold] = y] / sum of w"
     source: ClassVar[str] = "keras.metrics.BinaryAccuracy"
+    plain: ClassVar[PlainMean | None] = PlainMean("correct", 1)
 
     threshold: float = Field(0.5, allow_inf_nan=False, description="positive is predicted where the score exceeds this")
     raw_scores: bool = Field(False, description=RAW_SCORES)

@@ -14,6 +14,7 @@ from harness.metrics.contract import (
     Inputs,
     Metric,
     Number,
+    PlainMean,
     Proportion,
     ScoreScale,
     Term,
@@ -238,6 +239,7 @@ class ExactMatch(_Decided):
 
     summary: ClassVar[str] = "sum of w [all labels right] / sum of w"
     source: ClassVar[str] = "sklearn.metrics.accuracy_score of several labels"
+    plain: ClassVar[PlainMean | None] = PlainMean("right", 1)
 
     def terms(self, labels: Any, predictions: Any) -> dict[str, Term]:
         """Mark each example whose labels are all right."""

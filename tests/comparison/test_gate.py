@@ -26,7 +26,8 @@ from harness.metrics.question import Question
 from harness.results.tables import slice_name
 
 REPLICATES = 400
-METRICS = {"accuracy": load("accuracy")(), "cross_entropy": load("cross_entropy")(), "mean": load("mean")(label="x")}
+SHARES = ("accuracy", "binary_accuracy", "exact_match", "top_k")
+METRICS = {**{key: load(key)() for key in SHARES}, "cross_entropy": load("cross_entropy")(), "mean": load("mean")(label="x")}
 
 
 def side(numbers: dict, name: str = "new") -> Side:
@@ -52,6 +53,13 @@ def loss(value: float, error: float = 0.01, *, shared: int = 0, seed: int = 1) -
 
 def accuracy(right: int, examples: int) -> Number:
     return Number(right / examples, None, examples, 0.01, None)
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_bounds_of_a_share_of_examples_are_exact(share):
+    found = judge({share: {"at_least": 0.7}}, side({WHOLE: {share: accuracy(313, 400)}}))
+    low, high = scipy.stats.beta.ppf(0.05, 313, 88), scipy.stats.beta.ppf(0.95, 314, 87)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
 
 
 def judge(rule, run: Side, baseline: Side | None = None, **options):
