@@ -62,14 +62,24 @@ def narrowed(x: Any) -> Any:
     return tf.where(small, tf.bitcast(tf.bitwise.bitwise_or(units, sign), tf.float32), tf.cast(x, tf.float32))
 
 
-def converted(x: Any, dtype: Any) -> Any:
+def converted(x: Any, dtype: Any, name: str) -> Any:
     """Cast what a model is fed. It computes with zero for a subnormal number, but one that only hands it on keeps it.
 
     Args:
       x: any number or bool [...].
       dtype: of the result; what is narrowed is rounded by TensorFlow, which costs a tenth.
+      name: by which an integer is named that does not fit; the graph then fails.
     """
-    return widened(x) if dtype == tf.float64 else tf.cast(x, dtype)
+    if dtype == tf.float64:
+        return widened(x)
+    values = tf.cast(x, dtype)
+    if not (x.dtype.is_integer and dtype.is_integer) or (dtype.min <= x.dtype.min and x.dtype.max <= dtype.max):
+        return values
+    fits = (tf.cast(values, x.dtype) == x) & ((values < 0) == (x < 0))
+    message = f"feature '{name}': expected integers that fit the model's {dtype.name}, found"
+    beyond = tf.boolean_mask(x, ~fits)[:1]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(fits), [message, beyond])]):
+        return tf.identity(values)
 
 
 def ordered(x: Any) -> Any:

@@ -189,7 +189,7 @@ def predictor(model: Any, matched: Matched, *, inside: bool = False) -> Callable
     def predict(features: Mapping[str, Any]) -> Mapping[str, Any]:
         run = model.inside if inside else model.predict
         outputs: Mapping[str, Any] = run(
-            {name: converted(features[feature], model.inputs[name].dtype)
+            {name: converted(features[feature], model.inputs[name].dtype, feature)
              if model.inputs[name].dtype != tf.string else features[feature]
              for name, feature in matched.inputs.items()}
         )  # fmt: skip

@@ -98,7 +98,11 @@ class JobGate:
         with _of_the_key():
             rules = read_rules(Path(job.resolve(spec.rules))) if isinstance(spec.rules, str) else rules_of(spec.rules, "rules")
             _check_model(spec, job)
-            _check_names(rules, _labels(spec, job, metrics), [{part.feature for part in cross} for cross in _crosses(job)])
+            labels = _labels(spec, job, metrics)
+            _check_names(rules, labels, [{part.feature for part in cross} for cross in _crosses(job)])
+            if job.bootstrap is None:
+                judged = f"{spec.model}/" if len(job.models) > 1 else ""
+                _check_intervals(rules, labels, {key: metrics[f"{judged}{key}"] for key in labels})
             if rules.needs_baseline and spec.baseline is None:
                 raise UsageError("a rule is against a baseline: name it, gate: {rules: ..., baseline: RUN or NAME}")
             baseline = None if spec.baseline is None else _baseline(job, spec.baseline, rules)
@@ -256,12 +260,32 @@ def _check_names(rules: Rules, labels: Mapping[str, str], crosses: Sequence[set[
         if not isinstance(rule, MetricRule | SliceRule | GapRule):
             continue
         name = rule.metric
-        if METRIC_ALIASES.get(name) not in known and not any(
-            name == text or name.startswith((f"{text}/", f"{text} ")) for text in known
-        ):
+        if not any(_is_of(name, text) for text in known):
             raise UsageError(f"the rule on {name}: the job has no such metric: {nearest(name, known)}")
         if isinstance(rule, SliceRule | GapRule) and set(rule.features) not in crosses:
             if not crosses:
                 raise UsageError(f"the rule on {name}: the job has no slices: add `slices:`")
             by = sorted(" x ".join(sorted(cross)) for cross in crosses)
             raise UsageError(f"the rule on {name}: the job has no slices by {' x '.join(rule.features)}: {nearest('', by)}")
+
+
+def _check_intervals(rules: Rules, labels: Mapping[str, str], metrics: Mapping[str, Metric]) -> None:
+    """See that each number that is judged with its interval can have one, in a job without a bootstrap.
+
+    Raises: UsageError: it cannot.
+    """
+    for rule in rules.rules:
+        if not isinstance(rule, MetricRule | SliceRule) or rule.against_baseline or not rule.interval:
+            continue
+        metric = next(metrics[key] for key, label in labels.items() if _is_of(rule.metric, key) or _is_of(rule.metric, label))
+        plain = metric.plain_mean()
+        if type(metric).standard_error is Metric.standard_error and (plain is None or plain.bucket is None):
+            raise UsageError(
+                f"the rule on {rule.metric}: it has no interval without a bootstrap: bootstrap: {{replicates: 1000}} gives it "
+                "one, interval: false judges the value alone"
+            )
+
+
+def _is_of(name: str, text: str) -> bool:
+    """Say whether a rule's name is a metric's key or label, or that of one of its numbers."""
+    return bool(text) and (name == text or METRIC_ALIASES.get(name) == text or name.startswith((f"{text}/", f"{text} ")))

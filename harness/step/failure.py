@@ -19,6 +19,7 @@ SHOWN = 600  # letters of a message
 PYTHON_ERROR = re.compile(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception): .+)$", re.MULTILINE)
 FRAMES = re.compile(r'^ *File ".*$', re.MULTILINE)
 NODES = re.compile(r"\[\[\{\{node .*|\[Op:.*")
+ASSERTED = re.compile(r"assertion failed: \[(feature .*?)\] \[(\S*)\]")  # what `converted` says of a model's inputs
 READ_AHEAD = 64  # batches that may be in the pipeline beyond the one under way
 
 
@@ -52,6 +53,8 @@ def translate(exc: Exception, feed: Any, plan: Plan, ahead: Sequence[Chunk] | No
         from harness.step.class_labels import UNKNOWN
         from harness.step.host_terms import host_failures
 
+        if asserted := ASSERTED.search(exc.message):  # one call evaluates several chunks: which of them is not told
+            return DataError(f"{where}, or soon after: {' '.join(asserted.groups())}".replace("\\'", "'"))
         # What an earlier evaluation of this process left there is not this one's.
         for failure in reversed(host_failures):
             if isinstance(failure, HarnessError) and str(failure) in exc.message:

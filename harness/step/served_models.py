@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from harness.data import Feature
-from harness.errors import EndpointError, InvalidRun
+from harness.errors import DataError, EndpointError, InvalidRun
 from harness.exact.array_bytes import array_bytes
 from harness.exact.floating_point import subnormals_kept
 from harness.job.specs import SlicesSpec
@@ -89,7 +89,9 @@ class ServedModels:
     def tensors(self, served: ServedModel, features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return what a model reads of features, [B, ...] by name: by its inputs, in its dtypes."""
         with subnormals_kept():
-            return {name: _converted(features[self._inputs[name]], self._dtypes[name]) for name in served.inputs}
+            return {
+                name: _converted(features[self._inputs[name]], self._dtypes[name], self._inputs[name]) for name in served.inputs
+            }
 
     @property
     def error(self) -> BaseException | None:
@@ -237,9 +239,19 @@ def _named(model: str, output: str) -> str:
     return f"{model}/{output}" if model else output
 
 
-def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """Cast what a model is fed, as `converted` does in the graph."""
-    return array if dtype == tf.string else array.astype(dtype.as_numpy_dtype, copy=False)
+def _converted(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
+    """Cast what a model is fed, as `converted` does in the graph.
+
+    Raises: DataError: an integer does not fit.
+    """
+    if dtype == tf.string:
+        return array
+    values = array.astype(dtype.as_numpy_dtype, copy=False)
+    if array.dtype.kind in "iu" and values.dtype.kind in "iu" and values is not array:
+        beyond = (values.astype(array.dtype) != array) | ((values < 0) != (array < 0))
+        if beyond.any():
+            raise DataError(f"feature '{name}': expected integers that fit the model's {dtype.name}, found {array[beyond][0]}")
+    return values
 
 
 def _where(model: str) -> str:

@@ -45,8 +45,9 @@ def gate_of(gate, folder=".", **keys) -> JobGate | None:
     ],
 )
 def test_what_may_turn_out_to_be_there_is_taken(rule):
-    gate = gate_of([rule])
+    gate = gate_of([rule], bootstrap={"replicates": 200})
     assert gate is not None and gate.described == "1 rule"
+    assert gate_of([{"f1": {"at_least": 0.9, "interval": False}}, {"accuracy": {"at_least": 0.9}}]) is not None
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,11 @@ def test_what_may_turn_out_to_be_there_is_taken(rule):
         ("none.yaml", {}, "none.yaml: cannot be read"),
         ([], {}, "no rules: a gate without rules would pass everything"),
         ([{"accuracy": {"atleast": 0.9}}], {}, "rule 1 (accuracy): unknown key atleast: did you mean 'at_least'?"),
+        (
+            [{"f1": {"at_least": 0.9}}],
+            {"bootstrap": None},
+            "the rule on f1: it has no interval without a bootstrap: bootstrap: {replicates",
+        ),
         ([{"acuracy": {"at_least": 0.9}}], {}, "the rule on acuracy: the job has no such metric: did you mean 'accuracy'?"),
         ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {}, "the job has no slices by kind: valid: kind x writer, writer"),
         ([{"accuracy": {"by": "kind", "at_least": 0.9}}], {"slices": None}, "the job has no slices: add `slices:`"),
@@ -118,6 +124,7 @@ def test_a_gate_changes_no_value_and_its_paths_lie_beside_the_job(tmp_path):
     (tmp_path / "rules.yaml").write_text("- accuracy: {at_least: 0.9}\n")
     gate = gate_of({"rules": "rules.yaml", "inconclusive": "fail"}, tmp_path)
     assert gate is not None and gate.described == "1 rule"
+    assert gate_of([{"f1": {"at_least": 0.9, "interval": False}}, {"accuracy": {"at_least": 0.9}}]) is not None
     with_gate, without = (Job.from_dict({**KEYS, **gate}) for gate in ({"gate": "rules.yaml"}, {}))
     assert with_gate.digest == without.digest and with_gate.resolved["gate"] == {"rules": "rules.yaml"}
     assert JobGate.of(without, make_metrics(without)) is None
@@ -251,5 +258,5 @@ def test_python_answers_with_the_ruling_and_raises_nothing_for_a_gate_that_fails
     with pytest.raises(UsageError, match="gate: the rule on auc: the job has no such metric"):
         package.evaluate(*asked, gate=[{"auc": {"at_least": 0.5}}])
     with pytest.raises(UsageError, match="the rule on f_beta/x: .* has no such number"):
-        package.evaluate(*asked, gate=[{"f_beta/x": {"at_least": 0.5}}], output=tmp_path / "kept")
+        package.evaluate(*asked, gate=[{"f_beta/x": {"at_least": 0.5, "interval": False}}], output=tmp_path / "kept")
     assert read_json(tmp_path / "kept" / "status.json")["state"] == "done"  # the result is there
