@@ -67,6 +67,8 @@ def explain(exc: ValidationError, job: type[BaseModel]) -> Iterable[str]:
             yield f"'{where}' is missing"
         else:
             message = error["msg"].removeprefix("Value error, ")
+            if error["type"] in ("model_type", "model_attributes_type"):
+                message = f"expected keys with values, as in {{{next(iter(_spec_at(error['loc'], job).model_fields))}: ...}}"
             value = "" if error["type"] == "value_error" else f", found {repr(error['input'])[:VALUE_CHARACTERS]}"
             yield f"{where}: {message}{value}" if where else f"{message}{value}"
 

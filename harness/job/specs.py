@@ -111,6 +111,14 @@ class DataSpec(Spec):
                 raise ValueError(f"data.format is missing and cannot be told from {first!r}")
         return raw
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _texts(cls, raw: Any) -> Any:
+        if isinstance(raw, list | tuple) and (others := [name for name in raw if not isinstance(name, str)]):
+            yaml = " (YAML takes no, yes, on and off for logical values)" if isinstance(others[0], bool) else ""
+            raise ValueError(f"expected class names in quotes, as in ['no', 'yes'], found {others[0]!r}{yaml}")
+        return raw
+
     @field_validator("unknown_label", mode="before")
     @classmethod
     def _null_by_name(cls, raw: Any) -> Any:
@@ -190,9 +198,18 @@ class SlicesSpec(Spec):
     minimum: int = Field(1, ge=1)  # examples below which a slice is not reported
     maximum: int = Field(1000, ge=1)  # slices in all
 
+    @field_validator("by")
+    @classmethod
+    def _of_features(cls, crosses: tuple[tuple[SliceFeature, ...], ...]) -> tuple[tuple[SliceFeature, ...], ...]:
+        if not all(crosses):
+            raise ValueError("expected features to slice by, found an empty list: name one, as in slices: [country]")
+        return crosses
+
     @model_validator(mode="before")
     @classmethod
     def _from_list(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            raw = [raw]
         if isinstance(raw, list):
             raw = {"by": raw}
         if isinstance(raw, Mapping) and isinstance(raw.get("by"), list):
@@ -208,6 +225,11 @@ class BootstrapSpec(Spec):
     cluster: str | None = None  # feature whose equal values are drawn together
     level: float = Field(0.95, gt=0, lt=1)
     slice_replicates: bool = True  # keep the replicates of slices, so that runs can be compared by slice
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_count(cls, raw: Any) -> Any:
+        return {"replicates": raw} if isinstance(raw, int) and not isinstance(raw, bool) else raw
 
 
 class ExamplesSpec(Spec):

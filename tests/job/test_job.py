@@ -25,6 +25,11 @@ def test_short_forms():
     assert (found.batch_size, found.chunk_size) == (64, None)
 
 
+def test_a_count_and_a_feature_alone_are_short_for_what_they_say():
+    assert job(bootstrap=300) == job(bootstrap={"replicates": 300})
+    assert job(slices="city") == job(slices=["city"])
+
+
 def test_one_metric_and_files_alone_are_short_for_what_they_say():
     found = job(metrics="f1", data="x.npz")
     assert (
@@ -77,6 +82,10 @@ def test_format_comes_from_the_first_file(files, wanted):
         ({"data": {"files": "a.dat"}}, "data.format is missing and cannot be told from 'a.dat'"),
         ({"data": {"files": "a.dat", "format": "csvv"}}, "job: data.format: Input should be"),
         ({"data": None}, "job: data: "),
+        ({"slices": [["a"], []]}, "job: slices.by: expected features to slice by, found an empty list"),
+        ({"bootstrap": "many"}, "job: bootstrap: expected keys with values, as in {replicates: ...}, found 'many'"),
+        ({"data": {"files": "a.npz", "classes": [False, "maybe"]}},
+         "job: data.classes: expected class names in quotes, as in ['no', 'yes'], found False (YAML takes no, yes, on and off"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(keys, message):
