@@ -16,6 +16,7 @@ from harness.report.forest import Dot, Panel, Row, forest
 from harness.report.sections import Figure, Section
 from harness.report.sources import Source
 from harness.report.subjects import Reported
+from harness.results.intervals import too_few
 from harness.results.tables import TextTable
 
 __all__ = ["Against", "Whole", "panels_of", "whole_section"]
@@ -175,7 +176,8 @@ def _drawing(document: Mapping[str, Any]) -> str:
     if not bootstrap:
         return ""
     cluster = f", drawn by {bootstrap['cluster']}" if bootstrap.get("cluster") else ""
-    return f"Intervals of {100 * bootstrap['level']:g} % from {bootstrap['replicates']:,} bootstrap replicates{cluster}."
+    few = too_few(bootstrap["replicates"], bootstrap["level"])
+    return f"Intervals of {100 * bootstrap['level']:g} % from {bootstrap['replicates']:,} bootstrap replicates{cluster}{few}."
 
 
 def _against(comparison: Comparison) -> Against:

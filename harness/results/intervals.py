@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Interval", "Replicates", "defined", "interval", "quantile", "variance"]
+__all__ = ["Interval", "Replicates", "defined", "interval", "quantile", "too_few", "variance"]
 
 Replicates = np.ndarray | Sequence[float | None]  # of one value, by draw; None and NaN for null
 
@@ -102,3 +102,15 @@ def variance(ordered: np.ndarray) -> float:
     numbers = ordered.tolist()
     mean = math.fsum(numbers) / len(numbers)
     return math.fsum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)
+
+
+def too_few(replicates: int, level: float) -> str:
+    """Say what an interval of too few replicates is; nothing where there are enough for its level.
+
+    >>> too_few(39, 0.95), too_few(38, 0.95)
+    ('', '; 95 % takes 39 replicates: the ends are the smallest and the largest, and hold less often')
+    """
+    wanted = math.ceil(round(2 / (1 - level), 9)) - 1
+    if replicates >= wanted:
+        return ""
+    return f"; {100 * level:g} % takes {wanted:,} replicates: the ends are the smallest and the largest, and hold less often"

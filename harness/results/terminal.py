@@ -18,6 +18,7 @@ from harness.job.prices import CostSpec
 from harness.names.texts import printable
 from harness.results.advice import advice
 from harness.results.cost_tables import cost_lines
+from harness.results.intervals import too_few
 from harness.results.latency import latency_lines
 from harness.results.metric_names import find_key, labels, number_labels, with_metrics
 from harness.results.run_document import asked, finished, object_of
@@ -176,7 +177,7 @@ def _drawing(bootstrap: dict[str, Any]) -> str:
     cluster = f", by {bootstrap['cluster']}" if bootstrap.get("cluster") else ""
     return (
         f"intervals: {100 * bootstrap['level']:g} %, from {bootstrap['replicates']:,} bootstrap replicates{cluster}, "
-        f"seed {bootstrap['seed']}"
+        f"seed {bootstrap['seed']}{too_few(bootstrap['replicates'], bootstrap['level'])}"
     )
 
 
