@@ -9,7 +9,8 @@ __all__ = ["advice"]
 ADVICE = (
     (
         re.compile(r"\d labels are NaN or out of range"),
-        "classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1', of -1 and 1 data.label: 'NAME > 0', and "
+        "data.filter leaves out examples whose label is missing; classes are numbered from 0: of labels from 1 on say "
+        "data.label: 'NAME - 1', of -1 and 1 data.label: 'NAME > 0', and "
         "ignore_label: NUMBER on the metric where a number stands for no label",
     ),
     (
@@ -26,7 +27,7 @@ def advice(reason: str) -> str:
     """Return what is said after a reason; nothing where nothing mostly helps.
 
     >>> advice("3 labels are NaN or out of range")[:60]
-    '; classes are numbered from 0: of labels from 1 on say data.'
+    '; data.filter leaves out examples whose label is missing; cl'
     >>> advice("0/0")
     ''
     """

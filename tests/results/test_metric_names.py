@@ -76,7 +76,10 @@ def test_results_show_why_a_value_is_null_and_what_helps() -> None:
     document["certificate"] = {"examples": 9, "chunks": 1, "id_hash": "0"}
     results = Results(document, pd.DataFrame())
     for text in (repr(results), results._repr_html_().replace("&#x27;", "'").replace("&gt;", ">")):
-        assert f"{reason}; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1'" in text
+        assert (
+            f"{reason}; data.filter leaves out examples whose label is missing; classes are numbered from 0: of labels from 1 on say data.label: 'NAME - 1'"
+            in text
+        )
     assert repr(results).startswith("Results(accuracy=nan, f_beta=0.5; 9 examples; accuracy is null: 2 labels")
 
 

@@ -246,7 +246,10 @@ def test_what_a_terminal_would_obey_is_written_out(folder: RunFolder, capsys: py
     show(folder, console_for(1), brief=True)
     out = capsys.readouterr().out
     assert "\x1b" not in out and "f1 a\\x1b[2Jb" in " ".join(out.split())
-    assert "accuracy is null: 2 labels are NaN or out of range; classes are numbered from 0: of labels from 1 on say" in out
+    assert (
+        "accuracy is null: 2 labels are NaN or out of range; data.filter leaves out examples whose label is missing; classes are numbered from 0: of labels from 1 on say"
+        in out
+    )
     assert "mcc is null: 3 labels are NaN or out of range" in out.splitlines()  # the advice is given once
     assert "results: " not in out
     assert str(UsageError("class 'a\x1b[2J\r'\nand more")) == "class 'a\\x1b[2J\\r'\nand more"
