@@ -1,0 +1,91 @@
+"""JSON lines: each line is one example or a bad record, whatever it holds; an oracle in plain Python says which."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.data import BAD, Feature, jsonl, open_source
+from harness.errors import DataError
+
+X = {"x": Feature("int64", ())}
+GOOD = '{"x":7}\n' * 1024  # the first lines tell the types
+
+
+def source(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return open_source("jsonl", [str(path)])
+
+
+def values(path, content, wanted=X, start=0, name="x"):
+    """What is read where bad records are skipped: None for those."""
+    opened = source(path, content)
+    records = list(opened.select(wanted, skip=True).read(start, opened.files[0].examples, 4096))
+    return [
+        None if bad else value
+        for record in records
+        for value, bad in zip(record.raw[name].tolist(), record.raw[BAD], strict=True)
+    ]
+
+
+def message(path, content, wanted=X):
+    opened = source(path, content)
+    with pytest.raises(DataError) as caught:
+        list(opened.select(wanted).read(0, opened.files[0].examples, 4096))
+    return str(caught.value).removeprefix(f"{path}, ")
+
+
+TWO_OR_NONE = {
+    "two": ('{"x":1}{"x":100}\n{"x":1}\n', "line 0: expected one object, found 2", [None, 1]),
+    "three": ('{"x":1}\n{"x":1} {"x":2}\t{"x":3}\n', "line 1: expected one object, found 3", [1, None]),
+    "two and a line of blanks": ('{"x":1} {"x":2}\n \t\n{"x":3}\n', "line 0: expected one object, found 2", [None, None, 3]),
+    "two and an object of two lines": ('{"x":1}{"x":2}\n{"x":\n3}\n', "line 0: expected one object, found 2", [None, None, None]),
+    "blanks": ('{"x":1}\n   \n{"x":3}\n', "line 1: expected an object, found a line of blanks", [1, None, 3]),
+    "blanks at the end": ('{"x":1}\n   ', "line 1: expected an object, found a line of blanks", [1, None]),
+    "returns": ('{"x":1}\n\r\r\n{"x":3}\n', "line 1: expected an object, found a line of blanks", [1, None, 3]),
+    "old line ends": ('{"x":1}\r{"x":2}\r', "line 0: expected one object, found 2", [None]),
+    "objects in a list": ('{"x":1}{"x":2}\n{"x":3,"l":[\n{"x":4}]}\n', "line 0: expected one object, found 2", [None, None, None]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TWO_OR_NONE)
+def test_a_line_without_exactly_one_object_is_a_bad_record(tmp_path, case):
+    content, words, expected = TWO_OR_NONE[case]
+    assert message(tmp_path / "x.jsonl", content).startswith(words)
+    assert values(tmp_path / "x.jsonl", content) == expected
+
+
+def test_blanks_around_objects_and_empty_lines_are_no_fault(tmp_path, monkeypatch):
+    """None of them is read line by line."""
+    monkeypatch.setattr(jsonl.JsonlSource, "_one_by_one", None)
+    for content in (
+        '{"x":1}\n{"x":2}',
+        '{"x":1}\r\n{"x":2}\r\n',
+        '\ufeff{"x":1}\n{"x":2}\n',
+        '\n\r\n {"x":1} \n\n\r\n\t{"x":2}\t\r\n\r',
+        '{"x":1,"s":"}\\n{"}\n{"x":2,"l":[{"x":3},{"x":4}]}\n',
+    ):
+        assert values(tmp_path / "x.jsonl", content) == [1, 2]
+
+
+PARTS = ('{"x":%d}', '{"x":%d,"l":[{"x":0}]}', '{"x":%d,"l":[', '{"x":0}', "]}", "{", "}", ' "x"', ":%d", "\n", "\n", "\r\n", " ", "\t", "\0", '"')  # fmt: skip
+MOSTLY = ('{"x":%d}', '{"x":%d}', '{"x":%d,"l":[', '{"x":%d}', "]}", "\n", "\n", "\n", " \n", "\r\n", " ")
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=12) | st.lists(st.sampled_from(MOSTLY), max_size=24))
+def test_whatever_lines_hold_each_is_its_own_object_or_a_bad_record(tmp_path_factory, parts):
+    """Plain Python decodes line by line: rows that are misaligned with lines would have another line's number."""
+    tail = "".join(part % number if "%d" in part else part for number, part in enumerate(parts))
+    path = tmp_path_factory.getbasetemp() / "x.jsonl"
+    assert values(path, GOOD + tail, start=1024) == [oracle(line) for line in tail.split("\n") if line not in ("", "\r")]
+
+
+def oracle(line):
+    try:
+        found = json.loads(line.strip(" \t\r"))
+    except ValueError:
+        return None
+    return found["x"] if isinstance(found, dict) and type(found.get("x")) is int else None
