@@ -17,7 +17,7 @@ __all__ = ["APART", "FIRST", "LONG", "SLOW", "FilesAndTests", "longest_first", "
 # Whole runs and graphs: left out of `make quick`.
 SLOW = (
     "bench/test_acceptance", "bench/test_bench", "bench/test_forecast", "bench/test_kit_bench", "bench/test_kits", "cli/test_console", "comparison/", "export/", "test_tasks", "data/test_bad_", "data/test_block_size", "data/test_counting", "data/test_data_keys", "data/test_features", "data/test_formats_run",
-    "data/test_http", "data/test_jsonl", "data/test_moved_data", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
+    "data/test_http", "data/test_moved_data", "data/test_np", "data/test_remote", "folder/test_commit", "folder/test_journal", "metrics/", "models/test_keras_usual",
     "models/test_tf_model", "predictions/", "ranks/test_counter.py::test_who_proves", "ranks/test_process_exit", "report/", "results/test_intervals", "results/test_recompute", "run/test_api",
     "run/test_check", "run/test_serve_check", "run/test_doctor", "run/test_export", "run/test_first_look", "run/test_found_classes", "run/test_job_gate", "run/test_parity", "run/test_keras_callback", "run/test_notebook", "run/test_report", "step/", "sums/test_row_reduction", "test_bad_input", "test_benchmarks", "test_closed_output", "test_coverage",
     "test_docs", "test_hard_sums", "test_near_zero", "test_packaging", "test_slices_bootstrap", "watch/test_monitor", "watch/test_time_split",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,8 +12,9 @@ import numpy as np
 from harness.data import storage
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece, blank, feature_of, from_arrow
 from harness.data.counting import FileCount, count
+from harness.data.json_table import inferred, table_of
 from harness.data.lines import Lines, blocks, lines_of, look
-from harness.data.source import Feature, Kind, Origin
+from harness.data.source import Feature, Origin
 from harness.errors import DataError, nearest
 
 __all__ = ["JsonlSource", "open_jsonl", "survey_jsonl"]
@@ -23,7 +23,6 @@ FIRST_ROWS = 1024  # that tell names, types and lengths of lists
 SHOWN = 80  # bytes of a line, in messages
 GAPS = (b"}\n{", b"}\r\n{")  # between objects, as most files have it
 ANY_GAP = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*\{")
-CONVERT = 1 << 20  # bytes that one of Arrow's threads converts at a time
 
 
 def open_jsonl(origin: Origin) -> JsonlSource:
@@ -72,10 +71,10 @@ class JsonlSource(ColumnSource):
         if not lines.records:
             return {}
         *_, data = next(blocks(lines, 0, min(FIRST_ROWS, lines.records), FIRST_ROWS))
-        table = _table(data, None)
+        table = inferred(data)
         if isinstance(table, str):
             for row, line in enumerate(_rows(data)):
-                problem = _table(line, None)
+                problem = inferred(line)
                 if isinstance(problem, str):
                     raise DataError(f"{lines.file.path}, line {row}: expected a JSON object, found {line[:SHOWN]!r}: {problem}")
             raise DataError(f"{lines.file.path}: the first {len(_rows(data))} lines do not agree: {table}")
@@ -103,7 +102,7 @@ class JsonlSource(ColumnSource):
                 raise DataError(f"{lines.file.path}: no key '{name}' in the first lines: {nearest(name, known)}")
         for first, last, data in blocks(lines, start, stop, max(BLOCK, size)):
             low, high = max(start - first, 0), min(stop, last) - first
-            table = _table(data, self.chosen)
+            table = table_of(data, self.chosen)
             if (
                 not isinstance(table, str)
                 and _a_line_each(data, table.num_rows, last - first)
@@ -138,7 +137,7 @@ class JsonlSource(ColumnSource):
 
 
 def _a_line_each(data: bytes, objects: int, lines: int) -> bool:
-    """Say whether each line of a block holds one object, and so the object of a row is that of its line.
+    r"""Say whether each line of a block holds one object, and so the object of a row is that of its line.
 
     As many objects as lines are not enough: a line with two makes up for one with none, or for an object of two lines.
     But each object has lines of its own if a newline lies between it and the next. It has one line each if there are as
@@ -158,7 +157,7 @@ def _a_line_each(data: bytes, objects: int, lines: int) -> bool:
 
 
 def _occurrences(data: bytes, gap: bytes) -> int:
-    """Count a few bytes in many: four times as fast as bytes.count does.
+    r"""Count a few bytes in many: four times as fast as bytes.count does.
 
     >>> _occurrences(b"}\n{}\n{", b"}\n{"), _occurrences(b"", b"}\n{")
     (2, 0)
@@ -173,7 +172,7 @@ def _occurrences(data: bytes, gap: bytes) -> int:
 
 def _example(line: bytes, chosen: Mapping[str, Feature]) -> tuple[dict[str, Any], str]:
     """Convert a line: the values of its columns, and what is wrong with it, "" where nothing is."""
-    table = _table(line, chosen)
+    table = table_of(line, chosen)
     if isinstance(table, str):
         return {}, f"{_reason(line, chosen, table)}: {line[:SHOWN]!r}"
     if not table.num_rows:
@@ -192,8 +191,8 @@ def _example(line: bytes, chosen: Mapping[str, Feature]) -> tuple[dict[str, Any]
 
 def _reason(line: bytes, chosen: Mapping[str, Feature], problem: str) -> str:
     """Say which column a line is refused for, or that it is no JSON."""
-    for name, feature in ({} if isinstance(_table(line, {}), str) else chosen).items():
-        if isinstance(table := _table(line, {name: feature}), str):
+    for name, feature in ({} if isinstance(table_of(line, {}), str) else chosen).items():
+        if isinstance(table := table_of(line, {name: feature}), str):
             problem = f"column '{name}': expected {feature}: {table}"
             break
     return problem.removesuffix(" in row 0")
@@ -208,54 +207,3 @@ def _missing(table: Any, name: str) -> Column | None:
 def _rows(data: bytes) -> list[bytes]:
     """Cut a block into its lines; those that counting leaves out are left out."""
     return [line for line in data.split(b"\n") if line not in (b"", b"\r")]
-
-
-def _table(data: bytes, chosen: Any) -> Any:
-    """Convert a block; a text where it cannot be."""
-    import pyarrow as pa
-    import pyarrow.json as pj
-
-    def kind(feature: Feature) -> Any:
-        if feature.dtype == "string" or feature.kind is Kind.IMAGE:
-            kind = pa.string()
-        else:
-            kind = pa.from_numpy_dtype(np.dtype(feature.dtype))
-        for _ in range(1 if feature.kind is Kind.VARIABLE else 0 if feature.kind is Kind.IMAGE else len(feature.shape)):
-            kind = pa.list_(kind)
-        return kind
-
-    options = None
-    if chosen is not None:
-        schema = pa.schema([(name, kind(feature)) for name, feature in chosen.items()])
-        options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    try:
-        if chosen is not None and len(data) > CONVERT:
-            try:
-                return pj.read_json(pa.BufferReader(data), pj.ReadOptions(use_threads=True, block_size=CONVERT), options)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                pass  # a line may have been too long: all at once says what is wrong
-        return pj.read_json(
-            pa.BufferReader(data), pj.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1 << 16)), options
-        )
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
-        if chosen is not None and (fallback := _booleans(data, chosen)) is not None:
-            return fallback
-        return " ".join(str(exc).split())[:300]
-
-
-def _booleans(data: bytes, chosen: Any) -> Any:
-    """Convert true and false where numbers are wanted; None where that does not help."""
-    import pyarrow as pa
-
-    if b"true" not in data and b"false" not in data:
-        return None
-    rows = []
-    try:
-        for line in _rows(data):
-            document = json.loads(line)
-            row = {name: document.get(name) for name in chosen}
-            rows.append({n: int(v) if isinstance(v, bool) and chosen[n].dtype != "string" else v for n, v in row.items()})
-        table = pa.Table.from_pylist(rows)
-        return table if set(table.column_names) >= set(chosen) else None
-    except (ValueError, AttributeError, pa.ArrowInvalid):
-        return None

@@ -89,3 +89,30 @@ def oracle(line):
     except ValueError:
         return None
     return found["x"] if isinstance(found, dict) and type(found.get("x")) is int else None
+
+
+@pytest.mark.parametrize("opening, closing", [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+@pytest.mark.parametrize("at", [0, 1, 1100])
+def test_deep_nesting_ends_no_process(tmp_path, opening, closing, at):
+    """In the first lines it is refused, by line; behind them it is ignored where nobody reads it, else a bad record."""
+    count = 200_000
+    lines = ['{"x":1,"z":[]}'] * 1200
+    lines[at] = '{"x":1,"z":' + opening * count + "1" + closing * count + "}"
+    content = "\n".join(lines)
+    if at < 1024:
+        words = f'line {at}: expected a JSON object, found b\'{{"x":1,"z":'
+        text = message(tmp_path / "x.jsonl", content)
+        assert text.startswith(words)
+        assert text.endswith(f"expected lists and objects at most 500 deep in each other, found {count * len(closing) + 1}")
+        return
+    assert values(tmp_path / "x.jsonl", content) == [1] * 1200
+    lines[at] = '{"x":' + opening * count + "1" + closing * count + "}"
+    assert message(tmp_path / "x.jsonl", "\n".join(lines)).startswith(f"line {at}: column 'x': expected int64 []")
+
+
+def test_nesting_over_lines_is_counted_and_brackets_in_texts_are_not(tmp_path):
+    opened = '{"x":1,"z":' + "\n".join(["[" * 400] * 100)
+    closed = "\n".join(["]" * 400] * 100) + "}\n"
+    assert message(tmp_path / "x.jsonl", '{"x":1}\n' + opened + "\n" + closed).startswith("line 1: expected a JSON object")
+    shallow = '{"x":1,"z":"' + '[{\\"' * 9999 + '","y":' + "[" * 499 + "]" * 499 + "}\n"
+    assert values(tmp_path / "x.jsonl", shallow) == [1]
