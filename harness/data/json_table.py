@@ -37,10 +37,11 @@ def inferred(data: bytes) -> Any:
     if isinstance(table, str):
         return table
     try:
-        fields = [field.with_type(_plain(field.type)) for field in table.schema if _plain(field.type) != field.type]
-        return _parsed(data, pa.schema(fields), "infer") if fields else table
+        names = table.schema.names
     except UnicodeDecodeError as exc:
         return f"expected keys in UTF-8, found {exc.object[:80]!r}"
+    kinds = [(name, _plain(kind)) for name, kind in zip(names, table.schema.types, strict=True) if _plain(kind) != kind]
+    return _parsed(data, pa.schema(kinds), "infer") if kinds else table
 
 
 def table_of(data: bytes, chosen: Mapping[str, Feature]) -> Any:

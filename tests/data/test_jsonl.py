@@ -116,3 +116,66 @@ def test_nesting_over_lines_is_counted_and_brackets_in_texts_are_not(tmp_path):
     assert message(tmp_path / "x.jsonl", '{"x":1}\n' + opened + "\n" + closed).startswith("line 1: expected a JSON object")
     shallow = '{"x":1,"z":"' + '[{\\"' * 9999 + '","y":' + "[" * 499 + "]" * 499 + "}\n"
     assert values(tmp_path / "x.jsonl", shallow) == [1]
+
+
+TEXT = {"d": Feature("string", ())}
+
+
+@pytest.mark.parametrize("date", ["2020-01-01", "2020-01-01 10:00:00", "2020-01-01T10:00:00Z"])
+def test_texts_that_look_like_times_are_texts(tmp_path, date):
+    content = f'{{"x":1,"d":"{date}","l":["{date}"]}}\n' * 1100 + '{"x":2,"d":"unknown","l":["none"]}\n'
+    path = tmp_path / "x.jsonl"
+    opened = source(path, content)
+    assert opened.features() == {"x": Feature("int64", ()), "d": Feature("string", ()), "l": Feature("string", (1,))}
+    assert values(path, content, opened.features(), name="d") == [date.encode()] * 1100 + [b"unknown"]
+    assert values(path, content, opened.features(), name="l") == [[date.encode()]] * 1100 + [[b"none"]]
+
+
+MIXED = {"x": Feature("int64", ()), "y": Feature("int64", ()), "d": Feature("string", ())}
+WRONG = {
+    "a fraction": ('{"x":1,"y":1.5,"d":"a"}', "column 'y': expected int64 []"),
+    "a large number": ('{"x":1,"y":98765432109876543210,"d":"a"}', "column 'y': expected int64 []"),
+    "a number for a text": ('{"x":1,"y":1,"d":5}', "column 'd': expected string []"),
+    "a text for a number": ('{"x":1,"y":"1","d":"a"}', "column 'y': expected int64 []"),
+    "nesting": ('{"x":1,"y":' + "[" * 9999 + "]" * 9999 + ',"d":"a"}', "column 'y': expected int64 []"),
+    "no JSON": ('{"x":1,"y":1true,"d":"a"}', "JSON parse error"),
+    "a boolean as a key": ('{"x":1,"y":1,true:1,"d":"a"}', "JSON parse error"),
+    "null": ('{"x":1,"y":null,"d":"a"}', "column 'y': expected a value, found null or no such key"),
+}
+
+
+@pytest.mark.parametrize("other", ['{"x":1,"y":1,"d":"a"}', '{"x":true,"y":1,"d":"a"}'])
+@pytest.mark.parametrize("case", WRONG)
+def test_a_boolean_elsewhere_changes_no_message_and_no_line(tmp_path, case, other):
+    line, words = WRONG[case]
+    lines = ['{"x":1,"y":1,"d":"a"}'] * 1500
+    lines[1350], lines[1400] = other, line
+    content = "\n".join(lines)
+    assert message(tmp_path / "x.jsonl", content, MIXED).startswith(f"line 1400: {words}")
+    assert values(tmp_path / "x.jsonl", content, MIXED) == [1] * 1400 + [None] + [1] * 99
+
+
+def test_booleans_are_numbers_or_texts_as_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(jsonl.JsonlSource, "_one_by_one", None)
+    content = '{"b":true,"l":[true,false],"f":0.1,"d":"true"}\r\n{"l":[ false,true ],"d":"\\"false","b":false,"f":16777217}\n'
+    wanted = {
+        "b": Feature("int64", ()), "l": Feature("float32", (2,)), "f": Feature("float32", ()), "d": Feature("string", ())
+    }  # fmt: skip
+    path = tmp_path / "x.jsonl"
+    for name, expected in {
+        "b": [1, 0],
+        "l": [[1, 0], [0, 1]],
+        "d": [b"true", b'"false'],
+        "f": [0.10000000149011612, 16777216],
+    }.items():
+        assert values(path, content, wanted, name=name) == expected
+    assert values(path, content, {"b": Feature("string", ())}, name="b") == [b"true", b"false"]
+    assert source(path, content).features()["b"] == Feature("int64", ())
+
+
+def test_a_key_that_is_not_utf_8_is_named_in_the_first_lines_and_ignored_behind_them(tmp_path):
+    path = tmp_path / "x.jsonl"
+    spoiled = b'{"x":1,"\xff":1}\n'
+    text = message(path, b'{"x":1,"t":"\xff"}\n' + spoiled)
+    assert text.startswith("line 1: expected a JSON object") and "expected keys in UTF-8, found b'\\xff'" in text
+    assert values(path, GOOD.encode() + spoiled, start=1024) == [1]
