@@ -179,3 +179,11 @@ def test_a_key_that_is_not_utf_8_is_named_in_the_first_lines_and_ignored_behind_
     text = message(path, b'{"x":1,"t":"\xff"}\n' + spoiled)
     assert text.startswith("line 1: expected a JSON object") and "expected keys in UTF-8, found b'\\xff'" in text
     assert values(path, GOOD.encode() + spoiled, start=1024) == [1]
+
+
+@given(st.lists(st.sampled_from([b"}", b"\n", b"{", b"}\n{", b"}\r\n{"]), max_size=30), st.integers(1, 9))
+def test_occurrences_are_those_that_python_counts_wherever_parts_end(parts, size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsonl, "PART", size)
+        data = b"".join(parts)
+        assert [jsonl._occurrences(data, gap) for gap in jsonl.GAPS] == [data.count(gap) for gap in jsonl.GAPS]
