@@ -122,7 +122,7 @@ class LinesPass(FilePass):
             within, last, end = piece.within, piece.last, piece.end
         if within:
             raise DataError(f"{self.path}: the file ends within double quotes that began after byte {line}; is it cut off?")
-        if end > line and count >= 0:  # the last line has no newline, and is no header
+        if _is_filled(end - line, last) and count >= 0:  # the last line has no newline, and is no header
             if count % STRIDE == 0:
                 numbers.append(np.array([count]))
                 offsets.append(np.array([line]))
