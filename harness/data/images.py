@@ -175,7 +175,10 @@ class ListSource(ColumnSource):
                 if column.bad is not None and column.bad.any():
                     bad, why = bad | column.bad, why or column.why
             data = np.full(last - first, b"", object)
-            data[~bad] = _contents(self._paths(number, cut[self._column].values[~bad]))
+            try:
+                data[~bad] = _contents(self._paths(number, cut[self._column].values[~bad]))
+            except DataError as exc:  # skipped, it would be missing at one rank, and at another, on a host that has it, not
+                raise DataError(f"{exc}; {self.files[number].path} names it") from exc
             columns[IMAGE] = Column(data, bad if bad.any() else None, why)
         return Piece(rows.first + first, columns)
 

@@ -38,6 +38,14 @@ def test_a_pipe_that_a_list_names_is_not_waited_for(tmp_path):
         open_range("a\0b")
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_an_image_that_is_missing_ends_the_run_for_another_host_may_have_it(tmp_path, skip):
+    (tmp_path / "list.csv").write_text("path,label\ngone.png,0\n")
+    source = open_source("images", [str(tmp_path / "list.csv")]).select(WANTED, skip=skip)
+    with pytest.raises(DataError, match=r"/gone\.png: cannot be read: No such file or directory; .*/list\.csv names it"):
+        list(source.read(0, 1, 1))
+
+
 def test_a_link_to_nothing_is_named(folder):
     (folder / "cat" / "b.png").symlink_to("gone.png")
     with pytest.raises(DataError, match=r"cat/b\.png: cannot be read: No such file or directory: it is a link to gone\.png"):
