@@ -53,6 +53,7 @@ def _problem(text: str) -> str:
         return "a NUL byte"
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return "half a surrogate pair"
+    except UnicodeEncodeError as exc:
+        # As Python hands on what the command line holds; PEP 383.
+        return "a byte that is not UTF-8" if "\udc80" <= text[exc.start] <= "\udcff" else "half a surrogate pair"
     return ""

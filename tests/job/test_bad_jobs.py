@@ -39,7 +39,7 @@ def test_what_cannot_be_is_refused_with_its_key(override, words):
 def test_half_a_surrogate_pair_is_refused_with_its_key():
     with pytest.raises(JobError, match=r"job: metrics\.0\.accuracy\.name: expected text, found half a surrogate pair in it"):
         Job.from_dict({**GOOD, "metrics": [{"accuracy": {"name": "\ud800"}}]})
-    with pytest.raises(JobError, match=r"job: data\.inputs\.\\udcff: expected text, found half a surrogate pair in it"):
+    with pytest.raises(JobError, match=r"job: data\.inputs\.\\udcff: expected text, found a byte that is not UTF-8 in it"):
         Job.from_dict({**GOOD, "data": {**GOOD["data"], "inputs": {"\udcff": "x"}}})
 
 
