@@ -13,6 +13,7 @@ import click
 
 from harness.cli.kit import judged_kit, loadgen
 from harness.cli.options import COUNT, SET, files
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import add_verbosity, remark
 from harness.errors import UsageError
 
@@ -43,7 +44,7 @@ def bench() -> None:
 
 
 @click.command(RUN)
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB | --kit NAME", required=False)
+@click.argument("job", type=FilePath(path_type=Path), metavar="JOB | --kit NAME", required=False)
 @click.option(
     "--kit", metavar="NAME",
     help="Instead of a job: vision, table, text, ranking, segmentation, integer or loadgen; needs no data.",
@@ -68,7 +69,7 @@ def bench() -> None:
 @click.option(
     "--resume", is_flag=True, help="Go on with the bench in the folder: what is done is kept, what failed is done again."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: bench-JOB.")
+@click.option("-o", "--output", type=FilePath(path_type=Path), metavar="FOLDER", help="Default: bench-JOB.")
 @SET
 def run(
     job: Path | None,
@@ -125,8 +126,8 @@ def _rules(ranks: str, sweeps: Sequence[str], options: dict[str, Any]) -> Rules:
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path), metavar="A")
-@click.argument("second", type=click.Path(path_type=Path), metavar="B")
+@click.argument("first", type=FilePath(path_type=Path), metavar="A")
+@click.argument("second", type=FilePath(path_type=Path), metavar="B")
 @files(".json or .md")
 def compare(first: Path, second: Path, outputs: Sequence[Path]) -> int:
     """Set bench B beside bench A: ratios of speed and time by size, with intervals."""
@@ -141,8 +142,8 @@ def compare(first: Path, second: Path, outputs: Sequence[Path]) -> int:
 
 
 @click.command()
-@click.argument("reference", type=click.Path(path_type=Path), metavar="REFERENCE")
-@click.option("--against", required=True, type=click.Path(path_type=Path), metavar="BENCH", help="The bench that is judged.")
+@click.argument("reference", type=FilePath(path_type=Path), metavar="REFERENCE")
+@click.option("--against", required=True, type=FilePath(path_type=Path), metavar="BENCH", help="The bench that is judged.")
 @click.option(
     "--tolerance", default="5%", show_default=True, metavar="SHARE", help="By which it may be slower, as in 5% or 0.05."
 )

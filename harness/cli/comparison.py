@@ -9,13 +9,14 @@ import click
 
 from harness.cli.documents import Document, check_endings, show, write
 from harness.cli.options import BASELINES, files
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import remark
 
 __all__ = ["compare"]
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BASELINE RUN...")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(path_type=Path), metavar="BASELINE RUN...")
 @click.option("--metrics", metavar="NAME,...", help="Only these metrics.")
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one to compare.")
 @click.option("--level", type=click.FloatRange(0.5, 1, max_open=True), help="Of intervals and verdicts; default: the job's.")
@@ -24,7 +25,7 @@ __all__ = ["compare"]
 @click.option("--examples", is_flag=True, help="Example by example, from what `harness predict` wrote: exact counts.")
 @click.option(
     "--discordant",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="FILE",
     help="With --examples: the examples that one side alone has right, as .csv or .parquet.",
 )

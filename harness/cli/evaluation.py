@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.options import JOB, LABEL, LOGGING, METRICS, MODEL_OUTPUT, OUTPUT, OVERWRITE, RESUME, SAME_DATA, SET, STALL
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import is_quiet
 from harness.errors import UsageError
 from harness.names.events import Event
@@ -24,8 +25,8 @@ __all__ = ["check", "evaluate", "init", "predict", "run_job", "serve_check", "st
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB")
-@click.argument("data", nargs=-1, type=click.Path(), metavar="| MODEL DATA...")
+@click.argument("job", type=FilePath(path_type=Path), metavar="JOB")
+@click.argument("data", nargs=-1, type=FilePath(), metavar="| MODEL DATA...")
 @OUTPUT
 @SET
 @LABEL
@@ -37,7 +38,7 @@ __all__ = ["check", "evaluate", "init", "predict", "run_job", "serve_check", "st
 @SAME_DATA
 @LOGGING
 @click.option(
-    "--predictions", type=click.Path(path_type=Path), metavar="DIR",
+    "--predictions", type=FilePath(path_type=Path), metavar="DIR",
     help="Evaluate what harness predict wrote, without the model.",
 )  # fmt: skip
 @click.option("--limits", is_flag=True, hidden=True, help="Measure what the machine can do at most, for harness bench.")
@@ -191,10 +192,10 @@ def serve_check(job: Path, overrides: Sequence[str]) -> int:
 
 
 @click.command()
-@click.argument("model", type=click.Path())
-@click.argument("data", nargs=-1, required=True, type=click.Path(), metavar="DATA...")
+@click.argument("model", type=FilePath())
+@click.argument("data", nargs=-1, required=True, type=FilePath(), metavar="DATA...")
 @click.option(
-    "-o", "--output", default="job.yaml", show_default=True, type=click.Path(path_type=Path), metavar="FILE",
+    "-o", "--output", default="job.yaml", show_default=True, type=FilePath(path_type=Path), metavar="FILE",
     help="Where the job is written; - prints it.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over a file that is there.")

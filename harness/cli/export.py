@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import remark
 
 __all__ = ["export", "to"]
@@ -23,7 +24,7 @@ def to(*, required: bool) -> Callable[[Any], Any]:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(path_type=Path), metavar="RUN...")
 @to(required=True)
 def export(runs: Sequence[Path], targets: Sequence[str]) -> int:
     """Hand finished runs on to trackers and formats of others; a run that is there already is not added again."""

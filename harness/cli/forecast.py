@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import COUNT, SET
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import is_quiet
 from harness.errors import UsageError
 
@@ -17,7 +18,7 @@ __all__ = ["forecast"]
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path))
+@click.argument("job", type=FilePath(path_type=Path))
 @click.option("--ranks", default="1,2,4,8", show_default=True, metavar="N,N,...", help="Sizes to forecast.")
 @click.option("--nodes-of", type=COUNT, metavar="N", help="Ranks that share a node; default: one for each core of this one.")
 @click.option(
@@ -26,7 +27,7 @@ __all__ = ["forecast"]
 )  # fmt: skip
 @click.option("--repeat", "repeats", default=3, show_default=True, type=COUNT, metavar="N", help="Pairs of pilot runs.")
 @SET
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder that keeps the pilot runs, and forecast.json.")
+@click.option("-o", "--output", type=FilePath(path_type=Path), help="Folder that keeps the pilot runs, and forecast.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast as JSON.")
 @click.option("--partition", metavar="NAME", help="Of the Slurm request.")
 @click.option("--submit", "submits", is_flag=True, help="Show the Slurm request of the best size, and submit it.")

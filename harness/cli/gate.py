@@ -9,16 +9,17 @@ import click
 
 from harness.cli.documents import check_endings, show, write
 from harness.cli.options import BASELINES, RUN, files
+from harness.cli.paths import FilePath
 
 __all__ = ["gate"]
 
 
 @click.command()
 @RUN
-@click.argument("rules", type=click.Path(path_type=Path))
+@click.argument("rules", type=FilePath(path_type=Path))
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="RUN",
     help="What may_drop and must_gain are against: a run, or the name of a baseline.",
 )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import click
 
+from harness.cli.paths import FilePath
+
 __all__ = ["doctor", "index", "metrics"]
 
 
@@ -20,7 +22,7 @@ def metrics(name: str | None) -> int:
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.argument("files", nargs=-1, required=True, type=FilePath())
 def index(files: Sequence[str]) -> int:
     """Write the record index of TFRecord files beside them."""
     from harness.data import expand

@@ -13,6 +13,7 @@ import click
 from harness.cli.evaluation import evaluate, predict
 from harness.cli.options import COUNT, LOGGING, flags
 from harness.cli.parity import job_of, parity
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import words as verbosity_words
 from harness.errors import UsageError, nearest
 from harness.names.events import Event
@@ -35,7 +36,7 @@ PODS = (
     ("--namespace", "NAME", str, "Namespace."),
 )
 ELASTIC = (
-    ("--host-discovery-script", "SCRIPT", click.Path(path_type=Path, exists=True),
+    ("--host-discovery-script", "SCRIPT", FilePath(path_type=Path, exists=True),
      "Ranks may come and go, over Gloo; the script prints the hosts there are now, HOST:N a line."),
     ("--min-np", "N", COUNT, "Go on as long as there are so many ranks; default: one."),
     ("--max-np", "N", COUNT, "At most so many ranks."),
@@ -69,7 +70,7 @@ RUNS = "runs"  # where runs of MODEL DATA lie
     help="After a failure start again with --resume, at most so often.",
 )
 @click.option("-H", "hosts", metavar="HOST:N,...|slurm", help="Hosts and their ranks; slurm: those of the job this runs in.")
-@click.option("--hostfile", type=click.Path(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
+@click.option("--hostfile", type=FilePath(path_type=Path), help="A file of hosts: HOST slots=N, a line each.")
 @click.option("--kubernetes", is_flag=True, help="Make it an MPIJob for Kubeflow's MPI operator; --dry-run prints that.")
 @LOGGING
 @flags(PODS, "Kubernetes: ")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import JOB, SET, Seconds
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import is_quiet, remark
 from harness.errors import UsageError
 
@@ -33,7 +34,7 @@ CONNECTIONS = "model.concurrency"
     "--minutes", type=Seconds(min=0, min_open=True), metavar="MINUTES", help="The same in minutes; MLPerf's rule is 10."
 )
 @click.option("--accuracy", is_flag=True, help="Ask for every example once before, and evaluate the answers.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER", help="Default: the job's output, and -load.")
+@click.option("-o", "--output", type=FilePath(path_type=Path), metavar="FOLDER", help="Default: the job's output, and -load.")
 @click.option("--overwrite", is_flag=True, help="Take away the load test that is in the folder.")
 @SET
 def load(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness.cli.paths import FilePath
 from harness.names.variables import LOG_FORMAT
 
 __all__ = [
@@ -36,20 +37,20 @@ class Seconds(click.FloatRange):
 
 
 COUNT = click.IntRange(min=1)
-JOB = click.argument("job", type=click.Path(path_type=Path))
-RUN = click.argument("run", type=click.Path(path_type=Path))
+JOB = click.argument("job", type=FilePath(path_type=Path))
+RUN = click.argument("run", type=FilePath(path_type=Path))
 PRICES = click.option(
-    "--prices", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    "--prices", type=FilePath(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
     help="Prices of what was used, as in the job's key cost, instead of those of the job.",
 )  # fmt: skip
 BASELINES = click.option(
-    "--baselines", type=click.Path(path_type=Path), metavar="FOLDER",
+    "--baselines", type=FilePath(path_type=Path), metavar="FOLDER",
     help="Folder of baselines that have names; default: baselines, or what HARNESS_BASELINES says.",
 )  # fmt: skip
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change a key of the job; may be repeated."
 )
-OUTPUT = click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder; default: the job's output.")
+OUTPUT = click.option("-o", "--output", type=FilePath(path_type=Path), help="Run folder; default: the job's output.")
 STALL = click.option(
     "--stall-timeout", default=600.0, show_default=True, metavar="SECONDS", type=Seconds(min=0),
     help="End the job when a rank makes no progress for so long; 0 is never.",
@@ -88,7 +89,7 @@ def prices_of(path: Path | None) -> Any:
 def files(endings: str) -> Callable[[Any], Any]:
     """Return a decorator that gives a command the files that it writes what it found to, by their endings."""
     return click.option(
-        "-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+        "-o", "--output", "outputs", multiple=True, type=FilePath(path_type=Path), metavar="FILE",
         help=f"Write it too: {endings}; may be repeated.",
     )  # fmt: skip
 

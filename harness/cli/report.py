@@ -8,20 +8,21 @@ from pathlib import Path
 import click
 
 from harness.cli.options import BASELINES
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import remark
 
 __all__ = ["report"]
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(path_type=Path), metavar="RUN...")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+    "-o", "--output", type=FilePath(path_type=Path), metavar="FILE",
     help="Where it is written; default: report.html, card.md, or eval_results.yaml.",
 )  # fmt: skip
 @click.option("--model", metavar="NAME", help="Of runs with several models, the one that is compared.")
 @click.option(
-    "--python", "own", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    "--python", "own", metavar="FOLDER", type=FilePath(path_type=Path, exists=True, file_okay=False),
     help="Where metrics of your own are looked for: their code is run, for their plots.",
 )  # fmt: skip
 @click.option("--card", is_flag=True, help="A model card in Markdown instead, of one run.")

@@ -11,6 +11,7 @@ import click
 
 from harness.cli.export import to
 from harness.cli.options import PRICES, RUN, files, prices_of
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import is_quiet, remark
 
 __all__ = ["collect", "show", "verify"]
@@ -61,7 +62,7 @@ def show(run: Path, sort: str | None, metrics: Sequence[str], form: str | None, 
 @click.command()
 @RUN
 @click.option(
-    "--python", "own", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    "--python", "own", metavar="FOLDER", type=FilePath(path_type=Path, exists=True, file_okay=False),
     help="Where metrics of your own are looked for: their code is run, to compute their values again.",
 )  # fmt: skip
 def verify(run: Path, own: Path | None) -> int:
@@ -78,7 +79,7 @@ def verify(run: Path, own: Path | None) -> int:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(path_type=Path), metavar="RUN...")
 @files(".csv or .parquet")
 @to(required=False)
 @METRIC

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.options import COUNT, OUTPUT, SET, STALL, Seconds, flags
+from harness.cli.paths import FilePath
 from harness.cli.verbosity import words as verbosity_words
 
 __all__ = ["submit"]
@@ -38,7 +39,7 @@ SBATCH = (
 
 
 @click.command(cls=_PassingOn)
-@click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB... [-- SBATCH OPTIONS]")
+@click.argument("jobs", nargs=-1, required=True, type=FilePath(path_type=Path), metavar="JOB... [-- SBATCH OPTIONS]")
 @OUTPUT
 @SET
 @STALL

@@ -107,7 +107,7 @@ def expand(patterns: Sequence[str], resolved: Sequence[str], *, folders: bool = 
       patterns: as the job has them, for messages.
       resolved: the same as paths that can be opened.
       folders: whether a folder will do.
-    Raises: JobError: no such file, or a glob that matches nothing.
+    Raises: JobError: no such file, or a glob that matches nothing. DataError: the name of one that matches is no text.
     """
     paths: list[str] = []
     for pattern, path in zip(patterns, resolved, strict=True):
@@ -116,6 +116,8 @@ def expand(patterns: Sequence[str], resolved: Sequence[str], *, folders: bool = 
             matches = storage.find(path)
             if not matches:
                 raise JobError(f"data.files: '{pattern}' matches nothing (looked for {looked})")
+            for match in matches:
+                storage.check_name(match)
             paths += matches
         elif not storage.exists(path):
             raise JobError(f"data.files: no such file: {pattern} (looked for {looked})")

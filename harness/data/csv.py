@@ -91,10 +91,26 @@ class CsvSource(ColumnSource):
         return True
 
     def names(self, lines: Lines) -> list[str]:
-        """Return the names of a file's columns."""
+        """Return the names of a file's columns.
+
+        Raises: DataError: its first line is none of names.
+        """
         import csv
 
-        return next(csv.reader(io.StringIO(lines.header.decode("utf-8", "replace"), newline=""), delimiter=self._delimiter))
+        path = lines.file.path
+        rows = csv.reader(io.StringIO(lines.header.decode("utf-8", "replace"), newline=""), delimiter=self._delimiter)
+        try:
+            names, *others = itertools.islice(rows, 2)
+        except csv.Error as exc:
+            raise DataError(
+                f"{path}: expected a first line with the names of the columns, found none: {exc}; is it text?"
+            ) from exc
+        if others:
+            raise DataError(
+                f"{path}: expected lines that end with a newline, found carriage returns alone, as old Macs wrote them: "
+                f"tr '\\r' '\\n' < {path} > NEW"
+            )
+        return names
 
     def check_header(self, lines: Lines, names: Sequence[str]) -> None:
         """See that the first line is one of names, and has the separator that is expected.
@@ -175,6 +191,8 @@ class CsvSource(ColumnSource):
         boolean = {n for n in chosen if n in self._types and self._bools and n in self._bools} if chosen else set()
         for name in boolean:
             kinds[name] = pa.bool_()
+        if not chosen:
+            data = data.decode(errors="replace").encode()  # pyarrow hands on a row that it skips as text
         try:
             return pc.read_csv(
                 pa.BufferReader(data),

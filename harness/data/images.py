@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,10 @@ class ListSource(ColumnSource):
                 if column.bad is not None and column.bad.any():
                     bad, why = bad | column.bad, why or column.why
             data = np.full(last - first, b"", object)
-            data[~bad] = _contents(self._paths(number, cut[self._column].values[~bad]))
+            try:
+                data[~bad] = _contents(self._paths(number, cut[self._column].values[~bad]))
+            except DataError as exc:  # skipped, it would be missing at one rank, and at another, on a host that has it, not
+                raise DataError(f"{exc}; {self.files[number].path} names it") from exc
             columns[IMAGE] = Column(data, bad if bad.any() else None, why)
         return Piece(rows.first + first, columns)
 
@@ -208,25 +212,59 @@ def _folders(paths: Sequence[str]) -> list[str]:
 
 
 def _open_folders(folders: Sequence[str]) -> FolderSource:
-    classes = sorted({entry.name for folder in folders for entry in os.scandir(folder) if entry.is_dir()})
+    classes = sorted({name for folder in folders for name in _class_names(folder)})
     listings = [_list_folder(folder, classes) for folder in folders]
     files = []
     for folder, listing in zip(folders, listings, strict=True):
         if not listing.paths:
             raise DataError(f"{folder}: expected a folder a class with images ({', '.join(ENDINGS)}) in it, found none")
-        files.append(File(folder, sum(os.path.getsize(path) for path in listing.paths), len(listing.paths)))
+        files.append(File(folder, sum(map(_size_bytes, listing.paths)), len(listing.paths)))
     return FolderSource(tuple(files), classes, listings)
+
+
+def _class_names(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            classes = [entry.name for entry in entries if entry.is_dir()]
+    except OSError as exc:
+        raise _unreadable(exc) from exc
+    for name in classes:
+        storage.check_name(os.path.join(folder, name))
+    return classes
 
 
 def _list_folder(folder: str, classes: Sequence[str]) -> Listing:
     images = [
         (os.path.join(where, name), number)
         for number, label in enumerate(classes)
-        for where, _, names in sorted(os.walk(os.path.join(folder, label)))
+        for where, _, names in sorted(os.walk(os.path.join(folder, label), onerror=_refuse))
         for name in sorted(names)
         if name.lower().endswith(ENDINGS)
     ]
+    for path, _ in images:
+        storage.check_name(path)
     return Listing([path for path, _ in images], np.array([number for _, number in images], np.int64))
+
+
+def _refuse(exc: OSError) -> None:
+    """Raise what would be passed over: the images of a folder that cannot be read would be missing without a word."""
+    if not isinstance(exc, FileNotFoundError):  # a class that another folder has
+        raise _unreadable(exc) from exc
+
+
+def _unreadable(exc: OSError) -> DataError:
+    return DataError(f"{os.fspath(exc.filename)}: cannot be read: {exc.strerror}")
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        status = os.stat(path)
+    except OSError as exc:
+        link = f": it is a link to {os.readlink(path)}; mend or remove it" if os.path.islink(path) else ""
+        raise DataError(f"{path}: cannot be read: {exc.strerror}{link}") from exc
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: is a pipe or a device, expected an image; remove it")
+    return status.st_size
 
 
 def _digest(listings: Sequence[Listing]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import zipfile
@@ -14,8 +15,9 @@ import numpy as np
 from harness.data.block_size import BLOCK_BYTES
 from harness.data.columns import BLOCK, Column, ColumnSource, Piece
 from harness.data.mapping import FileMapping
+from harness.data.npy_header import Header, check_dtype, dtype_name, read_header
 from harness.data.range_file import RangeFile, open_range
-from harness.data.source import ALIGNED, ID, Feature, Origin, Place
+from harness.data.source import ALIGNED, ID, Feature, Origin, Place, Source
 from harness.errors import DataError
 from harness.plan.plan import Chunk, File
 
@@ -37,7 +39,7 @@ class Mapped:
     @property
     def _inner(self) -> int:
         """How many numbers an example has."""
-        return int(np.prod(self.shape[1:], dtype=np.int64))
+        return math.prod(self.shape[1:])
 
     @property
     def example_bytes(self) -> int:
@@ -159,10 +161,17 @@ class NpySource(ColumnSource):
 
     def features(self) -> dict[str, Feature]:
         """Return dtype and shape of every array."""
-        return {
-            name: Feature("string" if array.dtype.kind in "SU" else array.dtype.name, array.shape[1:])
-            for name, array in self._arrays[0].items()
-        }
+        return {name: Feature(dtype_name(array.dtype), array.shape[1:]) for name, array in self._arrays[0].items()}
+
+    def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
+        """Return the same with fewer arrays.
+
+        Raises: DataError: no tensors can be made of one of them.
+        """
+        for name in wanted:
+            if array := self._arrays[0].get(name):
+                check_dtype(array.path, name, array.dtype)
+        return super().select(wanted, skip=skip)
 
     @property
     def arrays(self) -> Mapping[str, np.ndarray] | None:
@@ -235,10 +244,11 @@ def mapped_members(path: str) -> dict[str, Mapped] | None:
             lengths = stream.read(4)
             start = info.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
             stream.seek(start)
-            array = _read_header(stream, path)
-            if array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)) > start + info.file_size:
-                raise DataError(f"{path}: array '{info.filename}' is cut off; copy or write it again")
-            arrays[info.filename.removesuffix(".npy")] = array
+            name = info.filename.removesuffix(".npy")
+            header = read_header(stream, path, name)
+            if header.end > start + info.file_size:
+                raise DataError(f"{path}: array '{name}' is cut off; copy or write it again")
+            arrays[name] = _mapped(path, header)
     return arrays
 
 
@@ -250,28 +260,16 @@ def _file(folder: str, arrays: Mapping[str, Mapped]) -> File:
 def _header(path: str) -> Mapped:
     try:
         with open(path, "rb") as stream:
-            array = _read_header(stream, path)
+            header = read_header(stream, path)
+            size = os.fstat(stream.fileno()).st_size
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    need = array.offset + array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64))
-    if os.path.getsize(path) < need:
-        raise DataError(
-            f"{path}: the file is cut off: expected {need} bytes, found {os.path.getsize(path)}; copy or write it again"
-        )
-    if not array.shape:
+    if size < header.end:
+        raise DataError(f"{path}: the file is cut off: expected {header.end} bytes, found {size}; copy or write it again")
+    if not header.shape:
         raise DataError(f"{path}: expected an array with one value per example, found a single value")
-    return array
+    return _mapped(path, header)
 
 
-def _read_header(stream: object, path: str) -> Mapped:
-    reading = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(stream)  # type: ignore[arg-type]
-        shape, fortran, dtype = reading[version](stream)  # type: ignore[arg-type]
-    except (ValueError, KeyError, EOFError) as exc:
-        raise DataError(f"{path}: not a readable .npy file (numpy.save writes them): {exc}") from exc
-    if dtype.hasobject:
-        raise DataError(
-            f"{path}: expected numbers or strings of fixed length, found Python objects, which would run code when read"
-        )
-    return Mapped(path, stream.tell(), dtype, shape, fortran)  # type: ignore[attr-defined]
+def _mapped(path: str, header: Header) -> Mapped:
+    return Mapped(path, header.offset, header.dtype, header.shape, header.fortran)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.data import storage
+from harness.data.npy_header import check_dtype, dtype_name, read_header
 from harness.data.source import ID, Feature, Origin, Records, Source
 from harness.errors import DataError
 from harness.plan.plan import File
@@ -42,10 +43,7 @@ class NpzSource(Source):
         self.files = files
         examples = sum(file.examples for file in files)
         self._loaded: dict[str, np.ndarray] | None = {**arrays, ID: np.arange(examples, dtype=np.int64)}
-        self._features = {
-            name: Feature("string" if array.dtype.kind in "OSU" else array.dtype.name, array.shape[1:])
-            for name, array in arrays.items()
-        }
+        self._features = {name: Feature(dtype_name(array.dtype), array.shape[1:]) for name, array in arrays.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the examples."""
@@ -96,8 +94,14 @@ class NpzSource(Source):
         return self._arrays
 
     def select(self, wanted: Mapping[str, Feature], *, skip: bool = False) -> Source:
-        """Return the same with fewer arrays."""
+        """Return the same with fewer arrays.
+
+        Raises: DataError: no tensors can be made of one of them.
+        """
         super().select(wanted, skip=skip)
+        for name, array in self._arrays.items():
+            if name in wanted:
+                check_dtype(self.files[0].path, name, array.dtype)
         chosen = copy.copy(self)
         chosen._loaded = {name: array for name, array in self._arrays.items() if name in wanted or name == ID}
         chosen._features = {name: feature for name, feature in self._features.items() if name in wanted}
@@ -121,10 +125,16 @@ class NpzSource(Source):
 def _load(path: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_sizes(path, archive.zip)
             arrays = {name: archive[name] for name in archive.files}
+    except MemoryError as exc:
+        raise DataError(
+            f"{path}: does not fit into memory; write it with numpy.savez, not numpy.savez_compressed: then each array is read "
+            "from its place"
+        ) from exc
     except PermissionError as exc:
         raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError, TypeError) as exc:
+    except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError, OSError, AttributeError, TypeError) as exc:
         raise DataError(f"{path}: not a readable .npz file (numpy.savez writes them): {exc}") from exc
     if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
         raise DataError(f"{path}: expected arrays, found an archive of other files: {', '.join(others[:3])}")
@@ -135,6 +145,24 @@ def _load(path: str) -> dict[str, np.ndarray]:
     if len(lengths) > 1:
         raise DataError(f"{path}: expected arrays of one length, found {_show(arrays)}")
     return arrays
+
+
+def _check_sizes(path: str, archive: zipfile.ZipFile) -> None:
+    """See that the archive holds what its arrays' headers claim, before memory is taken for it.
+
+    Raises: DataError: an array is cut off, or its header says what cannot be.
+    """
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        with archive.open(info) as stream:
+            if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+                continue  # no array: said later
+            stream.seek(0)
+            header = read_header(stream, path, name)
+        if header.end > info.file_size:
+            raise DataError(
+                f"{path}: array '{name}' is cut off: expected {header.end} bytes, found {info.file_size}; copy or write it again"
+            )
 
 
 def _show(arrays: Mapping[str, np.ndarray]) -> str:

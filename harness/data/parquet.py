@@ -131,6 +131,9 @@ class ParquetSource(ColumnSource):
 def _describe(path: str) -> tuple[int, np.ndarray, Any]:
     """Return a file's size, the bounds of its row groups, and its schema."""
     file = _open(path)
+    names = file.schema_arrow.names
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: expected unlike names of columns, found {', '.join(names)}")
     rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     return storage.size_bytes(path), np.cumsum([0, *rows], dtype=np.int64), file.schema_arrow.remove_metadata()
 

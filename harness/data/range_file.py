@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from typing import Any
 
 from harness.data import storage
@@ -31,10 +32,16 @@ class RangeFile:
             self.size = storage.size_bytes(path)
             return
         try:
-            self._fd = os.open(path, os.O_RDONLY)
-            self.size = os.fstat(self._fd).st_size
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for one who writes
+            status = os.fstat(self._fd)
         except OSError as exc:
             raise DataError(f"{path}: cannot be read: {exc.strerror}") from exc
+        except ValueError as exc:  # a path out of a list may hold what no path has
+            raise DataError(f"{path}: cannot be read: {exc}") from exc
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            self.close()
+            raise DataError(f"{path}: is a pipe or a device, expected a file")
+        self.size = status.st_size
 
     def read(self, start: int, stop: int) -> bytes:
         """Return bytes [start, stop), fewer where the file ends before."""

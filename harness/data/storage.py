@@ -19,8 +19,8 @@ from harness.errors import DataError, JobError
 from harness.names.urls import secret_in
 
 __all__ = [
-    "VERSIONS", "exists", "filesystem", "find", "is_folder", "is_readable_anywhere", "is_url", "map_files", "retried",
-    "size_bytes", "version",
+    "VERSIONS", "check_name", "exists", "filesystem", "find", "is_folder", "is_readable_anywhere", "is_url", "map_files",
+    "retried", "size_bytes", "version",
 ]  # fmt: skip
 
 TRIES = 4
@@ -97,6 +97,23 @@ def find(pattern: str) -> list[str]:
     fs, key = filesystem(pattern)
     matches = retried(pattern, lambda: fs.glob(key, detail=True))
     return sorted(fs.unstrip_protocol(name) for name, info in matches.items() if info["type"] == "file")
+
+
+def check_name(path: str) -> None:
+    """See that a path, as the system lists it, is text: it is hashed, recorded and shown.
+
+    Raises: DataError: it is not UTF-8.
+
+    >>> check_name("a/ä.csv")
+    >>> check_name("a/\\udce4.csv")
+    Traceback (most recent call last):
+    harness.errors.DataError: a/\\udce4.csv: expected a name in UTF-8, found other bytes; rename it
+    """
+    if not path.isascii():
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{path}: expected a name in UTF-8, found other bytes; rename it") from None
 
 
 def map_files(work: Callable[[S], T], items: Sequence[S]) -> list[T]:

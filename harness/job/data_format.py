@@ -30,10 +30,10 @@ def format_of(path: str, folder: Path = Path(".")) -> str | None:
     if kind or "://" in path:
         return kind
     place = folder / path.partition("#")[0]
-    if (place / PREPARED).is_file():
+    if os.path.isfile(place / PREPARED):  # False too where no file can have such a path
         return "tfds"
     try:
         with os.scandir(place) as entries:
             return "images" if any(entry.is_dir() for entry in entries) else None
-    except OSError:
+    except (OSError, ValueError):
         return None

@@ -16,10 +16,12 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from harness.errors import JobError
+from harness.job.file_text import read_text
 from harness.job.messages import VALUE_CHARACTERS, explain, other_than_a_job
 from harness.job.model_spec import ENDPOINT_KEYS
 from harness.job.monitor_spec import MonitorSpec
 from harness.job.overrides import apply_override
+from harness.job.plain_texts import check_texts, unusable
 from harness.job.prices import CostSpec
 from harness.job.specs import (
     BootstrapSpec,
@@ -33,6 +35,7 @@ from harness.job.specs import (
     Spec,
 )
 from harness.job.yaml_text import DEPTH, depth, parse
+from harness.names.texts import shortened
 from harness.names.urls import secret_in
 
 __all__ = ["Job"]
@@ -100,6 +103,13 @@ class Job(Spec):
                 )
         return models
 
+    @field_validator("output")
+    @classmethod
+    def _a_folder(cls, output: str | None) -> str | None:
+        if output is not None and (problem := unusable(output)):
+            raise ValueError(f"expected a folder, found a path that none can have: {problem}")
+        return output
+
     @model_validator(mode="after")
     def _whole(self) -> Job:
         if (self.model is None) == (not self.models):
@@ -142,17 +152,14 @@ class Job(Spec):
         Raises: JobError: the file, a key or a value is wrong.
         """
         path = Path(path)
+        if problem := unusable(str(path)):
+            raise JobError(f"{shortened(str(path), VALUE_CHARACTERS)}: no such job file: {problem}")
         if kind := other_than_a_job(path):
             raise JobError(kind)
         try:
-            text = path.read_text()
+            raw = parse(read_text(path), str(path))
         except FileNotFoundError:
             raise JobError(f"{path}: no such job file") from None
-        except OSError as exc:
-            raise JobError(f"{path}: cannot be read: {exc.strerror}") from exc
-        except UnicodeDecodeError as exc:
-            raise JobError(f"{path}: not YAML: expected text in UTF-8: {exc}") from exc
-        raw = parse(text, str(path))
         if predicts and isinstance(raw, Mapping):
             raw = {"predictions": {}, **raw}
         return cls.from_dict(raw, folder=path.parent, name=path.stem, where=str(path), overrides=overrides)
@@ -180,6 +187,8 @@ class Job(Spec):
             apply_override(merged, override)
         if depth(merged) > DEPTH:
             raise JobError(f"{where}: keys are nested more than {DEPTH} deep; a job needs no more")
+        if problem := check_texts(merged):
+            raise JobError(f"{where}: {problem}")
         try:
             job = cls.model_validate(merged, context={"folder": Path(folder)})
         except ValidationError as exc:

@@ -29,7 +29,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     try:
         for key in parents:
             if isinstance(at, list):
-                at = at[int(key)]
+                at = at[_position(key)]
             else:
                 if isinstance(at.get(key), str) and key == "model":
                     at[key] = {"path": at[key]}
@@ -39,8 +39,18 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
                 if at is None:
                     raise TypeError
         if isinstance(at, list):
-            at[int(last)] = value
+            at[_position(last)] = value
         else:
             at[last] = value
     except (TypeError, ValueError, IndexError, AttributeError) as exc:
         raise JobError(f"--set {override}: the job has nothing at {path} that could be set") from exc
+
+
+def _position(key: str) -> int:
+    """Return a position in a list: from 0 on, not counted from the end as Python would.
+
+    Raises: ValueError: it is none.
+    """
+    if not (key.isascii() and key.isdigit()):
+        raise ValueError(key)
+    return int(key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.errors import UsageError
+from harness.job.file_text import read_text
 from harness.job.messages import explain
 from harness.job.prices import CostSpec
 from harness.job.yaml_text import parse
@@ -21,11 +22,9 @@ def read_prices(path: Path) -> CostSpec:
     Raises: UsageError: it cannot be read, or a key or a value is wrong.
     """
     try:
-        text = path.read_text()
-    except OSError as exc:
+        text = read_text(path)
+    except FileNotFoundError as exc:
         raise UsageError(f"{path}: cannot be read: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{path}: not YAML: expected text in UTF-8: {exc}") from exc
     raw = parse(text, str(path))
     if isinstance(raw, Mapping) and isinstance(raw.get("cost"), Mapping):
         raw = raw["cost"]

@@ -17,9 +17,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from harness.data import memory
-from harness.errors import DataError, HarnessError, RunFolderError
+from harness.errors import DataError, HarnessError, RunFolderError, UsageError
 from harness.folder.attempts import Attempt, Lock
 from harness.folder.run_folder import RunFolder
+from harness.job.plain_texts import unusable
 from harness.prepare.binding import ask, make_metrics
 from harness.prepare.opened import Given, Opened, open_data, survey
 from harness.prepare.prepare import Prepared, match_model
@@ -150,6 +151,8 @@ class Evaluator:
         """
         from harness.models.python_objects import of_rank_0
 
+        if output is not None and (problem := unusable(str(output))):
+            raise UsageError(f"output: expected a folder, found a path that none can have: {problem}")
         folder = None if output is None else RunFolder(Path(output).absolute())
         lock = Lock(folder) if folder and self._comm.rank == 0 else None
         variables = self._models.variables()

@@ -97,4 +97,4 @@ def _in_batches(array: np.ndarray, size: int) -> np.ndarray:
     if missing := -examples % size:
         first = examples - examples % size
         array = np.concatenate([array, np.repeat(array[first : first + 1], missing, axis=0)])
-    return array.reshape(-1, size, *array.shape[1:])
+    return array.reshape(len(array) // size, size, *array.shape[1:])

@@ -52,6 +52,14 @@ CASES = {
     "csv unclosed quotes": ("csv", lambda p: text(p, 'a\n1\n"2\n3\n'), "the file ends within double quotes that began after byte 4"),
     "csv empty": ("csv", lambda p: text(p, ""), "expected a first line with the names of the columns, found an empty file"),
     "csv twice": ("csv", lambda p: text(p, "a,a\n1,2\n"), "expected unlike names of columns, found a, a"),
+    "parquet twice": (
+        "parquet",
+        lambda p: pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), p),
+        "expected unlike names of columns, found a, a",
+    ),
+    "csv long header": ("csv", lambda p: text(p, "a," + "b" * 140_000 + "\n1,2\n"), "names of the columns, found none: field larger than"),
+    "csv old Mac": ("csv", lambda p: text(p, "a,b\r1,x\r"), "expected lines that end with a newline, found carriage returns alone"),
+    "csv bad byte": ("csv", lambda p: text(p, b"a,b\n1,x\n\xff\n3,z\n"), "row 1 (the first below the header is 0): column 'a': "),
     "csv mixed": ("csv", lambda p: text(p, "a,b\n1,x\n2.5,y\n3,z\n"), "row 1 (the first below the header is 0): column 'a': "),
     "csv short row": ("csv", lambda p: text(p, "a,b\n1,x\n2,y\n3\n"), "row 2"),
     "csv word": ("csv", lambda p: text(p, "a,b\n1,x\nten,y\n"), "row 1"),
@@ -344,6 +352,18 @@ def test_text_of_a_spreadsheet_that_is_utf_16_is_named(tmp_path, kind, encoding)
     path.write_bytes(("\ufeff" + ('{"a": 1}\n' if kind == "jsonl" else "a\n1\n")).encode(encoding))
     with pytest.raises(DataError, match=f"{path}: expected text in UTF-8, found UTF-16: write it so, or: iconv -f UTF-16"):
         open_source(kind, [str(path)])
+
+
+def test_a_bad_byte_in_a_row_with_too_few_fields_is_skipped_without_a_traceback(tmp_path, capfd):
+    path = text(tmp_path / "x.csv", b"a,b\n1,x\n\xff\n3,\xff\n")
+    found = read("csv", [path], {**A, "b": Feature("string", ())}, skip=True)
+    assert np.concatenate([r.raw[BAD] for r in found]).tolist() == [False, True, False]
+    assert found[-1].raw["b"].tolist() == [b"\xff"] and capfd.readouterr().err == ""
+
+
+def test_a_name_of_a_column_may_hold_a_newline(tmp_path):
+    path = text(tmp_path / "x.csv", '"a\rb","c\r\nd"\r\n1,2\r\n')
+    assert list(open_source("csv", [path]).features()) == ["a\rb", "c\r\nd"]
 
 
 def test_columns_that_are_numbered_have_a_header(tmp_path):
