@@ -112,7 +112,8 @@ def verify_parts(folder: RunFolder, digests: Mapping[str, Any], segments: Sequen
     problems += [f"{path} is no part of these predictions: {MANIFEST} does not name it" for path in strangers]
     if len(problems) > MOST_NAMED:
         problems = [*problems[:MOST_NAMED], f"and {len(problems) - MOST_NAMED:,} more parts of the predictions"]
-    proved = f"verified: {len(parts):,} part{'s' * (len(parts) != 1)} of the predictions have the SHA-256 that {MANIFEST} names"
+    count = "1 part of the predictions has" if len(parts) == 1 else f"{len(parts):,} parts of the predictions have"
+    proved = f"verified: {count} the SHA-256 that {MANIFEST} names"
     return problems, [proved]
 
 
@@ -121,7 +122,7 @@ def _manifest_problems(manifest: Manifest, place: Path, digests: Mapping[str, An
     path, kind = place / MANIFEST, manifest.format
     if not isinstance(kind, str) or kind not in SUFFIXES:
         return [f"{path}: expected format {', '.join(SUFFIXES)}, found {kind!r}"]
-    others = [name for name in ("job", "data", "model") if manifest.digests.get(name) != digests.get(name)]
+    others = [name for name, value in manifest.digests.items() if name in digests and value != digests[name]]
     if others:
         return [f"{path} is of another {' and another '.join(others)}"]
     if strange := [part.file for part in manifest.parts if part.file != part_name(part.chunk, kind)]:
