@@ -27,11 +27,15 @@ FAN_IN = 16  # so many segments of a rank become one: files and bytes stay few h
 
 @dataclass(frozen=True)
 class Found:
-    """A segment that is whole: its name, whose it is, and its lines, int64 [n, 8]."""
+    """A segment that is whole: its name, whose it is, and its lines, int64 [n, 8].
+
+    Where it has predictions, also the SHA-256 of the part of each line's chunk, uint8 [n, 32].
+    """
 
     name: str
     origin: Origin
     lines: np.ndarray
+    parts: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,24 @@ class Journal:
       origin: what the sums belong to.
       attempt, rank: whose.
       check: called before each write; raises where this attempt may write no more.
+      parts: returns the SHA-256 of what this rank predicted of some chunks, uint8 [n, 32]; None where it writes no predictions.
     """
 
-    def __init__(self, folder: Path, origin: Origin, attempt: int, rank: int, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        origin: Origin,
+        attempt: int,
+        rank: int,
+        check: Callable[[], None] = lambda: None,
+        parts: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self._folder = folder
         self._origin = origin
         self._attempt = attempt
         self._rank = rank
         self._check = check
+        self._parts = parts
         self._next = 1
         self._levels: list[list[str]] = [[]]  # names of the segments that have been joined so many times
         self._patience = rank % FAN_IN  # so many more before the first are joined: ranks do not join all at once
@@ -191,8 +205,9 @@ class Journal:
 
     def _put(self, sums: Sums) -> str:
         name = str(Name(self._attempt, self._rank, self._next))
+        parts = None if self._parts is None else self._parts(sums.chunks)
         try:
-            write_atomically(self._folder / name, pack(sums, self._origin))
+            write_atomically(self._folder / name, pack(sums, self._origin, parts))
         except RunFolderError as exc:
             # Not the command's fault once work has begun.
             raise HarnessError(f"{exc}; what was finished before is kept, --resume goes on from there") from exc

@@ -3,7 +3,7 @@
     magic, length of the header, header (JSON), arrays as they lie in memory, SHA-256 of all before
 
 The header says whose the segment is, and names the arrays; the first array are the certificate's lines, so that they
-can be had without the rest.
+can be had without the rest. Where the run writes predictions the second are the SHA-256 of their parts, one a line.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ MAGIC_OF_ANY = b"harness journal "
 MAGIC = MAGIC_OF_ANY + b"4\n"
 FORGED = (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError, RecursionError)
 DIGEST_BYTES = 32
+PARTS = "parts"
 BLOCK_BYTES = 1 << 20
 NAME = re.compile(r"(\d{4,})-(\d{5,})-(\d{6,})\.segment")
 
@@ -91,9 +92,15 @@ class Origin:
         ]
 
 
-def pack(sums: Sums, origin: Origin) -> Iterator[bytes | memoryview]:
-    """Return a segment's file, piece by piece."""
+def pack(sums: Sums, origin: Origin, parts: np.ndarray | None = None) -> Iterator[bytes | memoryview]:
+    """Return a segment's file, piece by piece.
+
+    Args:
+      parts: SHA-256 of the predictions of each line's chunk, uint8 [n, 32]; None where none are written.
+    """
     keys, arrays = sums.pack()
+    if parts is not None:
+        arrays = {"lines": arrays["lines"], PARTS: parts, **arrays}
     header = {
         "origin": asdict(origin),
         "keys": keys,
@@ -114,8 +121,8 @@ def _raw(array: np.ndarray) -> memoryview:
     return memoryview(data)
 
 
-def read_lines(path: Path) -> tuple[Origin, np.ndarray]:
-    """Check a segment's file and return whose it is and its lines, without holding the rest in memory.
+def read_lines(path: Path) -> tuple[Origin, np.ndarray, np.ndarray | None]:
+    """Check a segment's file and return whose it is, its lines and its `parts`, see `pack`, without holding the rest in memory.
 
     Raises: Torn: the file is not whole, not what was written, or not there.
     """
@@ -124,7 +131,8 @@ def read_lines(path: Path) -> tuple[Origin, np.ndarray]:
             header = _header(stream)
             _check(stream)
             stream.seek(header.start)
-            return header.origin, _lines(*header.read(stream, header.arrays[0]))
+            lines = _lines(*header.read(stream, header.arrays[0]))
+            return header.origin, lines, _parts(header, stream, len(lines))
     except OSError as exc:
         raise Torn(f"cannot be read: {exc.strerror}") from exc
 
@@ -154,6 +162,17 @@ def _lines(name: str, array: np.ndarray) -> np.ndarray:
         raise Torn(
             f"does not hold what a rank writes: expected lines int64 [n, {LINE}], found {name} {array.dtype} {array.shape}"
         )
+    return array
+
+
+def _parts(header: _Header, stream: IO[bytes], lines: int) -> np.ndarray | None:
+    """Read the second array where it holds the SHA-256 of parts; None where it is another."""
+    if len(header.arrays) < 2 or not isinstance(header.arrays[1], list) or header.arrays[1][:1] != [PARTS]:
+        return None
+    _, array = header.read(stream, header.arrays[1])
+    if array.dtype != np.uint8 or array.shape != (lines, DIGEST_BYTES):
+        wanted = f"{PARTS} uint8 [{lines}, {DIGEST_BYTES}]"
+        raise Torn(f"does not hold what a rank writes: expected {wanted}, found {array.dtype} {array.shape}")
     return array
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from harness.data import ID
 from harness.errors import HarnessError, RunFolderError
 from harness.exact.splitmix import hash_ids
-from harness.folder.run_folder import write_atomically
+from harness.folder.run_folder import RunFolder, write_atomically
 from harness.job.specs import PredictionsSpec
 from harness.plan.plan import Plan
 from harness.predictions.manifest import MANIFEST, SUCCESS, Manifest, Part, part_name
+from harness.predictions.part_check import changed_part, committed
 from harness.predictions.prediction_files import Column, decode, encode
 from harness.ranks.comm import Comm
 
@@ -62,12 +63,21 @@ class Call(Protocol):
 
 
 class PartWriter:
-    """Writes the parts of the chunks that one rank evaluates."""
+    """Writes the parts of the chunks that one rank evaluates.
+
+    Args:
+      folder: of the predictions.
+      kind: parquet, tfrecord or jsonl.
+      columns: what is written.
+    Attributes:
+      kind, columns: see above.
+      parts: that it has written, by chunk.
+    """
 
     def __init__(self, folder: Path, kind: str, columns: Sequence[Column]) -> None:
         self._folder = folder
-        self._kind = kind
-        self._columns = columns
+        self.kind = kind
+        self.columns = columns
         self.parts: dict[int, Part] = {}
 
     def write(self, call: Call) -> list[Part]:
@@ -79,19 +89,24 @@ class PartWriter:
         chunks = call.batches[:, 0]
         starts = np.flatnonzero(np.diff(chunks, prepend=-1))
         for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(chunks)], strict=True):
-            batches = [call.columns[ID if column.kind == "id" else column.name][start:stop] for column in self._columns]
+            batches = [call.columns[ID if column.kind == "id" else column.name][start:stop] for column in self.columns]
             parts.append(self._put(int(chunks[start]), batches))
         return parts
 
+    def digests(self, chunks: np.ndarray) -> np.ndarray:
+        """Return the SHA-256 of the parts of some chunks that it has written, uint8 [n, 32]."""
+        joined = b"".join(bytes.fromhex(self.parts[chunk].sha256) for chunk in chunks.tolist())
+        return np.frombuffer(joined, np.uint8).reshape(-1, hashlib.sha256().digest_size)
+
     def _put(self, chunk: int, batches: list[Sequence[np.ndarray]]) -> Part:
-        data = encode(self._kind, self._columns, batches)
-        name = part_name(chunk, self._kind)
+        data = encode(self.kind, self.columns, batches)
+        name = part_name(chunk, self.kind)
         try:
             write_atomically(self._folder / name, data)
         except RunFolderError as exc:
             raise HarnessError(str(exc)) from exc  # a disk that is full by now is no wrong command
         shapes = {}
-        for column, arrays in zip(self._columns, batches, strict=True):
+        for column, arrays in zip(self.columns, batches, strict=True):
             if None in column.shape:
                 inner = {tuple(array.shape[1:]) for array in arrays}
                 shapes[column.name] = inner.pop() if len(inner) == 1 else None
@@ -116,15 +131,23 @@ class Writing:
         return call
 
 
-def collect(comm: Comm, writer: PartWriter, folder: Path, plan: Plan, kind: str, columns: Sequence[Column]) -> Manifest:
+def collect(comm: Comm, writer: PartWriter, folder: RunFolder, plan: Plan, kept: Sequence[str]) -> Manifest:
     """Put together what all ranks wrote, and what earlier attempts left. A collective of two gathers.
 
+    Args:
+      kept: names of the segments that earlier attempts left, and which name what they wrote.
     Returns: the manifest, without digests.
-    Raises: HarnessError: a part that an earlier attempt wrote is gone.
+    Raises: HarnessError: a part that an earlier attempt wrote is gone, or was changed since this one began.
     """
+    place, kind, columns = folder.predictions, writer.kind, writer.columns
     parts = _gather(comm, writer.parts.values())
     missing = [chunk for chunk in range(len(plan)) if chunk not in parts]
-    parts |= _gather(comm, [_read_part(folder, plan, chunk, kind, columns) for chunk in missing[comm.rank :: comm.size]])
+    parts |= _gather(comm, [_read_part(place, plan, chunk, kind, columns) for chunk in missing[comm.rank :: comm.size]])
+    # One that was changed before this attempt began was evaluated again; in a round of an elastic run it is noticed here.
+    if comm.rank == 0 and (change := changed_part(place, parts, committed(folder, kept))):
+        raise HarnessError(
+            f"{change}; it was changed after it was committed: start again with --resume, which evaluates it again"
+        )
     columns = [_with_shape(column, parts.values()) for column in columns]
     return Manifest(kind, tuple(columns), plan, {}, tuple(parts[chunk] for chunk in range(len(plan))))
 
@@ -152,7 +175,7 @@ def _read_part(folder: Path, plan: Plan, chunk: int, kind: str, columns: Sequenc
     except OSError as exc:
         raise HarnessError(
             f"{path}: an earlier attempt wrote the predictions of chunk {chunk} ({plan.describe(plan[chunk])}), and they cannot "
-            f"be read: {exc.strerror}; begin anew in another folder with -o"
+            f"be read: {exc.strerror}; start again with --resume, which evaluates them again"
         ) from exc
     unsized = [column for column in columns if column.kind == "id" or None in column.shape]
     arrays = decode(kind, unsized, data, str(path))

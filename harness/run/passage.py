@@ -165,7 +165,10 @@ class Passage:
         evaluation.earlier = earlier.examples
         evaluation.certificate.expect(self.opened.plan[index] for index in earlier.chunks.tolist())
         evaluation.accumulator.resume(earlier)
-        evaluation.journal = journal = Journal(folder.journal, owner, attempt.number, rank, lambda: attempt.check(folder))
+        if built.prepared.columns:
+            evaluation.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
+        parts = evaluation.writer.digests if evaluation.writer else None
+        evaluation.journal = journal = Journal(folder.journal, owner, attempt.number, rank, lambda: attempt.check(folder), parts)
 
         def commit(sums: Sums) -> None:
             self.provenance.check(sums.chunks.tolist())  # what changed since is read of other data
@@ -173,8 +176,6 @@ class Passage:
 
         turn = file_rate.COMMITS.turn(rank, self.process.comm.size)
         evaluation.committer = Committer(evaluation.accumulator, evaluation.certificate.matches, commit, turn=turn)
-        if built.prepared.columns:
-            evaluation.writer = PartWriter(folder.predictions, wanted_predictions(self.job).format, built.prepared.columns)
         self.door.guard(evaluation.committer)
         return evaluation
 
@@ -256,8 +257,7 @@ class Passage:
         manifest = None
         if home is not None and evaluation.writer is not None:
             with timer.phase("collect"):
-                kind, folder = wanted_predictions(self.job).format, home.folder.predictions
-                manifest = predictions.collect(comm, evaluation.writer, folder, self.opened.plan, kind, built.prepared.columns)
+                manifest = predictions.collect(comm, evaluation.writer, home.folder, self.opened.plan, home.attempt.kept)
         accounts = []
         if record is not None:
             account |= {"peak_bytes": peak_bytes(), "split_s": record.split(evaluation.step), **record.measured()}

@@ -20,6 +20,7 @@ from harness.names.log import LOG
 from harness.names.status_line import Status
 from harness.names.texts import printable
 from harness.predictions import dataset as predictions
+from harness.predictions.part_check import PartCheck
 from harness.prepare.binding import make_metrics, without_labels
 from harness.prepare.one_class import of_one_class
 from harness.prepare.opened import Opened, open_predictions, survey
@@ -48,6 +49,8 @@ from harness.run.report import write_report
 from harness.run.run_lock import Destination, began, claim
 from harness.run.timer import Timer
 from harness.step import tensorflow as tf_setup
+from harness.watch.beat import Beat
+from harness.watch.beat_file import BeatFile
 from harness.watch.elastic import is_elastic, rounds
 from harness.watch.failure import Ended, Told, end_all
 from harness.watch.interrupt import Interrupt
@@ -174,6 +177,7 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
         if not options.predict:
             return claim(destination, opened, job, comm.size)
         spec = wanted_predictions(job)
+        check = _part_check(command, comm, spec.format)
         return claim(
             destination,
             opened,
@@ -181,9 +185,27 @@ def _claim(command: Command, comm: Comm) -> tuple[Opened, Attempt | None]:
             comm.size,
             digests={"predictions": predictions.digest(spec)},
             clear=lambda done: predictions.clear(folder.predictions, spec.format, keep=done),
+            intact=check.intact,
         )
 
     return open_on_all(comm, work)
+
+
+def _part_check(command: Command, comm: Comm, kind: str) -> PartCheck:
+    """Return what looks at the parts that earlier attempts left, on rank 0: all of them are read.
+
+    That may take minutes: the heartbeat keeps other attempts away meanwhile. A further round of an elastic run does not
+    read them once more: what is changed since is noticed when all are put together.
+    """
+    options, folder = command.options, command.folder
+    beat, file = Beat(comm.rank), BeatFile(folder, comm.rank, comm.size)
+
+    def moved() -> None:
+        beat.moves += 1
+        file.write_in_turn(beat)
+        options.line.show(Status("checking the predictions of earlier attempts"))
+
+    return PartCheck(folder.predictions, kind, hashed=not options.again, moved=moved)
 
 
 def _say_done(command: Command, comm: Comm) -> Settled:

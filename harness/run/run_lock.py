@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import DataError, RunFolderError
 from harness.folder.attempts import Attempt, Lock, begin
-from harness.folder.journal import United, find, plan_digest, unite
+from harness.folder.journal import Found, United, find, plan_digest, unite
 from harness.folder.ownership import claim as claim_folder
 from harness.folder.ownership import erase, owned
 from harness.folder.question_file import question_digest
@@ -26,6 +26,7 @@ from harness.step import tensorflow as tf_setup
 __all__ = ["Destination", "began", "claim", "origin", "to_stderr"]
 
 SHOWN = 5  # files named in a message
+Intact = Callable[[list[Found]], tuple[list[Found], list[str]]]
 
 
 def to_stderr(text: str) -> None:
@@ -60,6 +61,7 @@ def claim(
     *,
     digests: Mapping[str, str] | None = None,
     clear: Callable[[tuple[int, ...]], None] = lambda done: None,
+    intact: Intact = lambda segments: (segments, []),
 ) -> tuple[Opened, Attempt | None]:
     """Make a folder this run's, on rank 0.
 
@@ -70,6 +72,7 @@ def claim(
       ranks: how many there are.
       digests: further ones that tell this run from others.
       clear: takes away what else earlier attempts left, but that of chunks that are done.
+      intact: returns the segments of which all is there that they committed, and a warning about each of the others.
     Returns: the same with the chunks that are done, and the attempt; none where the run is done already.
     Raises: RunFolderError: the folder is another's, or holds a run that nobody asked to go on from. DataError: a file that
       was evaluated has another size now.
@@ -89,7 +92,7 @@ def claim(
         lock.give_back()
         return opened, None
     claim_folder(folder, own, job)
-    united = _unite(opened, destination)
+    united = _unite(opened, destination, intact)
     folder.clear()
     done = tuple(united.done.tolist())
     clear(done)
@@ -146,7 +149,7 @@ def origin(opened: Opened, step: Any, question: Question) -> Origin:
     return Origin(**opened.digests, plan=plan_digest(opened.plan), layout=layout, software=tf_setup.software())
 
 
-def _unite(opened: Opened, destination: Destination) -> United:
+def _unite(opened: Opened, destination: Destination, intact: Intact) -> United:
     """Say what earlier attempts have finished.
 
     Raises: RunFolderError: there is something, and nobody asked to go on from it; or it was of another plan.
@@ -166,8 +169,9 @@ def _unite(opened: Opened, destination: Destination) -> United:
                 f"{folder.journal / segment.name} cannot be resumed: it is of another {' and another '.join(other)}; choose "
                 "another folder with -o"
             )
-    united = unite(segments, opened.plan)
-    for warning in [*torn, *united.warnings]:
+    whole, damaged = intact(segments)
+    united = unite(whole, opened.plan)
+    for warning in [*torn, *damaged, *united.warnings]:
         LOG.say(Event.RUN_WARNING, warning)
     if destination.resume:
         done = f"{len(united.done)} of {len(opened.plan)} chunks are done already"

@@ -18,6 +18,7 @@ from harness.folder.run_folder import RunFolder, read_json
 from harness.metrics.contract import Metric
 from harness.plan.certificate import Certificate
 from harness.plan.plan import Plan
+from harness.predictions.part_check import verify_parts
 from harness.results.recompute import recompute_run
 
 __all__ = ["verify"]
@@ -63,8 +64,11 @@ def verify(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) 
     problems += wrong
     problems += _results(folder, metrics, digests, plan, certificate)
     values: list[str] = []
+    parts: list[str] = []
     if not problems:
         problems, values = _values(folder, named, chosen, own)
+        wrong, parts = verify_parts(folder, read_json(folder.job_json), chosen)
+        problems += wrong
     if problems:
         return [*problems, "the files of this run do not prove its result"], False
     content = metrics["certificate"].get("content_hash")
@@ -75,6 +79,7 @@ def verify(folder: RunFolder, own: Callable[[str], type[Metric]] | None = None) 
         f"verified: metrics.json certifies these examples{' and the contents read of them' if content else ''}, and is of the "
         "same job, data and model as the journal",
         *values,
+        *parts,
         *NOT_PROVED,
     ], True
 

@@ -172,6 +172,22 @@ def test_a_segment_comes_back_as_it_was(tmp_path):
     assert read_lines(tmp_path / "s")[1].tolist() == [[1, 4, -5, 3, 1, 0, 8, 2**63 - 1]]
 
 
+def test_a_segment_keeps_the_digests_of_parts_also_when_it_is_joined(tmp_path):
+    row = {chunk: np.full(32, 40 + chunk, np.uint8) for chunk in range(len(PLAN))}
+    writer = Journal(tmp_path, ORIGIN, 1, 0, parts=lambda chunks: np.array([row[chunk] for chunk in chunks.tolist()]))
+    writer.write(segment(PLAN, 2, 0))
+    writer.write(segment(PLAN, 1))
+    assert [(found.lines[:, 0].tolist(), found.parts[:, 31].tolist()) for found in find(tmp_path)[0]] == [
+        ([0, 2], [40, 42]), ([1], [41])]  # fmt: skip
+    writer._join(0)
+    ((joined,), _) = find(tmp_path)
+    assert joined.lines[:, 0].tolist() == [0, 1, 2] and joined.parts[:, 0].tolist() == [40, 41, 42]
+    assert read_segment(tmp_path / joined.name)[1].state.tolist() == [1, 1, 1]
+    (tmp_path / "s").write_bytes(b"".join(pack(segment(PLAN, 0), ORIGIN, np.zeros((2, 32), np.uint8))))
+    with pytest.raises(Torn, match=r"expected parts uint8 \[1, 32\], found uint8 \(2, 32\)"):
+        read_lines(tmp_path / "s")
+
+
 def test_merging_finds_slices_by_their_keys():
     other = dataclasses.replace(GRID, keys=("0\x1eia", "0\x1eic"))
     both = added(FULL, Sums(np.array([[0, 4, 2, 4, 0, 0, 2, 9]]), np.array([1, 1, 1]), other, {"roc/auc=1": RowStore.of(TABLE)}))

@@ -125,10 +125,25 @@ def test_a_run_that_is_resumed_keeps_the_parts_of_what_is_done(runs, harness, tm
     assert kept.stat().st_mtime_ns == stamp
     assert (broken / "metrics.json").read_bytes() == (runs / "evaluated" / "metrics.json").read_bytes()
     assert harness("verify", broken).code == 0
+
+
+def test_a_damaged_part_is_evaluated_again_at_a_resume_and_named_by_verify(runs, harness, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(runs / "parquet", broken)
+    first, second = (broken / "predictions" / f"part-0000000{chunk}.parquet" for chunk in (0, 4))
+    for damaged in (first, second):
+        made.flip(damaged, 100)
+    done = harness("verify", broken)
+    assert done.code == 1 and all(f"{damaged}: expected SHA-256" in done.out for damaged in (first, second))
     (broken / "metrics.json").unlink()
-    kept.unlink()
-    done = harness(*argv, "--resume")
-    assert done.code == 1 and "an earlier attempt wrote the predictions of chunk 2" in done.err
+    second.unlink()
+    done = harness("predict", runs / "job.yaml", "-o", broken, "--set", "predictions.format=parquet", "--resume")
+    assert done.code == 0 and all(f"warning: {damaged}" in done.err for damaged in (first, second)), done.text
+    assert "0 of 7 chunks are done already" in done.err
+    assert content(broken / "predictions") == content(runs / "parquet" / "predictions")
+    assert (broken / "metrics.json").read_bytes() == (runs / "evaluated" / "metrics.json").read_bytes()
+    done = harness("verify", broken)
+    assert done.code == 0 and "verified: 7 parts of the predictions" in done.out
 
 
 def content(folder: Path) -> dict[str, bytes]:
